@@ -1,0 +1,1 @@
+"""Everything Retrace computes: values, models, hooks, extraction, generation, attribution, store, jobs."""

@@ -1,0 +1,194 @@
+"""A direction in a residual stream, and the set of them that one extraction yields. No torch, no disk.
+
+Arrays are numpy float32, read-only by convention.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BadDirection, BadInput
+from core.values import PAPER_WINDOW, Floats, ModelSpec, Window
+
+Negatives = Literal["all", "other"]
+
+MIN_NORM, MAX_NORM = 1e-6, 1e6
+
+
+def checked_vector(vector: Any, name: str) -> Floats:
+    """(d_model,) float32, finite, 1-D and longer than 1; otherwise BadDirection names the fault."""
+    array = np.asarray(vector)
+    where = f"The vector {name!r}"
+    if array.ndim != 1 or array.shape[0] < 2:
+        raise BadDirection(f"{where} has shape {list(array.shape)}.", "It must be one-dimensional, (d_model,).")
+    if array.dtype.kind != "f":
+        raise BadDirection(f"{where} holds {array.dtype} values.", "It must hold floating-point numbers.")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise BadDirection(f"{where} holds NaN or infinite values.", "Extract or export it again.")
+    return array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """A unit vector in one layer's residual stream, with the norm it had as a raw difference of means."""
+
+    name: str
+    layer: int
+    vector: Floats = field(repr=False)
+    """(d_model,) of unit length."""
+    norm: float
+    """Norm of the raw difference of means; 1 where there was none."""
+    resid_norm: float = 0.0
+    """Mean norm of the residual stream at `layer` over the source traces; 0 when unknown."""
+    source_model: str = ""
+    fingerprint: str = ""
+    """Fingerprint of the model that the direction was found in."""
+    provenance: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vector", checked_vector(self.vector, self.name))
+        length = float(np.linalg.norm(self.vector.astype(np.float64)))
+        if abs(length - 1) > 1e-3:
+            raise BadDirection(
+                f"The direction {self.name!r} has length {length:.4g}, not 1.",
+                "Build it with Direction.from_raw, which keeps the length as its norm.",
+            )
+        if not (math.isfinite(self.norm) and MIN_NORM <= self.norm <= MAX_NORM):
+            raise BadDirection(
+                f"The direction {self.name!r} has norm {self.norm:.4g}, outside {MIN_NORM:g} to {MAX_NORM:g}.",
+                "Extract it again from at least two events, or scale the vector.",
+            )
+
+    @classmethod
+    def from_raw(cls, raw: Floats, **fields: Any) -> Direction:
+        """Direction of the raw vector (d_model,); its length becomes `norm`. Raises BadDirection."""
+        raw = checked_vector(raw, str(fields.get("name", "vector")))
+        norm = float(np.linalg.norm(raw.astype(np.float64)))
+        if not MIN_NORM <= norm <= MAX_NORM:
+            raise BadDirection(
+                f"The vector {fields.get('name', '')!r} has norm {norm:.4g}, outside {MIN_NORM:g} to {MAX_NORM:g}.",
+                "A zero vector has no direction: choose a window with events in it, or check the file.",
+            )
+        return cls(vector=(raw.astype(np.float64) / norm).astype(np.float32), norm=norm, **fields)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.vector.shape[0])
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content that steering depends on: sha256 of the vector's bytes, shortened."""
+        return hashlib.sha256(np.ascontiguousarray(self.vector, dtype="<f4").tobytes()).hexdigest()[:20]
+
+    def cosine(self, other: Direction) -> float:
+        """Cosine with another direction of the same d_model. Raises BadDirection when the sizes differ."""
+        if self.d_model != other.d_model:
+            raise BadDirection(
+                f"{self.name!r} has {self.d_model} dimensions and {other.name!r} has {other.d_model}.",
+                "Compare directions of models with the same d_model.",
+            )
+        return float(self.vector.astype(np.float64) @ other.vector.astype(np.float64))
+
+    def check_fits(self, *, n_layers: int, d_model: int, model_name: str) -> None:
+        """Raise BadDirection unless the vector can be added to this model's residual stream."""
+        if self.d_model != d_model:
+            raise BadDirection(
+                f"The direction {self.name!r} has {self.d_model} dimensions; {model_name} has d_model {d_model}.",
+                "Use a direction extracted from this model or its base.",
+            )
+        if not 0 <= self.layer < n_layers:
+            raise BadDirection(
+                f"The direction {self.name!r} is of layer {self.layer}; {model_name} has layers 0 to {n_layers - 1}.",
+                "Choose a layer of this model.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionSpec:
+    """Difference of means over `traces`, read by `model`: D+ is `windows` around events of `label` (paper, Eq. 3)."""
+
+    model: ModelSpec
+    fingerprint: str
+    traces_digest: str
+    label: str = "backtracking"
+    windows: tuple[Window, ...] = (PAPER_WINDOW,)
+    layers: tuple[int, ...] = ()
+    negatives: Negatives = "all"
+
+    def __post_init__(self) -> None:
+        if not self.windows or not self.layers:
+            raise BadInput("The extraction names no window or no layer.", "Choose at least one of each.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionSet:
+    """Difference of means for every layer × window of one extraction, from one pass over the traces."""
+
+    spec: ExtractionSpec
+    vectors: Floats = field(repr=False)
+    """(n_layers, n_windows, d_model) raw mean differences."""
+    counts: NDArray[np.int64] = field(repr=False)
+    """(n_windows, 2): traces and tokens that contributed to D+."""
+    resid_norms: Floats = field(repr=False)
+    """(n_layers,) mean norm of the residual stream over D."""
+    separation: Floats = field(repr=False)
+    """(n_layers, n_windows) standardised separation of D+ from D along the direction (diagonal covariance)."""
+    reliability: Floats = field(repr=False)
+    """(n_layers, n_windows) cosine between the directions of the even and the odd traces."""
+    n_traces: int
+    n_events: int
+    n_tokens: int
+
+    def __post_init__(self) -> None:
+        grid = (len(self.spec.layers), len(self.spec.windows))
+        shapes = {
+            "vectors": (self.vectors.shape[:2], grid),
+            "counts": (self.counts.shape, (grid[1], 2)),
+            "resid_norms": (self.resid_norms.shape, grid[:1]),
+            "separation": (self.separation.shape, grid),
+            "reliability": (self.reliability.shape, grid),
+        }
+        for name, (got, want) in shapes.items():
+            assert got == want, f"{name} has shape {got}, the spec asks for {want}"
+
+    @property
+    def norms(self) -> Floats:
+        """(n_layers, n_windows) norms of the raw mean differences."""
+        norms: Floats = np.linalg.norm(self.vectors.astype(np.float64), axis=-1).astype(np.float32)
+        return norms
+
+    def at(self, layer: int, window: Window) -> Direction:
+        """The direction of one layer and window. Raises BadInput when the set does not hold it."""
+        if layer not in self.spec.layers or window not in self.spec.windows:
+            raise BadInput(f"Layer {layer} with window {window.label} was not extracted.", "Choose a cell of the map.")
+        i, j = self.spec.layers.index(layer), self.spec.windows.index(window)
+        return Direction.from_raw(
+            self.vectors[i, j],
+            name=f"{self.spec.label} · {self.spec.model.name} · layer {layer} · {window.label}",
+            layer=layer,
+            resid_norm=float(self.resid_norms[i]),
+            source_model=self.spec.model.name,
+            fingerprint=self.spec.fingerprint,
+            provenance=self._provenance(window, j),
+        )
+
+    def _provenance(self, window: Window, j: int) -> tuple[tuple[str, str], ...]:
+        return (
+            ("method", "difference of means (arXiv 2507.12638, Eq. 3)"),
+            ("label", self.spec.label),
+            ("window", window.label),
+            ("negatives", self.spec.negatives),
+            ("traces_digest", self.spec.traces_digest),
+            ("traces", str(int(self.counts[j, 0]))),
+            ("tokens_in_window", str(int(self.counts[j, 1]))),
+            ("events", str(self.n_events)),
+            ("precision", self.spec.model.precision),
+        )

@@ -1,0 +1,36 @@
+"""Errors that are meant for the person at the screen.
+
+A `UserFacingError` says what was wrong and where, and what to do about it. Every other exception is a bug of ours: it
+goes to the log, and the page shows one neutral sentence.
+"""
+
+from __future__ import annotations
+
+
+class UserFacingError(Exception):
+    """A fault the user can act on: `problem` is one sentence with the cause, `remedy` one sentence with the next step."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class ModelUnavailable(UserFacingError):
+    """The model is not there, gated, of an unsupported kind, or does not fit."""
+
+
+class OutOfMemory(UserFacingError):
+    """The device ran out of memory; the model is still loaded and clean."""
+
+
+class BadDirection(UserFacingError):
+    """A vector that must not be added to a residual stream: wrong shape, not finite, or of another model."""
+
+
+class BadInput(UserFacingError):
+    """A prompt, window, position, file or number that cannot be used as given."""
+
+
+class Busy(UserFacingError):
+    """The engine's queue is full."""

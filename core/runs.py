@@ -1,0 +1,120 @@
+"""What can be asked of a model, and what came back: steered generations and attributions. No torch, no disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.directions import MAX_NORM, Direction
+from core.errors import BadInput
+from core.values import Floats, ModelSpec, Positions, Prompt, SamplingSpec
+
+Operator = Literal["add", "ablate", "clamp"]
+StopReason = Literal["eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringSpec:
+    """One edit of the residual stream after block `layer`.
+
+    add: h + coefficient · v̂. ablate: h − (h·v̂) v̂. clamp: the projection on v̂ is set to `coefficient`.
+    The coefficient is in multiples of the unit vector v̂ (the unit of the paper's code).
+    """
+
+    direction: Direction
+    layer: int
+    operator: Operator = "add"
+    coefficient: float = 0.0
+    positions: Positions = field(default_factory=Positions)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.coefficient) or abs(self.coefficient) > MAX_NORM:
+            raise BadInput(
+                f"The coefficient {self.coefficient} is not usable.", f"Choose a number between ±{MAX_NORM:g}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSpec:
+    """Everything a completion depends on."""
+
+    model: ModelSpec
+    fingerprint: str
+    prompt: Prompt
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    steering: tuple[SteeringSpec, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A completion (new tokens only), finished or not."""
+
+    spec: GenerationSpec
+    token_ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    """One text piece per token; joined they are the completion."""
+    stop_reason: StopReason
+    seconds: float = 0.0
+    nll: float | None = None
+    """Mean negative log-likelihood (nats per token) under the unsteered model; None until scored."""
+
+    def __post_init__(self) -> None:
+        assert len(self.pieces) == len(self.token_ids), (len(self.pieces), len(self.token_ids))
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionSpec:
+    """Read `token_ids` with `model` and relate every token to `direction`."""
+
+    model: ModelSpec
+    fingerprint: str
+    token_ids: tuple[int, ...]
+    text_start: int
+    """Index of the first token that belongs to the text; what lies before it is the prompt."""
+    direction: Direction
+    layer: int
+    coefficient: float
+    keywords: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """Per-token readings of one text."""
+
+    spec: AttributionSpec
+    pieces: tuple[str, ...]
+    """One text piece per token, prompt included."""
+    projection: Floats = field(repr=False)
+    """(n_layers, seq) h·v̂ after centring on the text's mean activation of that layer (paper, Fig. 6)."""
+    cosine: Floats = field(repr=False)
+    """(n_layers, seq) cosine of the centred activation with v̂."""
+    lens: Floats = field(repr=False)
+    """(n_layers, seq) log probability of the keywords under the logit lens of that layer."""
+    p_keyword: Floats = field(repr=False)
+    """(seq,) P(next token starts a keyword)."""
+    p_keyword_steered: Floats = field(repr=False)
+    """(seq,) the same with the direction added at `spec.layer` at every position."""
+    kl_steered: Floats = field(repr=False)
+    """(seq,) KL(baseline ‖ steered) of the next-token distribution, in nats."""
+    top_ids: NDArray[np.int64] = field(repr=False)
+    """(2, seq, k) most likely next tokens: baseline, steered."""
+    top_pieces: tuple[str, ...] = field(repr=False)
+    """Texts of the ids in `top_ids`, flattened in its order."""
+    top_probs: Floats = field(repr=False)
+    """(2, seq, k) their probabilities."""
+
+    def __post_init__(self) -> None:
+        seq = len(self.spec.token_ids)
+        assert len(self.pieces) == seq, (len(self.pieces), seq)
+        for name in ("projection", "cosine", "lens"):
+            assert getattr(self, name).shape[1] == seq, (name, getattr(self, name).shape, seq)
+        for name in ("p_keyword", "p_keyword_steered", "kl_steered"):
+            assert getattr(self, name).shape == (seq,), (name, getattr(self, name).shape, seq)

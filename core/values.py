@@ -1,0 +1,170 @@
+"""The frozen values that everything else passes around: models, traces, windows, prompts. No torch, no disk.
+
+Layers are 0-based; `layer=i` names the residual stream *after* block i (resid_post). Positions are absolute token
+indices; offsets are relative to an event's first token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BadInput
+
+Precision = Literal["fp32", "bf16", "int8", "nf4"]
+Region = Literal["all", "prompt", "completion"]
+Floats = NDArray[np.float32]
+
+MAX_NEW_TOKENS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which weights, at which revision, in which precision, on which device."""
+
+    repo_id: str
+    revision: str | None = None
+    precision: Precision = "fp32"
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """The last part of the repo id or folder, for display."""
+        return self.repo_id.rstrip("/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSpec:
+    """A base model and the reasoning model finetuned from it."""
+
+    base: ModelSpec
+    reasoner: ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A labelled stretch of a trace: characters `start` (inclusive) to `end` (exclusive)."""
+
+    label: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One reasoning text with its question and labelled parts (character spans into `text`)."""
+
+    trace_id: str
+    prompt: str
+    text: str
+    parts: tuple[Part, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if not 0 <= part.start < part.end <= len(self.text):
+                raise BadInput(
+                    f"Trace {self.trace_id!r}: the part {part.label!r} covers characters {part.start} to {part.end}, "
+                    f"but the text has {len(self.text)}.",
+                    "Correct the part's start and end, or import the trace again.",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The first token of a labelled part: its absolute position, and the part."""
+
+    position: int
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Window:
+    """Offsets relative to an event, half-open: the paper's "-13 to -8" is `Window(start=-13, stop=-7)`."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if self.start >= self.stop:
+            raise BadInput(
+                f"The window {self.start} to {self.stop - 1} is empty.", "Choose a first offset below the last one."
+            )
+
+    @property
+    def label(self) -> str:
+        """The inclusive form people write: "-13..-8"."""
+        return f"{self.start}..{self.stop - 1}" if self.stop - self.start > 1 else str(self.start)
+
+
+PAPER_WINDOW = Window(start=-13, stop=-7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions:
+    """Which positions are steered: a region, a slice of it counted from its first token, and every n-th of those."""
+
+    region: Region = "all"
+    start: int = 0
+    stop: int | None = None
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.every < 1 or (self.stop is not None and self.stop <= self.start):
+            raise BadInput(
+                f"The positions from {self.start} to {self.stop}, every {self.every}, select nothing.",
+                "Use a start of 0 or more, a stop above it, and a step of 1 or more.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSpec:
+    """How tokens are chosen: temperature 0 is greedy; the seed belongs to this row alone."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
+            raise BadInput(
+                f"{self.max_new_tokens} new tokens were asked for.", f"Ask for 1 to {MAX_NEW_TOKENS} new tokens."
+            )
+        if not 0 <= self.temperature <= 5 or not 0 < self.top_p <= 1:
+            raise BadInput(
+                f"Temperature {self.temperature} with top-p {self.top_p} cannot be sampled.",
+                "Use a temperature from 0 to 5 and a top-p above 0, up to 1.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A question as the model reads it: the rendered text and its token ids."""
+
+    question: str
+    text: str
+    token_ids: tuple[int, ...]
+
+
+def canonical(value: Any) -> Any:
+    """JSON-ready form of a spec, for keys: dataclasses become sorted objects, arrays their sha256."""
+    if hasattr(value, "digest"):
+        return {"digest": value.digest}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {str(k): canonical(v) for k, v in sorted(value.items())}
+    if isinstance(value, float):
+        return float(np.format_float_positional(value, trim="0")) if math.isfinite(value) else repr(value)
+    return value
