@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class UserFacingError(Exception):
-    """A fault the user can act on: `problem` is one sentence with the cause, `remedy` one sentence with the next step."""
+    """A fault the user can act on: `problem` is one sentence with its cause, `remedy` one with the next step."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem} {remedy}")

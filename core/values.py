@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -165,6 +164,4 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, dict):
         return {str(k): canonical(v) for k, v in sorted(value.items())}
-    if isinstance(value, float):
-        return float(np.format_float_positional(value, trim="0")) if math.isfinite(value) else repr(value)
     return value
