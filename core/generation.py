@@ -1,0 +1,197 @@
+"""Token-by-token completion under steering: batches in which every row has its own steering and random generator.
+
+It knows nothing of pages, jobs or disks. Steering never spans a yield: each step takes the model's lock, opens the
+hooks, runs one forward, closes them, and only then samples and yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from core.errors import BadDirection, BadInput
+from core.hooks import Steering, compile_steering, steer_residuals
+from core.lens import unembed
+from core.models import LoadedModel
+from core.runs import GenerationSpec, StopReason
+from core.values import SamplingSpec
+
+
+@dataclass(frozen=True)
+class Token:
+    """One new token of one row; `stop_reason` is set on the row's last one."""
+
+    row: int
+    token_id: int
+    stop_reason: StopReason | None = None
+
+
+@dataclass
+class _Batch:
+    """The rows still running: what the next forward needs."""
+
+    rows: list[int]
+    input_ids: Tensor
+    """(batch, seq) tokens that the model has not read yet."""
+    pads: Tensor
+    """(batch,) how many padding tokens stand before each row."""
+    n_read: int
+    """Columns already in the cache, padding included."""
+    steering: Steering
+    cache: DynamicCache | None
+
+    def keep(self, indices: list[int]) -> None:
+        """Drop the rows that are not in `indices` (positions within the batch)."""
+        selected = torch.tensor(indices, device=self.input_ids.device)
+        self.rows = [self.rows[i] for i in indices]
+        self.input_ids, self.pads = self.input_ids[selected], self.pads[selected]
+        self.steering = self.steering.select(selected)
+        if self.cache is not None:
+            self.cache.batch_select_indices(selected)
+
+
+def stream_completions(
+    loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool = True
+) -> Iterator[list[Token]]:
+    """Yield, step by step, the new token of every row that is still running.
+
+    Row i follows specs[i] alone: its text does not depend on what else is in the batch (fp32: token for token). An
+    end-of-sequence token ends its row and is yielded with stop reason "eos".
+    Raises BadDirection, BadInput before the first forward; BadDirection when a steered residual stream overflows.
+    """
+    _check_specs(loaded, specs)
+    batch = _start(loaded, specs, use_cache=use_cache)
+    generators = [torch.Generator().manual_seed(spec.sampling.seed) for spec in specs]
+    counts = [0] * len(specs)
+    while batch.rows:
+        logits = _forward(loaded, batch)
+        chosen = _sample(logits, [specs[r].sampling for r in batch.rows], [generators[r] for r in batch.rows])
+        step, running = [], []
+        for i, (row, token_id) in enumerate(zip(batch.rows, chosen, strict=True)):
+            counts[row] += 1
+            reason = _stop_reason(loaded, specs[row], token_id, counts[row])
+            step.append(Token(row, token_id, reason))
+            if reason is None:
+                running.append(i)
+        yield step
+        _advance(batch, chosen, running, use_cache=use_cache)
+
+
+def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
+    for spec in specs:
+        n_prompt = len(spec.prompt.token_ids)
+        if n_prompt == 0:
+            raise BadInput("The prompt is empty.", "Write a question first.")
+        if n_prompt >= loaded.context_length:
+            raise BadInput(
+                f"The prompt has {n_prompt} tokens; {loaded.name} reads at most {loaded.context_length}.",
+                "Shorten the prompt.",
+            )
+        if max(spec.prompt.token_ids) >= loaded.d_vocab or min(spec.prompt.token_ids) < 0:
+            raise BadInput(
+                f"The prompt holds a token id that {loaded.name} does not have.",
+                "Encode the prompt with this model's own tokenizer.",
+            )
+
+
+def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool) -> _Batch:
+    n_prompt = [len(spec.prompt.token_ids) for spec in specs]
+    steering = compile_steering(loaded, [spec.steering for spec in specs], n_prompt=n_prompt)
+    width = max(n_prompt)
+    input_ids = torch.zeros(len(specs), width, dtype=torch.int64)
+    for row, spec in enumerate(specs):
+        input_ids[row, width - n_prompt[row] :] = torch.tensor(spec.prompt.token_ids)
+    return _Batch(
+        rows=list(range(len(specs))),
+        input_ids=input_ids.to(loaded.device),
+        pads=(width - torch.tensor(n_prompt)).to(loaded.device),
+        n_read=0,
+        steering=steering,
+        cache=DynamicCache(config=loaded.model.config) if use_cache else None,
+    )
+
+
+def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
+    """(batch, d_vocab) float32 logits of the token that comes next, from one steered forward pass."""
+    width = batch.n_read + batch.input_ids.shape[1]
+    columns = torch.arange(width, device=batch.input_ids.device)
+    positions = columns[None, batch.n_read :] - batch.pads[:, None]
+    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": positions.clamp(min=0)}
+    if bool(batch.pads.any()):
+        arguments["attention_mask"] = (columns[None, :] >= batch.pads[:, None]).long()
+    batch.steering.positions, batch.steering.finite = positions, None
+    with loaded.lock, steer_residuals(loaded, batch.steering), torch.inference_mode():
+        output = loaded.model(
+            **arguments, past_key_values=batch.cache, use_cache=batch.cache is not None, logits_to_keep=1
+        )
+    if batch.steering.finite is not None and not bool(batch.steering.finite):
+        raise BadDirection(
+            "The steered residual stream overflowed.", "Use a smaller coefficient, or load the model in fp32 or bf16."
+        )
+    logits: Tensor = output.logits[:, -1].float()
+    return logits
+
+
+def _advance(batch: _Batch, chosen: list[int], running: list[int], *, use_cache: bool) -> None:
+    """Make the chosen tokens the next input, and drop the rows that have ended."""
+    new = torch.tensor(chosen, device=batch.input_ids.device)[:, None]
+    if use_cache:
+        batch.n_read += batch.input_ids.shape[1]
+        batch.input_ids = new
+    else:
+        batch.input_ids = torch.cat([batch.input_ids, new], dim=1)
+    if len(running) < len(batch.rows):
+        batch.keep(running)
+
+
+def _stop_reason(loaded: LoadedModel, spec: GenerationSpec, token_id: int, count: int) -> StopReason | None:
+    if token_id in loaded.eos_ids:
+        return "eos"
+    if count >= spec.sampling.max_new_tokens:
+        return "length"
+    if len(spec.prompt.token_ids) + count >= loaded.context_length:
+        return "context"
+    return None
+
+
+def _sample(logits: Tensor, samplings: list[SamplingSpec], generators: list[torch.Generator]) -> list[int]:
+    """One token id per row: argmax at temperature 0, else the inverse of the row's cumulative distribution.
+
+    Each row draws exactly one uniform number from its own generator, so its choices do not depend on its neighbours.
+    """
+    chosen: list[int] = logits.argmax(-1).tolist()
+    for i, (sampling, generator) in enumerate(zip(samplings, generators, strict=True)):
+        if sampling.temperature == 0:
+            continue
+        probabilities, ids = torch.softmax(logits[i].double() / sampling.temperature, -1).sort(descending=True)
+        cumulative = probabilities.cumsum(-1)
+        kept = int((cumulative < sampling.top_p).sum().clamp(max=len(ids) - 1)) + 1
+        draw = torch.rand((), generator=generator, dtype=torch.float64).item() * float(cumulative[kept - 1])
+        place = int(torch.searchsorted(cumulative[:kept], draw, right=True).clamp(max=kept - 1))
+        chosen[i] = int(ids[place])
+    return chosen
+
+
+def score_completions(loaded: LoadedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+    """Mean negative log-likelihood (nats per token) of each completion after its prompt, without steering.
+
+    Rows are (prompt ids, completion ids); padding goes to the right, where causal attention cannot see it. An empty
+    completion scores nan.
+    """
+    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    for i, (prompt, completion) in enumerate(rows):
+        input_ids[i, : len(prompt) + len(completion)] = torch.tensor([*prompt, *completion])
+    scores = []
+    with loaded.lock, torch.inference_mode():
+        hidden = loaded.decoder(input_ids=input_ids.to(loaded.device), use_cache=False).last_hidden_state
+        for i, (prompt, completion) in enumerate(rows):
+            logits = unembed(loaded, hidden[i, len(prompt) - 1 : len(prompt) + len(completion) - 1])
+            targets = torch.tensor(completion, device=logits.device, dtype=torch.int64)
+            scores.append(float(torch.nn.functional.cross_entropy(logits, targets)) if completion else float("nan"))
+    return scores

@@ -1,0 +1,241 @@
+"""Record and steer the residual stream. The only module that registers hooks.
+
+Both are context managers: whatever ends the block, the hooks are gone afterwards. A hook returns new tensors and never
+edits in place. Positions are absolute, so a mask does not depend on how the sequence was cut into forward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import BadDirection, BadInput
+from core.models import LoadedModel
+from core.runs import SteeringSpec
+from core.values import Positions
+
+Sink = Callable[[int, Tensor], None]
+
+_NO_END = torch.iinfo(torch.int64).max
+
+
+class _DeepestLayerReached(Exception):
+    """Ends a forward pass that has nothing left to record."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One edit per row of a batch at one layer, as tensors; a row without an edit has a zero vector."""
+
+    vectors: Tensor
+    """(batch, d_model) unit vectors."""
+    coefficients: Tensor
+    """(batch,) what is added along the vector."""
+    removes: Tensor
+    """(batch,) 1 where the projection that is already there is taken out first (ablate, clamp), else 0."""
+    starts: Tensor
+    """(batch,) first steered position."""
+    stops: Tensor
+    """(batch,) first position that is no longer steered."""
+    steps: Tensor
+    """(batch,) every how many positions, counted from `starts`."""
+    reads_projection: bool
+    """Whether any row removes something."""
+
+    def select(self, rows: Tensor) -> _Slot:
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            coefficients=self.coefficients[rows],
+            removes=self.removes[rows],
+            starts=self.starts[rows],
+            stops=self.stops[rows],
+            steps=self.steps[rows],
+        )
+
+
+@dataclass
+class Steering:
+    """The steering of a batch: per layer, edits applied in order, each row with its own.
+
+    `positions` must be set to the absolute positions (batch, seq) of the tokens of the next forward pass; negative
+    positions are padding and never steered. `finite` turns False once a steered residual stream is not finite.
+    """
+
+    slots: dict[int, tuple[_Slot, ...]]
+    positions: Tensor | None = None
+    finite: Tensor | None = None
+
+    def select(self, rows: Tensor) -> Steering:
+        """The steering of some rows of the batch: (k,) row indices."""
+        return Steering({layer: tuple(slot.select(rows) for slot in slots) for layer, slots in self.slots.items()})
+
+
+def compile_steering(
+    loaded: LoadedModel, rows: Sequence[Sequence[SteeringSpec]], *, n_prompt: Sequence[int]
+) -> Steering:
+    """Steering for a batch whose row i has the edits rows[i] and a prompt of n_prompt[i] tokens.
+
+    Raises BadDirection or BadInput before any forward when an edit does not fit the model.
+    """
+    by_layer: dict[int, list[list[tuple[int, SteeringSpec]]]] = {}
+    for row, specs in enumerate(rows):
+        depth: dict[int, int] = {}
+        for spec in specs:
+            _check(loaded, spec)
+            slots = by_layer.setdefault(spec.layer, [])
+            k = depth.get(spec.layer, 0)
+            if k == len(slots):
+                slots.append([])
+            slots[k].append((row, spec))
+            depth[spec.layer] = k + 1
+    return Steering(
+        {
+            layer: tuple(_compile_slot(loaded, slot, n_prompt=n_prompt) for slot in slots)
+            for layer, slots in by_layer.items()
+        }
+    )
+
+
+def _check(loaded: LoadedModel, spec: SteeringSpec) -> None:
+    spec.direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
+    if not 0 <= spec.layer < loaded.n_layers:
+        raise BadInput(
+            f"Steering at layer {spec.layer} was asked for; {loaded.name} has layers 0 to {loaded.n_layers - 1}.",
+            "Choose one of these layers.",
+        )
+    limit = torch.finfo(loaded.compute_dtype).max / 4
+    if abs(spec.coefficient) > limit:
+        raise BadDirection(
+            f"The coefficient {spec.coefficient:g} overflows {loaded.compute_dtype}.",
+            f"Choose one between ±{limit:.0f}, or load the model in another precision.",
+        )
+
+
+def _compile_slot(loaded: LoadedModel, edits: list[tuple[int, SteeringSpec]], *, n_prompt: Sequence[int]) -> _Slot:
+    batch = len(n_prompt)
+    vectors = torch.zeros(batch, loaded.d_model)
+    coefficients, removes = torch.zeros(batch), torch.zeros(batch)
+    bounds = torch.ones(3, batch, dtype=torch.int64)
+    for row, spec in edits:
+        vectors[row] = torch.from_numpy(spec.direction.vector)
+        coefficients[row] = 0.0 if spec.operator == "ablate" else spec.coefficient
+        removes[row] = 0.0 if spec.operator == "add" else 1.0
+        bounds[:, row] = torch.tensor(position_bounds(spec.positions, n_prompt[row]))
+    starts, stops, steps = bounds.to(loaded.device).unbind(0)
+    return _Slot(
+        vectors=vectors.to(loaded.device),
+        coefficients=coefficients.to(loaded.device),
+        removes=removes.to(loaded.device),
+        starts=starts,
+        stops=stops,
+        steps=steps,
+        reads_projection=bool(removes.any()),
+    )
+
+
+def position_bounds(positions: Positions, n_prompt: int) -> tuple[int, int, int]:
+    """(start, stop, step) in absolute positions; the completion begins at position n_prompt."""
+    begin = n_prompt if positions.region == "completion" else 0
+    end = n_prompt if positions.region == "prompt" else _NO_END
+    stop = end if positions.stop is None else min(end, begin + positions.stop)
+    return begin + positions.start, stop, positions.every
+
+
+def _edited(hidden: Tensor, slot: _Slot, positions: Tensor) -> Tensor:
+    """(batch, seq, d_model) with the slot's edit at the positions that it covers; the others are unchanged."""
+    start, stop, step = slot.starts[:, None], slot.stops[:, None], slot.steps[:, None]
+    covered = (positions >= start) & (positions < stop) & ((positions - start) % step == 0) & (positions >= 0)
+    vectors = slot.vectors[:, None, :]
+    amount = slot.coefficients[:, None].expand(covered.shape)
+    if slot.reads_projection:
+        present = (hidden.float() * vectors).sum(-1)
+        amount = amount - slot.removes[:, None] * present
+    delta = (amount * covered)[..., None] * vectors
+    return hidden + delta.to(hidden.dtype)
+
+
+def hidden_of(output: Any) -> Tensor:
+    """The hidden state (batch, seq, d_model) of a decoder layer's output, which is a tensor or a tuple led by it."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    assert isinstance(hidden, Tensor), type(hidden)
+    assert hidden.ndim == 3, hidden.shape
+    return hidden
+
+
+def _with_hidden(output: Any, hidden: Tensor) -> Any:
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+
+@contextmanager
+def steer_residuals(loaded: LoadedModel, steering: Steering) -> Iterator[None]:
+    """While open, every forward pass of the model is edited as `steering` says; `steering.positions` must be set."""
+
+    def make_hook(slots: tuple[_Slot, ...]) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            assert steering.positions is not None, "steering.positions must be set before the forward pass"
+            hidden = hidden_of(output)
+            for slot in slots:
+                hidden = _edited(hidden, slot, steering.positions)
+            finite = torch.isfinite(hidden).all()
+            steering.finite = finite if steering.finite is None else steering.finite & finite
+            return _with_hidden(output, hidden)
+
+        return hook
+
+    handles = []
+    try:
+        for layer, slots in steering.slots.items():
+            handles.append(loaded.layers[layer].register_forward_hook(make_hook(slots)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def record_residuals(
+    loaded: LoadedModel, layers: Sequence[int], sink: Sink, *, stop_after_deepest: bool = False
+) -> Iterator[None]:
+    """While open, `sink(layer, hidden (batch, seq, d_model))` is called for each of `layers` in every forward pass.
+
+    With `stop_after_deepest` the pass ends there (see `run_decoder`), so that deeper blocks cost nothing. Recording
+    opened inside `steer_residuals` sees the steered stream.
+    """
+    deepest = max(layers)
+
+    def make_hook(layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            sink(layer, hidden_of(output))
+            if stop_after_deepest and layer == deepest:
+                raise _DeepestLayerReached
+
+        return hook
+
+    handles = []
+    try:
+        for layer in layers:
+            handles.append(loaded.layers[layer].register_forward_hook(make_hook(layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run_decoder(loaded: LoadedModel, token_ids: Tensor, layers: Sequence[int], sink: Sink) -> None:
+    """One forward pass of (batch, seq) ids without lm_head, up to the deepest of `layers`, feeding `sink`."""
+    with record_residuals(loaded, layers, sink, stop_after_deepest=True), torch.inference_mode():
+        try:
+            loaded.decoder(input_ids=token_ids.to(loaded.device), use_cache=False)
+        except _DeepestLayerReached:
+            return
+
+
+def hook_count(loaded: LoadedModel) -> int:
+    """How many forward hooks hang on the decoder layers; 0 whenever no forward is running."""
+    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in loaded.layers)

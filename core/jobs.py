@@ -1,0 +1,240 @@
+"""One engine thread that does all model work, a step at a time and in turn for everybody.
+
+A job is a generator: each `next` is one step (one forward, one trace). The engine steps the live jobs round-robin, so
+two visitors' runs interleave token by token and a stop takes effect within one step. It knows nothing of models,
+values or pages.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from core.errors import Busy, UserFacingError
+
+State = Literal["queued", "running", "done", "cancelled", "timeout", "error"]
+Work = Generator["Progress", None, Any]
+
+log = logging.getLogger(__name__)
+
+MAX_LIVE = 9
+_KEEP_ENDED = 64
+_ABANDONED_AFTER = 10.0
+_WATCH_EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` of `total` steps, what it is doing, and a value that pages may show meanwhile."""
+
+    done: float
+    total: float
+    message: str = ""
+    partial: Any = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a job at one moment; safe to read from any thread."""
+
+    job_id: str
+    kind: str
+    title: str
+    owner: str
+    state: State
+    progress: Progress
+    result: Any = None
+    error: UserFacingError | None = None
+    seconds: float = 0.0
+    queue_position: int = 0
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("queued", "running")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the share done; None before there is anything to go by."""
+        share = self.progress.done / self.progress.total if self.progress.total else 0.0
+        return self.seconds * (1 - share) / share if self.state == "running" and 0 < share <= 1 else None
+
+
+@dataclass
+class _Job:
+    snapshot: Snapshot
+    work: Work
+    deadline: float
+    is_watched: Callable[[], bool]
+    started: float = 0.0
+    last_seen: float = field(default_factory=time.monotonic)
+    stop: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Engine:
+    """Runs jobs on one thread. `check_clean` is called after every job; a failure is logged as a bug."""
+
+    def __init__(self, *, max_live: int = MAX_LIVE, check_clean: Callable[[], None] = lambda: None) -> None:
+        self._jobs: dict[str, _Job] = {}
+        self._max_live = max_live
+        self._check_clean = check_clean
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def submit(
+        self,
+        kind: str,
+        work: Work,
+        *,
+        title: str = "",
+        owner: str = "",
+        seconds: float = 600.0,
+        is_watched: Callable[[], bool] = lambda: True,
+    ) -> str:
+        """Queue a job and return its id; a live job of the same owner and kind is cancelled first.
+
+        It is cancelled when `is_watched` has been False for 10 s, and timed out after `seconds` of running.
+        Raises Busy when the queue is full.
+        """
+        with self._lock:
+            for job in self._live():
+                if owner and job.snapshot.owner == owner and job.snapshot.kind == kind:
+                    job.stop.set()
+            if len([job for job in self._live() if not job.stop.is_set()]) >= self._max_live:
+                raise Busy(
+                    f"The engine is busy with {self._max_live} runs.",
+                    "Wait for one to end, then press the button again.",
+                )
+            job_id = uuid.uuid4().hex[:12]
+            snapshot = Snapshot(job_id, kind, title, owner, "queued", Progress(0, 0, "waiting"))
+            self._jobs[job_id] = _Job(snapshot, work, seconds, is_watched)
+            self._forget_old()
+            self._ensure_thread()
+        self._wake.set()
+        return job_id
+
+    def snapshot(self, job_id: str) -> Snapshot | None:
+        """The job's state now, or None for an unknown or forgotten id."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None:
+                return None
+            if job.snapshot.live:
+                self._ensure_thread()
+            if job.snapshot.state == "queued":
+                ahead = [other for other in self._live() if other.started == 0]
+                return replace(job.snapshot, queue_position=ahead.index(job) + 1)
+            if job.snapshot.state == "running":
+                return replace(job.snapshot, seconds=time.monotonic() - job.started)
+            return job.snapshot
+
+    def live(self) -> list[Snapshot]:
+        """All queued and running jobs, oldest first."""
+        with self._lock:
+            ids = [job.snapshot.job_id for job in self._live()]
+        return [snapshot for job_id in ids if (snapshot := self.snapshot(job_id)) is not None]
+
+    def stop(self, job_id: str) -> None:
+        """Ask a job to end; it does so within one step, keeping what it has. Unknown ids are ignored."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is not None:
+            job.stop.set()
+            self._wake.set()
+
+    def watch(self, job_id: str, is_watched: Callable[[], bool]) -> None:
+        """Let another session keep the job alive, as after a reload."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None:
+                job.is_watched, job.last_seen = is_watched, time.monotonic()
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Snapshot:
+        """Block until the job has ended (for scripts and tests) and return its last snapshot."""
+        with self._lock:
+            job = self._jobs[job_id]
+        job.ended.wait(timeout)
+        return job.snapshot
+
+    def _live(self) -> list[_Job]:
+        return [job for job in self._jobs.values() if job.snapshot.live]
+
+    def _forget_old(self) -> None:
+        ended = [job_id for job_id, job in self._jobs.items() if not job.snapshot.live]
+        for job_id in ended[: max(0, len(ended) - _KEEP_ENDED)]:
+            del self._jobs[job_id]
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="retrace-engine", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        last_watch = time.monotonic()
+        while True:
+            with self._lock:
+                jobs = self._live()
+            if not jobs:
+                self._wake.wait(1.0)
+                self._wake.clear()
+                continue
+            if time.monotonic() - last_watch > _WATCH_EVERY:
+                last_watch = time.monotonic()
+                self._drop_abandoned(jobs, last_watch)
+            for job in jobs:
+                self._step(job)
+
+    def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
+        for job in jobs:
+            if job.is_watched():
+                job.last_seen = now
+            elif now - job.last_seen > _ABANDONED_AFTER:
+                job.stop.set()
+
+    def _step(self, job: _Job) -> None:
+        now = time.monotonic()
+        job.started = job.started or now
+        if job.stop.is_set():
+            self._end(job, "cancelled")
+        elif now - job.started > job.deadline:
+            self._end(job, "timeout")
+        else:
+            try:
+                progress = next(job.work)
+            except StopIteration as stop:
+                self._end(job, "done", result=stop.value)
+            except UserFacingError as error:
+                self._end(job, "error", error=error)
+            except BaseException as error:
+                self._end(job, "error", error=_as_user_facing(error))
+            else:
+                job.snapshot = replace(job.snapshot, state="running", progress=progress, seconds=now - job.started)
+
+    def _end(self, job: _Job, state: State, *, result: Any = None, error: UserFacingError | None = None) -> None:
+        try:
+            job.work.close()
+            self._check_clean()
+        except BaseException:
+            log.exception("job %s did not close cleanly", job.snapshot.kind)
+        seconds = time.monotonic() - job.started
+        job.snapshot = replace(job.snapshot, state=state, result=result, error=error, seconds=seconds)
+        job.ended.set()
+
+
+def _as_user_facing(error: BaseException) -> UserFacingError:
+    """The sentence for an exception that nobody foresaw; the trace goes to the log. Memory faults get their own."""
+    log.error("a job failed", exc_info=error)
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return UserFacingError(
+            "The device ran out of memory.",
+            "Use fewer rows, a shorter text, or a smaller precision; the model is intact.",
+        )
+    return UserFacingError(
+        "Something went wrong inside Retrace.", "The log has the details; your saved directions and runs are untouched."
+    )

@@ -1,0 +1,89 @@
+"""Reading a residual stream through the unembedding: the logit lens of activations and of directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.directions import Direction
+from core.errors import BadInput
+from core.models import LoadedModel
+
+
+def unembed(loaded: LoadedModel, normed: Tensor) -> Tensor:
+    """(..., d_vocab) float32 logits of final-normed activations (..., d_model), soft-capped where the model does so."""
+    logits: Tensor = loaded.unembed(normed).float()
+    cap = getattr(loaded.model.config, "final_logit_softcapping", None)
+    return logits if not cap else torch.tanh(logits / cap) * cap
+
+
+def logit_lens(loaded: LoadedModel, resid: Tensor) -> Tensor:
+    """(..., d_vocab) float32 logits of residual-stream activations (..., d_model), as if the model ended there."""
+    return unembed(loaded, loaded.final_norm(resid))
+
+
+def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
+    """Ids of the vocabulary items that begin one of the keywords: "wait", " Wait", "WAIT" for "wait".
+
+    An item counts when its text, without surrounding white space and case, equals a keyword. Where the tokenizer
+    splits a keyword, its first token counts instead. Raises BadInput when nothing is left to look for.
+    """
+    wanted = {word.strip().casefold() for word in keywords} - {""}
+    if not wanted:
+        raise BadInput("There are no keywords.", 'Give at least one word, for example "wait".')
+    texts = vocabulary_texts(loaded)
+    ids = {i for i, text in enumerate(texts) if text.strip().casefold() in wanted}
+    found = {texts[i].strip().casefold() for i in ids}
+    for word in wanted - found:
+        for form in (word, " " + word, word.capitalize(), " " + word.capitalize()):
+            ids.add(loaded.tokenizer.encode(form, add_special_tokens=False)[0])
+    return sorted(ids)
+
+
+def vocabulary_texts(loaded: LoadedModel) -> list[str]:
+    """(d_vocab,) the text of every token id; ids without a token have an empty text."""
+    known = min(len(loaded.tokenizer), loaded.d_vocab)
+    texts: list[str] = loaded.tokenizer.batch_decode([[i] for i in range(known)])
+    return texts + [""] * (loaded.d_vocab - known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionLens:
+    """What a direction says when it is read through the unembedding (paper, Eq. 2 and Fig. 5)."""
+
+    top: tuple[tuple[str, float], ...]
+    """The tokens that the direction raises most, with W_U v̂."""
+    bottom: tuple[tuple[str, float], ...]
+    """The tokens that it lowers most."""
+    score: float
+    """s(v̂) = (W_U v̂) · a / ‖a‖₁, a = 1 for vocabulary items that contain one of the lens words."""
+    best_rank: int
+    """1-based rank of the highest such item; 0 when the vocabulary has none."""
+    n_items: int
+
+
+def read_direction(loaded: LoadedModel, direction: Direction, *, words: Sequence[str], k: int = 10) -> DirectionLens:
+    """Logit lens of a direction, without the final norm (paper, Eq. 2; its words are "wait" and "but").
+
+    Raises BadDirection when the direction does not fit the model.
+    """
+    direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
+    with loaded.lock, torch.inference_mode():
+        weight_dtype = loaded.compute_dtype
+        vector = torch.from_numpy(direction.vector).to(loaded.device, weight_dtype)
+        logits = loaded.unembed(vector[None])[0].double().cpu()
+    texts = vocabulary_texts(loaded)
+    items = [i for i, text in enumerate(texts) if any(word.casefold() in text.casefold() for word in words)]
+    order = logits.argsort(descending=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order))
+    return DirectionLens(
+        top=tuple((texts[i], float(logits[i])) for i in order[:k].tolist()),
+        bottom=tuple((texts[i], float(logits[i])) for i in order.flip(0)[:k].tolist()),
+        score=float(logits[items].mean()) if items else 0.0,
+        best_rank=int(ranks[items].min()) + 1 if items else 0,
+        n_items=len(items),
+    )

@@ -1,0 +1,138 @@
+"""Numbers about completions: keyword fraction (paper, Eq. 1), repetition, intervals, divergence. No model, no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+KEYWORDS = ("wait", "hmm")
+LENS_WORDS = ("wait", "but")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_LOOP_NGRAM = 0.5
+_LOOP_ZLIB = 0.25
+_MIN_WORDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextMetrics:
+    """What can be said of one completion by reading it."""
+
+    n_words: int
+    n_keywords: int
+    keyword_fraction: float
+    """Share of words that are keywords (paper, Eq. 1); 0 for an empty text, which is no evidence."""
+    repetition: float
+    """Share of 4-grams of words that occurred before; 0 = none."""
+    zlib_ratio: float
+    """Compressed over plain size; small for repetitive text."""
+    no_evidence: str | None
+    """Why the numbers above say nothing (empty or looping text), or None."""
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words: runs of letters, apostrophes inside allowed."""
+    return [match.group().casefold() for match in _WORD.finditer(text)]
+
+
+def keyword_spans(text: str, keywords: Sequence[str] = KEYWORDS) -> list[tuple[int, int]]:
+    """Character spans of the words that are keywords."""
+    wanted = {word.casefold() for word in keywords}
+    return [match.span() for match in _WORD.finditer(text) if match.group().casefold() in wanted]
+
+
+def measure_text(text: str, keywords: Sequence[str] = KEYWORDS) -> TextMetrics:
+    """All readings of one completion."""
+    words = words_of(text)
+    wanted = {word.casefold() for word in keywords}
+    hits = sum(word in wanted for word in words)
+    repetition, ratio = repeated_ngrams(words), zlib_ratio(text)
+    return TextMetrics(
+        n_words=len(words),
+        n_keywords=hits,
+        keyword_fraction=hits / len(words) if words else 0.0,
+        repetition=repetition,
+        zlib_ratio=ratio,
+        no_evidence=_no_evidence(words, repetition, ratio),
+    )
+
+
+def _no_evidence(words: list[str], repetition: float, ratio: float) -> str | None:
+    if not words:
+        return "the completion is empty"
+    if len(words) < _MIN_WORDS:
+        return f"the completion has only {len(words)} words"
+    if repetition > _LOOP_NGRAM or (len(words) > 40 and ratio < _LOOP_ZLIB):
+        return "the text repeats itself"
+    return None
+
+
+def repeated_ngrams(words: Sequence[str], n: int = 4) -> float:
+    """Share of the n-grams of words that have occurred before in the text."""
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def zlib_ratio(text: str) -> float:
+    """Compressed bytes over plain bytes; 1 for an empty text."""
+    data = text.encode("utf-8", errors="replace")
+    return len(zlib.compress(data, 6)) / len(data) if data else 1.0
+
+
+def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """Mean with a 95% percentile bootstrap interval over the values (one per prompt); nan values are left out."""
+    data = [value for value in values if not math.isnan(value)]
+    return bootstrap_ratio(data, [1] * len(data), seed=seed)
+
+
+def bootstrap_ratio(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Interval:
+    """Σ numerators / Σ denominators with a 95% percentile bootstrap interval that resamples rows (prompts).
+
+    For the keyword fraction of a set of completions: hits and words of each. nan when there is nothing to divide by.
+    """
+    total = float(np.sum(denominators))
+    if total == 0:
+        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+    mean = float(np.sum(numerators)) / total
+    if len(numerators) < 2:
+        return Interval(mean=mean, low=math.nan, high=math.nan, n=len(numerators))
+    from scipy.stats import bootstrap
+
+    interval = bootstrap(
+        (np.asarray(numerators, float), np.asarray(denominators, float)),
+        lambda top, bottom, axis=-1: top.sum(axis) / np.maximum(bottom.sum(axis), 1e-12),
+        paired=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean=mean, low=float(interval.low), high=float(interval.high), n=len(numerators))
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """Share with its 95% Wilson score interval."""
+    if n == 0:
+        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    return Interval(mean=hits / n, low=float(interval.low), high=float(interval.high), n=n)
+
+
+def first_divergence(a: Sequence[int], b: Sequence[int]) -> int | None:
+    """Index of the first token in which two completions differ; None while one is a beginning of the other."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)

@@ -1,0 +1,156 @@
+"""Reasoning traces: where their events are in tokens, which positions a window covers, and reading trace files.
+
+Characters and tokens meet here: a part is a span of characters, an event the first token of a part in *one* model's
+tokenisation of the whole text (paper.md's "tokens of one text re-encoded piecewise" is what this avoids).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BadInput
+from core.values import Event, Part, Trace, Window
+
+LABELS = (
+    "initializing",
+    "deduction",
+    "adding-knowledge",
+    "example-testing",
+    "uncertainty-estimation",
+    "backtracking",
+)
+MAX_TRACE_CHARACTERS = 400_000
+
+Spans = Sequence[tuple[int, int]]
+
+
+def digest_of(traces: Sequence[Trace]) -> str:
+    """Identity of a set of traces: prompts, texts, parts and their order."""
+    rows = [[t.prompt, t.text, [[p.label, p.start, p.end] for p in t.parts]] for t in traces]
+    data = json.dumps(rows, ensure_ascii=True, separators=(",", ":")).encode()
+    return hashlib.sha256(data).hexdigest()[:20]
+
+
+def find_events(trace: Trace, label: str, *, spans: Spans, text_start: int) -> list[Event]:
+    """The events of `label`: for each such part, the first token that reaches into it, at its absolute position.
+
+    `spans` are the character spans of the text's tokens, the first of which is at position `text_start`. A part behind
+    the last token (a truncated reading) yields no event. White space at the start of a part is skipped.
+    """
+    ends = np.asarray([end for _, end in spans], dtype=np.int64)
+    events = []
+    for part in trace.parts:
+        if part.label != label:
+            continue
+        covered = trace.text[part.start : part.end]
+        start = part.start + len(covered) - len(covered.lstrip())
+        index = int(np.searchsorted(ends, start, side="right"))
+        if index < len(spans):
+            events.append(Event(position=text_start + index, part=part))
+    return events
+
+
+def window_positions(events: Iterable[Event], window: Window, *, first: int, stop: int) -> NDArray[np.int64]:
+    """(k,) sorted unique positions that the windows around the events cover, within first ≤ position < stop."""
+    positions = {
+        event.position + offset
+        for event in events
+        for offset in range(window.start, window.stop)
+        if first <= event.position + offset < stop
+    }
+    return np.asarray(sorted(positions), dtype=np.int64)
+
+
+def label_of_tokens(trace: Trace, spans: Spans) -> list[str]:
+    """(n_tokens,) the label of the part that each token starts in; "" where there is none."""
+    labels = [""] * len(spans)
+    starts = np.asarray([start for start, _ in spans], dtype=np.int64)
+    for part in trace.parts:
+        for i in range(int(np.searchsorted(starts, part.start)), int(np.searchsorted(starts, part.end))):
+            labels[i] = part.label
+    return labels
+
+
+@dataclass(frozen=True)
+class TraceReport:
+    """What was read from a file, and what was not, with the reason."""
+
+    traces: tuple[Trace, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Parts per label over all traces."""
+        return dict(Counter(part.label for trace in self.traces for part in trace.parts))
+
+
+def read_traces(path: Path) -> TraceReport:
+    """The traces of a JSON Lines file of the project's own form. Raises BadInput when the file cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"The trace file {path.name} cannot be read.", "Check that it is there.") from error
+    return parse_traces(data, source=path.name)
+
+
+def parse_traces(data: bytes, *, source: str) -> TraceReport:
+    """Traces from JSON Lines: {"id", "prompt", "text", "parts": [{"label", "start", "end"}]} per line.
+
+    A line that cannot be used is reported with its number and reason, and the others are kept. Raises BadInput when
+    no line can be used.
+    """
+    traces, problems = [], []
+    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            traces.append(_trace_from(json.loads(line), number=number, source=source))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            problems.append(f"Line {number}: {_reason(error)}")
+        except BadInput as error:
+            problems.append(f"Line {number}: {error.problem}")
+    if not traces:
+        found = f" {problems[0]}" if problems else ""
+        raise BadInput(
+            f"{source} holds no usable trace.{found}",
+            'Each line must be a JSON object with "prompt", "text" and "parts" (label, start, end).',
+        )
+    return TraceReport(traces=tuple(traces), problems=tuple(problems))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON (column {error.colno})."
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing."
+    return f"a field has the wrong type ({type(error).__name__})."
+
+
+def _trace_from(record: Any, *, number: int, source: str) -> Trace:
+    if not isinstance(record, dict):
+        raise BadInput("it is not a JSON object.", "Use one object per line.")
+    prompt, text = _clean(record.get("prompt", "")), _clean(record["text"])
+    if not text.strip() or len(text) > MAX_TRACE_CHARACTERS:
+        raise BadInput(f"its text has {len(text)} characters.", f"Use 1 to {MAX_TRACE_CHARACTERS}.")
+    parts = tuple(
+        Part(label=_clean(part["label"]), start=int(part["start"]), end=int(part["end"]))
+        for part in record.get("parts", [])
+    )
+    trace_id = _clean(str(record.get("id", f"{source}:{number}")))
+    return Trace(trace_id=trace_id, prompt=prompt, text=text, parts=parts, source=source)
+
+
+def _clean(text: Any) -> str:
+    """The string with lone surrogates replaced (they break hashing and display). Raises TypeError for non-strings."""
+    if not isinstance(text, str):
+        raise TypeError(type(text).__name__)
+    return text.encode("utf-8", errors="replace").decode("utf-8")
