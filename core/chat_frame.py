@@ -1,0 +1,124 @@
+"""How a question becomes the text that a model reads: a fixed prefix and suffix around it.
+
+The chat template is rendered once, in a child process with limits, with a sentinel in the question's place. Knows
+nothing of weights or token ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import ModelUnavailable
+
+SENTINEL = "QUESTION-7f3a91c4-QUESTION"
+THINK = "<think>"
+THOUGHT_MARKERS = (THINK, "</think>")
+CHILD_SECONDS = 3.5
+
+_MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class ChatFrame:
+    """The text before and after every question, and where it came from."""
+
+    prefix: str
+    suffix: str
+    source: Literal["template", "plain", "raw"]
+
+    def render(self, question: str) -> str:
+        """The whole text up to the first token of the answer."""
+        return f"{self.prefix}{question}{self.suffix}"
+
+
+def load_frame(tokenizer: Any) -> ChatFrame:
+    """The frame of a fast tokenizer: its chat template, or without one only the start token it adds itself.
+
+    Raises ModelUnavailable where the template fails, hangs, needs too much memory or does not show the question once.
+    """
+    template = _template_of(tokenizer)
+    if template is None:
+        return ChatFrame(prefix=start_token(tokenizer), suffix="", source="raw")
+    names = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+    text = _render(template, json.dumps(names, sort_keys=True))
+    if text.count(SENTINEL) != 1:
+        raise _refused(f"it shows the question {text.count(SENTINEL)} times instead of once")
+    prefix, suffix = text.split(SENTINEL)
+    if THINK in tokenizer.get_added_vocab() and THINK not in suffix:
+        suffix += f"{THINK}\n"
+    return ChatFrame(prefix=prefix, suffix=suffix, source="template")
+
+
+def plain_frame(frame: ChatFrame, special_tokens: Sequence[str], bos: str) -> ChatFrame:
+    """The same text for a base model that never saw the special tokens; `bos` is the base's own start token.
+
+    Thought markers go with the white space after them, every other special token becomes a newline.
+    """
+    others = sorted(set(special_tokens) - set(THOUGHT_MARKERS), key=len, reverse=True)
+
+    def plain(text: str) -> str:
+        text = re.sub(r"</?think>\s*", "", text)
+        return re.sub("|".join(map(re.escape, others)), "\n", text) if others else text
+
+    return ChatFrame(prefix=bos + plain(frame.prefix).lstrip("\n"), suffix=plain(frame.suffix), source="plain")
+
+
+def start_token(tokenizer: Any) -> str:
+    """The text of the start token where the tokenizer adds one by itself, else nothing."""
+    bos = tokenizer.bos_token
+    ids = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
+    return bos if bos and ids and ids[0] == tokenizer.bos_token_id else ""
+
+
+def control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Texts that must not become tokens when a user writes them: special, role and thought markers, longest first.
+
+    Added tokens that are ordinary text, such as runs of spaces, are not among them.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    texts = {t.content for t in added if t.special or _MARKUP.fullmatch(t.content)}
+    return tuple(sorted(texts - {""}, key=lambda t: (-len(t), t)))
+
+
+def _template_of(tokenizer: Any) -> str | None:
+    """A tokenizer may hold several named templates; the one named "default" is meant for chat."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    return template if isinstance(template, str) and template.strip() else None
+
+
+@functools.lru_cache(maxsize=32)
+def _render(template: str, special_tokens: str) -> str:
+    request = {"template": template, "question": SENTINEL, "special_tokens": json.loads(special_tokens)}
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "core.chat_template"],
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=CHILD_SECONDS,
+            cwd=_ROOT,
+            check=False,
+        )
+        answer = json.loads(child.stdout) if child.returncode == 0 else {}
+    except (subprocess.TimeoutExpired, ValueError):
+        answer = {}
+    if "text" not in answer:
+        raise _refused(answer.get("error", "it did not finish within 2 seconds"))
+    return str(answer["text"])
+
+
+def _refused(reason: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The model's chat template cannot be used: {reason}.",
+        "Choose another revision of the model, or a local copy with a corrected chat template.",
+    )

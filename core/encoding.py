@@ -1,0 +1,150 @@
+"""Text to token ids and back, for one fast tokenizer: whole texts in one go, with the characters of every token.
+
+What a user or a trace says never becomes a control token. Knows no weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from core.chat_frame import THOUGHT_MARKERS, ChatFrame, control_tokens
+from core.errors import BadInput
+from core.values import Prompt
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Frame, question and answer text as one sequence.
+
+    `spans` holds one (start, end) in characters of the text for each token from `text_start` on; a token that begins
+    in the frame and ends in the text counts to the text, clipped.
+    """
+
+    token_ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+    text_start: int
+
+
+class Encoder:
+    """One tokenizer with a model's context length; safe to share between threads, as nothing in it changes."""
+
+    def __init__(self, tokenizer: Any, context_length: int) -> None:
+        self._backend: Tokenizer = tokenizer.backend_tokenizer
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self._backend.encode_special_tokens = False
+        self._context_length = context_length
+        ids = tokenizer.get_added_vocab()
+        self._control_ids: dict[str, int] = {text: ids[text] for text in control_tokens(tokenizer)}
+        self._pattern = re.compile("|".join(map(re.escape, self._control_ids)) or r"(?!)")
+
+    def prompt(self, frame: ChatFrame, question: str) -> Prompt:
+        """The rendered question and its token ids, with room for at least one new token."""
+        self._check(question)
+        text = frame.render(question)
+        start = len(frame.prefix)
+        ids = tuple(i for i, _ in self._encode(text, [(start, start + len(question))]))
+        if len(ids) > self._context_length - 1:
+            raise BadInput(
+                f"The question takes {len(ids)} tokens, and this model reads at most {self._context_length - 1}.",
+                "Shorten the question.",
+            )
+        return Prompt(question=question, text=text, token_ids=ids)
+
+    def reading(self, frame: ChatFrame, question: str, text: str) -> Reading:
+        """Question and answer text in one encoding; its thought markers are tokens unless the frame is plain."""
+        self._check(question)
+        _check_characters(text, "text")
+        start, begin = len(frame.prefix), len(frame.render(question))
+        untrusted = [(start, start + len(question)), (begin, begin + len(text))]
+        thoughts = None if frame.source == "plain" else begin
+        tokens = self._encode(frame.render(question) + text, untrusted, thoughts_from=thoughts)
+        if len(tokens) > self._context_length:
+            raise BadInput(
+                f"The question and text take {len(tokens)} tokens, and this model reads {self._context_length}.",
+                "Shorten the text, or choose a model with a longer context.",
+            )
+        first = next((k for k, (_, (_, end)) in enumerate(tokens) if end > begin), len(tokens))
+        return Reading(
+            token_ids=tuple(i for i, _ in tokens),
+            spans=tuple((max(s - begin, 0), max(e - begin, 0)) for _, (s, e) in tokens[first:]),
+            text_start=first,
+        )
+
+    def pieces(self, token_ids: Sequence[int]) -> tuple[str, ...]:
+        """One text per token; together they are the decoded text, special tokens included."""
+        stream, found = DecodeStream(skip_special_tokens=False), []
+        for token_id in token_ids:
+            found.append(stream.step(self._backend, int(token_id)) or "")
+        whole = self._backend.decode(list(token_ids), skip_special_tokens=False)
+        joined = "".join(found)
+        if found and whole.startswith(joined):
+            found[-1] += whole[len(joined) :]
+        return tuple(found)
+
+    def _check(self, question: str) -> None:
+        if not question.strip():
+            raise BadInput("The question is empty.", "Write a question first.")
+        _check_characters(question, "question")
+
+    def _encode(
+        self, text: str, untrusted: Sequence[Span], *, thoughts_from: int | None = None
+    ) -> list[tuple[int, Span]]:
+        """(token id, characters) of the whole text; control tokens inside `untrusted` stay ordinary text."""
+        trusted, hostile = [], False
+        for match in self._pattern.finditer(text):
+            inside = any(match.start() < end and match.end() > start for start, end in untrusted)
+            thought = thoughts_from is not None and match.start() >= thoughts_from and match[0] in THOUGHT_MARKERS
+            if inside and not thought:
+                hostile = True
+            else:
+                trusted.append(match.span())
+        if not hostile:
+            return list(_tokens(self._backend, text))
+        return list(self._encode_apart(text, trusted))
+
+    def _encode_apart(self, text: str, trusted: list[Span]) -> Iterator[tuple[int, Span]]:
+        """As the tokenizer does it, cut at control tokens, but only at the trusted ones."""
+        at = 0
+        for start, end in [*trusted, (len(text), len(text))]:
+            yield from _tokens(self._plain, text[at:start], shift=at)
+            if start < end:
+                yield self._control_ids[text[start:end]], (start, end)
+            at = end
+
+    @functools.cached_property
+    def _plain(self) -> Tokenizer:
+        """The same tokenizer without control tokens."""
+        state = json.loads(self._backend.to_str())
+        state["added_tokens"] = [t for t in state["added_tokens"] if t["content"] not in self._control_ids]
+        state["post_processor"] = None
+        return Tokenizer.from_str(json.dumps(state))
+
+
+def _tokens(backend: Tokenizer, text: str, *, shift: int = 0) -> Iterator[tuple[int, Span]]:
+    """Some tokenizers leave the white space before a token out of its characters; here every token has its own."""
+    encoded, last = backend.encode(text, add_special_tokens=False), 0
+    for token_id, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+        start = min(start, last) if text[last:start].isspace() else start
+        yield token_id, (start + shift, end + shift)
+        last = max(last, end)
+
+
+def _check_characters(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"The {what} holds half of a character (a lone surrogate) at position {error.start}.",
+            "Delete that character, or copy the text again.",
+        ) from None

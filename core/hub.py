@@ -1,0 +1,197 @@
+"""The model hub: one commit's files, with what can go wrong told in plain words.
+
+The only module that talks to the network. No message here repeats an exception's own text, which may hold addresses
+or headers.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints import LOADED_PATTERNS, Progress, Tensor, check_config, check_folder, check_names, read_json
+from core.errors import ModelUnavailable
+from core.values import ModelSpec
+
+IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
+
+
+def download(spec: ModelSpec, *, progress: Progress) -> tuple[Path, str]:
+    """(folder, commit) of the hub model `spec`; without a network, the copy that is already here.
+
+    Raises ModelUnavailable; config and file list are judged before any weights are fetched.
+    """
+    import huggingface_hub as hub
+
+    cached = _cached(spec)
+    if cached is not None and _is_commit(spec.revision):
+        return cached, cached.name
+    progress(f"Looking for {spec.repo_id} on the hub")
+    try:
+        with _plain_words(spec):
+            info = hub.HfApi().model_info(spec.repo_id, revision=spec.revision, files_metadata=True, timeout=15)
+    except Offline:
+        if cached is None:
+            raise
+        progress(f"The hub cannot be reached; using the copy of {spec.repo_id} on this machine")
+        return cached, cached.name
+    commit = str(info.sha)
+    sizes = {s.rfilename: int(s.size or 0) for s in info.siblings or []}
+    check_names([n for n in sizes if "/" not in n], spec.repo_id)
+    with _plain_words(spec):
+        check_config(read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit))))
+    missing = _bytes_to_fetch(spec.repo_id, commit, sizes)
+    _check_space(spec, missing)
+    if missing:
+        progress(f"Downloading {missing / 1e9:.1f} GB of {spec.repo_id}")
+    with _plain_words(spec):
+        folder = hub.snapshot_download(
+            spec.repo_id,
+            revision=commit,
+            allow_patterns=list(LOADED_PATTERNS),
+            ignore_patterns=list(IGNORED_PATTERNS),
+            tqdm_class=_bar(progress, max(missing, 1)),
+        )
+    return Path(folder), commit
+
+
+def config_and_tensors(spec: ModelSpec) -> tuple[dict[str, Any], list[Tensor]]:
+    """config.json and the tensors' shapes of a hub model, without its weights; raises ModelUnavailable."""
+    import huggingface_hub as hub
+
+    with _plain_words(spec):
+        config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=spec.revision)))
+        check_config(config)
+        found = hub.get_safetensors_metadata(spec.repo_id, revision=spec.revision)
+    files = found.files_metadata.values()
+    return config, [Tensor(name=n, shape=tuple(t.shape)) for f in files for n, t in f.tensors.items()]
+
+
+class Offline(ModelUnavailable):
+    """The hub could not be reached."""
+
+
+@contextmanager
+def _plain_words(spec: ModelSpec) -> Iterator[None]:
+    try:
+        yield
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        raise _explain(error, spec) from None
+
+
+def _explain(error: Exception, spec: ModelSpec) -> ModelUnavailable:
+    from huggingface_hub import errors
+
+    page = f"https://huggingface.co/{spec.repo_id}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        return ModelUnavailable(
+            f"{spec.repo_id} is gated: its makers ask you to accept a licence first.",
+            f"Accept it at {page}, then set the environment variable HF_TOKEN to an access token of your account.",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelUnavailable(
+            f"{spec.repo_id} has no revision {spec.revision!r}.", "Leave the revision empty, or copy one from the hub."
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError | TimeoutError) or _is_network(error):
+        return Offline(
+            f"The hub cannot be reached, and {spec.repo_id} is not on this machine.",
+            "Check the network and try again, or choose the demo pair or a local folder.",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+        return ModelUnavailable(
+            f"There is no model {spec.repo_id!r} on the hub, or your account may not see it.",
+            "Check the spelling; for a private model set the environment variable HF_TOKEN.",
+        )
+    if isinstance(error, errors.NotASafetensorsRepoError | errors.EntryNotFoundError):
+        return ModelUnavailable(
+            f"{spec.repo_id} has no safetensors weights or no config.json.",
+            "Choose a repository with config.json, tokenizer.json and *.safetensors files.",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ModelUnavailable(
+            f"The disk filled up while downloading {spec.repo_id}.",
+            "Free some space, or set HF_HOME to a folder on a larger disk; the download continues where it stopped.",
+        )
+    return ModelUnavailable(
+        f"{spec.repo_id} could not be fetched from the hub ({type(error).__name__}{f' {status}' if status else ''}).",
+        "Try again in a minute; if it stays so, download the model by hand and choose its folder.",
+    )
+
+
+def _is_network(error: Exception) -> bool:
+    """The hub's HTTP client has its own transport errors, which are none of Python's."""
+    return any(c.__name__ in ("TransportError", "TimeoutException", "RequestException") for c in type(error).__mro__)
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision)
+
+
+def _cached(spec: ModelSpec) -> Path | None:
+    """The snapshot that is already here, whole or not at all."""
+    import huggingface_hub as hub
+
+    try:
+        folder = Path(
+            hub.snapshot_download(
+                spec.repo_id,
+                revision=spec.revision,
+                local_files_only=True,
+                allow_patterns=list(LOADED_PATTERNS),
+                ignore_patterns=list(IGNORED_PATTERNS),
+            )
+        )
+        check_folder(folder)
+    except Exception:
+        return None
+    return folder
+
+
+def _bytes_to_fetch(repo_id: str, commit: str, sizes: dict[str, int]) -> int:
+    import huggingface_hub as hub
+
+    wanted = [n for n in sizes if "/" not in n and any(fnmatch(n, p) for p in LOADED_PATTERNS)]
+    wanted = [n for n in wanted if not any(fnmatch(n, p) for p in IGNORED_PATTERNS)]
+    here = [n for n in wanted if isinstance(hub.try_to_load_from_cache(repo_id, n, revision=commit), str)]
+    return sum(sizes[n] for n in set(wanted) - set(here))
+
+
+def _check_space(spec: ModelSpec, needed: int) -> None:
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE)
+    place = next(p for p in (place, *place.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ModelUnavailable(
+            f"{spec.repo_id} needs {needed / 1e9:.1f} GB of disk for its files, and {free / 1e9:.1f} GB are free.",
+            "Free some space, or set the environment variable HF_HOME to a folder on a larger disk.",
+        )
+
+
+def _bar(progress: Progress, total: int) -> Any:
+    """A progress bar class that tells whole percents of the bytes written instead of drawing."""
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        written = 0
+
+        def update(self, n: float | None = 1) -> None:
+            if not str(self.desc).startswith("Reconstruct"):
+                return
+            before, self.written = self.written, self.written + int(n or 0)
+            if 100 * self.written // total > 100 * before // total:
+                progress(f"Downloading: {self.written / 1e9:.1f} of {total / 1e9:.1f} GB")
+
+        def display(self, *_: Any, **__: Any) -> None:
+            """Draw nothing."""
+
+    return Bar
