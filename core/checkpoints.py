@@ -263,6 +263,8 @@ def _estimate(config: dict[str, Any], tensors: list[Tensor], precision: Precisio
         heads = int(sizes["num_attention_heads"])
         head_dim = int(sizes.get("head_dim") or d_model // heads)
         kv_heads = int(sizes.get("num_key_value_heads") or heads)
+        if not 0 < n_layers <= len(tensors):
+            raise ValueError("more layers than weights")
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         raise ModelUnavailable(
             "config.json does not describe a decoder-only language model.",
@@ -287,9 +289,11 @@ def _bytes_per_parameter(tensor: Tensor, precision: Precision) -> float:
 
 
 def _container_headroom() -> list[int]:
-    """What the control group still allows, where one is set."""
+    """What the control group still allows, where one is set; file pages that it counts can be given up."""
     group = Path("/sys/fs/cgroup")
     try:
-        return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
+        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+        pages = re.search(r"^file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):
         return []
+    return [limit - used + (int(pages[1]) if pages else 0)]

@@ -8,21 +8,21 @@ from __future__ import annotations
 import gc
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from core.chat_frame import ChatFrame, control_tokens, load_frame, plain_frame, start_token
-from core.checkpoints import Progress, available_memory, estimate_folder, find_checkpoint
+from core.checkpoints import Progress, find_checkpoint
 from core.encoding import Encoder, Reading
-from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
-from core.values import ModelSpec, Precision, Prompt
+from core.errors import ModelUnavailable
+from core.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.values import ModelSpec, Prompt
 
-WORKING_TOKENS = 2048
+__all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
+
 DEFAULT_CONTEXT = 2048
 
 _LAYERS = ("layers", "h", "blocks")
@@ -87,13 +87,13 @@ def load_model(
     check_device(spec)
     checkpoint = find_checkpoint(spec, progress=tell)
     tell(f"Checking the memory for {spec.name}")
-    _check_memory(spec, checkpoint.path)
-    config = _load_config(checkpoint.path)
+    check_memory(spec, checkpoint.path)
+    config = load_config(checkpoint.path)
     tell(f"Loading the tokenizer of {spec.name}")
-    tokenizer = _load_tokenizer(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint.path)
     frame = _frame_for(tokenizer, frame_from)
     tell(f"Loading the weights of {spec.name} in {spec.precision}")
-    model = _load_weights(spec, checkpoint.path, config)
+    model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 
@@ -124,76 +124,6 @@ def pieces(loaded: LoadedModel, token_ids: tuple[int, ...]) -> tuple[str, ...]:
     return loaded.encoder.pieces(token_ids)
 
 
-def check_device(spec: ModelSpec) -> None:
-    """Raise ModelUnavailable where this machine lacks `spec.device`, or the precision does not work on it."""
-    kind = spec.device.split(":")[0]
-    try:
-        index = torch.device(spec.device).index or 0
-    except RuntimeError:
-        kind, index = "", 0
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and index < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not present.get(kind, False):
-        usable = [k for k, here in present.items() if here]
-        raise ModelUnavailable(
-            f"There is no device {spec.device!r} on this machine.", f"Choose one of: {', '.join(usable)}."
-        )
-    if spec.precision in ("int8", "nf4") and kind == "mps":
-        raise ModelUnavailable("int8 and nf4 do not work on the mps device.", "Choose bf16 or fp32 there, or the CPU.")
-
-
-def _check_memory(spec: ModelSpec, folder: Path) -> None:
-    estimate = estimate_folder(folder, spec.precision)
-    tokens = min(WORKING_TOKENS, estimate.context_length or WORKING_TOKENS)
-    need, have = estimate.weights_bytes + tokens * estimate.kv_bytes_per_token, available_memory(spec.device)
-    if need > have:
-        raise ModelUnavailable(
-            f"{spec.name} in {spec.precision} needs about {need / 1e9:.1f} GB on {spec.device}, "
-            f"and {have / 1e9:.1f} GB are free.",
-            _smaller(spec.precision),
-        )
-
-
-def _smaller(precision: Precision) -> str:
-    lower = {"fp32": "bf16, int8 or nf4", "bf16": "int8 or nf4", "int8": "nf4"}.get(precision)
-    return f"Choose {lower}, or a smaller model." if lower else "Choose a smaller model, or free memory first."
-
-
-def _load_config(folder: Path) -> Any:
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        raise ModelUnavailable(
-            f"The model's config.json is not understood ({type(error).__name__}).",
-            "Choose a model that the installed transformers version supports.",
-        ) from error
-    names = config.architectures or []
-    if config.is_encoder_decoder or not any("CausalLM" in n or n.endswith("LMHeadModel") for n in names):
-        raise _not_a_decoder(", ".join(names) or str(config.model_type))
-    return config
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    """tokenizer.json is taken as it stands: a tokenizer class may rebuild parts of it in its own way."""
-    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
-    try:
-        tokenizer = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        raise ModelUnavailable(
-            f"The model's tokenizer cannot be read ({type(error).__name__}).",
-            "Choose a repository or folder with a tokenizer.json that the installed tokenizers version reads.",
-        ) from error
-    if not tokenizer.is_fast:
-        raise ModelUnavailable(
-            "The model has only a slow tokenizer, which cannot tell where its tokens lie in the text.",
-            "Choose a repository or folder with a tokenizer.json.",
-        )
-    return tokenizer
-
-
 def _frame_for(tokenizer: Any, frame_from: LoadedModel | None) -> ChatFrame:
     if frame_from is None:
         return load_frame(tokenizer)
@@ -203,64 +133,16 @@ def _frame_for(tokenizer: Any, frame_from: LoadedModel | None) -> ChatFrame:
     return plain_frame(frame_from.frame, control_tokens(frame_from.tokenizer), bos)
 
 
-def _load_weights(spec: ModelSpec, folder: Path, config: Any) -> Any:
-    softcapped = getattr(config, "attn_logit_softcapping", None) is not None
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-            dtype=torch.float32 if spec.precision == "fp32" else torch.bfloat16,
-            attn_implementation="eager" if softcapped else "sdpa",
-            quantization_config=_quantisation(spec.precision),
-            device_map={"": spec.device},
-            output_loading_info=True,
-        )
-    except UserFacingError:
-        raise
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(
-            f"{spec.device} ran out of memory while loading {spec.name} in {spec.precision}.", _smaller(spec.precision)
-        ) from None
-    except Exception as error:
-        raise ModelUnavailable(
-            f"{spec.name} could not be loaded in {spec.precision} on {spec.device} ({type(error).__name__}).",
-            "Choose another precision or device, or a model that the installed transformers version supports.",
-        ) from error
-    absent = len(report["missing_keys"]) + len(report["mismatched_keys"])
-    if absent:
-        raise ModelUnavailable(
-            f"{absent} weights of {spec.name} are missing or of another shape than config.json says.",
-            "Fetch the model's files again; these do not belong together.",
-        )
-    return model.eval().requires_grad_(False)
-
-
-def _quantisation(precision: Precision) -> BitsAndBytesConfig | None:
-    if precision == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    if precision == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return None
-
-
 def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, frame: ChatFrame) -> LoadedModel:
     decoder = model.base_model
     layers = next((x for n in _LAYERS if isinstance(x := getattr(decoder, n, None), nn.ModuleList)), None)
     norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(decoder, n, None), nn.Module)), None)
     unembed, config = model.get_output_embeddings(), model.config
     if layers is None or norm is None or unembed is None or len(layers) != config.num_hidden_layers:
-        raise _not_a_decoder(type(model).__name__)
+        raise not_a_decoder(type(model).__name__)
     d_vocab = int(unembed.weight.shape[0])
-    if max(tokenizer.get_vocab().values(), default=0) >= d_vocab:
+    usable = set(tokenizer.get_vocab().values()) - {tokenizer.pad_token_id}
+    if max(usable, default=0) >= d_vocab:
         raise ModelUnavailable(
             f"The tokenizer knows more tokens than the {d_vocab} that the model has.",
             "Use the tokenizer files that came with these weights.",
@@ -290,10 +172,3 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     for ids in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         found.update(ids if isinstance(ids, list | tuple) else [ids] if ids is not None else [])
     return frozenset(found)
-
-
-def _not_a_decoder(found: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"{found} is not a decoder-only language model whose blocks Retrace can find.",
-        "Choose a causal language model such as Llama, Qwen, Mistral, Gemma or GPT-NeoX.",
-    )
