@@ -1,0 +1,105 @@
+// Lanes: two to four completions side by side, redrawn while they grow. Needs token_text.js before it.
+
+const STATE_TEXT = {
+  queued: "queued", running: "running", done: "done", cancelled: "stopped", interrupted: "interrupted",
+  error: "failed", timeout: "out of time",
+};
+
+class LaneView {
+  constructor(index, callbacks) {
+    this.root = element("section", "lane");
+    this.title = element("h4");
+    this.subtitle = element("div", "subtitle");
+    this.badge = element("span", "badge");
+    this.state = element("span", "state");
+    this.box = element("div", "tokens");
+    this.note = element("div", "note");
+    const head = element("header");
+    const words = element("div", "words");
+    words.append(this.title, this.subtitle);
+    const facts = element("div", "facts");
+    facts.append(this.badge, this.state);
+    head.append(words, facts);
+    this.root.append(head, this.box, this.note);
+    this.list = new TokenList(this.box, `lane${index}-token`, {
+      onMove: (token, byKey) => byKey && this.#label(token),
+      onPin: (token) => callbacks.onPin(index, token),
+    });
+  }
+
+  update(lane, height) {
+    const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 32;
+    this.box.style.height = `${height}px`;
+    this.title.textContent = lane.title;
+    this.subtitle.textContent = lane.subtitle;
+    this.badge.textContent = lane.badge;
+    this.badge.dataset.badge = lane.badge;
+    this.root.dataset.state = lane.state;
+    this.state.textContent = `${STATE_TEXT[lane.state]} · ${lane.pieces.length} tokens`;
+    this.note.textContent = lane.note;
+    this.box.setAttribute("aria-label", `${lane.title}, ${lane.subtitle}`);
+    this.lane = lane;
+    const before = this.list.pieces.length;
+    const kept = this.list.sync(lane.pieces, { lengths: lane.lengths });
+    this.list.starts = sentenceStarts(lane.pieces);
+    this.#mark();
+    if (kept < before && kept === 0) this.box.scrollTop = 0;
+    if (atEnd && ["running", "queued"].includes(lane.state)) this.box.scrollTop = this.box.scrollHeight;
+    else if (atEnd && before > 0 && kept === before && lane.pieces.length > before) {
+      this.box.scrollTop = this.box.scrollHeight;
+    }
+  }
+
+  #mark() {
+    const keywords = new Set(this.lane.highlights);
+    this.list.nodes.forEach((node, i) => {
+      node.classList.toggle("keyword", keywords.has(i));
+      node.classList.toggle("diverged", i === this.lane.diverged);
+    });
+  }
+
+  #label(token) {
+    const words = [quoted(this.lane.pieces[token]), `token ${token}`];
+    if (this.lane.highlights.includes(token)) words.push("keyword");
+    if (token === this.lane.diverged) words.push("first token that differs");
+    this.list.node(token)?.setAttribute("aria-label", words.join(", "));
+  }
+}
+
+class LanesView {
+  constructor(host) {
+    this.root = element("div", "lanes");
+    this.lanes = [];
+    host.append(this.root);
+  }
+
+  update(data, send) {
+    this.send = send;
+    this.root.classList.toggle("stage", data.size === "stage");
+    this.root.style.setProperty("--lanes", data.lanes.length);
+    while (this.lanes.length > data.lanes.length) this.lanes.pop().root.remove();
+    while (this.lanes.length < data.lanes.length) {
+      const lane = new LaneView(this.lanes.length, { onPin: (...pin) => this.#onPin(...pin) });
+      this.lanes.push(lane);
+      this.root.append(lane.root);
+    }
+    data.lanes.forEach((lane, i) => this.lanes[i].update(lane, data.height));
+    if (this.jump !== data.jump) this.#draw(...(data.pinned ?? [null, null]));
+    this.jump = data.jump;
+  }
+
+  #draw(lane, token) {
+    this.lanes.forEach((view, i) => view.list.setPinned(i === lane ? token : null));
+    if (lane !== null) this.lanes[lane]?.list.reveal(token);
+  }
+
+  #onPin(lane, token) {
+    this.#draw(token === null ? null : lane, token);
+    this.send(lane, token);
+  }
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  parentElement.tokenLanes ??= new LanesView(parentElement);
+  parentElement.tokenLanes.update(data, (lane, token) => setTriggerValue("pin", { lane, token }));
+}

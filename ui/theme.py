@@ -1,0 +1,120 @@
+"""The project's colours and its one Altair theme. Knows neither pages nor data.
+
+Hues are chosen to be read on both backgrounds: a chart needs no redraw when the reader flips the theme. Only text
+colours differ; Streamlit supplies those on screen, and `chart_theme("light")` or `("dark")` fixes them for exports.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import altair as alt
+
+Mode = Literal["screen", "light", "dark"]
+
+BLUE = "#2f7de1"
+ORANGE = "#e8731a"
+RED = "#dc4450"
+GREEN = "#1f9d74"
+GRAY = "#7b8494"
+
+LABEL_COLOURS: dict[str, str] = {
+    "initializing": GRAY,
+    "deduction": "#128a80",
+    "adding-knowledge": "#a57a00",
+    "example-testing": "#c2549d",
+    "uncertainty-estimation": "#8a63d2",
+    "backtracking": RED,
+}
+"""Label → colour, at least 3.7:1 against white and against the dark background."""
+
+CATEGORICAL: tuple[str, ...] = (BLUE, ORANGE, "#128a80", "#c2549d", "#a57a00", "#8a63d2", GRAY)
+SEQUENTIAL: tuple[str, ...] = ("#d9e7fa", "#9cc0f0", "#5390e4", "#2067c4", "#0e3d7e")
+NEUTRAL: dict[Literal["light", "dark"], str] = {"light": "#f4f6f9", "dark": "#1a222d"}
+TEXT: dict[Literal["light", "dark"], str] = {"light": "#17212e", "dark": "#edf2f8"}
+BACKGROUND: dict[Literal["light", "dark"], str] = {"light": "#ffffff", "dark": "#10151c"}
+
+SERIES: dict[str, str] = {
+    "baseline": GRAY,
+    "steered": BLUE,
+    "base model": ORANGE,
+    "reasoning model": BLUE,
+}
+"""Fixed colours of things that recur from page to page."""
+
+FONT = "Source Sans, Segoe UI, Noto Sans, Liberation Sans, sans-serif"
+
+
+def label_colour(label: str) -> str:
+    """The colour of a part label; labels of other annotation schemes share one gray."""
+    return LABEL_COLOURS.get(label, GRAY)
+
+
+def diverging(mode: Literal["light", "dark"] = "light") -> tuple[str, str, str]:
+    """Negative, zero, positive: orange through the page's neutral to blue, as in the token strip."""
+    return (ORANGE, NEUTRAL[mode], BLUE)
+
+
+def screen_mode(theme_type: str | None) -> Literal["light", "dark"]:
+    """`st.context.theme.type` as a mode; unknown (first run, AppTest) counts as light."""
+    return "dark" if theme_type == "dark" else "light"
+
+
+def _axis(mode: Mode) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "labelFontSize": 13,
+        "titleFontSize": 14,
+        "titleFontWeight": 600,
+        "titlePadding": 10,
+        "labelPadding": 6,
+        "gridOpacity": 0.35,
+        "domain": False,
+        "ticks": False,
+    }
+    if mode != "screen":
+        axis |= {"labelColor": TEXT[mode], "titleColor": TEXT[mode], "gridColor": GRAY}
+    return axis
+
+
+def _text(mode: Mode, **sizes: int) -> dict[str, Any]:
+    return {**sizes} | ({} if mode == "screen" else {"labelColor": TEXT[mode], "titleColor": TEXT[mode]})
+
+
+def chart_theme(mode: Mode = "screen") -> dict[str, Any]:
+    """A Vega-Lite theme: palettes, sizes and, off screen, text and background colours."""
+    title: dict[str, Any] = {"fontSize": 17, "fontWeight": 600, "anchor": "start", "offset": 12}
+    background = "transparent"
+    if mode != "screen":
+        title |= {"color": TEXT[mode], "subtitleColor": TEXT[mode]}
+        background = BACKGROUND[mode]
+    config: dict[str, Any] = {
+        "background": background,
+        "font": FONT,
+        "view": {"stroke": "transparent", "continuousHeight": 320, "continuousWidth": 520},
+        "axis": _axis(mode),
+        "legend": _text(mode, labelFontSize=13, titleFontSize=13, symbolSize=90),
+        "header": _text(mode, labelFontSize=13, titleFontSize=14),
+        "title": title,
+        "line": {"strokeWidth": 2.5},
+        "point": {"size": 55, "filled": True},
+        "bar": {"color": BLUE, "cornerRadiusEnd": 2},
+        "rule": {"color": GRAY},
+        "range": {
+            "category": list(CATEGORICAL),
+            "diverging": list(diverging("dark" if mode == "dark" else "light")),
+            "heatmap": list(SEQUENTIAL),
+            "ramp": list(SEQUENTIAL),
+        },
+    }
+    return {"config": config}
+
+
+def use_chart_theme() -> None:
+    """Make the project's theme the one Altair applies on screen (process-wide, the same for every session)."""
+    alt.theme.register("retrace", enable=True)(lambda: alt.theme.ThemeConfig(chart_theme()))
+
+
+def export_spec(chart: alt.TopLevelMixin, mode: Literal["light", "dark"] = "light") -> dict[str, Any]:
+    """The chart's Vega-Lite specification with every colour fixed, for files that leave the app."""
+    spec: dict[str, Any] = chart.to_dict()
+    return spec | {"config": spec.get("config", {}) | chart_theme(mode)["config"]}
