@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from core.directions import DirectionSet, ExtractionSpec
+from core.encoding import Reading
 from core.errors import BadInput
 from core.hooks import run_decoder
-from core.models import LoadedModel, Reading, encode_text
+from core.models import LoadedModel, encode_text
 from core.traces import find_events, window_positions
 from core.values import Trace, Window
 
@@ -63,13 +64,10 @@ def extract_directions(
     _check_layers(loaded, spec)
     sums = _empty(len(spec.layers), len(spec.windows), loaded.d_model, spec.negatives)
     for number, trace in enumerate(traces, start=1):
-        reading = encode_text(loaded, trace.prompt, trace.text)
-        if len(reading.token_ids) > loaded.context_length:
-            raise BadInput(
-                f"Trace {trace.trace_id!r} has {len(reading.token_ids)} tokens; {loaded.name} reads at most "
-                f"{loaded.context_length}.",
-                "Remove or shorten this trace.",
-            )
+        try:
+            reading = encode_text(loaded, trace.prompt, trace.text)
+        except BadInput as error:
+            raise BadInput(f"Trace {trace.trace_id!r}: {error.problem}", error.remedy) from error
         _add_trace(loaded, trace, reading, spec, sums)
         yield number
     _check_counts(spec, sums)
@@ -205,7 +203,8 @@ def _separation(sums: _Sums, vectors: Tensor) -> Tensor:
     unit = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     gap = ((inside_mean - all_mean) * unit).sum(-1)
     spread = (unit.square() * (inside_var + all_var) / 2).sum(-1).clamp(min=1e-12).sqrt()
-    return gap / spread
+    separation: Tensor = gap / spread
+    return separation
 
 
 def windows_around(start: int, stop: int) -> tuple[Window, ...]:

@@ -47,7 +47,7 @@ class _Batch:
 
     def keep(self, indices: list[int]) -> None:
         """Drop the rows that are not in `indices` (positions within the batch)."""
-        selected = torch.tensor(indices, device=self.input_ids.device)
+        selected = torch.tensor(indices, dtype=torch.int64, device=self.input_ids.device)
         self.rows = [self.rows[i] for i in indices]
         self.input_ids, self.pads = self.input_ids[selected], self.pads[selected]
         self.steering = self.steering.select(selected)

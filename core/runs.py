@@ -14,7 +14,7 @@ from core.errors import BadInput
 from core.values import Floats, ModelSpec, Positions, Prompt, SamplingSpec
 
 Operator = Literal["add", "ablate", "clamp"]
-StopReason = Literal["eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
+StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)

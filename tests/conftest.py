@@ -1,0 +1,30 @@
+"""Shared fixtures: tiny models in temporary folders, one thread, no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from core.directions import Direction
+
+
+@pytest.fixture(scope="session")
+def model_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def make_direction():
+    """Builds a random direction: make_direction(d_model, layer=0, seed=0)."""
+
+    def build(d_model: int, *, layer: int = 0, seed: int = 0, norm: float = 1.0) -> Direction:
+        raw = np.random.default_rng(seed).standard_normal(d_model).astype(np.float32)
+        return Direction.from_raw(raw * np.float32(norm / np.linalg.norm(raw)), name=f"random {seed}", layer=layer)
+
+    return build

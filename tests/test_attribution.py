@@ -1,0 +1,120 @@
+"""Equations of the per-token readings."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.attribution import attribute_tokens
+from core.errors import BadDirection, BadInput
+from core.hooks import hook_count, run_decoder
+from core.lens import keyword_ids, logit_lens, read_direction, vocabulary_texts
+from core.models import encode_text
+from core.runs import AttributionSpec
+from tests.tiny_models import tiny_loaded
+
+FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gemma2", "gpt_neox"]
+
+
+def spec_for(loaded, direction, *, text="First we add. Wait, that is wrong. But maybe not.", coefficient=4.0):
+    reading = encode_text(loaded, "Why?", text)
+    return AttributionSpec(
+        model=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        token_ids=reading.token_ids,
+        text_start=reading.text_start,
+        direction=direction,
+        layer=1,
+        coefficient=coefficient,
+        keywords=("wait", "hmm"),
+    )
+
+
+def attribute(loaded, spec):
+    return list(attribute_tokens(loaded, spec))[-1]
+
+
+def residuals(loaded, spec):
+    kept = {}
+    run_decoder(
+        loaded, torch.tensor([spec.token_ids]), range(loaded.n_layers), lambda layer, h: kept.update({layer: h[0]})
+    )
+    return kept
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_projection_is_the_dot_product_on_centred_activations(family, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    got = attribute(loaded, spec)
+    for layer, hidden in residuals(loaded, spec).items():
+        activations = hidden.double().numpy()
+        centred = activations - activations[spec.text_start :].mean(0)
+        vector = spec.direction.vector.astype(np.float64)
+        assert np.allclose(got.projection[layer], centred @ vector, atol=1e-4)
+        assert np.allclose(got.cosine[layer], centred @ vector / np.linalg.norm(centred, axis=1), atol=1e-4)
+    assert hook_count(loaded) == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lens_of_the_last_layer_is_the_model(family, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    got = attribute(loaded, spec)
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([spec.token_ids])).logits[0]
+        lens = logit_lens(loaded, residuals(loaded, spec)[loaded.n_layers - 1])
+    assert torch.allclose(lens, logits, atol=1e-4)
+    probabilities = logits.double().softmax(-1)
+    wanted = keyword_ids(loaded, spec.keywords)
+    assert np.allclose(got.p_keyword, probabilities[:, wanted].sum(-1).numpy(), atol=1e-5)
+    assert np.allclose(np.exp(got.lens[-1]), got.p_keyword, atol=1e-5)
+    assert np.array_equal(got.top_ids[0, :, 0], logits.argmax(-1).numpy())
+
+
+def test_coefficient_zero_changes_nothing_and_another_does(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    direction = make_direction(loaded.d_model)
+    still = attribute(loaded, spec_for(loaded, direction, coefficient=0.0))
+    assert np.array_equal(still.p_keyword, still.p_keyword_steered)
+    assert np.abs(still.kl_steered).max() < 1e-9
+    moved = attribute(loaded, spec_for(loaded, direction, coefficient=8.0))
+    assert moved.kl_steered.min() > -1e-9
+    assert moved.kl_steered.max() > 1e-3
+
+
+def test_keywords_cover_case_and_leading_space(tmp_path):
+    loaded = tiny_loaded(tmp_path)
+    texts = vocabulary_texts(loaded)
+    ids = keyword_ids(loaded, ["wait"])
+    assert {i for i, text in enumerate(texts) if text.strip().lower() == "wait"} <= set(ids)
+    with pytest.raises(BadInput):
+        keyword_ids(loaded, ["  "])
+
+
+def test_the_direction_lens_is_equation_2(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    direction = make_direction(loaded.d_model)
+    lens = read_direction(loaded, direction, words=["wait", "we"])
+    logits = loaded.unembed.weight.double().numpy() @ direction.vector.astype(np.float64)
+    a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in vocabulary_texts(loaded)], float)
+    assert lens.score == pytest.approx(logits @ a / a.sum(), abs=1e-5)
+    assert lens.n_items == a.sum() > 0
+    assert lens.top[0][1] == pytest.approx(logits.max(), abs=1e-5)
+    assert lens.best_rank == int((logits > logits[a == 1].max()).sum()) + 1
+
+
+def test_what_does_not_fit_is_refused(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    cases = [
+        (replace(spec, direction=make_direction(16)), BadDirection, "16"),
+        (replace(spec, layer=99), BadInput, "layers 0 to 2"),
+        (replace(spec, token_ids=(1, 2, 3), text_start=2), BadInput, "fewer than two"),
+        (replace(spec, token_ids=(*spec.token_ids, 10**6)), BadInput, "token id"),
+        (replace(spec, token_ids=spec.token_ids * 99), BadInput, "reads at most"),
+    ]
+    for bad, error, named in cases:
+        with pytest.raises(error, match=named):
+            list(attribute_tokens(loaded, bad))

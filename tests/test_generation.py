@@ -1,0 +1,186 @@
+"""Equations of the steered decode."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.errors import BadInput
+from core.generation import score_completions, stream_completions
+from core.hooks import hook_count
+from core.models import encode_prompt
+from core.runs import GenerationSpec, SteeringSpec
+from core.values import Positions, Prompt, SamplingSpec
+from tests.tiny_models import tiny_loaded
+
+FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gpt_neox"]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return tiny_loaded(tmp_path_factory.mktemp("models"))
+
+
+def spec_of(loaded, question="What is 3 plus 4?", *, steering=(), **sampling):
+    sampling = {"max_new_tokens": 12, **sampling}
+    return GenerationSpec(
+        model=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        prompt=encode_prompt(loaded, question),
+        sampling=SamplingSpec(**sampling),
+        steering=tuple(steering),
+    )
+
+
+def complete(loaded, specs, **options):
+    """The token ids of every row."""
+    rows = [[] for _ in specs]
+    for step in stream_completions(loaded, specs, **options):
+        for token in step:
+            rows[token.row].append(token.token_id)
+    return rows
+
+
+def plain_greedy(loaded, spec):
+    ids = torch.tensor([spec.prompt.token_ids])
+    out = loaded.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=spec.sampling.max_new_tokens, do_sample=False
+    )
+    return out[0, ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_coefficient_zero_is_the_baseline_and_plain_generate(family, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    zero = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=0.0)
+    baseline, steered = complete(loaded, [spec_of(loaded)]), complete(loaded, [spec_of(loaded, steering=[zero])])
+    assert baseline == steered == [plain_greedy(loaded, spec_of(loaded))]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("region", ["all", "prompt", "completion"])
+def test_with_and_without_cache_the_tokens_agree(family, region, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    edit = SteeringSpec(
+        direction=make_direction(loaded.d_model), layer=1, coefficient=6.0, positions=Positions(region=region)
+    )
+    spec = spec_of(loaded, steering=[edit])
+    assert complete(loaded, [spec]) == complete(loaded, [spec], use_cache=False)
+
+
+programs = st.builds(
+    dict,
+    operator=st.sampled_from(["add", "ablate", "clamp"]),
+    coefficient=st.floats(-12, 12),
+    layer=st.integers(0, 2),
+    positions=st.builds(
+        Positions,
+        region=st.sampled_from(["all", "prompt", "completion"]),
+        start=st.integers(0, 3),
+        every=st.integers(1, 3),
+    ),
+    seed=st.integers(0, 5),
+    temperature=st.sampled_from([0.0, 0.7, 1.0]),
+    top_p=st.sampled_from([0.9, 1.0]),
+    question=st.sampled_from(["Why?", "What is 3 plus 4?", "Find two numbers with sum 9 and product 20, please."]),
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(programs, min_size=2, max_size=4))
+def test_a_row_of_a_batch_is_the_single_run(rows, loaded, make_direction):
+    specs = [
+        spec_of(
+            loaded,
+            row["question"],
+            steering=[
+                SteeringSpec(
+                    direction=make_direction(loaded.d_model, seed=row["seed"]),
+                    layer=row["layer"],
+                    operator=row["operator"],
+                    coefficient=row["coefficient"],
+                    positions=row["positions"],
+                )
+            ],
+            temperature=row["temperature"],
+            top_p=row["top_p"],
+            seed=row["seed"],
+        )
+        for row in rows
+    ]
+    together = complete(loaded, specs)
+    assert together == [complete(loaded, [spec])[0] for spec in specs]
+    assert together == complete(loaded, specs, use_cache=False)
+
+
+def test_completion_only_steers_every_completion_position_and_no_prompt_position(loaded, make_direction):
+    """Recorded while decoding: the hidden state at each position against a baseline pass over the same tokens."""
+    direction = make_direction(loaded.d_model)
+    edit = SteeringSpec(direction=direction, layer=1, coefficient=5.0, positions=Positions(region="completion"))
+    spec = spec_of(loaded, steering=[edit])
+    seen = []
+    handle = loaded.layers[2].register_forward_pre_hook(lambda _m, args: seen.append(args[0][0].clone()))
+    try:
+        tokens = complete(loaded, [spec])[0]
+    finally:
+        handle.remove()
+    decoded = torch.cat(seen)
+    n_prompt = len(spec.prompt.token_ids)
+    recorded = {}
+    handle = loaded.layers[2].register_forward_pre_hook(lambda _m, args: recorded.update(hidden=args[0][0].clone()))
+    try:
+        with torch.inference_mode():
+            loaded.decoder(input_ids=torch.tensor([[*spec.prompt.token_ids, *tokens[:-1]]]), use_cache=False)
+    finally:
+        handle.remove()
+    shift = decoded - recorded["hidden"]
+    assert shift[:n_prompt].abs().max() <= 1e-5
+    assert (shift[n_prompt:] - 5.0 * torch.from_numpy(direction.vector)).abs().max() <= 1e-4
+    assert len(shift) == n_prompt + len(tokens) - 1
+
+
+def test_same_seed_same_tokens_other_seed_other_tokens(loaded):
+    specs = [spec_of(loaded, temperature=1.0, seed=seed, max_new_tokens=20) for seed in (1, 1, 2)]
+    first, second, third = complete(loaded, specs)
+    assert first == second != third
+
+
+def test_top_p_keeps_only_the_nucleus(loaded):
+    narrow = spec_of(loaded, temperature=1.0, top_p=1e-6, seed=3)
+    assert complete(loaded, [narrow]) == complete(loaded, [spec_of(loaded)])
+
+
+def test_an_abandoned_stream_leaves_no_hook(loaded, make_direction):
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=8.0)
+    stream = stream_completions(loaded, [spec_of(loaded, steering=[edit])])
+    next(stream)
+    assert hook_count(loaded) == 0
+    assert complete(loaded, [spec_of(loaded)])[0] == plain_greedy(loaded, spec_of(loaded))
+    del stream
+    assert hook_count(loaded) == 0
+
+
+def test_rows_of_different_lengths_end_on_their_own(loaded):
+    specs = [spec_of(loaded, max_new_tokens=n) for n in (3, 9, 6)]
+    assert [len(row) for row in complete(loaded, specs)] == [3, 9, 6]
+
+
+def test_prompts_that_cannot_be_read_are_refused(loaded):
+    too_long = Prompt(question="x", text="x", token_ids=(5,) * loaded.context_length)
+    foreign = Prompt(question="x", text="x", token_ids=(5, loaded.d_vocab))
+    for prompt, named in ((too_long, str(loaded.context_length)), (foreign, "token id")):
+        spec = GenerationSpec(model=loaded.spec, fingerprint="", prompt=prompt, sampling=SamplingSpec())
+        with pytest.raises(BadInput, match=named):
+            next(stream_completions(loaded, [spec]))
+
+
+def test_the_score_is_the_mean_negative_log_probability(loaded):
+    prompt, completion = (5, 17, 42), (99, 7, 23, 64)
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([[*prompt, *completion]])).logits[0].double().log_softmax(-1)
+    naive = -sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(completion)) / len(completion)
+    padded = score_completions(loaded, [(prompt, completion), (prompt, (1,)), (prompt, completion * 3), (prompt, ())])
+    assert padded[0] == pytest.approx(naive, abs=1e-5)
+    assert math.isnan(padded[3])
