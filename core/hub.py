@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import LOADED_PATTERNS, Progress, Tensor, check_config, check_folder, check_names, read_json
 from core.errors import ModelUnavailable
+from core.folders import LOADED_PATTERNS, Tensor, check_config, check_folder, check_names, read_json
 from core.values import ModelSpec
 
 IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
 
 
-def download(spec: ModelSpec, *, progress: Progress) -> tuple[Path, str]:
+def download(spec: ModelSpec, *, progress: Callable[[str], None]) -> tuple[Path, str]:
     """(folder, commit) of the hub model `spec`; without a network, the copy that is already here.
 
     Raises ModelUnavailable; config and file list are judged before any weights are fetched.
@@ -105,10 +105,10 @@ def _explain(error: Exception, spec: ModelSpec) -> ModelUnavailable:
             f"The hub cannot be reached, and {spec.repo_id} is not on this machine.",
             "Check the network and try again, or choose the demo pair or a local folder.",
         )
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError) or status in (401, 404):
         return ModelUnavailable(
             f"There is no model {spec.repo_id!r} on the hub, or your account may not see it.",
-            "Check the spelling; for a private model set the environment variable HF_TOKEN.",
+            "Check the spelling; for a private model set the environment variable HF_TOKEN to a valid token.",
         )
     if isinstance(error, errors.NotASafetensorsRepoError | errors.EntryNotFoundError):
         return ModelUnavailable(
@@ -177,7 +177,7 @@ def _check_space(spec: ModelSpec, needed: int) -> None:
         )
 
 
-def _bar(progress: Progress, total: int) -> Any:
+def _bar(progress: Callable[[str], None], total: int) -> Any:
     """A progress bar class that tells whole percents of the bytes written instead of drawing."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from core.checkpoints import ROOTS_VARIABLE
+from core.folders import ROOTS_VARIABLE
 from core.models import LoadedModel, load_model
 from core.values import ModelSpec, Precision
 

@@ -1,0 +1,190 @@
+"""Model folders on this machine: where they may lie, whether they are whole, and what identifies them.
+
+Files are judged by their names and headers only; nothing is loaded. Knows neither the hub nor torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelUnavailable
+
+ROOTS_VARIABLE = "RETRACE_MODEL_ROOTS"
+PROJECT = Path(__file__).resolve().parent.parent
+LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_MAX_HEADER = 100 * 2**20
+_digests: dict[tuple[Any, ...], str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One stored weight: its name and shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+def local_folder(repo_id: str) -> Path | None:
+    """The folder that `repo_id` names, or None for a hub id.
+
+    Raises ModelUnavailable for a folder outside the roots, a path that does not exist, and a malformed id.
+    """
+    roots = _roots()
+    folders = _existing(repo_id, roots)
+    allowed = [f for f in folders if any(f.is_relative_to(root) for root in roots)]
+    if allowed:
+        return allowed[0]
+    ours = repo_id.startswith("demo/")
+    if _HUB_ID.fullmatch(repo_id) and not ours and ".." not in repo_id and "--" not in repo_id:
+        return None
+    if folders:
+        raise ModelUnavailable(
+            f"The folder {repo_id!r} is outside the folders that models may be loaded from.",
+            f"Set the environment variable {ROOTS_VARIABLE} to the folder that holds it, and start again.",
+        )
+    raise ModelUnavailable(
+        f"There is no model folder {repo_id!r}, and it is not a hub id.",
+        "Give a hub id such as 'deepseek-ai/DeepSeek-R1-Distill-Llama-8B', or the path of an existing folder.",
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelUnavailable unless `folder` holds a whole model: config, tokenizer, undamaged safetensors, no code."""
+    check_names([p.name for p in folder.iterdir()], folder.name)
+    check_config(read_json(folder / "config.json"))
+    if (folder / "tokenizer_config.json").exists():
+        _refuse_code(read_json(folder / "tokenizer_config.json"))
+    for file in weight_files(folder):
+        read_header(file)
+
+
+def check_names(names: list[str], model: str) -> None:
+    """Raise ModelUnavailable unless the file names include a config, safetensors weights and a tokenizer."""
+    if "config.json" not in names:
+        raise ModelUnavailable(
+            f"{model!r} has no config.json, so it is not a model in the transformers format.",
+            "Choose a repository or folder with config.json, tokenizer.json and *.safetensors files.",
+        )
+    if not any(n.endswith(".safetensors") for n in names):
+        pickled = any(n.endswith((".bin", ".pt", ".pth", ".ckpt")) for n in names)
+        why = "only pickle files, which can run code when opened" if pickled else "no weights"
+        raise ModelUnavailable(
+            f"{model!r} has {why}; safetensors weights are needed.",
+            "Choose a revision with *.safetensors files, or convert the weights to safetensors first.",
+        )
+    if not any(n in TOKENIZER_FILES for n in names):
+        raise ModelUnavailable(
+            f"{model!r} has no tokenizer files.",
+            f"Add {TOKENIZER_FILES[0]} of the same model to it, or choose another.",
+        )
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Raise ModelUnavailable for a config that asks for code of the model's own or holds quantised weights."""
+    _refuse_code(config)
+    if config.get("quantization_config"):
+        raise ModelUnavailable(
+            "The weights of this model are already quantised by another tool.",
+            "Choose the original model; Retrace quantises it while loading if you pick int8 or nf4.",
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; raises ModelUnavailable where it is missing, broken or no object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        value, reason = None, "is missing"
+    except (OSError, ValueError, RecursionError):
+        value, reason = None, "cannot be read as JSON"
+    else:
+        reason = "does not hold a JSON object"
+    if not isinstance(value, dict):
+        raise ModelUnavailable(
+            f"{path.name} of the model {reason}.", "Fetch the model's files again, or choose another."
+        )
+    return value
+
+
+def read_header(path: Path) -> list[Tensor]:
+    """The tensors of a safetensors file; raises ModelUnavailable where it is damaged or cut off.
+
+    Checked before loading because reading past the end of a memory-mapped file ends the process.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MAX_HEADER:
+                raise ValueError("header too long")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        if path.stat().st_size != 8 + length + end:
+            raise ValueError("wrong size")
+        return [Tensor(name=name, shape=tuple(map(int, entry["shape"]))) for name, entry in header.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
+        raise ModelUnavailable(
+            f"The weights file {path.name} is damaged or cut off.", "Fetch the file again; the copy here is incomplete."
+        ) from None
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """(64 hex digits) sha256 over names and contents of all files that loading reads, remembered while unchanged."""
+    files = sorted({f for pattern in LOADED_PATTERNS for f in folder.glob(pattern) if f.is_file()})
+    stats = [(f.name, f.stat()) for f in files]
+    key = (str(folder), *((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats))
+    if key not in _digests:
+        total = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            total.update(f"{len(file.name)}:{file.name}:{content}\n".encode())
+        _digests[key] = total.hexdigest()
+    return _digests[key]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that loading will read: one, or the shards that the index names; raises ModelUnavailable."""
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    index = read_json(folder / "model.safetensors.index.json")
+    shards = index.get("weight_map")
+    names = sorted({str(n) for n in shards.values()}) if isinstance(shards, dict) else []
+    if not names or any(Path(n).name != n for n in names):
+        raise ModelUnavailable("The index of the model's weights is broken.", "Fetch the model's files again.")
+    return [folder / n for n in names]
+
+
+def _roots() -> tuple[Path, ...]:
+    extra = [r for r in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if r.strip()]
+    return tuple(Path(os.path.realpath(Path(r).expanduser())) for r in [str(PROJECT / "demo"), *extra])
+
+
+def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:
+    """Folders that the text may mean, links resolved; anything can stand in a link, so no text may raise."""
+    if not repo_id.strip():
+        return []
+    try:
+        given = Path(repo_id).expanduser()
+        candidates = [given] if given.is_absolute() else [base / given for base in (PROJECT, *roots)]
+        return [Path(os.path.realpath(c)) for c in candidates if c.is_dir()]
+    except (OSError, ValueError, RuntimeError):
+        return []
+
+
+def _refuse_code(config: dict[str, Any]) -> None:
+    if config.get("auto_map"):
+        raise ModelUnavailable(
+            "This model needs Python code of its own (auto_map), which Retrace never runs.",
+            "Choose a model that transformers supports by itself, such as Llama, Qwen, Mistral or Gemma.",
+        )
