@@ -1,0 +1,109 @@
+"""Whole files, or none: what is written under the cache folder survives a crash, and nothing else is read by mistake.
+
+Knows no value types and no database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+from pathlib import Path
+
+MAX_READ_BYTES = 1 << 29
+UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made if missing, closed to other users. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != 0o700:
+        path.chmod(0o700)
+    return path
+
+
+def read_regular(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
+    """The bytes of a regular file. Raises OSError for a link, a device, or more than `limit` bytes."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise OSError("It is not a regular file, or too large.")
+        return file.read(limit)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: after a crash the old file is there or the new one. Raises OSError, leaving no part."""
+    temporary, fd = _new_locked(path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+            os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def try_lock(fd: int, *, shared: bool = False) -> bool:
+    """Take the advisory lock of an open file if nobody holds it."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `write_whole` left in the folder when its process was killed; files being written stay."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    remove_if_unlocked(Path(entry.path))
+
+
+def remove_if_unlocked(path: Path) -> bool:
+    """Remove a file unless a process holds its lock. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not try_lock(fd):
+            return False
+        path.unlink()
+        return True
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Make a file that must not be there yet. Raises OSError, leaving no part."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _new_locked(folder: Path) -> tuple[Path, int]:
+    """A new temporary file of this process; its lock tells `remove_unfinished` that it is being written."""
+    for _ in range(10):
+        path = folder / f".{os.urandom(8).hex()}.tmp"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Another process may have removed it as unfinished between these two calls.
+        if try_lock(fd) and os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)
+        path.unlink(missing_ok=True)
+    raise OSError("The folder does not support file locks.")

@@ -1,0 +1,153 @@
+"""A cache database that a planted row or setting cannot turn against the user. The only user of diskcache.
+
+diskcache unpickles what its database says, opens and removes the file names it finds there, and takes settings and even
+its own attributes from it. `SafeDisk` lets it handle text keys and bytes inside the database and nothing else: no file
+is opened or removed because a row names it. `open_cache` drops what is not ours before diskcache looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from diskcache import Cache, Disk, Timeout
+
+from core import files
+
+RAW = 1
+FOREIGN_KEY = ""
+"""What iterating yields for a key that is not ours; no key of ours is empty."""
+BUSY_SECONDS = 2
+DATABASE = "cache.db"
+
+SETTINGS = {
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "none",
+    "size_limit": 1 << 40,
+    "cull_limit": 0,
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 1 << 11,
+    "sqlite_journal_mode": "wal",
+    "sqlite_journal_size_limit": 1 << 24,
+    "sqlite_mmap_size": 0,
+    "sqlite_synchronous": 1,
+    "disk_min_file_size": 1 << 40,
+    "disk_pickle_protocol": 0,
+}
+"""Every setting of diskcache, so that none is taken from the database. No mmap: a cut file would kill the process."""
+_COUNTERS = ("count", "size", "hits", "misses")
+_OURS = "typeof(key) = 'text' AND raw IS 1 AND mode IS 1 AND typeof(value) = 'blob' AND filename IS NULL"
+
+_ENVIRONMENT = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+class ForeignRow(OSError):
+    """A row that this project did not write. As an OSError, diskcache takes it for a miss."""
+
+
+class SafeDisk(Disk):  # type: ignore[misc]
+    """diskcache's Disk without pickle and without files: text keys, bytes values, all in the database."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        """Raises TypeError for a key that is not text."""
+        if type(key) is not str:
+            raise TypeError(f"A key must be text, not {type(key).__name__}.")
+        return key, True
+
+    def get(self, key: Any, raw: Any) -> str:
+        """The key, or FOREIGN_KEY for a row that is not ours."""
+        return key if raw == 1 and type(key) is str else FOREIGN_KEY
+
+    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, Any]:
+        """Raises TypeError for anything but bytes."""
+        if type(value) is not bytes or read:
+            raise TypeError(f"A value must be bytes, not {type(value).__name__}.")
+        return 0, RAW, None, sqlite3.Binary(value)
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> bytes:
+        """The bytes of a row. Raises ForeignRow for one that is not ours."""
+        if mode != RAW or type(value) is not bytes or filename is not None or read:
+            raise ForeignRow("A row of the cache was not written by this program.")
+        return value
+
+    def remove(self, file_path: Any) -> None:
+        """Nothing: no row of ours has a file, and the file of another row is not ours."""
+
+
+def open_cache(folder: Path) -> Any:
+    """The diskcache of the folder, with our rows and settings only. Raises OSError, sqlite3.Error or Timeout."""
+    files.private_folder(folder)
+    clean_database(folder / DATABASE)
+    return Cache(str(folder), timeout=BUSY_SECONDS, disk=SafeDisk, **SETTINGS)
+
+
+def clean_database(path: Path) -> None:
+    """Drop rows and settings that are not ours. Raises sqlite3.Error when locked (after BUSY_SECONDS) or damaged."""
+    if not path.exists():
+        return
+    keep = (*SETTINGS, *_COUNTERS)
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
+        db.execute("PRAGMA mmap_size = 0")
+        db.execute("BEGIN IMMEDIATE")
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "Settings" in tables:
+            db.execute(f"DELETE FROM Settings WHERE key NOT IN ({','.join('?' * len(keep))})", keep)  # noqa: S608
+        if "Cache" in tables:
+            db.execute(f"DELETE FROM Cache WHERE NOT ({_OURS})")  # noqa: S608
+            db.execute("UPDATE Cache SET size = 0, expire_time = NULL WHERE size IS NOT 0 OR expire_time IS NOT NULL")
+        if "Settings" in tables:
+            db.execute("UPDATE Settings SET value = 0 WHERE key = 'size'")
+        db.execute("COMMIT")
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether SQLite finds the cache database unreadable or inconsistent; a locked or absent one is not."""
+    try:
+        clean_database(path)
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except (OSError, sqlite3.Error) as error:
+        return not blames_environment(error)
+
+
+def blames_environment(error: Exception) -> bool:
+    """Whether a lock, a full disk or a missing right explains the error, rather than a damaged database."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return isinstance(error, sqlite3.OperationalError) if code is None else code & 0xFF in _ENVIRONMENT
+    return isinstance(error, OSError | Timeout)
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another connection was in the way. diskcache also reports a disk too full to begin on like this."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, Timeout) or code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def sentence_for(error: Exception) -> str:
+    """What a banner says about a fault of the cache. Never the exception's own text."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or "is full" in str(error):
+        why = "The disk is full: free some space or clear the store"
+    elif is_locked(error):
+        why = "Another process is using the store, or its disk is full"
+    elif number is not None:
+        why = f"The store's folder cannot be used ({os.strerror(number)})"
+    else:
+        why = "The store's database cannot be used"
+    return f"{why}. Meanwhile everything works, but new results are not kept."

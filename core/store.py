@@ -1,0 +1,299 @@
+"""Results on disk, found by the spec that they answer. Knows no engine and no page.
+
+Everything here can be computed again. So no fault of the disk reaches the caller: it is a miss, and one sentence in
+`Store.warning`. What the user cannot get back, directions and unfinished runs, lives elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from core import codec, files, safe_disk
+
+T = TypeVar("T")
+R = TypeVar("R")
+Entry = tuple[float, int, str, Callable[[], object]]
+"""When it was stored, its size in bytes, its key, and how to remove it."""
+
+LIMIT_BYTES = 2 << 30
+TRIM_ABOVE, TRIM_TO = 0.8, 0.7
+VALUE_SHARE, FILE_SHARE = 0.05, 0.25
+RETRY_SECONDS = 5.0
+VALUES = "values"
+RESERVED = {VALUES, "directions", "runs"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored(Generic[T]):
+    """A value of the store, its key, and when it was stored, in seconds since 1970."""
+
+    key: str
+    value: T
+    stored_at: float
+
+
+class Store:
+    """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread."""
+
+    def __init__(self, root: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.root = Path(root).absolute()
+        self.limit_bytes = limit_bytes
+        self._folder = self.root / VALUES
+        self._lock = threading.RLock()
+        self._cache: Any = None
+        self._retry_at = 0.0
+        self._fault: str | None = None
+        self._set_aside_note: str | None = None
+        self._opened()
+
+    @property
+    def warning(self) -> str | None:
+        """One sentence for a banner while results are not kept or were lost; None when all is well."""
+        return self._fault or self._set_aside_note
+
+    def get(self, cls: type[T], kind: str, spec: Any) -> T | None:
+        """The value that was put for an equal spec, or None."""
+        key = codec.key_of(kind, spec)
+        found = self._guarded(lambda cache: self._read(cache, cls, key), None)
+        return found.value if found else None
+
+    def put(self, kind: str, spec: Any, value: Any) -> bool:
+        """Keep the value for the spec; False when it is too large or the disk refused it."""
+        key, now = codec.key_of(kind, spec), time.time()
+        data = codec.dump(value, key=key, saved_at=now)
+        if len(data) > VALUE_SHARE * self.limit_bytes:
+            return False
+
+        def write(cache: Any) -> bool:
+            with cache.transact():
+                cache.delete(key)
+                cache.set(key, data, tag=now)
+            self._trim(cache)
+            return True
+
+        return self._wrote(self._guarded(write, False))
+
+    def recent(self, kind: str, cls: type[T], limit: int) -> list[Stored[T]]:
+        """The values of a kind that were stored last, newest first."""
+        prefix = f"{kind}-"
+
+        def read(cache: Any) -> list[Stored[T]]:
+            found: list[Stored[T]] = []
+            for key in reversed(cache):
+                if len(found) >= limit:
+                    break
+                stamped = self._read(cache, cls, key) if key.startswith(prefix) else None
+                if stamped:
+                    found.append(Stored(key=key, value=stamped.value, stored_at=stamped.saved_at))
+            return found
+
+        return self._guarded(read, [])
+
+    def delete(self, kind: str, spec: Any) -> None:
+        """Forget what is kept for the spec, value and file."""
+        key = codec.key_of(kind, spec)
+        self._guarded(lambda cache: cache.delete(key), None)
+        self._on_disk(lambda: self._file(kind, key).unlink(missing_ok=True), None)
+
+    def put_file(self, kind: str, spec: Any, value: Any) -> bool:
+        """As `put`, for values of many megabytes: each is a file of its own, `<root>/<kind>/<key>.safetensors`."""
+        key = codec.key_of(kind, spec)
+        path = self._file(kind, key)
+        data = codec.dump(value, key=key, saved_at=time.time())
+        if len(data) > FILE_SHARE * self.limit_bytes:
+            return False
+
+        def write() -> bool:
+            files.private_folder(path.parent)
+            files.write_whole(path, data)
+            return True
+
+        done = self._wrote(self._on_disk(write, False))
+        self._guarded(self._trim, None)
+        return done
+
+    def get_file(self, cls: type[T], kind: str, spec: Any) -> T | None:
+        """The value that `put_file` kept for an equal spec, or None."""
+        key = codec.key_of(kind, spec)
+        path = self._file(kind, key)
+
+        def read() -> T | None:
+            try:
+                return codec.load(cls, files.read_regular(path), key=key)
+            except FileNotFoundError:
+                return None
+            except codec.CorruptValue as error:
+                log.warning("A damaged file of the cache was removed: %s", error)
+                path.unlink(missing_ok=True)
+                return None
+
+        return self._on_disk(read, None)
+
+    def size_bytes(self) -> int:
+        """Bytes that values and files take on disk."""
+        values = self._guarded(lambda cache: int(cache.volume()), 0)
+        return values + self._on_disk(lambda: sum(size for _, size, _, _ in self._files()), 0)
+
+    def clear(self) -> None:
+        """Remove every value and file of the store; directions and unfinished runs stay."""
+        self._guarded(lambda cache: cache.clear(), None)
+        self._on_disk(lambda: [remove() for *_, remove in self._files()], None)
+
+    def close(self) -> None:
+        """Close this thread's connection; a later call opens the store again."""
+        with self._lock:
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
+
+    def _read(self, cache: Any, cls: type[T], key: str) -> codec.Stamped[T] | None:
+        data = cache.get(key)
+        if data is None:
+            return None
+        try:
+            return codec.load_stamped(cls, data, key=key)
+        except codec.CorruptValue as error:
+            log.warning("A damaged value of the cache was removed: %s", error)
+            cache.delete(key)
+            return None
+
+    def _file(self, kind: str, key: str) -> Path:
+        if kind in RESERVED:
+            raise ValueError(f"{kind!r} is not a kind of file: the folder holds something else.")
+        return self.root / kind / f"{key}.safetensors"
+
+    def _file_folders(self) -> Iterator[Path]:
+        for folder in self.root.iterdir():
+            if folder.name not in RESERVED and codec.KIND.fullmatch(folder.name) and not folder.is_symlink():
+                yield folder
+
+    def _files(self) -> Iterator[Entry]:
+        """The files of `put_file`, told from the user's own by their names."""
+        for folder in self._file_folders():
+            for path in folder.glob(f"{folder.name}-{'[0-9a-f]' * 64}.safetensors"):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.lstat()
+                    yield status.st_mtime, status.st_size, path.stem, functools.partial(path.unlink, missing_ok=True)
+
+    def _values(self, cache: Any) -> Iterator[Entry]:
+        for key in iter(cache):
+            value, stored_at = cache.get(key, tag=True) if key else (None, 0.0)
+            if value is not None:
+                when = stored_at if isinstance(stored_at, float) else 0.0
+                yield when, len(value), key, functools.partial(cache.delete, key)
+
+    def _trim(self, cache: Any) -> None:
+        """Remove the oldest values and files until the store is below TRIM_TO of its limit."""
+        kept = sorted(self._files(), key=_age)
+        total = cache.volume() + sum(size for _, size, _, _ in kept)
+        if total <= TRIM_ABOVE * self.limit_bytes:
+            return
+        oldest = heapq.merge(kept, self._values(cache), key=_age)
+        for _, size, _, remove in oldest:
+            if total <= TRIM_TO * self.limit_bytes:
+                break
+            remove()
+            total -= size
+
+    def _wrote(self, done: bool) -> bool:
+        if done:
+            self._fault = None
+        return done
+
+    def _on_disk(self, operation: Callable[[], R], default: R) -> R:
+        """What the operation returns; the default, and a warning, after a fault of the file system."""
+        try:
+            return operation()
+        except OSError as error:
+            self._warn(error)
+            return default
+
+    def _guarded(self, operation: Callable[[Any], R], default: R) -> R:
+        """What the operation returns on the open cache; the default, and a warning, after any fault of the cache."""
+        cache = self._opened()
+        if cache is None:
+            return default
+        try:
+            result = operation(cache)
+        except Exception as error:
+            # A failed COMMIT leaves the transaction open: closing gives its lock back.
+            with contextlib.suppress(Exception):
+                cache.close()
+            self._fail(cache, error)
+            return default
+        if self._retry_at:
+            self._retry_at, self._fault = 0.0, None
+        return result
+
+    def _fail(self, cache: Any, error: Exception) -> None:
+        with self._lock:
+            if cache is not self._cache:
+                return
+            if not safe_disk.blames_environment(error) and safe_disk.is_damaged(self._folder / safe_disk.DATABASE):
+                self._set_aside()
+            elif safe_disk.is_locked(error):
+                self._pause(error)
+            else:
+                self._warn(error)
+
+    def _opened(self) -> Any:
+        """The cache, opened if need be; None while it cannot be used."""
+        with self._lock:
+            if time.monotonic() < self._retry_at:
+                return None
+            if self._cache is None:
+                self._cache = self._try_open()
+            return self._cache
+
+    def _try_open(self) -> Any:
+        for may_set_aside in (True, False):
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for folder in self._file_folders():
+                    files.remove_unfinished(folder)
+                return safe_disk.open_cache(self._folder)
+            except Exception as error:
+                if safe_disk.blames_environment(error) or not (may_set_aside and self._set_aside()):
+                    self._pause(error)
+                    break
+        return None
+
+    def _set_aside(self) -> bool:
+        """Move the damaged cache out of the way; the next call starts a new one."""
+        self._cache = None
+        name = f"{VALUES}.broken-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+        try:
+            self._folder.rename(self.root / name)
+        except OSError as error:
+            self._pause(error)
+            return False
+        self._set_aside_note = f"The stored results were damaged and are set aside in {name}; a new store was started."
+        log.warning("%s", self._set_aside_note)
+        return True
+
+    def _pause(self, error: Exception) -> None:
+        """Warn, and leave the cache alone for a while: every try would wait for the lock again."""
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        sentence = safe_disk.sentence_for(error)
+        if self._fault != sentence:
+            log.warning("%s (%s)", sentence, type(error).__name__)
+        self._fault = sentence
+
+
+def _age(entry: Entry) -> float:
+    return entry[0]
