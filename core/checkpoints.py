@@ -19,6 +19,8 @@ from core.values import ModelSpec, Precision
 
 Progress = Callable[[str], None]
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -130,10 +132,9 @@ def _graphics_memory(device: str) -> int:
 
 def _container_headroom() -> list[int]:
     """What the control group still allows, where one is set; file pages that it counts can be given up."""
-    group = Path("/sys/fs/cgroup")
     try:
-        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
-        pages = re.search(r"^file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+        limit, used = (int((CONTROL_GROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
+        pages = re.search(r"^file (\d+)$", (CONTROL_GROUP / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):
         return []
     return [limit - used + (int(pages[1]) if pages else 0)]

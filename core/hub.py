@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
-from core.folders import LOADED_PATTERNS, Tensor, check_config, check_folder, check_names, read_json
+from core.folders import (
+    LOADED_PATTERNS,
+    Tensor,
+    check_config,
+    check_folder,
+    check_names,
+    read_header,
+    read_json,
+    weight_files,
+)
 from core.values import ModelSpec
 
 IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
@@ -64,10 +73,16 @@ def config_and_tensors(spec: ModelSpec) -> tuple[dict[str, Any], list[Tensor]]:
     """config.json and the tensors' shapes of a hub model, without its weights; raises ModelUnavailable."""
     import huggingface_hub as hub
 
-    with _plain_words(spec):
-        config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=spec.revision)))
-        check_config(config)
-        found = hub.get_safetensors_metadata(spec.repo_id, revision=spec.revision)
+    try:
+        with _plain_words(spec):
+            config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=spec.revision)))
+            check_config(config)
+            found = hub.get_safetensors_metadata(spec.repo_id, revision=spec.revision)
+    except Offline:
+        cached = _cached(spec)
+        if cached is None:
+            raise
+        return read_json(cached / "config.json"), [t for f in weight_files(cached) for t in read_header(f)]
     files = found.files_metadata.values()
     return config, [Tensor(name=n, shape=tuple(t.shape)) for f in files for n, t in f.tensors.items()]
 
