@@ -36,9 +36,12 @@ def checked_vector(vector: Any, name: str) -> Floats:
     return array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Direction:
-    """A unit vector in one layer's residual stream, with the norm it had as a raw difference of means."""
+    """A unit vector in one layer's residual stream, with the norm it had as a raw difference of means.
+
+    Two are equal when name, layer, norm and every component agree.
+    """
 
     name: str
     layer: int
@@ -78,6 +81,16 @@ class Direction:
                 "A zero vector has no direction: choose a window with events in it, or check the file.",
             )
         return cls(vector=(raw.astype(np.float64) / norm).astype(np.float32), norm=norm, **fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Direction) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, int, float, str]:
+        return self.name, self.layer, self.norm, self.digest
 
     @property
     def d_model(self) -> int:

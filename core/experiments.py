@@ -28,7 +28,7 @@ class DoseCellSpec:
 
     def generations(self) -> list[GenerationSpec]:
         """The completions that this cell consists of, one per prompt."""
-        steering = ()
+        steering: tuple[SteeringSpec, ...] = ()
         if self.direction is not None:
             steering = (SteeringSpec(direction=self.direction, layer=self.layer, coefficient=self.coefficient),)
         return [

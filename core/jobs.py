@@ -13,12 +13,13 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from core.errors import Busy, UserFacingError
 
 State = Literal["queued", "running", "done", "cancelled", "timeout", "error"]
 Work = Generator["Progress", None, Any]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,23 @@ class Snapshot:
         return self.seconds * (1 - share) / share if self.state == "running" and 0 < share <= 1 else None
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asked for a job: an owner (one session), and whether somebody is still there to see the result."""
+
+    owner: str = ""
+    is_watching: Callable[[], bool] = lambda: True
+
+
+NOBODY = Caller()
+
+
 @dataclass
 class _Job:
     snapshot: Snapshot
     work: Work
     deadline: float
-    is_watched: Callable[[], bool]
+    caller: Caller
     started: float = 0.0
     last_seen: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -93,15 +105,15 @@ class Engine:
         work: Work,
         *,
         title: str = "",
-        owner: str = "",
+        caller: Caller = NOBODY,
         seconds: float = 600.0,
-        is_watched: Callable[[], bool] = lambda: True,
     ) -> str:
         """Queue a job and return its id; a live job of the same owner and kind is cancelled first.
 
-        It is cancelled when `is_watched` has been False for 10 s, and timed out after `seconds` of running.
+        It is cancelled when nobody has been watching for 10 s, and timed out after `seconds` of running.
         Raises Busy when the queue is full.
         """
+        owner = caller.owner
         with self._lock:
             for job in self._live():
                 if owner and job.snapshot.owner == owner and job.snapshot.kind == kind:
@@ -111,9 +123,9 @@ class Engine:
                     f"The engine is busy with {self._max_live} runs.",
                     "Wait for one to end, then press the button again.",
                 )
-            job_id = uuid.uuid4().hex[:12]
+            job_id = new_run_id()
             snapshot = Snapshot(job_id, kind, title, owner, "queued", Progress(0, 0, "waiting"))
-            self._jobs[job_id] = _Job(snapshot, work, seconds, is_watched)
+            self._jobs[job_id] = _Job(snapshot, work, seconds, caller)
             self._forget_old()
             self._ensure_thread()
         self._wake.set()
@@ -128,8 +140,9 @@ class Engine:
             if job.snapshot.live:
                 self._ensure_thread()
             if job.snapshot.state == "queued":
-                ahead = [other for other in self._live() if other.started == 0]
-                return replace(job.snapshot, queue_position=ahead.index(job) + 1)
+                waiting = [other.snapshot.job_id for other in self._live() if other.snapshot.state == "queued"]
+                position = waiting.index(job_id) + 1 if job_id in waiting else 1
+                return replace(job.snapshot, queue_position=position)
             if job.snapshot.state == "running":
                 return replace(job.snapshot, seconds=time.monotonic() - job.started)
             return job.snapshot
@@ -148,12 +161,12 @@ class Engine:
             job.stop.set()
             self._wake.set()
 
-    def watch(self, job_id: str, is_watched: Callable[[], bool]) -> None:
+    def watch(self, job_id: str, caller: Caller) -> None:
         """Let another session keep the job alive, as after a reload."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is not None:
-                job.is_watched, job.last_seen = is_watched, time.monotonic()
+                job.caller, job.last_seen = caller, time.monotonic()
 
     def wait(self, job_id: str, timeout: float | None = None) -> Snapshot:
         """Block until the job has ended (for scripts and tests) and return its last snapshot."""
@@ -192,14 +205,16 @@ class Engine:
 
     def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
         for job in jobs:
-            if job.is_watched():
+            if job.caller.is_watching():
                 job.last_seen = now
             elif now - job.last_seen > _ABANDONED_AFTER:
                 job.stop.set()
 
     def _step(self, job: _Job) -> None:
         now = time.monotonic()
-        job.started = job.started or now
+        if not job.started:
+            job.started = now
+            job.snapshot = replace(job.snapshot, state="running")
         if job.stop.is_set():
             self._end(job, "cancelled")
         elif now - job.started > job.deadline:
@@ -214,7 +229,7 @@ class Engine:
             except BaseException as error:
                 self._end(job, "error", error=_as_user_facing(error))
             else:
-                job.snapshot = replace(job.snapshot, state="running", progress=progress, seconds=now - job.started)
+                job.snapshot = replace(job.snapshot, progress=progress, seconds=now - job.started)
 
     def _end(self, job: _Job, state: State, *, result: Any = None, error: UserFacingError | None = None) -> None:
         try:
@@ -238,3 +253,22 @@ def _as_user_facing(error: BaseException) -> UserFacingError:
     return UserFacingError(
         "Something went wrong inside Retrace.", "The log has the details; your saved directions and runs are untouched."
     )
+
+
+def relay(work: Generator[Progress, None, T], change: Callable[[Progress], Progress]) -> Generator[Progress, None, T]:
+    """Run `work` to its end, yielding its progress as changed by `change`; returns what it returns."""
+    try:
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            yield change(progress)
+    finally:
+        work.close()
+
+
+def new_run_id() -> str:
+    """A short random id, fit for links and file names."""
+    return uuid.uuid4().hex[:12]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from core.directions import Direction
 from core.errors import BadInput
 from core.models import LoadedModel
+from core.runs import DirectionLens, LensSpec
 
 
 def unembed(loaded: LoadedModel, normed: Tensor) -> Tensor:
@@ -50,33 +49,19 @@ def vocabulary_texts(loaded: LoadedModel) -> list[str]:
     return texts + [""] * (loaded.d_vocab - known)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DirectionLens:
-    """What a direction says when it is read through the unembedding (paper, Eq. 2 and Fig. 5)."""
-
-    top: tuple[tuple[str, float], ...]
-    """The tokens that the direction raises most, with W_U v̂."""
-    bottom: tuple[tuple[str, float], ...]
-    """The tokens that it lowers most."""
-    score: float
-    """s(v̂) = (W_U v̂) · a / ‖a‖₁, a = 1 for vocabulary items that contain one of the lens words."""
-    best_rank: int
-    """1-based rank of the highest such item; 0 when the vocabulary has none."""
-    n_items: int
-
-
-def read_direction(loaded: LoadedModel, direction: Direction, *, words: Sequence[str], k: int = 10) -> DirectionLens:
-    """Logit lens of a direction, without the final norm (paper, Eq. 2; its words are "wait" and "but").
+def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> DirectionLens:
+    """Logit lens of a direction, without the final norm (paper, Eq. 2).
 
     Raises BadDirection when the direction does not fit the model.
     """
+    direction = spec.direction
     direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
     with loaded.lock, torch.inference_mode():
         weight_dtype = loaded.compute_dtype
         vector = torch.from_numpy(direction.vector).to(loaded.device, weight_dtype)
         logits = loaded.unembed(vector[None])[0].double().cpu()
     texts = vocabulary_texts(loaded)
-    items = [i for i, text in enumerate(texts) if any(word.casefold() in text.casefold() for word in words)]
+    items = [i for i, text in enumerate(texts) if any(word.casefold() in text.casefold() for word in spec.words)]
     order = logits.argsort(descending=True)
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order))

@@ -118,3 +118,28 @@ class Attribution:
             assert getattr(self, name).shape[1] == seq, (name, getattr(self, name).shape, seq)
         for name in ("p_keyword", "p_keyword_steered", "kl_steered"):
             assert getattr(self, name).shape == (seq,), (name, getattr(self, name).shape, seq)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensSpec:
+    """Read `direction` through the unembedding of `model`; `words` are those of Eq. 2 ("wait" and "but")."""
+
+    model: ModelSpec
+    fingerprint: str
+    direction: Direction
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionLens:
+    """What a direction says when it is read through the unembedding (paper, Eq. 2 and Fig. 5)."""
+
+    top: tuple[tuple[str, float], ...]
+    """The tokens that the direction raises most, with W_U v̂."""
+    bottom: tuple[tuple[str, float], ...]
+    """The tokens that it lowers most."""
+    score: float
+    """s(v̂) = (W_U v̂) · a / ‖a‖₁, a = 1 for vocabulary items that contain one of the words."""
+    best_rank: int
+    """1-based rank of the highest such item; 0 when the vocabulary has none."""
+    n_items: int

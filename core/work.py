@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tokenizers.decoders import DecodeStream
 
@@ -17,7 +17,7 @@ from core.directions import DirectionSet, ExtractionSpec
 from core.experiments import DoseCell, DoseCellSpec
 from core.extraction import extract_directions
 from core.generation import Token, score_completions, stream_completions
-from core.jobs import Progress
+from core.jobs import Progress, relay
 from core.metrics import measure_text
 from core.models import LoadedModel
 from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec, StopReason
@@ -157,10 +157,11 @@ def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generato
     generations: list[Generation] = []
     for start in range(0, len(specs), batch):
         chunk = specs[start : start + batch]
-        for progress in (work := _Kept(generate_lanes([loaded] * len(chunk), chunk))):
-            share = progress.done / max(progress.total, 1)
-            yield replace(progress, done=start + share * len(chunk), total=len(specs), partial=None)
-        generations += work.result
+
+        def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
+            return Progress(start + n * progress.done / max(progress.total, 1), len(specs))
+
+        generations += yield from relay(generate_lanes([loaded] * len(chunk), chunk), placed)
     measured = [measure_text(g.text, spec.keywords) for g in generations]
     return DoseCell(
         spec=spec,
@@ -171,14 +172,3 @@ def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generato
         no_evidence=tuple(m.no_evidence or "" for m in measured),
         texts=tuple(g.text for g in generations),
     )
-
-
-class _Kept:
-    """Iterates over a work generator and keeps its return value."""
-
-    def __init__(self, work: Generator[Progress, None, tuple[Generation, ...]]) -> None:
-        self._work = work
-        self.result: tuple[Generation, ...] = ()
-
-    def __iter__(self) -> Iterator[Progress]:
-        self.result = yield from self._work

@@ -11,7 +11,7 @@ from core.errors import BadDirection, BadInput
 from core.hooks import hook_count, run_decoder
 from core.lens import keyword_ids, logit_lens, read_direction, vocabulary_texts
 from core.models import encode_text
-from core.runs import AttributionSpec
+from core.runs import AttributionSpec, LensSpec
 from tests.tiny_models import tiny_loaded
 
 FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gemma2", "gpt_neox"]
@@ -96,7 +96,10 @@ def test_keywords_cover_case_and_leading_space(tmp_path):
 def test_the_direction_lens_is_equation_2(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     direction = make_direction(loaded.d_model)
-    lens = read_direction(loaded, direction, words=["wait", "we"])
+    lens = read_direction(
+        loaded,
+        LensSpec(model=loaded.spec, fingerprint="", direction=direction, words=("wait", "we")),
+    )
     logits = loaded.unembed.weight.double().numpy() @ direction.vector.astype(np.float64)
     a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in vocabulary_texts(loaded)], float)
     assert lens.score == pytest.approx(logits @ a / a.sum(), abs=1e-5)

@@ -1,0 +1,142 @@
+"""The one pair of models in memory: loading it, its facts, and texts in its tokenizers.
+
+Importing it costs no torch; loading does, and happens on the engine's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from core.errors import ModelUnavailable
+from core.jobs import Progress
+from core.values import ModelSpec, PairSpec, Prompt
+
+if TYPE_CHECKING:
+    from core.encoding import Reading
+    from core.models import LoadedModel
+
+Role = Literal["base", "reasoner"]
+ROLES: tuple[Role, Role] = ("base", "reasoner")
+DEMO_PAIR = PairSpec(base=ModelSpec(repo_id="demo/base"), reasoner=ModelSpec(repo_id="demo/reasoner"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What pages need to know of a loaded model."""
+
+    spec: ModelSpec
+    fingerprint: str
+    name: str
+    n_layers: int
+    d_model: int
+    d_vocab: int
+    context_length: int
+    residual_dtype: str
+    prompt_prefix: str
+    prompt_suffix: str
+
+
+class PairHolder:
+    """At most one pair. Reading is safe from any thread; loading and the models themselves belong to the engine's."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Role, LoadedModel] = {}
+        self._facts: dict[Role, ModelFacts] = {}
+
+    @property
+    def spec(self) -> PairSpec | None:
+        """The pair in memory, or None."""
+        facts = self._facts
+        return PairSpec(base=facts["base"].spec, reasoner=facts["reasoner"].spec) if len(facts) == 2 else None
+
+    def facts(self, role: Role) -> ModelFacts:
+        """Facts of a loaded model. Raises ModelUnavailable while no pair is loaded."""
+        facts = self._facts.get(role)
+        if facts is None:
+            raise ModelUnavailable("No model is loaded yet.", "Wait for the load to end, or load a pair.")
+        return facts
+
+    def encode(self, role: Role, question: str) -> Prompt:
+        """The question as the model of that role reads it. Raises BadInput for an empty or overlong one."""
+        from core.models import encode_prompt
+
+        return encode_prompt(self._model(role), question)
+
+    def read(self, role: Role, question: str, text: str) -> Reading:
+        """Token ids and character spans of a text behind its question. Raises BadInput when it is too long."""
+        from core.models import encode_text
+
+        return encode_text(self._model(role), question, text)
+
+    def pieces(self, role: Role, token_ids: tuple[int, ...]) -> tuple[str, ...]:
+        """One text piece per token id."""
+        from core.models import pieces
+
+        return pieces(self._model(role), token_ids)
+
+    def model_of(self, spec: ModelSpec, fingerprint: str) -> LoadedModel:
+        """The loaded model of exactly these weights. Raises ModelUnavailable when it is not in memory."""
+        for loaded in self._loaded.values():
+            if loaded.spec == spec and loaded.fingerprint == fingerprint:
+                return loaded
+        raise ModelUnavailable(f"{spec.name} is not loaded any more.", "Load its pair in the sidebar, then run again.")
+
+    def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
+        """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
+        yield Progress(0, 4, "importing torch and transformers")
+        from core.models import load_model
+
+        if self.spec == pair:
+            return pair
+        self._release()
+        yield Progress(1, 4, f"loading {pair.reasoner.name}")
+        reasoner = load_model(pair.reasoner)
+        yield Progress(2.5, 4, f"loading {pair.base.name}")
+        base = load_model(pair.base, frame_from=reasoner)
+        if (base.d_model, base.n_layers) != (reasoner.d_model, reasoner.n_layers):
+            raise ModelUnavailable(
+                f"{base.name} has {base.n_layers} layers of width {base.d_model}, {reasoner.name} has "
+                f"{reasoner.n_layers} of width {reasoner.d_model}: they are not a base model and its finetune.",
+                "Choose the base model that the reasoning model was finetuned from.",
+            )
+        self._loaded = {"base": base, "reasoner": reasoner}
+        self._facts = {"base": _facts_of(base), "reasoner": _facts_of(reasoner)}
+        return pair
+
+    def check_clean(self) -> None:
+        """Assert that no hook hangs on a loaded model."""
+        if not self._loaded:
+            return
+        from core.hooks import hook_count
+
+        for loaded in self._loaded.values():
+            count = hook_count(loaded)
+            assert count == 0, f"{count} hooks were left on {loaded.name}"
+
+    def _release(self) -> None:
+        from core.models import unload
+
+        old, self._loaded, self._facts = self._loaded, {}, {}
+        for loaded in old.values():
+            unload(loaded)
+
+    def _model(self, role: Role) -> LoadedModel:
+        self.facts(role)
+        return self._loaded[role]
+
+
+def _facts_of(loaded: LoadedModel) -> ModelFacts:
+    return ModelFacts(
+        spec=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        name=loaded.name,
+        n_layers=loaded.n_layers,
+        d_model=loaded.d_model,
+        d_vocab=loaded.d_vocab,
+        context_length=loaded.context_length,
+        residual_dtype=str(loaded.compute_dtype).removeprefix("torch."),
+        prompt_prefix=loaded.frame.prefix,
+        prompt_suffix=loaded.frame.suffix,
+    )

@@ -1,0 +1,176 @@
+"""The façade that pages and scripts use: look in the store, else run a job, then save.
+
+Importing it costs no torch; the modules that need it are imported by the jobs, on the engine's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.direction_files import DirectionFolder
+from core.directions import DirectionSet, ExtractionSpec
+from core.errors import BadInput, Busy
+from core.experiments import DoseCell, DoseCellSpec
+from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
+from core.journal import RunJournal
+from core.pair import PairHolder
+from core.runs import Attribution, AttributionSpec, DirectionLens, Generation, GenerationSpec, LensSpec
+from core.store import Store
+from core.values import PairSpec, Trace
+
+CELL_BATCH = 32
+_DAY, _HOUR = 86_400.0, 3_600.0
+_KINDS: dict[type, tuple[str, type]] = {
+    GenerationSpec: ("generation", Generation),
+    ExtractionSpec: ("extraction", DirectionSet),
+    AttributionSpec: ("attribution", Attribution),
+    DoseCellSpec: ("dose_cell", DoseCell),
+    LensSpec: ("lens", DirectionLens),
+}
+_WHOLE = ("eos", "length", "context")
+
+Work = Generator[Progress, None, Any]
+
+
+class Workbench:
+    """One store, one engine and at most one loaded pair. Safe to use from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.directions = DirectionFolder(root)
+        self.journal = RunJournal(root)
+        self.pair = PairHolder()
+        self.engine = Engine(check_clean=self.pair.check_clean)
+
+    def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> str:
+        """Job that replaces the pair in memory. Raises Busy while other work is using it."""
+        users = [job for job in self.engine.live() if job.kind != "load"]
+        if users and self.pair.spec not in (None, pair):
+            raise Busy(f"The loaded pair is in use; {len(users)} of its runs are live.", "Stop them or wait.")
+        title = f"Loading {pair.base.name} and {pair.reasoner.name}"
+        return self.engine.submit("load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR)
+
+    def cached(self, spec: Any) -> Any:
+        """The stored result of a spec, or None."""
+        kind, cls = _KINDS[type(spec)]
+        return self.store.get_file(cls, kind, spec) if cls is DirectionSet else self.store.get(cls, kind, spec)
+
+    def unfinished(self, spec: GenerationSpec) -> Generation | None:
+        """What a stopped or failed run of the spec left behind, or None."""
+        return self.store.get(Generation, "unfinished", spec)
+
+    def generate(
+        self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY, *, meta: dict[str, str] | None = None
+    ) -> str:
+        """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
+        work = self._generate(tuple(specs), meta or {})
+        return self.engine.submit("generate", work, title="Generating", caller=caller)
+
+    def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+        """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
+        if len(traces) < 2:
+            raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
+
+        def work() -> Work:
+            from core.work import extract
+
+            return (yield from extract(self.pair.model_of(spec.model, spec.fingerprint), traces, spec))
+
+        return self._submit(spec, work(), "Extracting directions", caller)
+
+    def attribute(self, spec: AttributionSpec, caller: Caller = NOBODY) -> str:
+        """Job whose result is the Attribution of the spec."""
+
+        def work() -> Work:
+            from core.work import attribute
+
+            return (yield from attribute(self.pair.model_of(spec.model, spec.fingerprint), spec))
+
+        return self._submit(spec, work(), "Reading tokens", caller)
+
+    def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
+        """Job whose result is the DirectionLens of the spec."""
+
+        def work() -> Work:
+            from core.lens import read_direction
+
+            yield Progress(0, 1, "reading the direction through the unembedding")
+            return read_direction(self.pair.model_of(spec.model, spec.fingerprint), spec)
+
+        return self._submit(spec, work(), "Logit lens", caller)
+
+    def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> str:
+        """Job that fills the cells of an experiment in order; those already stored are not run again."""
+        return self.engine.submit(
+            "cells", self._cells(tuple(specs)), title="Dose-response", caller=caller, seconds=_DAY
+        )
+
+    def _submit(self, spec: Any, work: Work, title: str, caller: Caller) -> str:
+        kind, _ = _KINDS[type(spec)]
+        return self.engine.submit(kind, self._stored(spec, work), title=title, caller=caller, seconds=2 * _HOUR)
+
+    def _stored(self, spec: Any, work: Work) -> Work:
+        found = self.cached(spec)
+        if found is not None:
+            return found
+        result = yield from work
+        self._save(spec, result)
+        return result
+
+    def _save(self, spec: Any, result: Any) -> None:
+        kind, cls = _KINDS[type(spec)]
+        if cls is DirectionSet:
+            self.store.put_file(kind, spec, result)
+        else:
+            self.store.put(kind, spec, result)
+
+    def _cells(self, specs: tuple[DoseCellSpec, ...]) -> Generator[Progress, None, tuple[DoseCell, ...]]:
+        from core.work import run_cell
+
+        cells: list[DoseCell] = []
+        for number, spec in enumerate(specs):
+            message = f"{spec.model.name}, coefficient {spec.coefficient:g}: point {number + 1} of {len(specs)}"
+
+            def placed(progress: Progress, number: int = number, message: str = message) -> Progress:
+                return Progress(number + progress.done / progress.total, len(specs), message, tuple(cells))
+
+            cell = self.cached(spec)
+            if cell is None:
+                loaded = self.pair.model_of(spec.model, spec.fingerprint)
+                cell = yield from relay(run_cell(loaded, spec, batch=CELL_BATCH), placed)
+                self._save(spec, cell)
+            cells.append(cell)
+            yield Progress(number + 1, len(specs), message, tuple(cells))
+        return tuple(cells)
+
+    def _generate(
+        self, specs: tuple[GenerationSpec, ...], meta: dict[str, str]
+    ) -> Generator[Progress, None, tuple[Generation, ...]]:
+        yield Progress(0, 0, "starting")
+        from core.work import generate_lanes
+
+        lanes: list[Generation | None] = [self.cached(spec) for spec in specs]
+        todo = [i for i, lane in enumerate(lanes) if lane is None]
+        models = [self.pair.model_of(specs[i].model, specs[i].fingerprint) for i in todo]
+        run = self.journal.begin(new_run_id(), tuple(specs[i] for i in todo), meta=meta)
+
+        def keep(generations: list[Generation]) -> None:
+            for generation in generations:
+                whole = generation.stop_reason in _WHOLE
+                self.store.put("generation" if whole else "unfinished", generation.spec, generation)
+            run.finish("length")
+
+        def note(lane: int, token_id: int, piece: str) -> None:
+            run.append(token_id, piece, lane=lane)
+
+        def merged(new: Sequence[Generation]) -> tuple[Generation, ...]:
+            for i, generation in zip(todo, new, strict=True):
+                lanes[i] = generation
+            return tuple(lane for lane in lanes if lane is not None)
+
+        work = generate_lanes(models, [specs[i] for i in todo], on_token=note, on_end=keep)
+        result = yield from relay(work, lambda progress: replace(progress, partial=merged(progress.partial)))
+        return merged(result)

@@ -1,0 +1,180 @@
+"""The engine: interleaving, stopping, faults, limits."""
+
+import time
+
+import pytest
+
+from core.errors import BadInput, Busy
+from core.jobs import Caller, Engine, Progress, relay
+
+
+def count_to(n, *, trace=None, name=""):
+    for i in range(n):
+        if trace is not None:
+            trace.append(name)
+        yield Progress(i + 1, n, partial=i)
+    return n
+
+
+def forever(started=None):
+    while True:
+        time.sleep(0.002)
+        yield Progress(0, 0)
+
+
+def test_a_job_returns_its_result():
+    engine = Engine()
+    snapshot = engine.wait(engine.submit("x", count_to(3)), 5)
+    assert (snapshot.state, snapshot.result, snapshot.progress.partial) == ("done", 3, 2)
+
+
+def test_jobs_take_turns_step_by_step():
+    engine, trace = Engine(), []
+    first = engine.submit("x", count_to(50, trace=trace, name="a"))
+    second = engine.submit("x", count_to(50, trace=trace, name="b"))
+    engine.wait(first, 5), engine.wait(second, 5)
+    assert "ab" * 20 in "".join(trace) or "ba" * 20 in "".join(trace)
+
+
+def test_stop_takes_effect_within_a_step_and_keeps_the_partial():
+    engine = Engine()
+    closed = []
+
+    def work():
+        try:
+            for i in range(10**6):
+                time.sleep(0.002)
+                yield Progress(i, 10**6, partial=i)
+        finally:
+            closed.append(True)
+
+    job_id = engine.submit("x", work())
+    while engine.snapshot(job_id).progress.partial is None:
+        time.sleep(0.005)
+    asked = time.monotonic()
+    engine.stop(job_id)
+    snapshot = engine.wait(job_id, 5)
+    assert time.monotonic() - asked < 0.5
+    assert snapshot.state == "cancelled"
+    assert snapshot.progress.partial >= 0
+    assert closed == [True]
+
+
+def test_faults_become_sentences_and_the_next_job_runs():
+    engine = Engine()
+
+    def fails(error):
+        yield Progress(0, 1)
+        raise error
+
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    bad = engine.wait(engine.submit("x", fails(BadInput("The window is empty.", "Choose another."))), 5)
+    assert (bad.state, bad.error.problem) == ("error", "The window is empty.")
+    bug = engine.wait(engine.submit("x", fails(ZeroDivisionError("secret detail"))), 5)
+    assert "secret" not in str(bug.error)
+    memory = engine.wait(engine.submit("x", fails(OutOfMemoryError("CUDA out of memory: 80 GiB"))), 5)
+    assert "ran out of memory" in memory.error.problem
+    for fault in (KeyboardInterrupt(), SystemExit(), GeneratorExit()):
+        assert engine.wait(engine.submit("x", fails(fault)), 5).state == "error"
+    assert engine.wait(engine.submit("x", count_to(2)), 5).state == "done"
+
+
+def test_a4_the_queue_is_bounded_and_says_so():
+    engine = Engine()
+    accepted, refused = [], 0
+    for i in range(20):
+        try:
+            accepted.append(engine.submit("x", forever(), caller=Caller(owner=str(i))))
+        except Busy as busy:
+            refused += 1
+            assert busy.remedy
+    assert (len(accepted), refused) == (9, 11)
+    for job_id in accepted:
+        engine.stop(job_id)
+    for job_id in accepted:
+        assert engine.wait(job_id, 5).state == "cancelled"
+    assert engine.wait(engine.submit("x", count_to(2)), 5).state == "done"
+
+
+def test_a_new_job_of_the_same_owner_replaces_the_old_one():
+    engine = Engine()
+    mine, other_kind, yours = (
+        engine.submit(kind, forever(), caller=Caller(owner=owner))
+        for kind, owner in (("run", "me"), ("load", "me"), ("run", "you"))
+    )
+    engine.submit("run", count_to(1), caller=Caller(owner="me"))
+    assert engine.wait(mine, 5).state == "cancelled"
+    assert engine.snapshot(other_kind).live
+    assert engine.snapshot(yours).live
+
+
+def test_a_job_that_nobody_watches_ends(monkeypatch):
+    monkeypatch.setattr("core.jobs._ABANDONED_AFTER", 0.2)
+    monkeypatch.setattr("core.jobs._WATCH_EVERY", 0.05)
+    engine = Engine()
+    gone = engine.submit("x", forever(), caller=Caller(is_watching=lambda: False))
+    kept = engine.submit("y", forever(), caller=Caller(is_watching=lambda: False))
+    engine.watch(kept, Caller(is_watching=lambda: True))
+    assert engine.wait(gone, 5).state == "cancelled"
+    assert engine.snapshot(kept).live
+    engine.stop(kept)
+
+
+def test_a_deadline_ends_a_job():
+    engine = Engine()
+    assert engine.wait(engine.submit("x", forever(), seconds=0.1), 5).state == "timeout"
+
+
+def test_a_dirty_model_is_noticed_and_the_engine_lives(caplog):
+    def dirty():
+        raise AssertionError("2 hooks were left")
+
+    engine = Engine(check_clean=dirty)
+    assert engine.wait(engine.submit("x", count_to(1)), 5).state == "done"
+    assert "did not close cleanly" in caplog.text
+    assert engine.wait(engine.submit("x", count_to(1)), 5).state == "done"
+
+
+def test_time_left_follows_the_share_done():
+    engine = Engine()
+
+    def half():
+        yield Progress(1, 2)
+        time.sleep(0.3)
+        yield Progress(1, 2)
+        time.sleep(0.3)
+
+    job_id = engine.submit("x", half())
+    time.sleep(0.45)
+    snapshot = engine.snapshot(job_id)
+    assert snapshot.seconds_left == pytest.approx(snapshot.seconds, rel=0.01)
+
+
+def test_unknown_ids_are_no_jobs():
+    engine = Engine()
+    assert engine.snapshot("nope") is None
+    engine.stop("nope")
+
+
+def test_relay_changes_progress_and_closes_the_inner_work():
+    closed = []
+
+    def inner():
+        try:
+            yield Progress(1, 2)
+            yield Progress(2, 2)
+        finally:
+            closed.append(True)
+        return "result"
+
+    outer = relay(inner(), lambda p: Progress(p.done * 10, p.total))
+    assert next(outer).done == 10
+    outer.close()
+    assert closed == [True]
+    outer = relay(inner(), lambda p: p)
+    with pytest.raises(StopIteration) as stop:
+        while True:
+            next(outer)
+    assert stop.value.value == "result"

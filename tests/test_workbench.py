@@ -1,0 +1,263 @@
+"""The façade on a tiny pair: cache, isolation, stop, faults, restart."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.directions import ExtractionSpec
+from core.errors import BadInput, ModelUnavailable
+from core.experiments import plan_dose_response
+from core.hooks import hook_count
+from core.jobs import Caller
+from core.runs import AttributionSpec, GenerationSpec, LensSpec, SteeringSpec
+from core.traces import digest_of
+from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
+from core.workbench import Workbench
+from tests.test_extraction import make_traces
+from tests.tiny_models import tiny_folder
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pair")
+    base = tiny_folder(root, seed=1, name="base", chat_template=None)
+    reasoner = tiny_folder(root, seed=2, name="reasoner")
+    return PairSpec(base=ModelSpec(repo_id=str(base)), reasoner=ModelSpec(repo_id=str(reasoner)))
+
+
+@pytest.fixture
+def bench(pair, tmp_path):
+    bench = Workbench(tmp_path / "cache")
+    assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
+    yield bench
+    for job in bench.engine.live():
+        bench.engine.stop(job.job_id)
+    bench.store.close()
+
+
+def spec_of(bench, question="What is 3 plus 4?", *, role="reasoner", steering=(), n=8, **sampling):
+    facts = bench.pair.facts(role)
+    return GenerationSpec(
+        model=facts.spec,
+        fingerprint=facts.fingerprint,
+        prompt=bench.pair.encode(role, question),
+        sampling=SamplingSpec(max_new_tokens=n, **sampling),
+        steering=tuple(steering),
+    )
+
+
+def run(bench, *specs, owner=""):
+    snapshot = bench.engine.wait(bench.generate(specs, Caller(owner=owner)), 60)
+    assert snapshot.state == "done", snapshot.error
+    return snapshot.result
+
+
+def steer(make_direction, coefficient=9.0, **fields):
+    return SteeringSpec(direction=make_direction(32, layer=1), layer=1, coefficient=coefficient, **fields)
+
+
+def test_lanes_of_both_models_run_in_one_job(bench, make_direction):
+    specs = [spec_of(bench), spec_of(bench, steering=[steer(make_direction)]), spec_of(bench, role="base")]
+    lanes = run(bench, *specs)
+    assert [lane.spec for lane in lanes] == specs
+    assert all(len(lane.token_ids) == 8 or lane.stop_reason == "eos" for lane in lanes)
+    assert all(lane.nll > 0 for lane in lanes)
+    assert lanes[0].token_ids != lanes[1].token_ids
+
+
+def test_a_stored_run_is_not_computed_again(bench, monkeypatch):
+    spec = spec_of(bench)
+    assert bench.cached(spec) is None
+    (first,) = run(bench, spec)
+    assert bench.cached(spec) == first
+    monkeypatch.setattr("core.work.stream_completions", lambda *a, **k: pytest.fail("a forward was repeated"))
+    assert run(bench, spec) == (first,)
+
+
+def test_a11_any_change_of_what_a_run_depends_on_is_a_miss(bench, make_direction):
+    spec = spec_of(bench, steering=[steer(make_direction)], temperature=0.5)
+    run(bench, spec)
+    edit = spec.steering[0]
+    changed = [
+        replace(spec, fingerprint="other weights, tokenizer or template"),
+        replace(spec, model=replace(spec.model, precision="bf16")),
+        replace(spec, model=replace(spec.model, precision="nf4")),
+        replace(spec, model=replace(spec.model, revision="abc")),
+        replace(spec, sampling=replace(spec.sampling, seed=1)),
+        replace(spec, sampling=replace(spec.sampling, max_new_tokens=9)),
+        replace(spec, steering=(replace(edit, coefficient=9.5),)),
+        replace(spec, steering=(replace(edit, layer=0),)),
+        replace(spec, steering=(replace(edit, operator="clamp"),)),
+        replace(spec, steering=(replace(edit, direction=make_direction(32, layer=1, seed=5)),)),
+        replace(spec, prompt=replace(spec.prompt, token_ids=spec.prompt.token_ids[:-1])),
+    ]
+    assert [bench.cached(other) for other in changed] == [None] * len(changed)
+    assert bench.cached(replace(spec)) is not None
+
+
+def test_a1_sessions_do_not_disturb_each_other(bench, make_direction):
+    long = spec_of(bench, steering=[steer(make_direction)], n=60)
+    solo_steered = run(bench, long)[0].token_ids
+    solo_plain = run(bench, spec_of(bench))[0].token_ids
+    wrong, stop = [], threading.Event()
+
+    def session_a():
+        for seed in range(1000):
+            if stop.is_set():
+                return
+            (lane,) = run(bench, replace(long, sampling=replace(long.sampling, seed=seed)), owner="a")
+            wrong.extend(["a"] if lane.token_ids != solo_steered else [])
+
+    thread = threading.Thread(target=session_a)
+    thread.start()
+    for seed in range(10):
+        (lane,) = run(bench, spec_of(bench, seed=seed + 1), owner="b")
+        wrong.extend(["b"] if lane.token_ids != solo_plain else [])
+    stop.set()
+    thread.join(60)
+    assert wrong == []
+
+
+def test_a2_a3_stop_and_faults_leave_a_clean_model(bench, make_direction, monkeypatch):
+    plain = run(bench, spec_of(bench, seed=7))[0].token_ids
+    models = [bench.pair.model_of(f.spec, f.fingerprint) for f in map(bench.pair.facts, ("base", "reasoner"))]
+    for seed in range(8):
+        spec = spec_of(bench, steering=[steer(make_direction)], n=400, seed=seed)
+        job_id = bench.generate([spec])
+        if seed % 2:
+            while not (bench.engine.snapshot(job_id).progress.partial or not bench.engine.snapshot(job_id).live):
+                time.sleep(0.002)
+            bench.engine.stop(job_id)
+            assert bench.engine.wait(job_id, 5).state in ("cancelled", "done")
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr("core.generation._sample", lambda *a: 1 / 0)
+                assert bench.engine.wait(job_id, 5).state == "error"
+        assert [hook_count(model) for model in models] == [0, 0]
+    bench.store.clear()
+    assert run(bench, spec_of(bench, seed=7))[0].token_ids == plain
+
+
+@pytest.mark.parametrize("at_forward", [1, 7])
+def test_a5_out_of_memory_is_a_sentence_and_the_next_jobs_work(bench, make_direction, at_forward, monkeypatch):
+    plain = run(bench, spec_of(bench))[0].token_ids
+    bench.store.clear()
+    import core.generation as generation
+
+    forward, calls = generation._forward, []
+
+    def runs_out(loaded, batch):
+        calls.append(1)
+        if len(calls) == at_forward:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
+        return forward(loaded, batch)
+
+    monkeypatch.setattr(generation, "_forward", runs_out)
+    spec = spec_of(bench, steering=[steer(make_direction)], n=20)
+    snapshot = bench.engine.wait(bench.generate([spec]), 10)
+    assert snapshot.state == "error"
+    assert "ran out of memory" in snapshot.error.problem
+    assert len(bench.unfinished(spec).token_ids) == at_forward - 1
+    for seed in range(3):
+        assert run(bench, spec_of(bench, seed=seed))[0].token_ids == plain
+
+
+def test_stopped_text_is_kept_apart_from_whole_runs(bench):
+    spec = spec_of(bench, n=400, temperature=1.0)
+    job_id = bench.generate([spec])
+    while not bench.engine.snapshot(job_id).progress.partial:
+        time.sleep(0.002)
+    bench.engine.stop(job_id)
+    snapshot = bench.engine.wait(job_id, 5)
+    if snapshot.state == "cancelled":
+        assert bench.cached(spec) is None
+        left = bench.unfinished(spec)
+        assert left.stop_reason == "cancelled"
+        assert len(left.token_ids) >= 1
+
+
+def test_extraction_attribution_lens_and_cells_run_and_are_kept(bench):
+    traces = make_traces()
+    facts = {role: bench.pair.facts(role) for role in ("base", "reasoner")}
+    spec = ExtractionSpec(
+        model=facts["base"].spec,
+        fingerprint=facts["base"].fingerprint,
+        traces_digest=digest_of(traces),
+        windows=(PAPER_WINDOW, Window(start=-4, stop=0)),
+        layers=(0, 1, 2),
+    )
+    done = bench.engine.wait(bench.extract(spec, traces), 60)
+    assert done.state == "done", done.error
+    direction = bench.cached(spec).at(1, PAPER_WINDOW)
+    assert bench.directions.load(bench.directions.save(direction)).digest == direction.digest
+
+    reading = bench.pair.read("reasoner", traces[0].prompt, traces[0].text)
+    attribution_spec = AttributionSpec(
+        model=facts["reasoner"].spec,
+        fingerprint=facts["reasoner"].fingerprint,
+        token_ids=reading.token_ids,
+        text_start=reading.text_start,
+        direction=direction,
+        layer=1,
+        coefficient=4.0,
+        keywords=("wait",),
+    )
+    assert bench.engine.wait(bench.attribute(attribution_spec), 60).state == "done"
+    assert bench.cached(attribution_spec).projection.shape == (3, len(reading.token_ids))
+
+    lens = LensSpec(
+        model=facts["base"].spec, fingerprint=facts["base"].fingerprint, direction=direction, words=("wait",)
+    )
+    assert bench.engine.wait(bench.read_direction(lens), 60).result == bench.cached(lens)
+
+    lines = plan_dose_response(
+        directions=[("base-derived", direction)],
+        targets=[
+            (role, f.spec, f.fingerprint, tuple(bench.pair.encode(role, q) for q in ("Why?", "What is 2?")))
+            for role, f in facts.items()
+        ],
+        layer=1,
+        coefficients=(0.0, 4.0),
+        sampling=SamplingSpec(max_new_tokens=6, temperature=0.7),
+        keywords=("wait",),
+    )
+    cells = [cell for line in lines for cell in line.cells]
+    done = bench.engine.wait(bench.run_cells(cells), 60)
+    assert done.state == "done", done.error
+    assert [bench.cached(cell) for cell in cells] == list(done.result)
+
+
+def test_a_cell_is_the_single_runs_of_its_prompts(bench, make_direction):
+    facts = bench.pair.facts("reasoner")
+    (line,) = plan_dose_response(
+        directions=[("x", make_direction(32, layer=1))],
+        targets=[("reasoner", facts.spec, facts.fingerprint, tuple(bench.pair.encode("reasoner", q) for q in "ab"))],
+        layer=1,
+        coefficients=(5.0,),
+        sampling=SamplingSpec(max_new_tokens=6, temperature=0.8),
+        keywords=("wait",),
+    )
+    (cell,) = bench.engine.wait(bench.run_cells(line.cells), 60).result
+    singles = [run(bench, spec)[0].text for spec in line.cells[0].generations()]
+    assert list(cell.texts) == singles
+
+
+def test_faults_of_use_are_sentences(bench):
+    with pytest.raises(BadInput):
+        bench.pair.encode("reasoner", "   ")
+    foreign = replace(spec_of(bench), fingerprint="gone")
+    snapshot = bench.engine.wait(bench.generate([foreign]), 10)
+    assert isinstance(snapshot.error, ModelUnavailable)
+
+
+def test_a_pair_that_is_no_pair_is_refused_and_nothing_is_loaded(pair, tmp_path):
+    bench = Workbench(tmp_path / "cache")
+    other = tiny_folder(tmp_path, d_model=64, name="other")
+    mixed = PairSpec(base=ModelSpec(repo_id=str(other)), reasoner=pair.reasoner)
+    snapshot = bench.engine.wait(bench.load_pair(mixed), 60)
+    assert "not a base model and its finetune" in snapshot.error.problem
+    with pytest.raises(ModelUnavailable, match="No model is loaded"):
+        bench.pair.facts("base")
