@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ THOUGHT_MARKERS = (THINK, "</think>")
 CHILD_SECONDS = 3.5
 
 _MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)
+_CHILD_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -107,6 +109,7 @@ def _render(template: str, special_tokens: str) -> str:
             capture_output=True,
             timeout=CHILD_SECONDS,
             cwd=_ROOT,
+            env={name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ},
             check=False,
         )
         answer = json.loads(child.stdout) if child.returncode == 0 else {}

@@ -94,8 +94,7 @@ def load_tokenizer(folder: Path) -> Any:
 def load_weights(spec: ModelSpec, folder: Path, config: Any) -> Any:
     """The model on its device, in evaluation mode; raises ModelUnavailable or OutOfMemory."""
     softcapped = getattr(config, "attn_logit_softcapping", None) is not None
-    if spec.precision == "int8":
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -170,5 +170,5 @@ def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, fra
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     found: set[int] = set()
     for ids in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
-        found.update(ids if isinstance(ids, list | tuple) else [ids] if ids is not None else [])
+        found.update(i for i in (ids if isinstance(ids, list | tuple) else [ids]) if isinstance(i, int))
     return frozenset(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core import chat_frame
 from core.chat_frame import ChatFrame, load_frame, plain_frame
 from core.errors import ModelUnavailable
 
@@ -93,6 +94,16 @@ def test_hostile_or_broken_template_is_refused_in_time(template: str) -> None:
 def test_template_cannot_change_the_messages() -> None:
     with pytest.raises(ModelUnavailable, match="SecurityError"):
         load_frame(_tokenizer("{{ messages.append(1) }}" + USER_ONLY))
+
+
+def test_the_child_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET")
+    seen: list[dict[str, str]] = []
+    run = chat_frame.subprocess.run
+    monkeypatch.setattr(chat_frame.subprocess, "run", lambda *a, **k: (seen.append(k["env"]), run(*a, **k))[1])
+    load_frame(_tokenizer(USER_ONLY + "keys"))
+    assert "hf_SECRET" not in str(seen)
+    assert seen
 
 
 def test_rendering_happens_once_per_template() -> None:
