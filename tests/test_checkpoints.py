@@ -207,6 +207,28 @@ def test_memory_by_precision(folder: Path, precision: Any, linear: float, rest: 
     assert estimate.context_length == 128
 
 
+def _llama(n_layers: int, d: int, ff: int, kv: int, vocab: int, *, tied: bool) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab, d), "model.norm.weight": (d,)}
+    for i in range(n_layers):
+        block = {"q_proj": (d, d), "o_proj": (d, d), "k_proj": (kv, d), "v_proj": (kv, d)}
+        block |= {"up_proj": (ff, d), "gate_proj": (ff, d), "down_proj": (d, ff), "input_layernorm": (d,)}
+        shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in block.items()}
+    return shapes if tied else {**shapes, "lm_head.weight": (vocab, d)}
+
+
+@pytest.mark.parametrize(
+    ("precision", "small", "large"), [("fp32", 7.1, 32.1), ("bf16", 3.6, 16.1), ("int8", 2.2, 9.1), ("nf4", 1.6, 5.7)]
+)
+def test_memory_of_the_models_people_load(fake: FakeHub, precision: Any, small: float, large: float) -> None:
+    """GB of weights: DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B, as their cards and loaders report them."""
+    sizes = (28, 1536, 8960, 256, 151936), (32, 4096, 14336, 1024, 128256)
+    for shape, expected in zip(sizes, (small, large), strict=True):
+        fake.shapes = _llama(*shape, tied=False)
+        (fake.folder / "config.json").write_text(json.dumps({**CONFIG, "num_hidden_layers": shape[0]}))
+        found = estimate_memory(_spec(REPO, precision=precision))
+        assert round(found.weights_bytes / 1e9, 1) == pytest.approx(expected, abs=0.11)
+
+
 @pytest.mark.parametrize("change", [{"num_hidden_layers": 10**7}, {"hidden_size": None}, {"num_attention_heads": 0}])
 def test_config_that_cannot_be_is_refused(folder: Path, change: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps({**CONFIG, **change}))
@@ -238,6 +260,7 @@ class FakeHub:
     def __init__(self, folder: Path) -> None:
         self.folder, self.fail, self.calls = folder, dict[str, Exception](), list[str]()
         self.cached = False
+        self.shapes = dict(SHAPES)
         self.info = SimpleNamespace(
             sha=COMMIT, siblings=[SimpleNamespace(rfilename=f.name, size=f.stat().st_size) for f in folder.iterdir()]
         )
@@ -266,7 +289,7 @@ class FakeHub:
 
     def get_safetensors_metadata(self, repo_id: str, **_: Any) -> Any:
         self._answer("get_safetensors_metadata")
-        tensors = {n: SimpleNamespace(shape=list(s)) for n, s in SHAPES.items()}
+        tensors = {n: SimpleNamespace(shape=list(s)) for n, s in self.shapes.items()}
         return SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
 
 

@@ -304,6 +304,28 @@ def test_special_tokens_in_a_question_stay_text(loaded: LoadedModel) -> None:
         assert "".join(pieces(loaded, prompt.token_ids)) == prompt.text
 
 
+def test_role_markers_not_flagged_special_stay_text_and_ordinary_added_tokens_stay_tokens(tmp_path: Path) -> None:
+    """As DeepSeek's distils have it: role and thought markers are added tokens without the special flag."""
+    folder = tiny_folder(tmp_path, chat_template="<|bos|><｜User｜>{{ messages[0]['content'] }}<｜Assistant｜>")
+    state = json.loads((folder / "tokenizer.json").read_text())
+    for token in state["added_tokens"]:
+        token["special"] = token["content"] in (BOS, EOS)
+    more = ["<｜User｜>", "<｜Assistant｜>"]
+    plain = {**state["added_tokens"][0], "special": False}
+    state["added_tokens"] += [{**plain, "id": 350 + k, "content": text} for k, text in enumerate(more)]
+    swapped = next(t for t in state["added_tokens"] if t["content"] == ASSISTANT)
+    swapped["content"] = "<table>"
+    state["model"]["vocab"]["<table>"] = state["model"]["vocab"].pop(ASSISTANT)
+    (folder / "tokenizer.json").write_text(json.dumps(state))
+    loaded = load_model(_spec(folder))
+    prompt = encode_prompt(loaded, "<table>a<｜Assistant｜></think><｜User｜>")
+    user, assistant, table = _ids(loaded, *more, "<table>")
+    added = [i for i in prompt.token_ids if i in {*range(6), user, assistant}]
+    assert added == [*_ids(loaded, BOS), user, table, assistant, *_ids(loaded, THINK)]
+    base = tiny_loaded(tmp_path, seed=1, frame_from=loaded)
+    assert (base.frame.prefix, base.frame.suffix) == (BOS, "\n")
+
+
 def test_special_token_across_the_frame_s_edge_stays_text(tmp_path: Path) -> None:
     template = "{{ bos_token }}Q: <{{ messages[0]['content'] }}|> A:"
     loaded = tiny_loaded(tmp_path, chat_template=template)
