@@ -1,0 +1,8 @@
+"""Retrace: find, steer and read the backtracking direction of reasoning models, in the browser."""
+
+from ui.shell import draw_sidebar, navigation, set_up
+
+set_up()
+page = navigation()
+draw_sidebar()
+page.run()

@@ -1,0 +1,62 @@
+"""Following a job on a page: progress, time left, Stop, and one rerun when it has ended.
+
+The job lives in the engine; a page only keeps its id. So a slider move, a page switch or a reload does not harm it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.jobs import Snapshot
+from ui.state import workbench
+from ui.text import plain, seconds, show_error
+
+TICK = 0.25
+
+
+def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stoppable: bool = True) -> Snapshot | None:
+    """Show the job whose id is kept under `slot`; returns its snapshot when it has ended, None otherwise.
+
+    While it is live, `render` draws its partial result four times a second. Errors are shown here.
+    """
+    refused = st.session_state.get(f"{slot}:error")
+    if refused is not None:
+        show_error(refused)
+    job_id = st.session_state.get(slot)
+    snapshot = workbench().engine.snapshot(job_id) if job_id else None
+    if snapshot is None:
+        return None
+    if snapshot.live:
+        _live(slot, snapshot.job_id, render, stoppable)
+        return None
+    if snapshot.error is not None:
+        show_error(snapshot.error)
+    elif snapshot.state == "timeout":
+        st.warning("The run reached its time limit and was stopped; what it had is kept.", icon="⏱️")
+    return snapshot
+
+
+@st.fragment(run_every=TICK)
+def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, stoppable: bool) -> None:
+    snapshot = workbench().engine.snapshot(job_id)
+    if snapshot is None or not snapshot.live:
+        st.rerun()
+        return
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    with bar:
+        share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
+        st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))
+    if stoppable:
+        button.button("Stop", key=f"{slot}:stop", on_click=workbench().engine.stop, args=(job_id,), width="stretch")
+    if render is not None:
+        render(snapshot)
+
+
+def _line(snapshot: Snapshot) -> str:
+    if snapshot.state == "queued":
+        return f"Waiting; number {snapshot.queue_position} in the queue"
+    left = snapshot.seconds_left
+    eta = f" · about {seconds(left)} left" if left is not None and snapshot.seconds > 1 else ""
+    return f"{plain(snapshot.progress.message).capitalize() or plain(snapshot.title)}{eta}"

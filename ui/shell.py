@@ -1,0 +1,94 @@
+"""The frame around every page: page settings, navigation, and the sidebar with the model pair and live work."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from ui.jobs import follow
+from ui.pair_picker import draw_pair_picker
+from ui.state import PROJECT, caller, chosen_pair, guarded, workbench
+from ui.text import plain, size
+from ui.theme import use_chart_theme
+
+_PAGES = (
+    ("home", "Home", "🏠"),
+    ("extraction", "Extraction", "🧭"),
+    ("playground", "Steering playground", "🎛️"),
+    ("attribution", "Token attribution", "🔎"),
+)
+_MARK = "shell_ran"
+LOAD_SLOT = "job:load"
+
+
+def set_up() -> None:
+    """Page settings and chart theme; to be called first in every run."""
+    st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
+    use_chart_theme()
+    st.session_state[_MARK] = True
+
+
+def navigation() -> StreamlitPage:
+    """The pages, with the one that the address names."""
+    return st.navigation(
+        [
+            st.Page(PROJECT / "pages" / f"{stem}.py", title=title, icon=icon, default=stem == "home")
+            for stem, title, icon in _PAGES
+        ]
+    )
+
+
+def require_shell() -> None:
+    """On a fresh server a deep link runs the page file without `app.py`: register the navigation and start over."""
+    if _MARK not in st.session_state:
+        st.session_state[_MARK] = True
+        navigation()
+        st.rerun()
+
+
+def page_path(stem: str) -> str:
+    """The path of a page for links between pages."""
+    return str(PROJECT / "pages" / f"{stem}.py")
+
+
+def draw_sidebar() -> None:
+    """Pair picker, what runs now, and the store."""
+    with st.sidebar:
+        st.markdown("#### Model pair")
+        _ensure_pair()
+        draw_pair_picker(LOAD_SLOT)
+        follow(LOAD_SLOT, stoppable=False)
+        _draw_live_work()
+        _draw_store()
+
+
+def _ensure_pair() -> None:
+    """Load this session's pair when nothing is loaded and no load was tried."""
+    bench = workbench()
+    if bench.pair.spec is None and LOAD_SLOT not in st.session_state:
+        loading = [job for job in bench.engine.live() if job.kind == "load"]
+        if loading:
+            st.session_state[LOAD_SLOT] = loading[0].job_id
+        else:
+            guarded(lambda: bench.load_pair(chosen_pair(), caller()), LOAD_SLOT)
+
+
+def _draw_live_work() -> None:
+    live = [job for job in workbench().engine.live() if job.kind != "load"]
+    mine = [job for job in live if job.owner == caller().owner]
+    if mine:
+        st.markdown("#### Running now")
+    for job in mine:
+        name, button = st.columns([3, 2], vertical_alignment="center")
+        name.caption(plain(job.title))
+        button.button("Stop", key=f"side:{job.job_id}", on_click=workbench().engine.stop, args=(job.job_id,))
+    others = len(live) - len(mine)
+    if others:
+        st.caption(f"{others} run{'s' if others > 1 else ''} of other visitors")
+
+
+def _draw_store() -> None:
+    bench = workbench()
+    if bench.store.warning:
+        st.warning(plain(bench.store.warning), icon="💾")
+    st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")

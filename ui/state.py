@@ -1,0 +1,63 @@
+"""What the pages of one server share (the workbench) and what belongs to one browser session (who is calling)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+from streamlit.runtime import exists, get_instance
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from core.errors import UserFacingError
+from core.jobs import Caller
+from core.pair import DEMO_PAIR, ModelFacts
+from core.values import PairSpec
+from core.workbench import Workbench
+
+PROJECT = Path(__file__).resolve().parent.parent
+CACHE_VARIABLE = "RETRACE_CACHE"
+
+log = logging.getLogger("retrace")
+
+
+@st.cache_resource(show_spinner=False)
+def workbench() -> Workbench:
+    """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
+    return Workbench(Path(os.environ.get(CACHE_VARIABLE, PROJECT / "cache")))
+
+
+def caller() -> Caller:
+    """This browser session; it is watching as long as its connection is open."""
+    context = get_script_run_ctx()
+    session = context.session_id if context else ""
+
+    def is_watching() -> bool:
+        return not exists() or get_instance().is_active_session(session)
+
+    return Caller(owner=session, is_watching=is_watching)
+
+
+def chosen_pair() -> PairSpec:
+    """The pair this session asked for; the embedded one until it asks for another."""
+    pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or DEMO_PAIR)
+    return pair
+
+
+def pair_facts() -> tuple[ModelFacts, ModelFacts] | None:
+    """(base, reasoner) facts of the loaded pair, or None while it is not loaded."""
+    pair = workbench().pair
+    return (pair.facts("base"), pair.facts("reasoner")) if pair.spec else None
+
+
+def guarded(action: Callable[[], str], slot: str) -> bool:
+    """Run an action that starts a job, and keep its id under `slot`. Shows what stopped it; True when it started."""
+    try:
+        st.session_state[slot] = action()
+    except UserFacingError as error:
+        st.session_state[f"{slot}:error"] = error
+        return False
+    st.session_state.pop(f"{slot}:error", None)
+    return True

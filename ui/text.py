@@ -1,0 +1,40 @@
+"""Text that came from a model, a file or a user, made safe for the places that would read it as markdown."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from core.errors import UserFacingError
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """The text on one line with every character that markdown could read escaped, clipped to `limit` characters."""
+    line = " ".join(_CONTROL.sub("�", text).split())
+    if len(line) > limit:
+        line = line[: limit - 1] + "…"
+    return _PUNCTUATION.sub(r"\\\1", line)
+
+
+def show_error(error: UserFacingError) -> None:
+    """Cause and remedy in an error box; what they quote is shown literally."""
+    st.error(f"**{plain(error.problem)}** {plain(error.remedy)}", icon="⚠️")
+
+
+def seconds(value: float) -> str:
+    """A duration as people say it."""
+    if value < 90:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes as people say it."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
