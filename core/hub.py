@@ -42,8 +42,7 @@ def download(spec: ModelSpec, *, progress: Callable[[str], None]) -> tuple[Path,
         return cached, cached.name
     progress(f"Looking for {spec.repo_id} on the hub")
     try:
-        with _plain_words(spec):
-            info = hub.HfApi().model_info(spec.repo_id, revision=spec.revision, files_metadata=True, timeout=15)
+        info = _look_up(spec)
     except Offline:
         if cached is None:
             raise
@@ -74,10 +73,11 @@ def config_and_tensors(spec: ModelSpec) -> tuple[dict[str, Any], list[Tensor]]:
     import huggingface_hub as hub
 
     try:
+        commit = str(_look_up(spec).sha)
         with _plain_words(spec):
-            config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=spec.revision)))
+            config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit)))
             check_config(config)
-            found = hub.get_safetensors_metadata(spec.repo_id, revision=spec.revision)
+            found = hub.get_safetensors_metadata(spec.repo_id, revision=commit)
     except Offline:
         cached = _cached(spec)
         if cached is None:
@@ -89,6 +89,14 @@ def config_and_tensors(spec: ModelSpec) -> tuple[dict[str, Any], list[Tensor]]:
 
 class Offline(ModelUnavailable):
     """The hub could not be reached."""
+
+
+def _look_up(spec: ModelSpec) -> Any:
+    """Commit, files and sizes; asked first because, unlike a download, it fails at once without a network."""
+    import huggingface_hub as hub
+
+    with _plain_words(spec):
+        return hub.HfApi().model_info(spec.repo_id, revision=spec.revision, files_metadata=True, timeout=15)
 
 
 @contextmanager

@@ -349,7 +349,7 @@ def test_without_network_the_copy_at_hand_is_used(fake: FakeHub, error: Exceptio
 
 
 def test_estimate_without_network_uses_the_copy_at_hand(fake: FakeHub) -> None:
-    fake.fail["hf_hub_download"] = errors.LocalEntryNotFoundError("offline")
+    fake.fail["model_info"] = httpx2.ConnectError("no route")
     with pytest.raises(ModelUnavailable, match="cannot be reached"):
         estimate_memory(_spec(REPO))
     fake.cached = True
