@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast, get_args
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
@@ -14,11 +15,12 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.errors import UserFacingError
 from core.jobs import Caller
 from core.pair import DEMO_PAIR, ModelFacts
-from core.values import PairSpec
+from core.values import ModelSpec, PairSpec, Precision
 from core.workbench import Workbench
 
 PROJECT = Path(__file__).resolve().parent.parent
 CACHE_VARIABLE = "RETRACE_CACHE"
+PAIR_VARIABLE = "RETRACE_PAIR"
 
 log = logging.getLogger("retrace")
 
@@ -41,9 +43,24 @@ def caller() -> Caller:
 
 
 def chosen_pair() -> PairSpec:
-    """The pair this session asked for; the embedded one until it asks for another."""
-    pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or DEMO_PAIR)
+    """The pair this session asked for; until it asks, the loaded one or that of the start."""
+    pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or _first_pair())
     return pair
+
+
+def _first_pair() -> PairSpec:
+    """The pair RETRACE_PAIR names as "base,reasoner" (RETRACE_PRECISION, RETRACE_DEVICE apply), else the embedded."""
+    base, _, reasoner = os.environ.get(PAIR_VARIABLE, "").partition(",")
+    if not (base and reasoner):
+        return DEMO_PAIR
+    precision, device = os.environ.get("RETRACE_PRECISION", "bf16"), os.environ.get("RETRACE_DEVICE", "cpu")
+    if precision not in get_args(Precision):
+        log.warning("RETRACE_PRECISION is not one of %s; bf16 is used", get_args(Precision))
+        precision = "bf16"
+    return PairSpec(
+        base=ModelSpec(repo_id=base.strip(), precision=cast(Precision, precision), device=device),
+        reasoner=ModelSpec(repo_id=reasoner.strip(), precision=cast(Precision, precision), device=device),
+    )
 
 
 def pair_facts() -> tuple[ModelFacts, ModelFacts] | None:
