@@ -55,9 +55,8 @@ class RunLog:
     def finish(self, stop_reason: StopReason) -> None:
         """The run has ended and its results are kept elsewhere: the log goes."""
         self._write({"stop": stop_reason})
-        with self._lock, contextlib.suppress(OSError):
-            if self._fd is not None:
-                self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
