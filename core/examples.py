@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.direction_files import read_direction_bytes
 from core.directions import Direction
@@ -82,10 +83,26 @@ def recorded_curves() -> RecordedCurves | None:
     """The recorded 2×2, or None where there is none."""
     try:
         data = json.loads((DEMO / "dose_response.json").read_text("utf-8"))
-        points = tuple(
-            RecordedPoint(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-            for row in data.pop("points")
+        base, reasoner = data["fingerprints"]
+        return RecordedCurves(
+            fingerprints=(base, reasoner),
+            layer=int(data["layer"]),
+            window=str(data["window"]),
+            n_prompts=int(data["n_prompts"]),
+            points=tuple(_point(row) for row in data["points"]),
         )
-        return RecordedCurves(**data | {"points": points, "fingerprints": tuple(data["fingerprints"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _point(row: dict[str, Any]) -> RecordedPoint:
+    return RecordedPoint(
+        source=row["source"],
+        target=row["target"],
+        coefficient=float(row["coefficient"]),
+        hits=tuple(row["hits"]),
+        words=tuple(row["words"]),
+        repetition=tuple(row["repetition"]),
+        nll=tuple(float("nan") if value is None else value for value in row["nll"]),
+        no_evidence=int(row["no_evidence"]),
+    )

@@ -20,7 +20,7 @@ class LaneView {
     const facts = element("div", "facts");
     facts.append(this.badge, this.state);
     head.append(words, facts);
-    this.root.append(head, this.box, this.note);
+    this.root.append(head, this.note, this.box);
     this.list = new TokenList(this.box, `lane${index}-token`, {
       onMove: (token, byKey) => byKey && this.#label(token),
       onPin: (token) => callbacks.onPin(index, token),
@@ -29,7 +29,7 @@ class LaneView {
 
   update(lane, height) {
     const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 32;
-    this.box.style.height = `${height}px`;
+    this.box.style.flexBasis = `${height}px`;
     this.title.textContent = lane.title;
     this.subtitle.textContent = lane.subtitle;
     this.badge.textContent = lane.badge;
@@ -55,6 +55,8 @@ class LaneView {
     this.list.nodes.forEach((node, i) => {
       node.classList.toggle("keyword", keywords.has(i));
       node.classList.toggle("diverged", i === this.lane.diverged);
+      if (i === this.lane.diverged) node.title = "First token that differs";
+      else if (node.title) node.title = "";
     });
   }
 
@@ -70,13 +72,15 @@ class LanesView {
   constructor(host) {
     this.root = element("div", "lanes");
     this.lanes = [];
-    host.append(this.root);
+    const room = element("div", "room");
+    room.append(this.root);
+    host.append(room);
   }
 
   update(data, send) {
     this.send = send;
     this.root.classList.toggle("stage", data.size === "stage");
-    this.root.style.setProperty("--lanes", data.lanes.length);
+    this.root.dataset.lanes = data.lanes.length;
     while (this.lanes.length > data.lanes.length) this.lanes.pop().root.remove();
     while (this.lanes.length < data.lanes.length) {
       const lane = new LaneView(this.lanes.length, { onPin: (...pin) => this.#onPin(...pin) });

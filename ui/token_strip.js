@@ -51,17 +51,22 @@ class StripView {
     const before = this.data;
     this.data = data;
     this.send = send;
+    if (before?.stamp !== data.stamp) this.#draw(before);
+    else if (before.jump !== data.jump) this.#jump(data.pinned);
+    this.#drawStatus();
+  }
+
+  #draw(before) {
+    const { data } = this;
     this.root.classList.toggle("stage", data.size === "stage");
     this.box.style.maxHeight = data.height ? `${data.height}px` : "";
     this.box.setAttribute("aria-label", data.label);
-    const sameText = before !== null && this.list.total === data.pieces.length && this.#sameWords(before.pieces);
+    const sameText = before?.pieces.length === data.pieces.length && this.#sameWords(before.pieces);
     if (!sameText) this.page = 0;
-    this.starts = sentenceStarts(data.pieces, data.parts.map((part) => part[0]));
     this.#index();
     this.#showPage(this.page);
     this.#drawLegend();
     if (!sameText || before.jump !== data.jump) this.#jump(data.pinned);
-    this.#drawStatus();
   }
 
   #sameWords(pieces) {
@@ -73,6 +78,7 @@ class StripView {
     this.events = new Set(events);
     this.window = new Set(tinted);
     this.keywords = new Set(keywords);
+    this.list.starts = sentenceStarts(pieces, parts.map((part) => part[0]));
     this.partOf = new Int16Array(pieces.length).fill(-1);
     for (const [start, end, label] of parts) this.partOf.fill(label, start, end);
   }
@@ -82,7 +88,6 @@ class StripView {
     this.page = Math.max(0, Math.min(page, Math.ceil(total / PAGE) - 1));
     const offset = this.page * PAGE;
     const shown = total <= PAGE ? this.data.pieces : this.data.pieces.slice(offset, offset + PAGE);
-    this.list.starts = this.starts;
     this.list.sync(shown, { lengths: this.data.lengths, offset, total });
     this.list.nodes.forEach((node, i) => this.#paint(node, offset + i));
     this.list.setPinned(this.list.pinned);
@@ -125,7 +130,7 @@ class StripView {
     const node = this.list.node(index);
     if (byKey) {
       node.setAttribute("aria-label", this.#describe(index).join(", "));
-      this.list.reveal(index);
+      node.scrollIntoView({ block: "nearest" });
     }
     this.tip.replaceChildren(...this.#describe(index).map((line) => element("div", "", line)));
     this.#placeTip(node);
@@ -142,7 +147,8 @@ class StripView {
     const lines = [quoted(this.data.pieces[i])];
     const value = values?.[i] ?? null;
     if (name) lines.push(`${name}: ${value === null ? "no value" : `${formatted(value, low < 0)} ${unit}`.trim()}`);
-    lines.push(i < start ? `token ${i}, in the prompt` : start ? `token ${i}, ${i - start} in the text` : `token ${i}`);
+    const place = i < start ? " (in the prompt)" : start ? ` (${i - start} of the text)` : "";
+    lines.push(`token ${i}${place}`);
     const label = labels[this.partOf[i]];
     if (label) lines.push(label[0]);
     if (this.events.has(i)) lines.push("event");

@@ -6,6 +6,8 @@ Token text travels as data and is set as text in the browser, never as HTML. The
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,9 +83,10 @@ def token_strip(
         pin["token"] = None
     pin.update(text=digest, drawn=pin["jump"])
     data = strip_data(strip) | {"size": size, "height": height, "label": label}
+    stamp = hashlib.blake2b(json.dumps(data).encode(), digest_size=8).hexdigest()
     _component(
         key=key,
-        data=data | {"pinned": pin["token"], "jump": pin["jump"]},
+        data=data | {"stamp": stamp, "pinned": pin["token"], "jump": pin["jump"]},
         on_pin_change=lambda: _take_pin(key),
     )
     token: int | None = pin["token"]

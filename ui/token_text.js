@@ -93,7 +93,7 @@ class TokenList {
     box.addEventListener("keydown", (event) => this.#onKey(event));
     box.addEventListener("pointerover", (event) => this.#onHover(event));
     box.addEventListener("pointerleave", () => this.onLeave?.());
-    box.addEventListener("focus", () => this.moveTo(this.cursor ?? this.pinned ?? this.offset, false));
+    box.addEventListener("focus", () => this.#onFocus());
     box.addEventListener("blur", () => this.#mark("cursor", null));
   }
 
@@ -132,9 +132,10 @@ class TokenList {
     this.cursor = target;
     const node = this.node(target);
     if (node) this.box.setAttribute("aria-activedescendant", node.id);
-    if (node && reveal) this.reveal(target);
+    if (node && reveal) node.scrollIntoView({ block: "nearest" });
   }
 
+  // Scrolls the box alone: a jump from elsewhere on the page must not move the page.
   reveal(index) {
     const node = this.node(index);
     if (!node) return;
@@ -153,6 +154,10 @@ class TokenList {
   #mark(name, index) {
     for (const node of this.box.querySelectorAll(`.t.${name}`)) node.classList.remove(name);
     this.node(index)?.classList.add(name);
+  }
+
+  #onFocus() {
+    if (this.box.matches(":focus-visible")) this.moveTo(this.cursor ?? this.pinned ?? this.offset, false);
   }
 
   #indexOf(event) {

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,23 +108,21 @@ def running(app: str, cache: Path, env: Mapping[str, str] | None = None) -> Iter
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """`serve("app.py")`: one shared server per app and environment for the whole session."""
-    open_servers: dict[tuple[str, ...], tuple[Server, Callable[[], None]]] = {}
+    servers: dict[tuple[str, ...], Server] = {}
+    with ExitStack() as stack:
 
-    def start(app: str, **env: str) -> Server:
-        key = (app, *(f"{name}={value}" for name, value in sorted(env.items())))
-        if key not in open_servers:
-            block = running(app, tmp_path_factory.mktemp("server") / "cache", env)
-            server = block.__enter__()
-            open_servers[key] = (server, lambda: block.__exit__(None, None, None) and None)
-        return open_servers[key][0]
+        def start(app: str, **env: str) -> Server:
+            key = (app, *(f"{name}={value}" for name, value in sorted(env.items())))
+            if key not in servers:
+                cache = tmp_path_factory.mktemp("server") / "cache"
+                servers[key] = stack.enter_context(running(app, cache, env))
+            return servers[key]
 
-    yield start
-    for _, stop in open_servers.values():
-        stop()
+        yield start
 
 
 @pytest.fixture
-def fresh_server(tmp_path: Path) -> Callable[..., object]:
+def fresh_server(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """`with fresh_server("app.py") as server`: a server of this test alone."""
     return lambda app, **env: running(app, tmp_path / "cache", env)
 
@@ -164,7 +162,7 @@ def watch(page: Page, faults: list[str]) -> None:
             faults.append(f"{kind} leaves this machine: {url[:200]}")
 
     page.on("request", lambda request: check("request", request.url))
-    page.on("websocket", lambda socket: check("websocket", socket.url))
+    page.on("websocket", lambda channel: check("websocket", channel.url))
     page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
     page.on(
         "console", lambda line: faults.append(f"console error: {line.text[:300]}") if line.type == "error" else None

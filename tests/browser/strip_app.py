@@ -98,10 +98,9 @@ def strip_for(pieces: tuple[str, ...], metric: str) -> Strip:
     )
 
 
-@st.fragment(run_every=0.25 if st.query_params.get("live") else None)
 def draw_lanes(pieces: tuple[str, ...], size: str) -> None:
     live = bool(st.query_params.get("live"))
-    grown = st.session_state["grown"] = min(len(pieces), st.session_state.get("grown", 0) + 5)
+    grown = st.session_state["grown"] = min(len(pieces), st.session_state.get("grown", 0) + max(8, len(pieces) // 40))
     shown = pieces[:grown] if live else pieces
     hits = tuple(i for i, piece in enumerate(shown) if piece.strip() in {"Wait,", "not", "but"})
     baseline = Lane(
@@ -142,7 +141,8 @@ def main() -> None:
         index = token_strip(strip_for(pieces, metric), key="strip", size="stage" if size == "stage" else "normal")
         st.text(f"pinned: {index}")
     if st.query_params.get("show", "both") in ("both", "lanes"):
-        draw_lanes(pieces, size)
+        st.fragment(draw_lanes, run_every=0.25 if st.query_params.get("live") else None)(pieces, size)
 
 
-main()
+if __name__ == "__main__":
+    main()
