@@ -95,16 +95,16 @@ def dump(value: Any, *, key: str = "", saved_at: float = 0.0) -> bytes:
     return bytes(data)
 
 
-def load(cls: type[T], data: bytes, *, key: str = "") -> T:
+def load(cls: type[T], data: bytes, *, key: str = "", max_header: int = MAX_HEADER_BYTES) -> T:
     """The value that `dump` wrote for the same key. Raises CorruptValue for anything else."""
-    return load_stamped(cls, data, key=key).value
+    return load_stamped(cls, data, key=key, max_header=max_header).value
 
 
-def load_stamped(cls: type[T], data: bytes, *, key: str = "") -> Stamped[T]:
+def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = MAX_HEADER_BYTES) -> Stamped[T]:
     """As `load`, with the time it was written. Raises CorruptValue."""
     if data[8 : _DIGEST.start] != _BEFORE_DIGEST or data[_DIGEST] != _digest(data, key):
         raise CorruptValue("The bytes are damaged, or belong to another key.")
-    container = parse_container(data)
+    container = parse_container(data, max_header=max_header)
     try:
         envelope = json.loads(container.metadata[METADATA])
         if (envelope["format"], envelope["type"]) != (FORMAT, cls.__name__):
@@ -130,7 +130,7 @@ def parse_container(data: bytes, *, max_header: int = MAX_HEADER_BYTES) -> Conta
     """The metadata and tensors of a safetensors file. Raises CorruptValue when it is not one."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(max_header, len(data) - 8):
-        raise CorruptValue("It is not a complete safetensors file.")
+        raise CorruptValue("It is not a complete safetensors file, or its header is too large.")
     try:
         tensors = deserialize(data)  # type: ignore[no-untyped-call]
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}

@@ -162,11 +162,11 @@ def read_direction_bytes(data: bytes, *, name: str, layer: int = 0) -> Direction
     label = clean_text(name.removesuffix(SUFFIX), MAX_NAME) or "imported direction"
     try:
         if codec.is_ours(data):
-            return _checked_export(codec.load(Direction, data), label)
+            return _checked_export(codec.load(Direction, data, max_header=MAX_HEADER_BYTES), label)
         return _foreign_direction(codec.parse_container(data, max_header=MAX_HEADER_BYTES), label, layer)
     except codec.CorruptValue as error:
         if isinstance(error.__cause__, UserFacingError):
-            raise error.__cause__ from error
+            raise error.__cause__ from None
         raise BadInput(f"The file {label!r} cannot be read as a direction: {error}", EXPORT_AGAIN) from error
 
 

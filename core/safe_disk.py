@@ -96,8 +96,22 @@ def open_cache(folder: Path) -> Any:
     return Cache(str(folder), timeout=BUSY_SECONDS, disk=SafeDisk, **SETTINGS)
 
 
+def newest_keys(cache: Any, prefix: str, limit: int) -> list[str]:
+    """Keys that begin with the ASCII prefix, the latest stored first. Raises sqlite3.Error."""
+    statement = "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1 ORDER BY rowid DESC LIMIT ?"
+    return [key for (key,) in cache._sql(statement, (prefix, prefix + "\x7f", limit)).fetchall()]
+
+
+def remove_database(folder: Path) -> None:
+    """Remove the cache database with its logs, for when there is no space left to empty it. Raises OSError."""
+    for suffix in ("", "-wal", "-shm"):
+        (folder / (DATABASE + suffix)).unlink(missing_ok=True)
+
+
 def clean_database(path: Path) -> None:
     """Drop rows and settings that are not ours. Raises sqlite3.Error when locked (after BUSY_SECONDS) or damaged."""
+    if path.is_symlink():
+        raise sqlite3.DatabaseError("The cache database is a link.")
     if not path.exists():
         return
     keep = (*SETTINGS, *_COUNTERS)

@@ -29,6 +29,8 @@ LIMIT_BYTES = 2 << 30
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
 VALUE_SHARE, FILE_SHARE = 0.05, 0.25
 RETRY_SECONDS = 5.0
+SPARE = 100
+"""Damaged values that a list of recent ones can make up for."""
 VALUES = "values"
 RESERVED = {VALUES, "directions", "runs"}
 
@@ -81,20 +83,18 @@ class Store:
                 cache.delete(key)
                 cache.set(key, data, tag=now)
             self._trim(cache)
+            self._fault = None
             return True
 
-        return self._wrote(self._guarded(write, False))
+        return self._guarded(write, False)
 
     def recent(self, kind: str, cls: type[T], limit: int) -> list[Stored[T]]:
         """The values of a kind that were stored last, newest first."""
-        prefix = f"{kind}-"
 
         def read(cache: Any) -> list[Stored[T]]:
             found: list[Stored[T]] = []
-            for key in reversed(cache):
-                if len(found) >= limit:
-                    break
-                stamped = self._read(cache, cls, key) if key.startswith(prefix) else None
+            for key in safe_disk.newest_keys(cache, f"{kind}-", limit + SPARE):
+                stamped = self._read(cache, cls, key) if len(found) < limit else None
                 if stamped:
                     found.append(Stored(key=key, value=stamped.value, stored_at=stamped.saved_at))
             return found
@@ -118,9 +118,10 @@ class Store:
         def write() -> bool:
             files.private_folder(path.parent)
             files.write_whole(path, data)
+            self._fault = None
             return True
 
-        done = self._wrote(self._on_disk(write, False))
+        done = self._on_disk(write, False)
         self._guarded(self._trim, None)
         return done
 
@@ -148,7 +149,11 @@ class Store:
 
     def clear(self) -> None:
         """Remove every value and file of the store; directions and unfinished runs stay."""
-        self._guarded(lambda cache: cache.clear(), None)
+        if self._guarded(lambda cache: cache.clear(), None) is None:
+            with self._lock:
+                self.close()
+                self._on_disk(lambda: safe_disk.remove_database(self._folder), None)
+                self._retry_at = 0.0
         self._on_disk(lambda: [remove() for *_, remove in self._files()], None)
 
     def close(self) -> None:
@@ -206,11 +211,6 @@ class Store:
                 break
             remove()
             total -= size
-
-    def _wrote(self, done: bool) -> bool:
-        if done:
-            self._fault = None
-        return done
 
     def _on_disk(self, operation: Callable[[], R], default: R) -> R:
         """What the operation returns; the default, and a warning, after a fault of the file system."""
