@@ -266,3 +266,15 @@ def test_lanes_show_hostile_text_and_reasons(page: Page, serve: Callable[..., Se
     heights = page.locator(".lane").evaluate_all("(lanes) => lanes.map((lane) => lane.getBoundingClientRect().height)")
     assert max(heights) - min(heights) < 1
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_request_that_leaves_this_machine_is_noticed(
+    page: Page, serve: Callable[..., Server], faults: list[str]
+) -> None:
+    open_app(page, serve, "case=plain&show=strip")
+    assert faults == []
+    with page.expect_event("requestfailed"):
+        page.evaluate("() => { new Image().src = 'https://beacon.example/x.png'; }")
+    assert any("beacon.example" in fault for fault in faults)
+    page.close()
+    faults.clear()
