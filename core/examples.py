@@ -13,6 +13,7 @@ from typing import Any
 from core.direction_files import read_direction_bytes
 from core.directions import Direction
 from core.errors import UserFacingError
+from core.experiments import DosePoint
 from core.traces import read_traces
 from core.values import Trace
 
@@ -29,20 +30,6 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedPoint:
-    """One point of a recorded dose-response curve: per prompt hits, words, repetition and NLL."""
-
-    source: str
-    target: str
-    coefficient: float
-    hits: tuple[int, ...]
-    words: tuple[int, ...]
-    repetition: tuple[float, ...]
-    nll: tuple[float, ...]
-    no_evidence: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class RecordedCurves:
     """The 2×2 as `make record` measured it, and what it was measured on."""
 
@@ -51,7 +38,7 @@ class RecordedCurves:
     layer: int
     window: str
     n_prompts: int
-    points: tuple[RecordedPoint, ...]
+    points: tuple[DosePoint, ...]
 
 
 def example_questions(kind: str = "examples") -> tuple[Example, ...]:
@@ -95,8 +82,8 @@ def recorded_curves() -> RecordedCurves | None:
         return None
 
 
-def _point(row: dict[str, Any]) -> RecordedPoint:
-    return RecordedPoint(
+def _point(row: dict[str, Any]) -> DosePoint:
+    return DosePoint(
         source=row["source"],
         target=row["target"],
         coefficient=float(row["coefficient"]),

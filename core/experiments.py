@@ -70,6 +70,21 @@ class DoseCell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DosePoint:
+    """The numbers of one cell, without its texts: what curves are drawn from and what is recorded."""
+
+    source: str
+    target: str
+    coefficient: float
+    hits: tuple[int, ...]
+    words: tuple[int, ...]
+    repetition: tuple[float, ...]
+    nll: tuple[float, ...]
+    no_evidence: int
+    """How many of the completions say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DoseLine:
     """One curve of the 2×2: direction of `source` added to `target`, one cell per coefficient."""
 
@@ -108,4 +123,18 @@ def plan_dose_response(
         )
         for target, model, fingerprint, prompts in targets
         for source, direction in directions
+    )
+
+
+def point_of(line: DoseLine, cell: DoseCell) -> DosePoint:
+    """The numbers of a cell on its curve."""
+    return DosePoint(
+        source=line.source,
+        target=line.target,
+        coefficient=cell.spec.coefficient,
+        hits=cell.hits,
+        words=cell.words,
+        repetition=cell.repetition,
+        nll=cell.nll,
+        no_evidence=sum(map(bool, cell.no_evidence)),
     )

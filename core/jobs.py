@@ -167,6 +167,7 @@ class Engine:
             job = self._jobs.get(job_id)
             if job is not None:
                 job.caller, job.last_seen = caller, time.monotonic()
+                job.snapshot = replace(job.snapshot, owner=caller.owner)
 
     def wait(self, job_id: str, timeout: float | None = None) -> Snapshot:
         """Block until the job has ended (for scripts and tests) and return its last snapshot."""

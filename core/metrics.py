@@ -55,6 +55,16 @@ def keyword_spans(text: str, keywords: Sequence[str] = KEYWORDS) -> list[tuple[i
     return [match.span() for match in _WORD.finditer(text) if match.group().casefold() in wanted]
 
 
+def keyword_tokens(pieces: Sequence[str], keywords: Sequence[str] = KEYWORDS) -> tuple[int, ...]:
+    """Indices of the tokens that hold a keyword or a piece of one."""
+    ends = np.cumsum([len(piece) for piece in pieces])
+    found: set[int] = set()
+    for start, end in keyword_spans("".join(pieces), keywords):
+        first, last = np.searchsorted(ends, [start, end - 1], side="right")
+        found.update(range(int(first), int(last) + 1))
+    return tuple(sorted(found))
+
+
 def measure_text(text: str, keywords: Sequence[str] = KEYWORDS) -> TextMetrics:
     """All readings of one completion."""
     words = words_of(text)

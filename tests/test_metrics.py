@@ -10,6 +10,7 @@ from core.metrics import (
     bootstrap_ratio,
     first_divergence,
     keyword_spans,
+    keyword_tokens,
     measure_text,
     repeated_ngrams,
     wilson,
@@ -65,6 +66,12 @@ def test_wilson_matches_its_closed_form():
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     interval = wilson(8, 20)
     assert (interval.low, interval.high) == pytest.approx((centre - half, centre + half))
+
+
+def test_keyword_tokens_are_those_that_hold_a_keyword():
+    pieces = ["Wa", "it", ",", " hmm", "m", " a", " Hmm", ".", "waiter"]
+    assert keyword_tokens(pieces) == (0, 1, 6)
+    assert keyword_tokens([]) == ()
 
 
 def test_first_divergence():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from core.pair import ModelFacts
 from ui.jobs import follow
 from ui.pair_picker import draw_pair_picker
-from ui.state import PROJECT, caller, chosen_pair, guarded, workbench
+from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbench
 from ui.text import plain, size
 from ui.theme import use_chart_theme
 
@@ -44,6 +45,17 @@ def require_shell() -> None:
         st.session_state[_MARK] = True
         navigation()
         st.rerun()
+
+
+def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
+    """(base, reasoner) facts; while no pair is loaded, show how far the load is and end the run here."""
+    facts = pair_facts()
+    if facts is None:
+        st.info("The models are being loaded. This page goes on by itself.", icon="⏳")
+        if LOAD_SLOT in st.session_state:
+            follow(LOAD_SLOT, stoppable=False)
+        st.stop()
+    return facts
 
 
 def page_path(stem: str) -> str:

@@ -78,3 +78,13 @@ def guarded(action: Callable[[], str], slot: str) -> bool:
         return False
     st.session_state.pop(f"{slot}:error", None)
     return True
+
+
+def attach(slot: str, job_id: str) -> None:
+    """After a reload or in a second tab: keep watching the live job that the address names."""
+    if slot in st.session_state or not job_id:
+        return
+    snapshot = workbench().engine.snapshot(job_id[:32])
+    if snapshot is not None and snapshot.live:
+        workbench().engine.watch(snapshot.job_id, caller())
+        st.session_state[slot] = snapshot.job_id

@@ -1,0 +1,38 @@
+"""Home: the claim, the evidence on the loaded pair, and three ways in."""
+
+import streamlit as st
+
+from ui.dose_response import draw_dose_response
+from ui.shell import page_path, require_shell, wait_for_pair
+
+require_shell()
+st.title("Retrace")
+st.markdown(
+    "A direction found in a **base** model, added to the **reasoning** model finetuned from it, makes that model turn "
+    "back on itself (“Wait”, “Hmm”) — and leaves the base model cold. Find that direction, steer with it, and read it "
+    "token by token."
+)
+
+ways = (
+    ("playground", "🎛️", "Make it backtrack", "The same question with and without the direction, side by side."),
+    ("extraction", "🧭", "Find the direction", "A difference of means over tokens just before the model turns back."),
+    ("attribution", "🔎", "Read it token by token", "Where a text points along the direction, and what comes next."),
+)
+for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
+    with column.container(border=True, height="stretch"):
+        st.page_link(page_path(stem), label=f"**{label}**", icon=icon)
+        st.caption(text)
+
+st.subheader("Does it hold for the loaded pair?")
+pair = wait_for_pair()
+draw_dose_response(pair)
+
+with st.expander("How to read this"):
+    st.markdown(
+        "Both panels share one scale. **Colour** is the model in which the direction was found; the **panel** is the "
+        "model it is added to, at every position. Ward, Lin, Venhoff and Nanda "
+        "([arXiv 2507.12638](https://arxiv.org/abs/2507.12638)) found that both directions raise backtracking in the "
+        "reasoning model and neither does in the base model. The share of *wait* and *hmm* (their Eq. 1) is a rough "
+        "measure: a looping text scores high, so doses that make the text repetitive or unlikely are drawn hollow. The "
+        "inverted U is expected: too much of any vector breaks the text."
+    )

@@ -1,0 +1,81 @@
+"""The coefficient on one control in three units: unit vectors, raw differences of means, share of the residual norm."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.directions import Direction
+
+UNITS = {
+    "unit": "× unit vector",
+    "raw": "× raw difference",
+    "share": "% of residual norm",
+}
+DEFAULT_SHARE = 0.6
+_FALLBACK = 12.0
+
+
+def unit_size(direction: Direction, unit: str) -> float:
+    """How many unit vectors one step of `unit` is; 0 when the direction does not know."""
+    return {"unit": 1.0, "raw": direction.norm, "share": direction.resid_norm / 100}[unit]
+
+
+def default_coefficient(direction: Direction) -> float:
+    """60% of the mean residual norm where it is known, else the paper's best, 12 unit vectors."""
+    return round(DEFAULT_SHARE * direction.resid_norm, 1) if direction.resid_norm else _FALLBACK
+
+
+def describe(coefficient: float, direction: Direction) -> str:
+    """The coefficient in all three units."""
+    parts = [f"**{coefficient:.3g}** × unit vector", f"{coefficient / direction.norm:.3g} × raw difference of means"]
+    if direction.resid_norm:
+        parts.append(f"{100 * coefficient / direction.resid_norm:.0f}% of the residual norm")
+    return " = ".join(parts)
+
+
+def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False) -> float:
+    """A slider in the unit of choice; the coefficient itself, in unit vectors, stays in session_state[key]."""
+    known = [unit for unit in UNITS if unit_size(direction, unit) > 0]
+    unit = st.segmented_control(
+        "Coefficient",
+        known,
+        default="unit",
+        required=True,
+        format_func=UNITS.__getitem__,
+        key=f"{key}:unit",
+        persist_state="session",
+        disabled=disabled,
+        help="The same dose in three units: the paper's code uses unit vectors, replications use multiples of the raw "
+        "difference of means, others a share of the residual stream's norm.",
+    )
+    size = unit_size(direction, unit or "unit")
+    reach = _nice(1.5 * max(direction.resid_norm or 16.0, abs(st.session_state[key])) / size)
+    widget = f"{key}:{unit}:{reach:g}"
+    st.session_state[widget] = min(max(round(st.session_state[key] / size, 4), -reach), reach)
+
+    def take() -> None:
+        st.session_state[key] = round(st.session_state[widget] * size, 4)
+
+    st.slider(
+        "Coefficient",
+        -reach,
+        reach,
+        step=reach / 100,
+        key=widget,
+        on_change=take,
+        label_visibility="collapsed",
+        disabled=disabled,
+    )
+    coefficient = float(st.session_state[key])
+    st.caption(describe(coefficient, direction))
+    return coefficient
+
+
+def _nice(value: float) -> float:
+    """The value rounded up to 1, 2 or 5 times a power of ten."""
+    power = 1.0
+    while power * 10 <= value:
+        power *= 10
+    while power > value:
+        power /= 10
+    return next((factor * power for factor in (1.0, 2.0, 5.0) if factor * power >= value), 10 * power)

@@ -1,0 +1,92 @@
+"""The 2×2 dose-response chart: keyword fraction over the coefficient, one panel per steered model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from core.experiments import DosePoint
+from core.metrics import bootstrap_mean, bootstrap_ratio
+
+TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
+SOURCES = {"base": "direction from the base model", "reasoner": "direction from the reasoning model"}
+MAX_NLL_ABOVE_BASELINE = 0.5
+MAX_REPETITION_FACTOR = 2.0
+
+
+def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFrame:
+    """One row per point: mean and 95% interval over prompts, and whether the text is still coherent.
+
+    A dose is coherent while its NLL is at most 0.5 nats above the same model's unsteered text, its repetition at most
+    twice as high, and most of its completions are evidence.
+    """
+    baselines = {p.target: p for p in points if p.coefficient == 0}
+    return pd.DataFrame([_row(point, baselines.get(point.target), resid_norm) for point in points])
+
+
+def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dict[str, Any]:
+    fraction, nll = bootstrap_ratio(point.hits, point.words), bootstrap_mean(point.nll)
+    return {
+        "source": SOURCES[point.source],
+        "target": TARGETS[point.target],
+        "coefficient": point.coefficient,
+        "share": point.coefficient / resid_norm if resid_norm else None,
+        "fraction": fraction.mean,
+        "low": fraction.low,
+        "high": fraction.high,
+        "nll": nll.mean,
+        "repetition": float(np.mean(point.repetition)),
+        "prompts": len(point.hits),
+        "no evidence": point.no_evidence,
+        "coherent": "coherent" if _is_coherent(point, baseline) else "incoherent or no evidence",
+    }
+
+
+def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
+    if point.no_evidence > len(point.hits) / 2:
+        return False
+    if baseline is None:
+        return True
+    nll_ok = bootstrap_mean(point.nll).mean <= bootstrap_mean(baseline.nll).mean + MAX_NLL_ABOVE_BASELINE
+    limit = max(MAX_REPETITION_FACTOR * float(np.mean(baseline.repetition)), 0.02)
+    return nll_ok and float(np.mean(point.repetition)) <= limit
+
+
+def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
+    """Lines with 95% bands per source, a panel per target on one scale; hollow points are incoherent doses."""
+    base = alt.Chart(rows).encode(
+        x=alt.X("coefficient:Q", title="coefficient (× unit vector)"),
+        color=alt.Color(
+            "source:N", title=None, sort=list(SOURCES.values()), legend=alt.Legend(orient="top", labelLimit=320)
+        ),
+    )
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="share of words"), y2="high:Q")
+    line = base.mark_line(strokeWidth=2.5).encode(
+        y=alt.Y("fraction:Q", title="share of words that are wait or hmm", axis=alt.Axis(format=".1%"))
+    )
+    dots = base.mark_point(size=80, strokeWidth=2).encode(
+        y="fraction:Q",
+        fillOpacity=alt.condition("datum.coherent == 'coherent'", alt.value(1), alt.value(0)),
+        fill="source:N",
+        tooltip=[
+            alt.Tooltip("source:N"),
+            alt.Tooltip("coefficient:Q", format=".3g"),
+            alt.Tooltip("share:Q", title="share of residual norm", format=".0%"),
+            alt.Tooltip("fraction:Q", title="wait / hmm", format=".2%"),
+            alt.Tooltip("low:Q", title="95% from", format=".2%"),
+            alt.Tooltip("high:Q", title="to", format=".2%"),
+            alt.Tooltip("nll:Q", title="NLL, nats per token", format=".2f"),
+            alt.Tooltip("repetition:Q", format=".1%"),
+            alt.Tooltip("prompts:Q"),
+            alt.Tooltip("no evidence:Q", title="completions without evidence"),
+            alt.Tooltip("coherent:N", title="text"),
+        ],
+    )
+    layers = alt.layer(band, line, dots).properties(width=380, height=280)
+    return layers.facet(
+        column=alt.Column("target:N", title=None, sort=list(TARGETS.values()), header=alt.Header(labelFontSize=14))
+    )

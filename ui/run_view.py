@@ -1,0 +1,131 @@
+"""Showing runs: lanes side by side, what can be measured of each, and what to do with them next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import pandas as pd
+import streamlit as st
+
+from core.metrics import KEYWORDS, first_divergence, keyword_tokens, measure_text
+from core.runs import Generation, GenerationSpec
+from ui.lanes import Badge, Lane, LaneState, lanes
+from ui.state import workbench
+from ui.text import seconds
+
+_STATES: dict[str, LaneState] = {"running": "running", "eos": "done", "length": "done", "context": "done"}
+_STOPS = {
+    "eos": "ended by itself",
+    "length": "reached the length limit",
+    "context": "filled the context",
+    "cancelled": "stopped",
+    "interrupted": "cut off when the server stopped",
+    "error": "failed",
+    "timeout": "ran out of time",
+    "running": "writing",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Lanes to be generated: one spec, title and subtitle each."""
+
+    specs: tuple[GenerationSpec, ...]
+    titles: tuple[str, ...]
+    subtitles: tuple[str, ...]
+
+
+def draw_lanes(
+    plan: Plan, generations: Sequence[Generation | None], *, badge: Badge, key: str
+) -> tuple[int, int] | None:
+    """Lanes of finished or growing completions; each steered lane is compared with the one before it."""
+    drawn = []
+    for i, (title, subtitle, generation) in enumerate(zip(plan.titles, plan.subtitles, generations, strict=True)):
+        if generation is None:
+            drawn.append(Lane(title=title, subtitle=subtitle, state="queued"))
+            continue
+        baseline = generations[i - 1] if i and generation.spec.steering else None
+        drawn.append(_lane(generation, baseline, title=title, subtitle=subtitle, badge=badge))
+    return lanes(drawn, key=key)
+
+
+def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:
+    state: LaneState = _STATES.get(generation.stop_reason) or _as_state(generation.stop_reason)
+    evidence = measure_text(generation.text).no_evidence if state == "done" else None
+    return Lane(
+        title=title,
+        subtitle=subtitle,
+        pieces=generation.pieces,
+        highlights=keyword_tokens(generation.pieces),
+        diverged_at=first_divergence(baseline.token_ids, generation.token_ids) if baseline else None,
+        state=state,
+        badge=badge,
+        note=f"No evidence: {evidence}." if evidence else "",
+    )
+
+
+def _as_state(stop_reason: str) -> LaneState:
+    assert stop_reason in get_args(LaneState), stop_reason
+    return stop_reason  # type: ignore[return-value]
+
+
+def metrics_table(generations: Sequence[Generation], titles: Sequence[str]) -> None:
+    """One row per lane: what the text says by itself, and how likely the unsteered model finds it."""
+    rows = [_row(generation, title) for generation, title in zip(generations, titles, strict=True)]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "wait / hmm": st.column_config.NumberColumn(
+                help=f"Share of words that are {' or '.join(KEYWORDS)} (paper, Eq. 1)", format="percent"
+            ),
+            "repetition": st.column_config.NumberColumn(
+                help="Share of four-word sequences that occurred before; loops game the keyword count", format="percent"
+            ),
+            "NLL": st.column_config.NumberColumn(
+                help="Nats per token under the unsteered model; far above the baseline means incoherent text",
+                format="%.2f",
+            ),
+        },
+    )
+    st.caption("One completion is an anecdote: Home shows the same over many prompts, with intervals.")
+
+
+def _row(generation: Generation, title: str) -> dict[str, Any]:
+    measured = measure_text(generation.text)
+    return {
+        "lane": title,
+        "wait / hmm": measured.keyword_fraction if measured.n_words else None,
+        "hits": measured.n_keywords,
+        "words": measured.n_words,
+        "tokens": len(generation.token_ids),
+        "repetition": measured.repetition,
+        "NLL": generation.nll,
+        "end": _STOPS[generation.stop_reason],
+        "time": seconds(generation.seconds),
+        "note": f"no evidence: {measured.no_evidence}" if measured.no_evidence else "",
+    }
+
+
+def plan_of(specs: Sequence[GenerationSpec]) -> Plan:
+    """Specs with the titles and subtitles of their lanes."""
+    return Plan(specs=tuple(specs), titles=tuple(map(_title, specs)), subtitles=tuple(map(_subtitle, specs)))
+
+
+def _title(spec: GenerationSpec) -> str:
+    pair = workbench().pair.spec
+    is_base = pair is not None and spec.model == pair.base
+    return f"{'Base' if is_base else 'Reasoning'} model, {'steered' if spec.steering else 'unsteered'}"
+
+
+def _subtitle(spec: GenerationSpec) -> str:
+    if not spec.steering:
+        return spec.model.name
+    edit = spec.steering[0]
+    if edit.operator == "ablate":
+        return f"direction projected out at layer {edit.layer}"
+    how = "" if edit.operator == "add" else "projection set to "
+    return f"{how}{edit.coefficient:.3g} × unit vector at layer {edit.layer}"
