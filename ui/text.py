@@ -11,6 +11,8 @@ from core.errors import UserFacingError
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
+_WHITE_SPACE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"})
+
 
 def plain(text: str, limit: int = 300) -> str:
     """The text on one line with every character that markdown could read escaped, clipped to `limit` characters."""
@@ -18,6 +20,11 @@ def plain(text: str, limit: int = 300) -> str:
     if len(line) > limit:
         line = line[: limit - 1] + "…"
     return _PUNCTUATION.sub(r"\\\1", line)
+
+
+def visible(text: str) -> str:
+    """The text with white space and control characters made visible, for places that show text literally."""
+    return _CONTROL.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.translate(_WHITE_SPACE))
 
 
 def show_error(error: UserFacingError) -> None:
