@@ -81,6 +81,7 @@ def _ensure_pair() -> None:
         loading = [job for job in bench.engine.live() if job.kind == "load"]
         if loading:
             st.session_state[LOAD_SLOT] = loading[0].job_id
+            bench.engine.watch(loading[0].job_id, caller())
         else:
             guarded(lambda: bench.load_pair(chosen_pair(), caller()), LOAD_SLOT)
 
