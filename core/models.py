@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
@@ -24,6 +25,7 @@ from core.values import ModelSpec, Prompt
 __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
 
 DEFAULT_CONTEXT = 2048
+SMALL_MODEL = 20_000_000
 
 _LAYERS = ("layers", "h", "blocks")
 _FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "norm_f")
@@ -95,6 +97,17 @@ def load_model(
     tell(f"Loading the weights of {spec.name} in {spec.precision}")
     model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
+
+
+def set_threads(loaded: LoadedModel) -> int:
+    """Threads for this model's CPU work in the calling thread: one for a small model, else all; returns the number.
+
+    Several threads gain a model of a few million parameters nothing, and beside other busy programs their waiting for
+    each other slows it down many times.
+    """
+    small = sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL
+    torch.set_num_threads(1 if small else psutil.cpu_count(logical=False) or 1)
+    return torch.get_num_threads()
 
 
 def unload(loaded: LoadedModel) -> None:

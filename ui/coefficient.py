@@ -7,9 +7,9 @@ import streamlit as st
 from core.directions import Direction
 
 UNITS = {
-    "unit": "× unit vector",
-    "raw": "× raw difference",
-    "share": "% of residual norm",
+    "unit": "× unit",
+    "raw": "× raw",
+    "share": "% of norm",
 }
 DEFAULT_SHARE = 0.6
 _FALLBACK = 12.0

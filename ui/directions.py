@@ -47,10 +47,10 @@ def _recorded() -> tuple[Direction, ...]:
     return recorded_directions()
 
 
-def pick_direction(*, d_model: int, key: str, bind: bool = False) -> Direction | None:
+def pick_direction(*, d_model: int, key: str) -> Direction | None:
     """A select box over the directions that fit; None, with the next step said, when there is none.
 
-    With `bind`, the choice is part of the page's address under `key`.
+    The chosen id is kept in session_state[key].
     """
     found = choices(d_model=d_model)
     if not found:
@@ -61,13 +61,17 @@ def pick_direction(*, d_model: int, key: str, bind: bool = False) -> Direction |
         )
         return None
     by_id = {choice.direction_id: choice for choice in found}
+    asked = st.session_state.get(key)
+    if asked not in by_id:
+        if asked is not None:
+            st.warning("The direction that was asked for is not on this machine; another is chosen.", icon="🧭")
+        st.session_state[key] = found[0].direction_id
     picked = st.selectbox(
         "Direction",
         list(by_id),
         format_func=lambda i: by_id[i].title,
         key=key,
-        bind="query-params" if bind else None,
-        persist_state=None if bind else "session",
+        persist_state="session",
         help="Found on the Extraction page: a difference of means in one model's residual stream.",
     )
     direction = by_id[picked].direction

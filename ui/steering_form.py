@@ -12,7 +12,6 @@ from core.pair import ModelFacts, Role
 from core.runs import GenerationSpec, Operator, SteeringSpec
 from core.values import MAX_NEW_TOKENS, Positions, Region, SamplingSpec
 from ui.coefficient import coefficient_slider, default_coefficient
-from ui.directions import pick_direction
 from ui.links import Field, number, one_of, text
 from ui.run_view import Plan, plan_of
 from ui.state import workbench
@@ -46,49 +45,77 @@ FIELDS = {
 def ask_prompt() -> str:
     """The question, written or taken from the examples."""
     examples = [example.prompt for example in example_questions()]
-    if examples and not st.session_state["pg_prompt"]:
+    if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
         st.session_state["pg_prompt"] = examples[0]
 
     def take() -> None:
         if st.session_state["pg_example"]:
             st.session_state["pg_prompt"] = st.session_state["pg_example"]
 
+    question = st.text_area("Question", key="pg_prompt", height=92, max_chars=4000, placeholder="Ask something")
     if examples:
         st.selectbox(
-            "Examples", examples, index=None, key="pg_example", on_change=take, placeholder="Take an example question"
+            "Examples",
+            examples,
+            index=None,
+            key="pg_example",
+            on_change=take,
+            placeholder="…or take an example question",
+            label_visibility="collapsed",
         )
-    return st.text_area("Question", key="pg_prompt", height=110, max_chars=4000, placeholder="Ask something")
+    return question
 
 
-def ask_steering(reasoner: ModelFacts) -> SteeringSpec | None:
-    """Direction, layer, dose, operator and positions; None while there is no direction that fits."""
-    direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
-    if direction is None:
-        return None
+def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int]:
+    """(coefficient, layer) on two sliders; both follow the direction until the user chooses others."""
     _fit_defaults(direction, reasoner)
-    coefficient = coefficient_slider(
-        direction, key="pg_coefficient", disabled=st.session_state["pg_operator"] == "ablate"
-    )
-    layer = st.select_slider(
-        "Layer",
-        range(reasoner.n_layers),
-        key="pg_layer",
-        help="The residual stream after this block is edited; layers count from 0.",
-    )
-    with st.expander("Operator and positions"):
-        operator = st.selectbox(
+    dose, depth = st.columns([3, 2], gap="medium")
+    with dose:
+        coefficient = coefficient_slider(
+            direction, key="pg_coefficient", disabled=st.session_state["pg_operator"] == "ablate"
+        )
+    with depth:
+        layer = st.select_slider(
+            "Layer",
+            range(reasoner.n_layers),
+            key="pg_layer",
+            help="The residual stream after this block is edited; layers count from 0.",
+        )
+    return coefficient, layer
+
+
+def ask_details() -> tuple[Operator, Positions, SamplingSpec]:
+    """Operator, positions and sampling, folded away: the defaults are the paper's."""
+    with st.expander("Operator, positions, length and sampling"):
+        how, where, start, every = st.columns(4)
+        operator = how.selectbox(
             "What to do with it", list(OPERATORS), format_func=OPERATORS.__getitem__, key="pg_operator"
         )
-        region = st.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region")
-        left, right = st.columns(2)
-        start = left.number_input("From its token", 0, MAX_NEW_TOKENS, key="pg_from")
-        every = right.number_input("Every n-th", 1, 64, key="pg_every")
-    return SteeringSpec(
-        direction=direction,
-        layer=layer,
-        operator=operator,
-        coefficient=coefficient,
-        positions=Positions(region=region, start=start, every=every),
+        region = where.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region")
+        first = start.number_input("From its token", 0, MAX_NEW_TOKENS, key="pg_from")
+        step = every.number_input("Every n-th token", 1, 64, key="pg_every")
+        length, heat, dice = st.columns(3)
+        tokens = length.slider("New tokens at most", 16, MAX_NEW_TOKENS, step=16, key="pg_tokens")
+        temperature = heat.slider(
+            "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
+        )
+        seed = dice.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
+    positions = Positions(region=region, start=first, every=step)
+    return operator, positions, SamplingSpec(max_new_tokens=tokens, temperature=temperature, seed=seed)
+
+
+def ask_lanes() -> bool:
+    """Whether the base model runs beside the reasoning model."""
+    st.session_state["pg_both"] = st.session_state["pg_lanes"] == "both"
+
+    def take() -> None:
+        st.session_state["pg_lanes"] = "both" if st.session_state["pg_both"] else "reasoner"
+
+    return st.toggle(
+        "Base model beside it",
+        key="pg_both",
+        on_change=take,
+        help="The paper's contrast: the same vector does not make the base model backtrack.",
     )
 
 
@@ -101,23 +128,6 @@ def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
         st.session_state["pg_layer"] = min(direction.layer, reasoner.n_layers - 1)
     if st.session_state["pg_coefficient"] is None or changed:
         st.session_state["pg_coefficient"] = default_coefficient(direction)
-
-
-def ask_sampling() -> tuple[SamplingSpec, bool]:
-    """How tokens are chosen, and whether the base model runs beside the reasoning model."""
-    both = st.toggle(
-        "Base model beside it",
-        value=st.session_state["pg_lanes"] == "both",
-        help="The paper's contrast: the same vector does not make the base model backtrack.",
-    )
-    st.session_state["pg_lanes"] = "both" if both else "reasoner"
-    with st.expander("Length and sampling"):
-        tokens = st.slider("New tokens at most", 16, MAX_NEW_TOKENS, step=16, key="pg_tokens")
-        temperature = st.slider(
-            "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
-        )
-        seed = st.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
-    return SamplingSpec(max_new_tokens=tokens, temperature=temperature, seed=seed), both
 
 
 def plan_lanes(question: str, steering: SteeringSpec, sampling: SamplingSpec, *, both: bool) -> Plan:
