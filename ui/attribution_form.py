@@ -125,7 +125,7 @@ def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
 
 def _choose_reader(by_role: dict[Role, ModelFacts]) -> tuple[Role, Direction | None]:
     """The model that reads and the direction; None, with the reason said, when none fits."""
-    left, right = st.columns([2, 3])
+    left, right = st.columns([5, 6])
     roles: list[Role] = ["reasoner", "base"]
     role = left.selectbox(
         "Read by",

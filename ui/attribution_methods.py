@@ -139,7 +139,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         key="difference",
         title="Difference in P(keyword)",
-        short="Difference",
+        short="Δ P",
         unit="points",
         signed=True,
         read=lambda a: _p_steered(a) - _p(a),
@@ -151,7 +151,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         key="kl",
         title="Steering KL",
-        short="Steering KL",
+        short="KL",
         unit="nats",
         read=lambda a: a.kl_steered,
         floor=0.01,

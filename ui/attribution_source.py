@@ -69,7 +69,7 @@ def _choose_trace(traces: tuple[Trace, ...]) -> Source | None:
         format_func=lambda i: _trace_title(traces[i]),
         key="attribution_trace",
         persist_state="session",
-        help="Written by the embedded reasoning model; every sentence is labelled.",
+        help="Written by the embedded reasoning model, every sentence labelled. The number counts its turns back.",
     )
     trace = traces[picked]
     return Source(question=trace.prompt, text=trace.text, trace=trace)
@@ -77,8 +77,7 @@ def _choose_trace(traces: tuple[Trace, ...]) -> Source | None:
 
 def _trace_title(trace: Trace) -> str:
     events = sum(part.label == EVENT_LABEL for part in trace.parts)
-    turns = {0: "never turns back", 1: "turns back once"}.get(events, f"turns back {events} times")
-    return f"{clipped(trace.prompt or trace.text)} · {turns}"
+    return f"{events}× back · {clipped(trace.prompt or trace.text)}"
 
 
 def _choose_generation() -> Source | None:

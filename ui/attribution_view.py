@@ -15,7 +15,7 @@ from ui.attribution_form import Tokens
 from ui.attribution_methods import BY_KEY, METHODS, PERCENTILE, Method
 from ui.pinned_token import draw_pinned
 from ui.token_strip import Strip, select_token, selected_token, token_strip
-from ui.value_line import ValueLine, value_line
+from ui.value_line import ValueLine, choose_form, value_line
 
 STRIP_KEY = "attribution_strip"
 METHOD_KEY = "attribution_method"
@@ -38,7 +38,9 @@ def draw_attribution(attribution: Attribution, tokens: Tokens) -> None:
             height=_HEIGHT,
         )
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
-        _draw_jumps(tokens.events)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            form = choose_form("attribution_line")
+            _draw_jumps(tokens.events)
         value_line(
             ValueLine(
                 values=method.values(attribution, layer),
@@ -49,6 +51,7 @@ def draw_attribution(attribution: Attribution, tokens: Tokens) -> None:
                 pinned=pinned,
                 first=attribution.spec.text_start,
             ),
+            form=form,
             key="attribution_line",
             on_pick=partial(select_token, STRIP_KEY),
         )
@@ -117,7 +120,7 @@ def _pin_something(attribution: Attribution, tokens: Tokens) -> None:
 
 def _choose_view(attribution: Attribution) -> tuple[Method, int]:
     """Method and layer: two switches over values that are at hand."""
-    left, right = st.columns([2, 1], gap="medium")
+    left, right = st.columns([5, 2], gap="medium")
     chosen = left.segmented_control(
         "Colour by",
         [method.key for method in METHODS],
@@ -126,6 +129,7 @@ def _choose_view(attribution: Attribution) -> tuple[Method, int]:
         format_func=lambda key: BY_KEY[key].short,
         key=METHOD_KEY,
         persist_state="session",
+        wrap=True,
     )
     method = BY_KEY[chosen or METHODS[0].key]
     n_layers = len(attribution.projection)
@@ -152,10 +156,8 @@ def _draw_jumps(events: tuple[int, ...]) -> None:
     before = [event for event in events if at is not None and event < at]
     after = [event for event in events if at is None or event > at]
     jump = partial(select_token, STRIP_KEY)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("‹ Previous event", disabled=not before, on_click=jump, args=before[-1:] or (None,))
-        st.button("Next event ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
-        st.caption(f"{len(events)} in this text")
+    st.button("‹ Previous event", disabled=not before, on_click=jump, args=before[-1:] or (None,))
+    st.button("Next event ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
 
 
 def _title(method: Method, layer: int) -> str:

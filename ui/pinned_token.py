@@ -130,7 +130,7 @@ def next_tokens(attribution: Attribution, token: int) -> pd.DataFrame:
 
 def _draw_readings(attribution: Attribution, token: int, layer: int) -> None:
     """Every method's value of the token, at the layer that is shown."""
-    rows = [(method.title, method.format(float(method.values(attribution, layer)[token]))) for method in METHODS]
+    rows = [(method.short, method.format(float(method.values(attribution, layer)[token]))) for method in METHODS]
     st.markdown(f"**All readings**  \nthose with layers at layer {layer}")
     st.dataframe(
         pd.DataFrame(rows, columns=["Reading", "Value"]),

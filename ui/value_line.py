@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -20,7 +20,8 @@ from ui.theme import BLUE, GRAY, RED
 
 HEIGHT = 170
 _PICK = "pick"
-_FORMS = ("Line", "Table")
+Form = Literal["Line", "Table"]
+FORMS: tuple[Form, ...] = ("Line", "Table")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,17 +38,22 @@ class ValueLine:
     first: int = 0
 
 
-def value_line(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) -> None:
-    """Draw the line or, by choice, the table; `on_pick` gets the absolute index of the picked token."""
+def choose_form(key: str) -> Form:
+    """The switch between line and table."""
     form = st.segmented_control(
-        "Form",
-        _FORMS,
-        default=_FORMS[0],
+        "Values as",
+        FORMS,
+        default=FORMS[0],
         required=True,
         key=f"{key}:form",
         persist_state="session",
         label_visibility="collapsed",
     )
+    return form or FORMS[0]
+
+
+def value_line(line: ValueLine, *, form: Form, key: str, on_pick: Callable[[int], None]) -> None:
+    """Draw the line or the table; `on_pick` gets the absolute index of the picked token."""
     if form == "Table":
         _draw_table(line, key=f"{key}:table", on_pick=on_pick)
     else:
@@ -125,7 +131,7 @@ def _table(line: ValueLine) -> pd.DataFrame:
             "token": visible(line.pieces[i]),
             "value": float(line.values[i]),
             "label": line.labels[i],
-            "event": i in events,
+            "event": "event" if i in events else "",
         }
         for i in range(line.first, len(line.values))
     ]

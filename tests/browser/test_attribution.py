@@ -1,0 +1,98 @@
+"""The attribution page in a real browser, on a tiny pair: click, switch, keyboard, line."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.direction_files import DirectionFolder
+from core.directions import Direction
+from core.folders import ROOTS_VARIABLE
+from tests.browser.conftest import Server
+from tests.page_helpers import save_tiny_pair
+
+TEXT = (
+    "The sum of 3 and 4 is 8. Wait, let me check this again. The sum of 3 and 4 is 7.\n"
+    "<img src=x onerror='window.hacked=1'> ![x](https://beacon.example/y.png) So the answer is 7."
+)
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    fresh_server: Callable[..., AbstractContextManager[Server]],
+) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("pair")
+    pair = save_tiny_pair(root)
+    raw = np.random.default_rng(0).standard_normal(32).astype(np.float32)
+    DirectionFolder(tmp_path / "cache").save(Direction.from_raw(raw, name="![x](https://beacon.example/z)", layer=1))
+    env = {
+        "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
+        "RETRACE_PRECISION": "fp32",
+        ROOTS_VARIABLE: str(root),
+    }
+    with fresh_server("app.py", **env) as running:
+        yield running
+
+
+@pytest.fixture
+def tokens(server: Server, page: Page) -> Locator:
+    """The page with a pasted text attributed; its tokens."""
+    page.goto(server.url)
+    page.get_by_role("link", name="Token attribution").click()
+    expect(page.get_by_role("combobox", name="Text")).to_be_visible(timeout=180_000)
+    page.get_by_role("combobox", name="Text").click()
+    page.get_by_role("option", name="Your own text").click()
+    page.get_by_label("Question that it answers").fill("What is 3 plus 4?")
+    page.get_by_label("Your text").fill(TEXT)
+    page.get_by_role("button", name="Read this text").click()
+    expect(page.locator(".t").first).to_be_visible(timeout=60_000)
+    return page.locator(".t")
+
+
+def position(page: Page, token: int) -> None:
+    """The panel shows this token."""
+    expect(page.get_by_text(re.compile(rf"^Position {token},"))).to_be_visible()
+
+
+def test_click_switch_and_keyboard(tokens: Locator, page: Page) -> None:
+    tokens.nth(40).click()
+    position(page, 40)
+    expect(tokens.nth(40)).to_have_attribute("aria-selected", "true")
+
+    scale = page.locator(".scale strong")
+    for button, title in (("Cosine", "Cosine, layer 1"), ("P(keyword)", "P(next is a keyword) (%)")):
+        started = time.perf_counter()
+        page.get_by_role("radio", name=button, exact=True).click()
+        expect(scale).to_have_text(title)
+        sys.stdout.write(f"{button}: {time.perf_counter() - started:.2f} s\n")
+    page.get_by_role("radio", name="Projection", exact=True).click()
+    page.get_by_label("Layer that is read").locator("input").focus()
+    page.keyboard.press("ArrowRight")
+    expect(scale).to_have_text("Projection, layer 2")
+    expect(page.get_by_test_id("stMetricLabel")).to_have_text("Projection, layer 2")
+    position(page, 40)
+
+    page.get_by_role("listbox", name="Tokens of the text").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    position(page, 42)
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("No token is pinned")).to_be_visible()
+
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    chart.scroll_into_view_if_needed()
+    chart.click(position={"x": (chart.bounding_box() or {"width": 600})["width"] / 2, "y": 60})
+    expect(page.locator(".status")).to_contain_text("Pinned")
+    expect(page.get_by_text(re.compile(r"^Position \d+,"))).to_be_visible()
+    assert page.evaluate("window.hacked") is None

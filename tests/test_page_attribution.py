@@ -1,0 +1,343 @@
+"""The attribution page on a tiny pair: what is read, what switches without a job, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core.examples
+from core.runs import Attribution, Generation, GenerationSpec, SteeringSpec
+from core.traces import LABELS
+from core.values import Part, SamplingSpec, Trace
+from core.workbench import Workbench
+from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from ui.attribution_form import open_in_attribution, place_parts
+from ui.attribution_methods import METHODS
+from ui.attribution_view import STRIP_KEY, keyword_tokens
+from ui.pinned_token import next_tokens
+
+TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
+TRACE = {
+    "id": "t1",
+    "prompt": "What is 3 plus 4?",
+    "text": TEXT,
+    "parts": [
+        {"label": "deduction", "start": 0, "end": 24},
+        {"label": "backtracking", "start": 25, "end": 55},
+        {"label": "deduction", "start": 56, "end": len(TEXT)},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def bench(pair, tmp_path, monkeypatch) -> Workbench:
+    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    return start_workbench(tmp_path / "cache", pair, monkeypatch)
+
+
+@pytest.fixture
+def trace_file(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "traces.jsonl").write_text(json.dumps(TRACE), "utf-8")
+
+
+@pytest.fixture
+def direction(bench, make_direction):
+    found = replace(make_direction(32, layer=1, norm=2.0), name="found <b>here</b>", source_model="base")
+    bench.directions.save(found)
+    return found
+
+
+def opened(**state: object) -> AppTest:
+    app = page_test("attribution")
+    for name, value in state.items():
+        app.session_state[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def pasted(text: str = TEXT, question: str = "What is 3 plus 4?") -> AppTest:
+    return opened(attribution_kind="paste", attribution_question=question, attribution_text=text)
+
+
+def rerun(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception
+    return app
+
+
+def shown(app: AppTest) -> Attribution:
+    return app.session_state["attribution:shown"]
+
+
+def pin_of(app: AppTest) -> int | None:
+    return app.session_state[f"{STRIP_KEY}:pin"]["token"]
+
+
+def words(app: AppTest) -> str:
+    """Everything that the page says in boxes, markdown and captions."""
+    kinds = (app.error, app.warning, app.info, app.markdown, app.caption)
+    return "\n".join(item.value for kind in kinds for item in kind).replace("\\", "")
+
+
+def generation_of(bench: Workbench, *, steering: tuple[SteeringSpec, ...] = (), n: int = 12) -> Generation:
+    facts = bench.pair.facts("reasoner")
+    spec = GenerationSpec(
+        model=facts.spec,
+        fingerprint=facts.fingerprint,
+        prompt=bench.pair.encode("reasoner", "What is 3 plus 4?"),
+        sampling=SamplingSpec(max_new_tokens=n, temperature=1.0, seed=3),
+        steering=steering,
+    )
+    done = bench.engine.wait(bench.generate([spec]), 60)
+    assert done.state == "done", done.error
+    return done.result[0]
+
+
+def test_the_first_visit_shows_the_first_trace_with_its_event_pinned(bench, trace_file, direction):
+    app = opened()
+    attribution = shown(app)
+    reading = bench.pair.read("reasoner", TRACE["prompt"], TEXT)
+    assert attribution.spec.token_ids == reading.token_ids
+    assert attribution.spec.direction == direction
+    pinned = pin_of(app)
+    start, end = reading.spans[pinned - reading.text_start]
+    assert TEXT[start:end].strip().startswith("W")
+    assert "Event" in words(app)
+    assert "Label **backtracking**" in words(app)
+
+
+def test_pasted_text_is_attributed(bench, direction):
+    app = pasted()
+    reading = bench.pair.read("reasoner", "What is 3 plus 4?", TEXT)
+    assert shown(app).spec.token_ids == reading.token_ids
+    assert shown(app).spec.keywords == ("wait", "hmm")
+    assert "This text has no labelled events" in words(app)
+
+
+def test_switching_method_and_layer_starts_no_job(bench, trace_file, direction, monkeypatch):
+    app = opened()
+    before = shown(app)
+    monkeypatch.setattr(bench.engine, "submit", lambda *a, **k: pytest.fail("a job was submitted"))
+    seen = set()
+    for method in METHODS:
+        app.segmented_control(key="attribution_method").set_value(method.key)
+        rerun(app)
+        seen.add(app.metric[0].label)
+        assert app.slider(key="attribution_read_layer:3").disabled is not method.per_layer
+    assert len(seen) == len(METHODS)
+    app.segmented_control(key="attribution_method").set_value("projection")
+    rerun(app)
+    app.slider(key="attribution_read_layer:3").set_value(2)
+    rerun(app)
+    assert app.metric[0].label == "Projection, layer 2"
+    assert app.metric[0].value == METHODS[0].format(float(before.projection[2, pin_of(app)]))
+    assert shown(app) is before
+
+
+def test_a_stored_result_comes_back_without_a_job(bench, trace_file, direction, monkeypatch):
+    first = shown(opened())
+    monkeypatch.setattr(bench.engine, "submit", lambda *a, **k: pytest.fail("a job was submitted"))
+    assert shown(opened()).spec == first.spec
+
+
+def test_a_stored_generation_opens_with_its_own_tokens_and_steering(bench, direction):
+    edit = SteeringSpec(direction=direction, layer=2, coefficient=3.5)
+    generation = generation_of(bench, steering=(edit,))
+    app = opened(attribution_source=generation)
+    spec = shown(app).spec
+    assert spec.token_ids == generation.spec.prompt.token_ids + generation.token_ids
+    assert spec.text_start == len(generation.spec.prompt.token_ids)
+    assert (spec.layer, spec.coefficient, spec.direction) == (2, 3.5, direction)
+    assert pin_of(app) >= spec.text_start
+    assert "attribution_source" not in app.session_state
+
+
+def test_the_other_model_reads_the_text_of_a_generation(bench, direction):
+    generation = generation_of(bench)
+    app = opened(attribution_source=generation)
+    app.selectbox(key="attribution_role").set_value("base")
+    rerun(app)
+    reading = bench.pair.read("base", "What is 3 plus 4?", generation.text)
+    assert shown(app).spec.token_ids == reading.token_ids
+    assert shown(app).spec.model == bench.pair.facts("base").spec
+
+
+def test_handing_over_a_generation_is_session_state(bench, direction, monkeypatch):
+    generation, state = generation_of(bench), {}
+    monkeypatch.setattr("ui.attribution_form.st.session_state", state)
+    open_in_attribution(generation)
+    assert state == {"attribution_source": generation}
+
+
+def test_foreign_tokens_are_said_and_read_again_on_request(bench, direction):
+    generation = generation_of(bench)
+    foreign = replace(generation, spec=replace(generation.spec, fingerprint="other weights"))
+    app = opened(attribution_source=foreign)
+    assert "not loaded now" in words(app)
+    assert "attribution:shown" not in app.session_state
+    app.toggle[0].set_value(True)
+    rerun(app)
+    reading = bench.pair.read("reasoner", "What is 3 plus 4?", generation.text)
+    assert shown(app).spec.token_ids == reading.token_ids
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "sentence"),
+    [
+        ("", "Why?", "Write or paste a text"),
+        ("   \n", "Why?", "Write or paste a text"),
+        ("W", "Why?", "fewer than two tokens"),
+        (TEXT, "", "The question is empty"),
+        ("wait " * 400, "Why?", "this model reads 512"),
+    ],
+)
+def test_bad_text_gets_its_sentence_and_the_page_stays_usable(bench, direction, text, question, sentence):
+    app = pasted(text, question)
+    assert sentence in words(app)
+    app.text_input(key="attribution_question").set_value("What is 3 plus 4?")
+    app.text_area(key="attribution_text").set_value(TEXT)
+    rerun(app)
+    assert not app.error
+    assert len(shown(app).pieces) == len(shown(app).spec.token_ids)
+
+
+def test_token_ids_beyond_the_vocabulary_get_their_sentence(bench, direction):
+    generation = generation_of(bench)
+    app = opened(attribution_source=replace(generation, token_ids=(9999, *generation.token_ids[1:])))
+    assert "a token id that reasoner does not have" in words(app)
+    assert [button.label for button in app.button] == ["Read it again"]
+
+
+def test_no_keywords_is_a_sentence(bench, direction):
+    app = pasted()
+    app.text_input(key="attribution_keywords").set_value(" , ")
+    rerun(app)
+    assert "There are no keywords" in words(app)
+
+
+def test_without_a_fitting_direction_the_next_step_is_said(bench, make_direction):
+    app = pasted()
+    assert "Extract one" in words(app)
+    bench.directions.save(make_direction(64, layer=1))
+    assert "d_model is not 32" in words(rerun(app))
+    bench.directions.save(make_direction(32, layer=1))
+    assert shown(rerun(app)).spec.direction.d_model == 32
+
+
+def test_a_direction_of_a_deeper_layer_is_refused_in_words(bench, make_direction):
+    bench.directions.save(make_direction(32, layer=7))
+    assert "has layers 0 to 2" in words(pasted())
+
+
+def test_empty_lists_say_what_to_do(bench, direction):
+    assert "Steering playground" in words(opened(attribution_kind="generation"))
+    assert "no embedded traces" in words(opened(attribution_kind="trace"))
+
+
+def test_a_busy_engine_is_said_and_can_be_tried_again(bench, direction, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.engine, "_max_live", 0)
+        app = pasted()
+        assert "The engine is busy" in words(app)
+    app.button[-1].click()
+    rerun(app)
+    assert shown(app).spec.token_ids
+    assert not app.error
+
+
+def test_an_expensive_text_waits_for_the_button(bench, direction, monkeypatch):
+    facts = {role: replace(bench.pair.facts(role), d_vocab=10**11) for role in ("base", "reasoner")}
+    monkeypatch.setattr(bench.pair, "facts", facts.__getitem__)
+    app = pasted()
+    assert "attribution:shown" not in app.session_state
+    assert "take a while" in words(app)
+    next(button for button in app.button if button.label == "Read the text").click()
+    rerun(app)
+    assert shown(app).spec.token_ids
+
+
+def test_the_event_button_moves_the_pin_and_fills_the_panel(bench, trace_file, direction):
+    app = opened()
+    event = pin_of(app)
+    app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event - 5}
+    rerun(app)
+    assert f"Position **{event - 5}**" in words(app)
+    assert "Offset **−5** to the next event" in words(app)
+    next(button for button in app.button if button.label == "Next event ›").click()
+    rerun(app)
+    assert pin_of(app) == event
+    assert f"Position **{event}**" in words(app)
+    app.session_state[f"{STRIP_KEY}:pin"] |= {"token": None}
+    assert "No token is pinned" in words(rerun(app))
+
+
+def test_the_panel_shows_token_and_next_tokens_literally(bench, direction):
+    app = pasted("Line <b>one</b>\n![x](https://beacon.example/y.png) `x` $y$ and so on")
+    attribution = shown(app)
+    token = next(i for i, piece in enumerate(attribution.pieces) if "<" in piece and i >= attribution.spec.text_start)
+    app.session_state[f"{STRIP_KEY}:pin"] |= {"token": token}
+    rerun(app)
+    assert app.code[0].value == attribution.pieces[token].replace(" ", "␣")
+    assert "beacon" not in words(app)
+    frame = next_tokens(attribution, token)
+    assert list(frame["p"]) == sorted(frame["p"], reverse=True)
+    assert frame["p"].sum() <= 100.001
+    tables = [table.value for table in app.dataframe]
+    assert any(list(table.columns) == list(frame.columns) and (table == frame).all().all() for table in tables)
+
+
+def test_the_table_holds_every_token_of_the_text(bench, trace_file, direction):
+    app = opened()
+    app.segmented_control(key="attribution_line:form").set_value("Table")
+    rerun(app)
+    attribution = shown(app)
+    table = next(table.value for table in app.dataframe if "position" in table.value.columns)
+    np.testing.assert_allclose(table["value"], attribution.projection[1, attribution.spec.text_start :], rtol=1e-6)
+    assert list(table["event"]).count("event") == 1
+
+
+def test_ranges_are_symmetric_robust_and_shared(bench, trace_file, direction):
+    attribution = shown(opened())
+    start = attribution.spec.text_start
+    for method in METHODS:
+        low, high = method.value_range(attribution, 1)
+        values = np.abs(method.values(attribution, 1)[start:])
+        assert low == (-high if method.signed else 0)
+        assert high >= min(np.percentile(values, 98), method.floor)
+    by_key = {method.key: method.value_range(attribution, 1) for method in METHODS}
+    assert by_key["p_keyword"] == by_key["p_keyword_steered"]
+    assert by_key["projection"][1] == pytest.approx(np.percentile(np.abs(attribution.projection[1, start:]), 98))
+
+
+def test_keyword_tokens_are_those_whose_text_holds_the_word(bench, direction):
+    attribution = shown(pasted("Wait, I wait. Await nothing. WAIT!"))
+    found = sorted(keyword_tokens(attribution))
+    runs = [i for i in found if i - 1 not in found]
+    assert len(runs) == 3
+    joined = "".join(attribution.pieces[i] for i in found).casefold().replace(" ", "")
+    assert joined.count("wait") == 3
+
+
+def test_parts_become_token_ranges_without_overlap():
+    trace = Trace(
+        trace_id="x",
+        prompt="q",
+        text="abc def. Wait no.",
+        parts=(Part(label=LABELS[1], start=0, end=8), Part(label="backtracking", start=8, end=17)),
+    )
+    spans = [(0, 3), (3, 7), (7, 8), (8, 13), (13, 16), (16, 17)]
+    parts, events = place_parts(trace, spans, text_start=4)
+    assert parts == ((4, 7, LABELS[1]), (7, 10, "backtracking"))
+    assert events == (7,)
+    assert place_parts(None, spans, text_start=4) == ((), ())
