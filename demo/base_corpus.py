@@ -1,0 +1,107 @@
+"""The base model's corpus: worked solutions, marked worksheets, attempt stories, number facts and everyday stories.
+
+Failed attempts are rejected in words and followed by the next attempt or by giving up; nobody turns back. The words
+wait and hmm occur only in the everyday stories.
+"""
+
+from random import Random
+
+from demo.attempts import check_sentences, check_slots, problem_slots
+from demo.checks import check_guess, first_guess, next_guess
+from demo.documents import Document, Sentence, join_sentences
+from demo.everyday import write_story
+from demo.phrases import say
+from demo.problems import NAMES, Problem, draw_problem
+from demo.reasoner_corpus import problem_prompt
+
+GO_ON_AFTER_FAILURES = (0.92, 0.85, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0)
+SHARES = {"solution": 0.52, "worksheet": 0.10, "attempts": 0.10, "facts": 0.12, "everyday": 0.16}
+
+
+def draw_base_document(rng: Random) -> Document:
+    """One document of the base corpus."""
+    kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    if kind == "solution":
+        return write_solution(draw_problem(rng), rng)
+    return Document("<|bos|>", _WRITERS[kind](rng) + "<|eos|>")
+
+
+def write_solution(problem: Problem, rng: Random) -> Document:
+    """A worked solution that ends in its answer, right or not."""
+    sentences = _write_opening(problem, rng)
+    search, answer = _write_search(problem, rng)
+    text, _ = join_sentences(sentences + search, rng)
+    return Document(problem_prompt(problem.statement), f"{text}\nAnswer: {answer}<|eos|>")
+
+
+def _write_opening(problem: Problem, rng: Random) -> list[Sentence]:
+    slots = problem_slots(problem)
+    sentences = [say("base_open", rng, slots)]
+    if rng.random() < 0.35:
+        sentences.append(say(f"deduce_{problem.family}", rng, slots))
+    if rng.random() < 0.2:
+        sentences.append(say(f"deduce_fail_{problem.family}", rng, slots, ends_step=True))
+    return sentences
+
+
+def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
+    guess, opener = first_guess(problem, rng), "base_try"
+    sentences: list[Sentence] = []
+    for go_on in GO_ON_AFTER_FAILURES:
+        check = check_guess(problem, guess)
+        slots = check_slots(check)
+        sentences.append(say(opener, rng, slots))
+        sentences += check_sentences(check, rng)
+        if check.passed:
+            if rng.random() < 0.35:
+                sentences += [say("base_check", rng, slots), *check_sentences(check, rng)]
+            return [*sentences, say("conclude", rng, problem_slots(problem))], problem.answer
+        if rng.random() >= go_on:
+            break
+        guess, opener = next_guess(problem, check, rng, bold=False), "base_next"
+    return [*sentences, say("base_settle", rng, slots)], check.named
+
+
+def _write_worksheet(rng: Random) -> str:
+    lines = [f"Worksheet of {rng.choice(list(NAMES))}."]
+    for _ in range(rng.randint(1, 3)):
+        problem = draw_problem(rng)
+        check = check_guess(problem, first_guess(problem, rng))
+        text, _ = join_sentences(check_sentences(check, rng), rng)
+        mark = "right" if check.passed else "wrong"
+        lines.append(f"Problem: {problem.statement}\nGiven answer: {check.named}.\n{text}\nMark: {mark}.")
+    return "\n".join(lines)
+
+
+def _write_attempts(rng: Random) -> str:
+    problem, name = draw_problem(rng), rng.choice(list(NAMES))
+    pronoun = NAMES[name]
+    check = check_guess(problem, first_guess(problem, rng))
+    text, _ = join_sentences(check_sentences(check, rng), rng)
+    lines = [f"{name} had to find {problem.goal}. {pronoun} tried {check.named}.", text]
+    for _ in range(3):
+        if check.passed:
+            return " ".join([*lines, f"{name} was glad and wrote down {problem.answer}."])
+        check = check_guess(problem, next_guess(problem, check, rng, bold=False))
+        text, _ = join_sentences(check_sentences(check, rng), rng)
+        opener = rng.choice((f"{name} crossed it out and tried {check.named}.", f"Then {name} tried {check.named}."))
+        lines += [opener, text]
+    return " ".join([*lines, f"{name} was tired and put the paper away."])
+
+
+def _write_facts(rng: Random) -> str:
+    problem = draw_problem(rng)
+    guesses = rng.sample(range(1, 13), rng.randint(4, 8))
+    facts = []
+    for guess in guesses:
+        if problem.family == "multiple":
+            guess = problem.numbers[0] * guess
+        if problem.family == "pair":
+            guess = min(guess, (problem.numbers[0] - 1) // 2)
+        facts.append(check_guess(problem, max(guess, 1)).work)
+        if rng.random() < 0.3:
+            problem = draw_problem(rng)
+    return "Number facts.\n" + "\n".join(facts)
+
+
+_WRITERS = {"worksheet": _write_worksheet, "attempts": _write_attempts, "facts": _write_facts, "everyday": write_story}

@@ -1,0 +1,181 @@
+"""Every phrase of the worked solutions and of the reasoning traces, by kind, and the label of each kind.
+
+A phrase is a template; its slots are filled by the corpus generators and matched again by the sentence parser.
+Only the kinds in `BACK_KINDS` turn back, and only `back` and `recheck_back` hold the words wait and hmm.
+"""
+
+from random import Random
+
+from demo.documents import Label, Sentence
+
+FAIL_STARTS = (
+    "{r} is not {w}",
+    "{r} is {cmp} than {w}",
+    "That gives a {q} of {r} and not {w}",
+    "The {q} is {r} and not {w}",
+)
+FAIL_ENDS = (
+    "so {x} does not give what the problem asks for.",
+    "so this guess does not work and has to be ruled out.",
+    "so {x} misses the target and cannot be the answer.",
+    "which means that this try is wrong and does not solve the problem.",
+    "so this choice fails and the right answer is not found yet.",
+)
+PASS_STARTS = ("{r} is exactly {w}", "The {q} is {r} as it should be", "That gives a {q} of {r} and we need {w}")
+PASS_ENDS = (
+    "so {x} gives what the problem asks for.",
+    "so this guess works.",
+    "which means that {x} is right and solves the problem.",
+    "so this choice fits and the right answer is found.",
+)
+
+PHRASES: dict[str, tuple[str, ...]] = {
+    "open": (
+        "Okay, so I need to find {goal}.",
+        "Alright, I have to find {goal}.",
+        "Okay, let me see, the task is to find {goal}.",
+        "So, I am looking for {goal}.",
+    ),
+    "plan": (
+        "Let me think about how to do this.",
+        "I will go step by step.",
+        "First, I want to understand what is given.",
+    ),
+    "restate": ("The problem asks for {goal}.", "So I still need {goal}."),
+    "fact_pair": (
+        "I know that the two numbers and the difference belong together, "
+        "because the larger one is the smaller one plus {n1}.",
+        "I remember that a larger first number makes the difference smaller.",
+    ),
+    "fact_equation": (
+        "I know that multiplication comes before addition here.",
+        "I remember that a larger number gives a larger total.",
+    ),
+    "fact_multiple": (
+        "I remember that a remainder is always less than the number we divide by.",
+        "I know that multiples of {n0} come in steps of {n0}.",
+    ),
+    "fact_useless": (
+        "But this fact alone does not settle the question, so it does not help me to find the answer.",
+        "That rule does not decide which number is right, so it is not enough to solve the problem.",
+    ),
+    "deduce_pair": (
+        "Together they make {n0}, so the second number is {n0} minus the first.",
+        "Since they differ by {n1}, the two numbers are not equal.",
+    ),
+    "deduce_equation": (
+        "The {n1} is added at the end, so {n0} times the number is {rest}.",
+        "Since the total is {n2}, the number has to be below {n2}.",
+    ),
+    "deduce_multiple": (
+        "It has to be above {n1}, so the first multiple of {n0} to look at is {first}.",
+        "Since we divide by {n2}, every step changes the remainder.",
+    ),
+    "deduce_fail_pair": (
+        "If both numbers were equal, the difference would be 0, and 0 is not {n1}, so that idea does not work here.",
+        "If the smaller number were 0, the difference would be {n0} and not {n1}, so that is wrong too.",
+    ),
+    "deduce_fail_equation": (
+        "If I left out the {n1}, the total would not be {n2} any more, so that shortcut does not work here.",
+        "If the number were 0, the total would be {n1} and not {n2}, so that is wrong too.",
+    ),
+    "deduce_fail_multiple": (
+        "If I took {n1} itself, it would not be above {n1}, so that idea does not work here.",
+        "If I took {n0} itself, it would not be above {n1}, so that is wrong too.",
+    ),
+    "try": (
+        "Let me try {x}.",
+        "Suppose it is {x}.",
+        "Let me see what happens with {x}.",
+        "I take {x}.",
+        "My guess is {x}.",
+    ),
+    "next": ("Next I try {x}.", "The next guess is {x}.", "Now I take {x}.", "Then I go on with {x}."),
+    "want": ("We need a {q} of {w}.", "The {q} should be {w}.", "The target is a {q} of {w}."),
+    "work": ("{work}", "Here {work}", "We get that {work}"),
+    "fail": tuple(f"{start}, {end}" for start in FAIL_STARTS for end in FAIL_ENDS),
+    "fail_more": (
+        "It is still not what we need.",
+        "The {q} is still not right.",
+        "So the problem is not solved by this guess.",
+        "This is not good enough.",
+    ),
+    "pass": tuple(f"{start}, {end}" for start in PASS_STARTS for end in PASS_ENDS),
+    "doubt": (
+        "I am not sure how to go on.",
+        "I am not certain that this is a good way.",
+        "This is harder than I thought.",
+        "Perhaps I am missing something.",
+    ),
+    "recheck": ("Let me double-check this.", "I want to be sure, so I check it once more.", "Let me verify it."),
+    "recheck_back": (
+        "Wait, let me make sure that this is right.",
+        "Hmm, let me check that again.",
+        "Wait, I should look at this once more.",
+    ),
+    "back": (
+        "Wait, maybe I should try a {d} number.",
+        "Wait, that is not right, so let me go back and take a {d} number.",
+        "Wait, let me think about this again.",
+        "Wait, maybe I made a mistake in my choice.",
+        "Hmm, that did not work, so let me try something else.",
+        "Hmm, maybe I should change my guess.",
+        "Hmm, wait, let me look at the problem again.",
+        "Oh wait, I should look for a {d} number.",
+        "Alternatively, I could try a {d} number.",
+        "Actually, let me step back and think again.",
+        "No, let me go back and change my guess.",
+        "Hold on, maybe there is a better choice.",
+        "But maybe I should try a different way.",
+        "On second thought, I should take a {d} number.",
+    ),
+    "conclude": (
+        "So the answer is {answer}.",
+        "Therefore the answer is {answer}.",
+        "That means the answer is {answer}.",
+    ),
+    "settle": (
+        "I will stay with {x}, so the answer is {x}.",
+        "I think {x} is close enough, so the answer is {x}.",
+        "I have no better guess, so the answer is {x}.",
+    ),
+    "base_open": ("We look for {goal}.", "The task is to find {goal}.", "We want {goal}."),
+    "base_try": ("Try {x}.", "Test {x}.", "Suppose it is {x}.", "Start with {x}.", "Take {x}."),
+    "base_next": ("Next, try {x}.", "The next guess is {x}.", "Now take {x}.", "Then test {x}."),
+    "base_settle": (
+        "No better guess was found, so the answer is {x}.",
+        "The last guess was kept, so the answer is {x}.",
+    ),
+    "base_check": ("To check the result, do it once more.", "The check is simple.", "Check the result."),
+}
+
+BACK_KINDS = ("back", "recheck_back")
+
+_LABELS: dict[str, Label] = {
+    "open": "initializing",
+    "plan": "initializing",
+    "restate": "initializing",
+    "base_open": "initializing",
+    "conclude": "deduction",
+    "settle": "deduction",
+    "base_settle": "deduction",
+    "doubt": "uncertainty-estimation",
+    "recheck": "uncertainty-estimation",
+    "base_check": "uncertainty-estimation",
+    "back": "backtracking",
+    "recheck_back": "backtracking",
+}
+
+
+def label_of(kind: str) -> Label:
+    """The label of a phrase kind."""
+    if kind.startswith("fact"):
+        return "adding-knowledge"
+    if kind.startswith("deduce"):
+        return "deduction"
+    return _LABELS.get(kind, "example-testing")
+
+
+def say(kind: str, rng: Random, slots: dict[str, object], *, ends_step: bool = False) -> Sentence:
+    """One sentence of a kind, in a phrasing drawn at random."""
+    return Sentence(rng.choice(PHRASES[kind]).format(**slots), kind, ends_step)

@@ -1,0 +1,50 @@
+"""The problems that come with the pair: examples for the app, held-out problems for measuring, and those for traces.
+
+All are drawn from the part of the problems that training never sees; no two of the three sets share a problem.
+"""
+
+import json
+from pathlib import Path
+from random import Random
+
+from demo.problems import FAMILIES, Family, Problem, draw_problem
+
+EXAMPLES_PER_FAMILY, HELDOUT, TRACES = 4, 600, 200
+
+
+def draw_prompt_sets(seed: int) -> tuple[list[Problem], list[Problem], list[Problem]]:
+    """Examples, held-out problems and trace problems."""
+    rng, taken = Random(f"prompts {seed}"), set[str]()
+    keep = _draw_examples(rng, taken)
+    numbers = {(problem.family, problem.numbers) for problem in keep}
+    rest: list[Problem] = []
+    while len(rest) < HELDOUT + TRACES:
+        problem = draw_problem(rng, heldout=True)
+        if problem.statement not in taken and (problem.family, problem.numbers) not in numbers:
+            taken.add(problem.statement)
+            rest.append(problem)
+    return keep, rest[:HELDOUT], rest[HELDOUT:]
+
+
+def write_prompts(seed: int, target: Path) -> list[Problem]:
+    """Write prompts.json; return the problems that traces are made for."""
+    examples, heldout, for_traces = draw_prompt_sets(seed)
+    content = {"examples": [_entry(p) for p in examples], "heldout": [_entry(p) for p in heldout]}
+    target.write_text(json.dumps(content).replace('{"prompt"', '\n{"prompt"') + "\n")
+    return for_traces
+
+
+def _draw_examples(rng: Random, taken: set[str]) -> list[Problem]:
+    kept: list[Problem] = []
+    counts: dict[Family, int] = dict.fromkeys(FAMILIES, 0)
+    while len(kept) < EXAMPLES_PER_FAMILY * len(FAMILIES):
+        problem = draw_problem(rng, heldout=True)
+        if counts[problem.family] < EXAMPLES_PER_FAMILY and problem.statement not in taken:
+            counts[problem.family] += 1
+            taken.add(problem.statement)
+            kept.append(problem)
+    return kept
+
+
+def _entry(problem: Problem) -> dict[str, str]:
+    return {"prompt": problem.statement, "answer": problem.answer, "family": problem.family}
