@@ -36,7 +36,8 @@ def describe(coefficient: float, direction: Direction) -> str:
 def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False) -> float:
     """A slider in the unit of choice; the coefficient itself, in unit vectors, stays in session_state[key]."""
     known = [unit for unit in UNITS if unit_size(direction, unit) > 0]
-    unit = st.segmented_control(
+    choice, track = st.columns([4, 6], vertical_alignment="bottom")
+    unit = choice.segmented_control(
         "Coefficient",
         known,
         default="unit",
@@ -45,8 +46,8 @@ def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False
         key=f"{key}:unit",
         persist_state="session",
         disabled=disabled,
-        help="The same dose in three units: the paper's code uses unit vectors, replications use multiples of the raw "
-        "difference of means, others a share of the residual stream's norm.",
+        help="The same dose in three units: multiples of the unit vector (the paper's code), of the raw difference of "
+        "means (replications), or a share of the residual stream's mean norm.",
     )
     size = unit_size(direction, unit or "unit")
     reach = _nice(1.5 * max(direction.resid_norm or 16.0, abs(st.session_state[key])) / size)
@@ -56,7 +57,7 @@ def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False
     def take() -> None:
         st.session_state[key] = round(st.session_state[widget] * size, 4)
 
-    st.slider(
+    track.slider(
         "Coefficient",
         -reach,
         reach,

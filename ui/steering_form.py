@@ -69,7 +69,7 @@ def ask_prompt() -> str:
 def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int]:
     """(coefficient, layer) on two sliders; both follow the direction until the user chooses others."""
     _fit_defaults(direction, reasoner)
-    dose, depth = st.columns([3, 2], gap="medium")
+    dose, depth = st.columns([7, 3], gap="medium")
     with dose:
         coefficient = coefficient_slider(
             direction, key="pg_coefficient", disabled=st.session_state["pg_operator"] == "ablate"
