@@ -1,0 +1,56 @@
+"""From starting the server to a healthy one and to a loaded pair: python -m benchmarks.startup"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 3
+
+
+def healthy_after() -> float:
+    """Seconds until the server of a fresh process answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
+                    return time.perf_counter() - started
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.02)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def loaded_after() -> float:
+    """Seconds until a fresh process has imported torch and loaded the embedded pair."""
+    code = (
+        "from core.models import load_model; from core.pair import DEMO_PAIR as p; "
+        "load_model(p.base, frame_from=load_model(p.reasoner))"
+    )
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the medians."""
+    healthy = sorted(healthy_after() for _ in range(ROUNDS))[ROUNDS // 2]
+    loaded = sorted(loaded_after() for _ in range(ROUNDS))[ROUNDS // 2]
+    print(f"server answers after {healthy:.1f} s; pair loaded, imports included, after {loaded:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

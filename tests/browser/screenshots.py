@@ -1,0 +1,78 @@
+"""Make the README's pictures: python -m tests.browser.screenshots (every page, light and dark, on the embedded pair)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.browser.conftest import FLAGS, ROOT, Server, find_chromium, running
+
+OUT = ROOT / "docs" / "screenshots"
+WAIT = 90_000
+
+
+def home(page: Page, server: Server) -> None:
+    page.goto(server.url)
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
+
+
+def extraction(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/extraction")
+    button = page.get_by_role("button", name="Extract").first
+    expect(button).to_be_visible(timeout=WAIT)
+    button.click()
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
+
+
+def playground(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/playground")
+    button = page.get_by_role("button", name="Run").first
+    expect(button).to_be_visible(timeout=WAIT)
+    if page.locator("section.lane").count() == 0:
+        button.click()
+    expect(page.get_by_role("button", name="Read it token by token")).to_be_visible(timeout=WAIT)
+
+
+def attribution(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/attribution")
+    token = page.locator("[role=option]").nth(60)
+    expect(token).to_be_visible(timeout=WAIT)
+    token.click()
+
+
+PAGES: dict[str, Callable[[Page, Server], None]] = {
+    "home": home,
+    "extraction": extraction,
+    "playground": playground,
+    "attribution": attribution,
+}
+
+
+def main() -> None:
+    """One server, one browser, a picture per page and theme."""
+    path = find_chromium()
+    if path is None:
+        raise SystemExit("No Chromium was found: install the package chromium, or set CHROMIUM.")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running("app.py", Path(folder) / "cache") as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        for theme in ("light", "dark"):
+            for name, show in PAGES.items():
+                page = browser.new_page(viewport={"width": 1360, "height": 1020}, color_scheme=theme)
+                show(page, server)
+                page.wait_for_timeout(2500)
+                page.screenshot(path=OUT / f"{name}-{theme}.png")
+                page.close()
+                print(f"{name}, {theme}")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
