@@ -114,7 +114,7 @@ def parse_traces(data: bytes, *, source: str) -> TraceReport:
             continue
         try:
             traces.append(_trace_from(json.loads(line), number=number, source=source))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             problems.append(f"Line {number}: {_reason(error)}")
         except BadInput as error:
             problems.append(f"Line {number}: {error.problem}")
