@@ -27,7 +27,7 @@ SHOWN_COEFFICIENT = 12
 
 def draw_facts(direction: Direction, found: DirectionSet, *, cell: Cell) -> None:
     """Norms in three units, and what the means were taken over."""
-    unit, raw, share = st.columns([3, 4, 6])
+    unit, raw, share = st.columns([3, 4, 6], wrap=False)
     unit.metric("unit", "1")
     raw.metric("raw", f"{direction.norm:.3g}")
     share.metric("of residual", f"{direction.norm / direction.resid_norm:.1%}" if direction.resid_norm else "?")
@@ -56,7 +56,7 @@ def draw_save(direction: Direction) -> None:
     """Name, Save and Download, and the way to the playground once it is saved."""
     direction_id = id_of(direction)
     name = st.text_input("Name", direction.name, max_chars=MAX_NAME, key=f"extraction:name:{direction_id}")
-    save, download = st.columns(2)
+    save, download = st.columns(2, wrap=False)
     if save.button("Save", type="primary", width="stretch", icon=":material/bookmark_add:"):
         _save(direction, name)
     named = dataclasses.replace(direction, name=clean_text(name, MAX_NAME) or direction.name)
@@ -101,15 +101,11 @@ def draw_resemblance(direction: Direction) -> None:
     rows = sorted(((direction.cosine(c.direction), c) for c in others), key=lambda row: -abs(row[0]))
     st.dataframe(
         {
-            "direction": [choice.title for _, choice in rows],
-            "layer": [choice.direction.layer for _, choice in rows],
             "cosine": [round(value, 3) for value, _ in rows],
+            "direction": [choice.title for _, choice in rows],
         },
         hide_index=True,
-        column_config={
-            "direction": st.column_config.TextColumn(width="medium"),
-            "cosine": st.column_config.NumberColumn(format="%+.2f"),
-        },
+        column_config={"cosine": st.column_config.NumberColumn(format="%+.2f", width="small")},
     )
     st.caption(f"Two random directions of this width would have about ±{direction.d_model**-0.5:.2f}.")
 

@@ -46,13 +46,13 @@ def _table(saved: list[SavedDirection], facts: ModelFacts | None) -> None:
             "layer": [item.direction.layer for item in saved],
             "window": [dict(item.direction.provenance).get("window", "") for item in saved],
             "raw norm": [round(item.direction.norm, 3) for item in saved],
-            "d_model": [item.direction.d_model for item in saved],
-            "fits the loaded pair": [fits(item) for item in saved],
+            "fits": [fits(item) for item in saved],
             "saved": [datetime.datetime.fromtimestamp(item.saved_at) for item in saved],
         },
         hide_index=True,
         column_config={
-            "name": st.column_config.TextColumn(width="large"),
+            "name": st.column_config.TextColumn(width="medium"),
+            "fits": st.column_config.TextColumn(help="Whether it has the loaded pair's d_model and one of its layers."),
             "saved": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
     )

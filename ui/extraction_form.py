@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ MAX_OFFSETS = 64
 MAX_TRACE_FILE_MB = 50
 FAR = 400
 KEY = "extraction:"
+SUBMIT = "extraction:submit"
 _EMBEDDED, _UPLOAD = "Embedded traces", "Upload a file"
 _SUBTRACTED: dict[Negatives, str] = {"all": "All tokens (paper, Eq. 3)", "other": "Tokens outside the window"}
 
@@ -62,7 +64,7 @@ def draw_form(facts: tuple[ModelFacts, ModelFacts]) -> Request | None:
             )
         )
         return None
-    _set_defaults(counts)
+    _set_defaults(counts, facts[0].n_layers)
     with st.form(f"{KEY}form"):
         return _fields(facts, traces, counts)
 
@@ -93,7 +95,7 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
     _ask_offsets()
     layers = _ask_layers(model.n_layers)
     run, paper, _ = st.columns([2, 3, 5], vertical_alignment="center")
-    submitted = run.form_submit_button("Extract", type="primary", width="stretch")
+    submitted = run.form_submit_button("Extract", key=SUBMIT, type="primary", width="stretch")
     paper.form_submit_button("Use the paper's window", on_click=_use_paper_window, width="stretch")
     window, offsets = _chosen_offsets()
     spec = ExtractionSpec(
@@ -111,12 +113,11 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
 def _ask_model(facts: tuple[ModelFacts, ModelFacts]) -> ModelFacts:
     by_role: dict[Role, ModelFacts] = {"base": facts[0], "reasoner": facts[1]}
     titles = {"base": "Base model", "reasoner": "Reasoning model"}
-    role = st.segmented_control(
+    role: Any = st.segmented_control(
         "Model that reads the traces",
         list(by_role),
         format_func=titles.__getitem__,
         required=True,
-        default="base",
         key=f"{KEY}source",
         persist_state="session",
         help="Both models can read the same traces. The paper's point: the direction found in the base model, which "
@@ -156,30 +157,43 @@ def _chosen_offsets() -> tuple[Window, tuple[Window, ...]]:
 def _ask_layers(n_layers: int) -> tuple[int, ...]:
     if n_layers == 1:
         return (0,)
-    low, high = st.slider(
+    chosen: Any = st.slider(
         "Layers",
         0,
         n_layers - 1,
-        (0, n_layers - 1),
         key=f"{KEY}layers:{n_layers}",
         persist_state="session",
         help="The residual stream after these blocks, counted from 0. One pass over the traces serves all layers; "
         "leaving out the last ones saves time.",
     )
+    low, high = chosen
     return tuple(range(low, high + 1))
 
 
-def _set_defaults(counts: Counter[str]) -> None:
+def _set_defaults(counts: Counter[str], n_layers: int) -> None:
     defaults = {
+        "source": "base",
+        "negatives": "all",
         "first": PAPER_WINDOW.start,
         "last": PAPER_WINDOW.stop - 1,
         "map_first": MAP_FIRST,
         "map_last": MAP_LAST,
+        "label": LABEL if LABEL in counts else counts.most_common(1)[0][0],
+        f"layers:{n_layers}": (0, n_layers - 1),
     }
-    for name, value in defaults.items():
-        st.session_state.setdefault(f"{KEY}{name}", value)
     if st.session_state.get(f"{KEY}label") not in counts:
-        st.session_state[f"{KEY}label"] = LABEL if LABEL in counts else counts.most_common(1)[0][0]
+        st.session_state.pop(f"{KEY}label", None)
+    set_anew({f"{KEY}{name}": value for name, value in defaults.items()}, unless=SUBMIT)
+
+
+def set_anew(defaults: dict[str, Any], *, unless: str) -> None:
+    """Write the kept or default value of widgets that were not on the page just before, as the key `unless` tells.
+
+    A value that Streamlit keeps for a widget that was away does not reach the browser: it would show its own default.
+    """
+    if unless not in st.session_state:
+        for key, value in defaults.items():
+            st.session_state[key] = st.session_state.get(key, value)
 
 
 def _use_paper_window() -> None:
@@ -199,15 +213,10 @@ def _ask_traces() -> tuple[Trace, ...]:
     )
     if choice == _UPLOAD:
         return _uploaded()
-    traces = _embedded()
+    traces = example_traces()
     if not traces:
         st.info("No traces come with this copy of Retrace. Choose **Upload a file** above.", icon="📄")
     return traces
-
-
-@st.cache_resource(show_spinner=False, ttl=60)
-def _embedded() -> tuple[Trace, ...]:
-    return example_traces()
 
 
 def _uploaded() -> tuple[Trace, ...]:

@@ -17,13 +17,15 @@ import streamlit as st
 from core.directions import Direction, DirectionSet
 from core.values import PAPER_WINDOW, Floats, Window
 from ui.directions import choices
-from ui.theme import BACKGROUND, TEXT, diverging_scale, screen_mode
+from ui.extraction_form import set_anew
+from ui.theme import BACKGROUND, SEQUENTIAL, TEXT, diverging_scale, screen_mode
 
 Metric = Literal["separation", "norm", "reliability", "cosine"]
 
 PAPER_DEPTH = 10 / 32
 MAP_KEY = "extraction:map"
 LAYER_KEY, WINDOW_KEY, METRIC_KEY = "extraction:layer", "extraction:window", "extraction:metric"
+TABLE_KEY = "extraction:table"
 _SEEN = "extraction:map:seen"
 _FOR = "extraction:map:for"
 _GAP = " "
@@ -72,7 +74,7 @@ def draw_map(found: DirectionSet, *, n_layers: int) -> Cell:
         alt=f"{_TITLES[metric]} by layer and offset; the same values are in the table below.",
     )
     st.caption(_MEANING[metric] + " Click a cell, or choose layer and window beside the map.")
-    if st.toggle("Show the map as a table", key="extraction:table"):
+    if st.toggle("Show the map as a table", key=TABLE_KEY):
         st.dataframe(_table(found, values), width="stretch")
     return cell
 
@@ -113,6 +115,8 @@ def _adopt_click(found: DirectionSet, *, n_layers: int) -> None:
         st.session_state[_FOR] = found.spec
     if st.session_state.get(WINDOW_KEY) not in windows:
         st.session_state[WINDOW_KEY] = found.spec.windows[0].label
+    kept = {LAYER_KEY: None, WINDOW_KEY: None, METRIC_KEY: "separation"}
+    set_anew(kept, unless=TABLE_KEY)
     event: Any = st.session_state.get(_chart_key()) or {}
     clicked = event.get("selection", {}).get("cell") or [{}]
     layer, window = clicked[0].get("layer"), clicked[0].get("window")
@@ -124,15 +128,15 @@ def _adopt_click(found: DirectionSet, *, n_layers: int) -> None:
 
 def _ask_metric(found: DirectionSet) -> tuple[Metric, Floats]:
     """The metric on show and its (n_layers, n_windows) values."""
-    metric: Metric = st.segmented_control(
+    picked: Any = st.segmented_control(
         "Colour shows",
         list(_TITLES),
         format_func=_TITLES.__getitem__,
-        default="separation",
         required=True,
         key=METRIC_KEY,
         persist_state="session",
     )
+    metric: Metric = picked
     if metric == "cosine":
         reference = _ask_reference(found)
         if reference is not None:
@@ -152,7 +156,6 @@ def _ask_reference(found: DirectionSet) -> Direction | None:
         list(known),
         format_func=lambda i: known[i].title,
         key="extraction:reference",
-        persist_state="session",
     )
     return known[picked].direction
 
@@ -200,7 +203,9 @@ def _chart(frame: pd.DataFrame, found: DirectionSet, metric: Metric, cell: Cell)
     low, high = frame["value"].min(), frame["value"].max()
     signed = metric in ("reliability", "cosine") or low < 0
     limit = float(max(abs(low), abs(high), 1e-9)) if frame["value"].notna().any() else 1.0
-    scale = diverging_scale(limit, mode) if signed else alt.Scale(domain=[0, limit])
+    strong_last = SEQUENTIAL if mode == "light" else SEQUENTIAL[::-1]
+    ramp = alt.Scale(domain=[0, limit], range=list(strong_last), interpolate="rgb")
+    scale = diverging_scale(limit, mode) if signed else ramp
     click = alt.selection_point(name="cell", fields=["layer", "window"], toggle=False, empty=False)
     legend = alt.Legend(orient="top", direction="horizontal", gradientLength=180, gradientThickness=10, tickCount=3)
     base = alt.Chart(frame).encode(x=_offset_axis(found), y=_layer_axis(found))

@@ -1,0 +1,301 @@
+"""The extraction page on a tiny pair: form to map to card to saved direction, and what each bad input says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as safetensors_bytes
+from streamlit.testing.v1 import AppTest
+
+import core.examples
+from core.direction_files import direction_bytes, read_direction_bytes
+from core.values import PAPER_WINDOW, Trace, Window
+from core.workbench import Workbench
+from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from tests.test_extraction import make_traces
+from ui.direction_card import file_name
+from ui.extraction_form import MAX_OFFSETS, single_offsets
+from ui.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
+from ui.state import workbench
+
+HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def bench(pair, tmp_path, monkeypatch) -> Workbench:
+    """A loaded pair, and the small set of traces in the place of the embedded ones."""
+    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    # The page's script thread has no runtime to link to other pages with.
+    monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "traces.jsonl").write_bytes(as_lines(make_traces()))
+    return start_workbench(tmp_path / "cache", pair, monkeypatch)
+
+
+def as_lines(traces: list[Trace]) -> bytes:
+    rows = [
+        {"id": t.trace_id, "prompt": t.prompt, "text": t.text, "parts": [asdict(p) for p in t.parts]} for t in traces
+    ]
+    return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+def rerun(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception
+    return app
+
+
+def opened(**offsets: int) -> AppTest:
+    """The page, with the form's offsets as given; the map is kept short so that the small traces cover it."""
+    app = page_test("extraction")
+    for name, value in ({"map_first": -4, "map_last": 2} | offsets).items():
+        app.session_state[f"extraction:{name}"] = value
+    return rerun(app)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click()
+    return rerun(app)
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page when the extraction has ended, and the two readings of the chosen cell that follow it."""
+    for _ in range(4):
+        for job in workbench().engine.live():
+            workbench().engine.wait(job.job_id, 60)
+        rerun(app)
+    return app
+
+
+def extracted(**offsets: int) -> AppTest:
+    return settled(press(opened(**offsets), "Extract"))
+
+
+def said(app: AppTest) -> str:
+    """All that the page says, as it reads: the escapes of markdown removed."""
+    blocks = [*app.error, *app.warning, *app.info, *app.success, *app.caption, *app.markdown]
+    return " ".join(block.value for block in blocks).replace("\\", "")
+
+
+def name_of(app: AppTest) -> str:
+    return next(box for box in app.text_input if box.label == "Name").value
+
+
+def test_without_a_pair_the_page_says_that_it_is_loading(tmp_path, monkeypatch):
+    monkeypatch.setenv("RETRACE_CACHE", str(tmp_path / "cache"))
+    workbench.clear()
+    app = rerun(page_test("extraction"))
+    assert "still loading" in said(app)
+    assert "Nothing is saved yet" in said(app)
+
+
+def test_the_form_opens_with_the_papers_settings(bench):
+    app = rerun(page_test("extraction"))
+    values = [field.value for field in app.number_input][:4]
+    assert values == [-13, -8, -20, 5]
+    assert next(box for box in app.selectbox if box.label == "Label of the events").value == "backtracking"
+    assert app.segmented_control(key="extraction:source").value == "base"
+    assert "Press **Extract**" in said(app)
+
+
+def test_from_form_to_map_to_card(bench):
+    app = extracted()
+    assert [badge.value for badge in app.markdown if "LIVE" in badge.value]
+    assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+    assert [metric.label for metric in app.metric] == ["unit", "raw", "of residual"]
+    assert "not necessarily the one that steers best" in said(app)
+    assert said(app).count("No vocabulary item contains") == 2
+
+
+def test_the_same_form_again_comes_from_the_store(bench, monkeypatch):
+    extracted()
+    monkeypatch.setattr("core.work.extract_directions", lambda *a: pytest.fail("extracted again"))
+    app = opened()
+    assert "CACHED" in said(app)
+    assert "CACHED" in said(press(app, "Extract"))
+
+
+def test_a_click_on_a_cell_shows_its_direction_and_the_selectors_follow(bench):
+    app = extracted()
+    app.session_state[f"{MAP_KEY}:0"] = {"selection": {"cell": [{"layer": 2, "window": "-3"}]}}
+    app = settled(rerun(app))
+    assert name_of(app) == "backtracking · base · layer 2 · -3"
+    assert (app.selectbox(key=LAYER_KEY).value, app.selectbox(key=WINDOW_KEY).value) == (2, "-3")
+    app.selectbox(key=LAYER_KEY).set_value(0)
+    app = settled(rerun(app))
+    assert name_of(app) == "backtracking · base · layer 0 · -3"
+
+
+def test_every_metric_and_the_table_are_drawn(bench):
+    app = press(extracted(), "Save")
+    for metric in ("norm", "reliability", "cosine", "separation"):
+        app.segmented_control(key="extraction:metric").set_value(metric)
+        rerun(app)
+    app.toggle(key="extraction:table").set_value(True)
+    tables = [frame.value for frame in rerun(app).dataframe]
+    assert any(list(table.columns) == ["-13..-8", *map(str, range(-4, 3))] for table in tables)
+
+
+def test_cosine_without_a_reference_says_what_to_do(bench):
+    app = extracted()
+    app.segmented_control(key="extraction:metric").set_value("cosine")
+    assert "no direction to compare with yet: save one" in said(rerun(app))
+
+
+def test_save_rename_and_delete(bench):
+    app = press(extracted(), "Save")
+    assert "It is kept until you delete it" in said(app)
+    (saved,) = bench.directions.list()
+    assert saved.direction.name == "backtracking · base · layer 1 · -13..-8"
+    next(box for box in app.text_input if box.label == "New name").set_value(HOSTILE)
+    app = press(app, "Rename")
+    assert bench.directions.list()[0].direction.name == HOSTILE
+    assert not any("![x]" in block.value for block in app.markdown)
+    app = press(app, "Yes, delete it")
+    assert bench.directions.list() == []
+    assert "Nothing is saved yet" in said(app)
+
+
+def test_an_empty_name_is_refused_and_nothing_is_lost(bench):
+    app = press(extracted(), "Save")
+    next(box for box in app.text_input if box.label == "Name").set_value("  ")
+    app = press(app, "Save")
+    assert "name is empty" in said(app)
+    next(box for box in app.text_input if box.label == "New name").set_value(" ")
+    assert "new name is empty" in said(press(app, "Rename"))
+    assert len(bench.directions.list()) == 1
+
+
+def test_an_export_can_be_added_again(bench, make_direction):
+    direction = make_direction(32, layer=1)
+    bench.directions.save(direction)
+    data = direction_bytes(direction)
+    assert read_direction_bytes(data, name=file_name(direction)) == direction
+    bench.directions.delete(bench.directions.list()[0].direction_id)
+    app = opened()
+    app.file_uploader(key="directions:file").set_value(("export.safetensors", data, ""))
+    assert "Added to the list" in said(press(app, "Add"))
+    assert bench.directions.list()[0].direction == direction
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"not safetensors at all", "cannot be read as a direction"),
+        (safetensors_bytes({"vector": np.full(32, np.nan, np.float32)}), "NaN or infinite"),
+        (safetensors_bytes({"a": np.ones((2, 3), np.float32)}), "none of them one-dimensional"),
+        (safetensors_bytes({"vector": np.zeros(32, np.float32)}), "norm 0"),
+    ],
+    ids=["foreign", "nan", "matrix", "zero"],
+)
+def test_a_bad_direction_file_is_refused_and_the_list_stays(bench, make_direction, data, sentence):
+    bench.directions.save(make_direction(32))
+    app = opened()
+    app.file_uploader(key="directions:file").set_value(("bad.safetensors", data, ""))
+    app = press(app, "Add")
+    assert sentence.replace("none of them", "0 of them") in said(app)
+    assert len(bench.directions.list()) == 1
+
+
+def test_add_without_a_file_says_so(bench):
+    assert "No file was chosen" in said(press(opened(), "Add"))
+
+
+def test_a_direction_of_another_width_is_kept_and_marked(bench, make_direction):
+    bench.directions.save(make_direction(48))
+    (table,) = [frame.value for frame in opened().dataframe if "fits" in frame.value.columns]
+    assert list(table["fits"]) == ["no"]
+
+
+def test_a_damaged_file_is_listed_with_its_reason(bench, make_direction):
+    direction_id = bench.directions.save(make_direction(32))
+    (bench.directions.folder / f"{direction_id}.safetensors").write_bytes(b"damaged")
+    app = opened()
+    assert "cannot be used" in said(app)
+    assert any("damaged" in str(frame.value) for frame in app.dataframe)
+
+
+def test_a_window_that_ends_before_it_starts_is_explained_and_the_form_stays(bench):
+    app = opened(first=-3, last=-9)
+    assert "lies behind its last one" in said(app)
+    app = press(app, "Use the paper's window")
+    assert [field.value for field in app.number_input][:2] == [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
+    assert "lies behind" not in said(app)
+
+
+def test_a_map_without_offsets_is_explained(bench):
+    assert "at most 64 offsets" in said(opened(map_first=3, map_last=-3))
+    assert "at most 64 offsets" in said(opened(map_first=-100, map_last=100))
+
+
+def test_a_window_outside_every_trace_is_explained_and_the_last_map_stays(bench):
+    app = extracted()
+    app.number_input(key="extraction:first").set_value(-400)
+    app.number_input(key="extraction:last").set_value(-390)
+    app = settled(press(app, "Extract"))
+    assert "The window -400..-390 lies outside every trace" in said(app)
+    assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+
+
+def uploaded(data: bytes, name: str = "own.jsonl") -> AppTest:
+    app = opened()
+    app.segmented_control(key="extraction:traces").set_value("Upload a file")
+    app = rerun(app)
+    app.file_uploader(key="extraction:file").set_value((name, data, ""))
+    return rerun(app)
+
+
+def test_an_upload_lists_the_lines_that_it_could_not_use(bench):
+    strange = b'{"prompt": "p", "text": "t", "parts": [{"label": "x", "start": 1e999, "end": 2}]}'
+    app = uploaded(as_lines(make_traces()) + b"\nnonsense " + HOSTILE.encode() + b"\n" + strange)
+    assert "5 traces of own.jsonl are in use" in said(app)
+    (problems,) = [frame.value for frame in app.dataframe if "line and reason" in frame.value.columns]
+    assert len(problems) == 2
+    assert name_of(settled(press(app, "Extract"))).startswith("backtracking")
+
+
+def test_a_foreign_trace_file_is_refused_and_the_last_good_one_stays(bench):
+    app = uploaded(as_lines(make_traces()))
+    app.file_uploader(key="extraction:file").set_value(("other.jsonl", b"\x00\xff not json", ""))
+    app = rerun(app)
+    assert "holds no usable trace" in said(app)
+    assert "5 traces of own.jsonl are in use" in said(app)
+
+
+def test_traces_without_labels_are_explained(bench):
+    bare = [Trace(trace_id=str(i), prompt="p", text="Some text.") for i in range(3)]
+    assert "None of these 3 traces has a labelled part" in said(uploaded(as_lines(bare)))
+
+
+def test_a_single_trace_is_explained(bench):
+    app = uploaded(as_lines(make_traces(1)))
+    assert "Choose one with at least two" in said(settled(press(app, "Extract")))
+
+
+def test_without_embedded_traces_an_upload_is_asked_for(bench, tmp_path):
+    (tmp_path / "demo" / "traces.jsonl").unlink()
+    assert "Choose **Upload a file**" in said(opened())
+
+
+def test_offsets_layers_and_cosines():
+    assert single_offsets(-1, 0) == (Window(start=-1, stop=0), Window(start=0, stop=1))
+    assert len(single_offsets(1, MAX_OFFSETS)) == MAX_OFFSETS
+    assert paper_layer(tuple(range(32)), 32) == 10
+    assert paper_layer((0, 1, 2, 3, 4, 5), 6) == 2
+    assert paper_layer((4, 5), 6) == 4
+
+
+def test_the_cosine_of_a_cell_with_its_own_direction_is_one(bench):
+    app = extracted()
+    found = app.session_state["extraction:found"][0]
+    values = cosines(found, found.at(1, found.spec.windows[0]))
+    assert values[1, 0] == pytest.approx(1, abs=1e-5)
+    assert np.abs(values).max() <= 1 + 1e-5
