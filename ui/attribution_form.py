@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.direction_files import id_of
 from core.directions import Direction
@@ -67,20 +68,18 @@ def draw_form(facts: Facts) -> Request | None:
     """All controls; None, with the reason and the next step shown, while they do not make a request."""
     by_role = dict(zip(ROLES, facts, strict=True))
     with st.container(border=True):
-        left, right = st.columns(2)
-        below = st.container()
-        with left:
-            source = choose_source(below)
+        source = choose_source()
         if source is not None and source.generation is not None:
             _follow(source.generation, by_role)
-        with right:
-            role, direction = _choose_reader(by_role)
+        left, middle, right = st.columns([3, 5, 5])
+        role = _choose_role(left, by_role)
+        with middle:
+            direction = _choose_direction(by_role[role])
         if direction is None:
             return None
-        with left:
+        with right:
             layer, coefficient, keywords = _choose_steering(direction, by_role[role])
-        with below:
-            tokens = _read(source, role, by_role) if source is not None else None
+        tokens = _read(source, role, by_role) if source is not None else None
     if tokens is None:
         return None
     if not keywords:
@@ -123,11 +122,9 @@ def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
         st.session_state[_FITTED] = edit.direction.digest
 
 
-def _choose_reader(by_role: dict[Role, ModelFacts]) -> tuple[Role, Direction | None]:
-    """The model that reads and the direction; None, with the reason said, when none fits."""
-    left, right = st.columns([5, 6])
+def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role:
     roles: list[Role] = ["reasoner", "base"]
-    role = left.selectbox(
+    return place.selectbox(
         "Read by",
         roles,
         format_func=_ROLE_NAMES.__getitem__,
@@ -135,16 +132,17 @@ def _choose_reader(by_role: dict[Role, ModelFacts]) -> tuple[Role, Direction | N
         persist_state="session",
         help=f"{plain(by_role['reasoner'].name)}, finetuned from {plain(by_role['base'].name)}.",
     )
-    d_model = by_role[role].d_model
-    with right:
-        direction = pick_direction(d_model=d_model, key=DIRECTION_KEY)
-        if direction is None and choices():
-            st.caption(f"The {len(choices())} there are belong to models whose d_model is not {d_model}.")
-    return role, direction
+
+
+def _choose_direction(facts: ModelFacts) -> Direction | None:
+    direction = pick_direction(d_model=facts.d_model, key=DIRECTION_KEY)
+    if direction is None and choices():
+        st.caption(f"The {len(choices())} there are belong to models whose d_model is not {facts.d_model}.")
+    return direction
 
 
 def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...]]:
-    """(layer, coefficient, keywords) behind one button whose label says what they are."""
+    """(layer, coefficient, keywords) behind one button that says what they are."""
     fitted = st.session_state.get(_FITTED) == direction.digest
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
@@ -152,7 +150,17 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
         st.session_state[COEFFICIENT_KEY] = default_coefficient(direction)
     st.session_state[_FITTED] = direction.digest
     st.session_state.setdefault(KEYWORDS_KEY, ", ".join(KEYWORDS))
-    with st.popover(_steering_title(), icon=":material/tune:"):
+    with st.container(gap="xxsmall"):
+        st.markdown(":small[Steered readings and keywords]")
+        panel = st.popover(_steering_title(), icon=":material/tune:", width="stretch")
+    with panel:
+        words = st.text_input(
+            "Keywords, separated by commas",
+            key=KEYWORDS_KEY,
+            persist_state="session",
+            max_chars=200,
+            help="Upper and lower case count alike. Of a word that the tokenizer splits, the first token counts.",
+        )
         st.markdown("For the readings that add the direction, at every position of the text:")
         layer = st.selectbox(
             "Added after layer",
@@ -162,21 +170,13 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
             help="The residual stream after this block is edited; layers count from 0.",
         )
         coefficient = coefficient_slider(direction, key=COEFFICIENT_KEY)
-        words = st.text_input(
-            "Keywords, separated by commas",
-            key=KEYWORDS_KEY,
-            persist_state="session",
-            max_chars=200,
-            help="Upper and lower case count alike. Of a word that the tokenizer splits, the first token counts.",
-        )
     keywords = tuple(dict.fromkeys(word.strip().casefold() for word in (words or "").split(",") if word.strip()))
     return layer, coefficient, keywords
 
 
 def _steering_title() -> str:
-    words = plain(st.session_state[KEYWORDS_KEY], 40)
-    dose = f"{st.session_state[COEFFICIENT_KEY]:+.3g} after layer {st.session_state[LAYER_KEY]}"
-    return f"Steering {dose} · keywords {words or 'none'}"
+    words = plain(st.session_state[KEYWORDS_KEY], 24) or "no keywords"
+    return f"{st.session_state[COEFFICIENT_KEY]:+.3g} after layer {st.session_state[LAYER_KEY]} · {words}"
 
 
 def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens | None:

@@ -15,6 +15,8 @@ from core.runs import Attribution
 from core.values import Floats
 
 PERCENTILE = 98
+TINY = 1e-4
+"""Smaller values are told as about zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,9 @@ class Method:
         """The value with its unit, as people read it."""
         if not math.isfinite(value):
             return "no value"
-        number = f"{abs(value):.3g}"
         sign = "−" if value < 0 else "+" if self.signed and value > 0 else ""
-        return f"{sign}{number} {self.unit}".strip()
+        number = "≈ 0" if 0 < abs(value) < TINY else f"{sign}{abs(value):.3g}"
+        return f"{number} {self.unit}".strip()
 
 
 def _lens(attribution: Attribution) -> Floats:

@@ -37,17 +37,19 @@ class Source:
     generation: Generation | None = None
 
 
-def choose_source(below: DeltaGenerator) -> Source | None:
-    """Controls for the text, long ones in `below`; None, with the next step said, while there is none."""
+def choose_source() -> Source | None:
+    """Controls for the text; None, with the next step said, while there is none."""
     _take_opened()
     traces = example_traces()
     st.session_state.setdefault(KIND_KEY, "trace" if traces else "paste")
-    left, right = st.columns([2, 3])
+    left, right = st.columns([3, 10])
     kind = left.selectbox("Text", list(_KINDS), format_func=_KINDS.__getitem__, key=KIND_KEY, persist_state="session")
+    if kind == "paste":
+        return _paste(right)
     with right:
         if kind == "trace":
             return _choose_trace(traces)
-        return _choose_generation() if kind == "generation" else _paste(below)
+        return _choose_generation()
 
 
 def _take_opened() -> None:
@@ -115,23 +117,23 @@ def _moment(stored_at: float) -> str:
     return datetime.fromtimestamp(stored_at).strftime("%d %b %H:%M")
 
 
-def _paste(below: DeltaGenerator) -> Source | None:
-    question = st.text_input(
+def _paste(right: DeltaGenerator) -> Source | None:
+    question = right.text_input(
         "Question that it answers",
         key="attribution_question",
         persist_state="session",
         placeholder="What is 12 times 15?",
     )
-    text = below.text_area(
+    text = st.text_area(
         "Your text",
         key="attribution_text",
         persist_state="session",
         height=120,
         placeholder="12 times 15 is 170. Wait, let me check that again…",
     )
-    below.button("Read this text", type="primary")
+    st.button("Read this text", type="primary")
     if not text or not text.strip():
-        below.info(
+        st.info(
             "Write or paste a text of at least two tokens, and above it the question that it answers; "
             "then press **Read this text**.",
             icon="📝",

@@ -5,6 +5,7 @@ It is one fragment: switching method, layer or token redraws this part alone, fr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
@@ -23,12 +24,21 @@ _PINNED_FOR = "attribution:pinned_for"
 _HEIGHT = 400
 
 
+@dataclass(frozen=True)
+class Stops:
+    """Places that are jumped between, and what they are called."""
+
+    name: str
+    tokens: tuple[int, ...]
+
+
 @st.fragment
 def draw_attribution(attribution: Attribution, tokens: Tokens) -> None:
     """Everything about one attribution."""
     keywords = keyword_tokens(attribution)
     labels = _labels(tokens, len(attribution.pieces))
-    _pin_something(attribution, tokens)
+    stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", _beginnings(keywords))
+    _pin_something(attribution, stops)
     method, layer = _choose_view(attribution)
     wide, side = st.columns([2, 1], gap="medium")
     with wide:
@@ -40,7 +50,7 @@ def draw_attribution(attribution: Attribution, tokens: Tokens) -> None:
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
         with st.container(horizontal=True, vertical_alignment="center"):
             form = choose_form("attribution_line")
-            _draw_jumps(tokens.events)
+            _draw_jumps(stops)
         value_line(
             ValueLine(
                 values=method.values(attribution, layer),
@@ -106,8 +116,13 @@ def _labels(tokens: Tokens, n: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _pin_something(attribution: Attribution, tokens: Tokens) -> None:
-    """A text that is shown for the first time has its first event pinned, else its strongest token."""
+def _beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
+    """The first token of every run of tokens."""
+    return tuple(token for token in sorted(tokens) if token - 1 not in tokens)
+
+
+def _pin_something(attribution: Attribution, stops: Stops) -> None:
+    """A text that is shown for the first time has its first event pinned, else a keyword, else its strongest token."""
     identity = (attribution.spec.token_ids, attribution.spec.fingerprint)
     if st.session_state.get(_PINNED_FOR) == identity:
         return
@@ -115,7 +130,7 @@ def _pin_something(attribution: Attribution, tokens: Tokens) -> None:
     start = attribution.spec.text_start
     layer = min(attribution.spec.direction.layer, len(attribution.projection) - 1)
     strongest = start + int(attribution.projection[layer, start:].argmax())
-    select_token(STRIP_KEY, tokens.events[0] if tokens.events else strongest)
+    select_token(STRIP_KEY, stops.tokens[0] if stops.tokens else strongest)
 
 
 def _choose_view(attribution: Attribution) -> tuple[Method, int]:
@@ -148,16 +163,16 @@ def _choose_view(attribution: Attribution) -> tuple[Method, int]:
     return method, layer
 
 
-def _draw_jumps(events: tuple[int, ...]) -> None:
-    """Buttons to the event before and behind the pinned token."""
-    if not events:
+def _draw_jumps(stops: Stops) -> None:
+    """Buttons to the stop before and behind the pinned token."""
+    if not stops.tokens:
         return
     at = selected_token(STRIP_KEY)
-    before = [event for event in events if at is not None and event < at]
-    after = [event for event in events if at is None or event > at]
+    before = [token for token in stops.tokens if at is not None and token < at]
+    after = [token for token in stops.tokens if at is None or token > at]
     jump = partial(select_token, STRIP_KEY)
-    st.button("‹ Previous event", disabled=not before, on_click=jump, args=before[-1:] or (None,))
-    st.button("Next event ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
+    st.button(f"‹ Previous {stops.name}", disabled=not before, on_click=jump, args=before[-1:] or (None,))
+    st.button(f"Next {stops.name} ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
 
 
 def _title(method: Method, layer: int) -> str:
