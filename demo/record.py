@@ -23,11 +23,11 @@ from core.experiments import DoseLine, plan_dose_response, point_of
 from core.metrics import KEYWORDS
 from core.pair import DEMO_PAIR, ROLES, Role
 from core.traces import digest_of
-from core.values import SamplingSpec, Window
+from core.values import PAPER_WINDOW, SamplingSpec, Window
 from core.workbench import Workbench
 
-LAYER, WINDOW = 2, Window(start=-7, stop=-1)
-SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+LAYER, WINDOW = 2, PAPER_WINDOW
+SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 N_QUESTIONS = 128
 SAMPLING = SamplingSpec(max_new_tokens=192, temperature=0.7, seed=0)
 

@@ -1,14 +1,16 @@
 """The façade on a tiny pair: cache, isolation, stop, faults, restart."""
 
+import os
 import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from core.directions import ExtractionSpec
-from core.errors import BadInput, ModelUnavailable
+from core.directions import Direction, ExtractionSpec
+from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.experiments import plan_dose_response
 from core.hooks import hook_count
 from core.jobs import Caller
@@ -18,6 +20,10 @@ from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
 from tests.test_extraction import make_traces
 from tests.tiny_models import tiny_folder
+
+FULL = os.environ.get("RETRACE_FULL") == "1"
+A1_ROUNDS = 50 if FULL else 10
+A2_JOBS = 200 if FULL else 12
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,7 @@ def test_a1_sessions_do_not_disturb_each_other(bench, make_direction):
 
     thread = threading.Thread(target=session_a)
     thread.start()
-    for seed in range(10):
+    for seed in range(A1_ROUNDS):
         (lane,) = run(bench, spec_of(bench, seed=seed + 1), owner="b")
         wrong.extend(["b"] if lane.token_ids != solo_plain else [])
     stop.set()
@@ -121,24 +127,46 @@ def test_a1_sessions_do_not_disturb_each_other(bench, make_direction):
     assert wrong == []
 
 
-def test_a2_a3_stop_and_faults_leave_a_clean_model(bench, make_direction, monkeypatch):
-    plain = run(bench, spec_of(bench, seed=7))[0].token_ids
+def wait_for_tokens(bench, job_id):
+    while (job := bench.engine.snapshot(job_id)).live and not job.progress.partial:
+        time.sleep(0.002)
+
+
+def test_a2_jobs_of_every_ending_leave_a_clean_model(bench, make_direction, monkeypatch):
+    plain = run(bench, spec_of(bench))[0].token_ids
     models = [bench.pair.model_of(f.spec, f.fingerprint) for f in map(bench.pair.facts, ("base", "reasoner"))]
-    for seed in range(8):
-        spec = spec_of(bench, steering=[steer(make_direction)], n=400, seed=seed)
-        job_id = bench.generate([spec])
-        if seed % 2:
-            while not (bench.engine.snapshot(job_id).progress.partial or not bench.engine.snapshot(job_id).live):
-                time.sleep(0.002)
+    for number in range(A2_JOBS):
+        spec = spec_of(bench, steering=[steer(make_direction)], n=400 if number % 4 == 1 else 6, seed=number)
+        if number % 4 == 0:
+            run(bench, spec)
+        elif number % 4 == 1:
+            job_id = bench.generate([spec])
+            wait_for_tokens(bench, job_id)
             bench.engine.stop(job_id)
             assert bench.engine.wait(job_id, 5).state in ("cancelled", "done")
-        else:
+        elif number % 4 == 2:
             with monkeypatch.context() as patch:
                 patch.setattr("core.generation._sample", lambda *a: 1 / 0)
-                assert bench.engine.wait(job_id, 5).state == "error"
+                assert bench.engine.wait(bench.generate([spec]), 5).state == "error"
+        else:
+            with pytest.raises(BadDirection, match="NaN"):
+                Direction.from_raw(np.full(32, np.nan, np.float32), name="bad", layer=1)
         assert [hook_count(model) for model in models] == [0, 0]
     bench.store.clear()
-    assert run(bench, spec_of(bench, seed=7))[0].token_ids == plain
+    assert run(bench, spec_of(bench))[0].token_ids == plain
+
+
+def test_a3_stop_at_token_5_idles_the_engine_and_the_next_run_is_right(bench, make_direction):
+    plain = run(bench, spec_of(bench))[0].token_ids
+    bench.store.clear()
+    job_id = bench.generate([spec_of(bench, steering=[steer(make_direction)], n=2000 // 5, temperature=1.0)])
+    wait_for_tokens(bench, job_id)
+    asked = time.monotonic()
+    bench.engine.stop(job_id)
+    bench.engine.wait(job_id, 5)
+    assert time.monotonic() - asked <= 1.0
+    assert bench.engine.live() == []
+    assert run(bench, spec_of(bench))[0].token_ids == plain
 
 
 @pytest.mark.parametrize("at_forward", [1, 7])

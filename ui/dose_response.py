@@ -19,7 +19,7 @@ from ui.jobs import follow
 from ui.state import caller, guarded, workbench
 
 SLOT = "job:dose"
-SHARES = (0.2, 0.4, 0.6, 0.8)
+SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 PROMPT_COUNTS = (8, 16, 32, 64)
 Pair = tuple[ModelFacts, ModelFacts]
 
