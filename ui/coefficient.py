@@ -44,6 +44,7 @@ def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False
         required=True,
         format_func=UNITS.__getitem__,
         key=f"{key}:unit",
+        wrap=True,
         persist_state="session",
         disabled=disabled,
         help="The same dose in three units: multiples of the unit vector (the paper's code), of the raw difference of "
