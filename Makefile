@@ -1,9 +1,7 @@
-# make run [PORT=8501] [HEADLESS=1] · make test · make lint · make bench · make demo-pair · make record · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make screenshots
 PORT ?= 8501
 HEADLESS ?=
-PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
-	&& { echo $$p; break; }; done)
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -15,9 +13,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Retrace needs Python 3.11, 3.12 or 3.13 with venv (Debian: apt install python3 python3-venv)."; exit 1; }
-	@echo "Creating the environment in $(VENV) with $(PYTHON)…"
-	@$(PYTHON) -m venv $(VENV)
+	@PYTHON="$(PYTHON)" sh tools/create_env.sh $(VENV)
 
 $(VENV)/.run-ready: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the pinned packages; the first time this takes some minutes…"
@@ -30,7 +26,7 @@ $(VENV)/.dev-ready: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run-ready
 
 test: $(VENV)/.dev-ready
-	@sh tests/browser/install_browser.sh
+	@sh tools/install_browser.sh
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev-ready
@@ -52,7 +48,7 @@ record: $(VENV)/.run-ready
 	@$(BIN)/python -m demo.record
 
 screenshots: $(VENV)/.dev-ready
-	@sh tests/browser/install_browser.sh
+	@sh tools/install_browser.sh
 	@$(BIN)/python -m tests.browser.screenshots
 
 clean:
