@@ -132,3 +132,10 @@ def test_requirements_are_pinned_and_justified():
                 name, _, version = line.partition("==")
                 assert re.fullmatch(r"[0-9][\w.+]*", version), f"{line} is not pinned"
                 assert f"| {name} |" in readme, f"{name} has no line in the README's table"
+
+
+def test_every_package_that_is_imported_is_pinned():
+    ours = {"core", "ui", "pages", "demo", "benchmarks", "tests", "app"}
+    imported = {name for path in SOURCES for name in tops(path)} - set(sys.stdlib_module_names) - ours
+    pinned = {line.partition("==")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()}
+    assert imported <= pinned
