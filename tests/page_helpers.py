@@ -40,3 +40,10 @@ def page_test(stem: str, *, seconds: float = 30) -> AppTest:
     app = AppTest.from_file(str(ROOT / "pages" / f"{stem}.py"), default_timeout=seconds)
     app.session_state[_MARK] = True
     return app
+
+
+def app_test(stem: str, *, seconds: float = 30) -> AppTest:
+    """The page within the whole app, run once, so that links between pages work."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=seconds)
+    app.run()
+    return app if stem == "home" else app.switch_page(f"pages/{stem}.py")

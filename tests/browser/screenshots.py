@@ -1,4 +1,4 @@
-"""Make the README's pictures: python -m tests.browser.screenshots (every page, light and dark, on the embedded pair)."""
+"""Make the README's pictures of every page, light and dark, on the embedded pair."""
 
 from __future__ import annotations
 
