@@ -9,8 +9,8 @@ require_shell()
 st.title("Retrace")
 st.markdown(
     "A direction found in a **base** model, added to the **reasoning** model finetuned from it, makes that model turn "
-    "back on itself (“Wait”, “Hmm”) — and leaves the base model cold. Find that direction, steer with it, and read it "
-    "token by token."
+    "back on itself (“Wait”, “Hmm”); added to the base model, it does not. Find that direction, steer with it, and "
+    "read it token by token."
 )
 
 ways = (

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.jobs import Snapshot
-from core.pair import ModelFacts
+from core.pair import DEMO_PAIR, ModelFacts
 from core.runs import Generation, SteeringSpec
 from ui.attribution_form import open_in_attribution
 from ui.directions import pick_direction
@@ -52,6 +52,12 @@ def start(plan: Plan) -> None:
     """Queue the run; from now on its own plan is shown, whatever the settings become."""
     if guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
+
+
+def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
+    """On a first visit the embedded pair, which answers in a second, shows its example without being asked."""
+    idle = SLOT not in st.session_state and not workbench().engine.live()
+    return idle and reasoner.spec == DEMO_PAIR.reasoner and not all(map(workbench().cached, plan.specs))
 
 
 def draw_live(snapshot: Snapshot) -> None:
@@ -100,7 +106,7 @@ _, reasoner_facts = wait_for_pair()
 wanted: Plan | None = None
 try:
     wanted, pressed = settings(reasoner_facts)
-    if wanted is not None and pressed:
+    if wanted is not None and (pressed or is_first_look(wanted, reasoner_facts)):
         start(wanted)
 except UserFacingError as error:
     show_error(error)

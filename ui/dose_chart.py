@@ -14,6 +14,7 @@ from core.metrics import bootstrap_mean, bootstrap_ratio
 
 TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
 SOURCES = {"base": "direction from the base model", "reasoner": "direction from the reasoning model"}
+COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
 MAX_NLL_ABOVE_BASELINE = 0.5
 MAX_REPETITION_FACTOR = 2.0
 
@@ -42,7 +43,7 @@ def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dic
         "repetition": float(np.mean(point.repetition)),
         "prompts": len(point.hits),
         "no evidence": point.no_evidence,
-        "coherent": "coherent" if _is_coherent(point, baseline) else "incoherent or no evidence",
+        "coherent": COHERENT if _is_coherent(point, baseline) else INCOHERENT,
     }
 
 
@@ -58,35 +59,30 @@ def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
 
 def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
     """Lines with 95% bands per source, a panel per target on one scale; hollow points are incoherent doses."""
-    base = alt.Chart(rows).encode(
-        x=alt.X("coefficient:Q", title="coefficient (× unit vector)"),
-        color=alt.Color(
-            "source:N", title=None, sort=list(SOURCES.values()), legend=alt.Legend(orient="top", labelLimit=320)
-        ),
+    colour = alt.Color(
+        "source:N", title=None, sort=list(SOURCES.values()), legend=alt.Legend(orient="top", labelLimit=320)
     )
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="share of words"), y2="high:Q")
-    line = base.mark_line(strokeWidth=2.5).encode(
-        y=alt.Y("fraction:Q", title="share of words that are wait or hmm", axis=alt.Axis(format=".1%"))
-    )
-    dots = base.mark_point(size=80, strokeWidth=2).encode(
-        y="fraction:Q",
-        fillOpacity=alt.condition("datum.coherent == 'coherent'", alt.value(1), alt.value(0)),
-        fill="source:N",
-        tooltip=[
-            alt.Tooltip("source:N"),
-            alt.Tooltip("coefficient:Q", format=".3g"),
-            alt.Tooltip("share:Q", title="share of residual norm", format=".0%"),
-            alt.Tooltip("fraction:Q", title="wait / hmm", format=".2%"),
-            alt.Tooltip("low:Q", title="95% from", format=".2%"),
-            alt.Tooltip("high:Q", title="to", format=".2%"),
-            alt.Tooltip("nll:Q", title="NLL, nats per token", format=".2f"),
-            alt.Tooltip("repetition:Q", format=".1%"),
-            alt.Tooltip("prompts:Q"),
-            alt.Tooltip("no evidence:Q", title="completions without evidence"),
-            alt.Tooltip("coherent:N", title="text"),
-        ],
-    )
-    layers = alt.layer(band, line, dots).properties(width=380, height=280)
+    base = alt.Chart(rows).encode(x=alt.X("coefficient:Q", title="coefficient (× unit vector)"))
+    axis = alt.Y("fraction:Q", title="words that are wait or hmm", axis=alt.Axis(format=".1%"))
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=""), y2="high:Q", color=colour)
+    line = base.mark_line(strokeWidth=2.5).encode(y=axis, color=colour)
+    tooltip = [
+        alt.Tooltip("source:N"),
+        alt.Tooltip("coefficient:Q", format=".3g"),
+        alt.Tooltip("share:Q", title="share of residual norm", format=".0%"),
+        alt.Tooltip("fraction:Q", title="wait / hmm", format=".2%"),
+        alt.Tooltip("low:Q", title="95% from", format=".2%"),
+        alt.Tooltip("high:Q", title="to", format=".2%"),
+        alt.Tooltip("nll:Q", title="NLL, nats per token", format=".2f"),
+        alt.Tooltip("repetition:Q", format=".1%"),
+        alt.Tooltip("prompts:Q"),
+        alt.Tooltip("no evidence:Q", title="completions without evidence"),
+        alt.Tooltip("coherent:N", title="text"),
+    ]
+    whole = base.transform_filter(alt.datum.coherent == COHERENT).mark_point(size=80, filled=True, opacity=1)
+    broken = base.transform_filter(alt.datum.coherent == INCOHERENT).mark_point(size=80, strokeWidth=2, opacity=1)
+    dots = [marks.encode(y=axis, color=colour, tooltip=tooltip) for marks in (whole, broken)]
+    layers = alt.layer(band, line, *dots).properties(width=380, height=280)
     return layers.facet(
         column=alt.Column("target:N", title=None, sort=list(TARGETS.values()), header=alt.Header(labelFontSize=14))
     )

@@ -17,6 +17,7 @@ from ui.directions import choices
 from ui.dose_chart import dose_chart, point_rows
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench
+from ui.verdict import verdict
 
 SLOT = "job:dose"
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -100,19 +101,26 @@ def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot) -> None:
 
 
 def _draw_recorded(curves: RecordedCurves) -> None:
-    rows = point_rows(curves.points, resid_norm=0.0)
-    st.altair_chart(dose_chart(rows), width="stretch")
-    st.caption(
-        f"RECORDED with `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
-        f"{curves.window}. Bands are 95% intervals over questions; hollow points are doses whose text is incoherent."
+    scale = next((choice.direction.resid_norm for choice in choices() if choice.origin == "recorded"), 0.0)
+    note = (
+        f"recorded with `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
     )
+    _draw_points(curves.points, f"RECORDED · {note}{curves.window}.", resid_norm=scale)
 
 
 def _draw(points: Sequence[DosePoint], badge: str, note: str, line: DoseLine) -> None:
     direction = next(cell.direction for cell in line.cells if cell.direction is not None)
-    st.altair_chart(dose_chart(point_rows(points, resid_norm=direction.resid_norm)), width="stretch")
+    _draw_points(points, f"{badge} · {note}", resid_norm=direction.resid_norm)
+
+
+def _draw_points(points: Sequence[DosePoint], note: str, *, resid_norm: float) -> None:
+    rows = point_rows(points, resid_norm=resid_norm)
+    for sentence in verdict(rows):
+        st.markdown(f"- {sentence}")
+    st.altair_chart(dose_chart(rows), width="stretch")
     st.caption(
-        f"{badge} · {note} Bands are 95% intervals over questions; hollow points are doses whose text is incoherent."
+        f"{note} Bands are 95% intervals over questions; hollow points are doses whose text is incoherent: repetitive, "
+        "or more than 0.5 nats per token less likely to the unsteered model than its own text."
     )
 
 
