@@ -34,7 +34,7 @@ FIELDS = {
         Field(name="positions", key="pg_region", default="all", parse=one_of(*REGIONS)),
         Field(name="from", key="pg_from", default=0, parse=number(0, MAX_NEW_TOKENS, int)),
         Field(name="every", key="pg_every", default=1, parse=number(1, 64, int)),
-        Field(name="tokens", key="pg_tokens", default=160, parse=number(1, MAX_NEW_TOKENS, int)),
+        Field(name="tokens", key="pg_tokens", default=256, parse=number(1, MAX_NEW_TOKENS, int)),
         Field(name="temperature", key="pg_temperature", default=0.0, parse=number(0.0, 2.0)),
         Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
         Field(name="lanes", key="pg_lanes", default="reasoner", parse=one_of("reasoner", "both")),
