@@ -10,7 +10,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.metrics import keyword_spans
+from core import metrics
 from core.runs import Attribution
 from ui.attribution_form import Tokens
 from ui.attribution_methods import BY_KEY, METHODS, PERCENTILE, Method
@@ -90,22 +90,9 @@ def strip_of(
 
 def keyword_tokens(attribution: Attribution) -> frozenset[int]:
     """Tokens of the text that hold a part of a keyword."""
-    spans, at = [], 0
     start = attribution.spec.text_start
-    text = "".join(attribution.pieces[start:])
-    for piece in attribution.pieces[start:]:
-        spans.append((at, at + len(piece)))
-        at += len(piece)
-    found: set[int] = set()
-    token = 0
-    for low, high in keyword_spans(text, attribution.spec.keywords):
-        while token < len(spans) and spans[token][1] <= low:
-            token += 1
-        here = token
-        while here < len(spans) and spans[here][0] < high:
-            found.add(start + here)
-            here += 1
-    return frozenset(found)
+    found = metrics.keyword_tokens(attribution.pieces[start:], attribution.spec.keywords)
+    return frozenset(start + index for index in found)
 
 
 def _labels(tokens: Tokens, n: int) -> tuple[str, ...]:
