@@ -60,7 +60,10 @@ def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
 def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
     """Lines with 95% bands per source, a panel per target on one scale; hollow points are incoherent doses."""
     colour = alt.Color(
-        "source:N", title=None, sort=list(SOURCES.values()), legend=alt.Legend(orient="top", labelLimit=320)
+        "source:N",
+        title=None,
+        sort=list(SOURCES.values()),
+        legend=alt.Legend(orient="top", labelLimit=320, symbolOpacity=1),
     )
     base = alt.Chart(rows).encode(x=alt.X("coefficient:Q", title="coefficient (× unit vector)"))
     axis = alt.Y("fraction:Q", title="words that are wait or hmm", axis=alt.Axis(format=".1%"))
@@ -80,7 +83,9 @@ def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
         alt.Tooltip("coherent:N", title="text"),
     ]
     whole = base.transform_filter(alt.datum.coherent == COHERENT).mark_point(size=80, filled=True, opacity=1)
-    broken = base.transform_filter(alt.datum.coherent == INCOHERENT).mark_point(size=80, strokeWidth=2, opacity=1)
+    broken = base.transform_filter(alt.datum.coherent == INCOHERENT).mark_point(
+        size=80, strokeWidth=2, opacity=1, filled=False
+    )
     dots = [marks.encode(y=axis, color=colour, tooltip=tooltip) for marks in (whole, broken)]
     layers = alt.layer(band, line, *dots).properties(width=380, height=280)
     return layers.facet(
