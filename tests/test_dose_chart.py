@@ -3,7 +3,7 @@
 import pytest
 
 from core.experiments import DosePoint
-from ui.dose_chart import COHERENT, dose_chart, point_rows
+from ui.dose_chart import COHERENT, dose_charts, point_rows
 from ui.verdict import verdict
 
 
@@ -55,6 +55,9 @@ def test_the_verdict_follows_the_numbers():
     assert "nothing can be said yet" in said(nll=3.0)
 
 
-def test_the_chart_has_a_panel_per_target():
-    chart = dose_chart(point_rows(square(), resid_norm=16)).to_dict()
-    assert chart["facet"]["column"]["field"] == "target"
+def test_both_panels_share_one_scale():
+    panels = [chart.to_dict() for chart in dose_charts(point_rows(square(), resid_norm=16))]
+    domains = [panel["layer"][1]["encoding"]["y"]["scale"]["domain"] for panel in panels]
+    assert len(panels) == 2
+    assert domains[0] == domains[1]
+    assert domains[0][1] > 0.02

@@ -57,8 +57,13 @@ def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
     return nll_ok and float(np.mean(point.repetition)) <= limit
 
 
-def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
-    """Lines with 95% bands per source, a panel per target on one scale; hollow points are incoherent doses."""
+def dose_charts(rows: pd.DataFrame) -> list[alt.LayerChart]:
+    """One chart per steered model, on one scale: lines with 95% bands per source, hollow points where incoherent."""
+    top = float(np.nanmax([*rows["high"], *rows["fraction"], 0.001])) * 1.05
+    return [_panel(rows[rows["target"] == title], title, top) for title in TARGETS.values()]
+
+
+def _panel(rows: pd.DataFrame, title: str, top: float) -> alt.LayerChart:
     colour = alt.Color(
         "source:N",
         title=None,
@@ -66,8 +71,9 @@ def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
         legend=alt.Legend(orient="top", labelLimit=320, symbolOpacity=1),
     )
     base = alt.Chart(rows).encode(x=alt.X("coefficient:Q", title="coefficient (× unit vector)"))
-    axis = alt.Y("fraction:Q", title="words that are wait or hmm", axis=alt.Axis(format=".1%"))
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=""), y2="high:Q", color=colour)
+    scale = alt.Scale(domain=[0, top])
+    axis = alt.Y("fraction:Q", title="words that are wait or hmm", axis=alt.Axis(format=".1%"), scale=scale)
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="", scale=scale), y2="high:Q", color=colour)
     line = base.mark_line(strokeWidth=2.5).encode(y=axis, color=colour)
     tooltip = [
         alt.Tooltip("source:N"),
@@ -87,7 +93,4 @@ def dose_chart(rows: pd.DataFrame) -> alt.FacetChart:
         size=80, strokeWidth=2, opacity=1, filled=False
     )
     dots = [marks.encode(y=axis, color=colour, tooltip=tooltip) for marks in (whole, broken)]
-    layers = alt.layer(band, line, *dots).properties(width=380, height=280)
-    return layers.facet(
-        column=alt.Column("target:N", title=None, sort=list(TARGETS.values()), header=alt.Header(labelFontSize=14))
-    )
+    return alt.layer(band, line, *dots).properties(height=380, title=title)

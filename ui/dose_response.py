@@ -14,7 +14,7 @@ from core.metrics import KEYWORDS
 from core.pair import ModelFacts
 from core.values import SamplingSpec
 from ui.directions import choices
-from ui.dose_chart import dose_chart, point_rows
+from ui.dose_chart import dose_charts, point_rows
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench
 from ui.verdict import verdict
@@ -103,7 +103,7 @@ def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot) -> None:
 def _draw_recorded(curves: RecordedCurves) -> None:
     scale = next((choice.direction.resid_norm for choice in choices() if choice.origin == "recorded"), 0.0)
     note = (
-        f"recorded with `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
+        f"measured by `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
     )
     _draw_points(curves.points, f"RECORDED · {note}{curves.window}.", resid_norm=scale)
 
@@ -117,7 +117,8 @@ def _draw_points(points: Sequence[DosePoint], note: str, *, resid_norm: float) -
     rows = point_rows(points, resid_norm=resid_norm)
     for sentence in verdict(rows):
         st.markdown(f"- {sentence}")
-    st.altair_chart(dose_chart(rows), width="stretch")
+    for column, chart in zip(st.columns(2), dose_charts(rows), strict=True):
+        column.altair_chart(chart, width="stretch")
     st.caption(
         f"{note} Bands are 95% intervals over questions; hollow points are doses whose text is incoherent: repetitive, "
         "or more than 0.5 nats per token less likely to the unsteered model than its own text."
