@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from ui.dose_response import draw_dose_response
 from ui.shell import page_path, require_shell, wait_for_pair
 
 require_shell()
@@ -25,6 +24,9 @@ for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
 
 st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
+
+from ui.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
+
 draw_dose_response(pair)
 
 with st.expander("How to read this"):

@@ -10,7 +10,6 @@ from ui.jobs import follow
 from ui.pair_picker import draw_pair_picker
 from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbench
 from ui.text import plain, size
-from ui.theme import use_chart_theme
 
 _PAGES = (
     ("home", "Home", "🏠"),
@@ -23,9 +22,15 @@ LOAD_SLOT = "job:load"
 
 
 def set_up() -> None:
-    """Page settings and chart theme; to be called first in every run."""
+    """Page settings and chart theme; to be called first in every run.
+
+    Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
+    """
     st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
-    use_chart_theme()
+    if workbench().pair.spec is not None:
+        from ui.theme import use_chart_theme
+
+        use_chart_theme()
     st.session_state[_MARK] = True
 
 
