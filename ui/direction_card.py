@@ -27,10 +27,10 @@ SHOWN_COEFFICIENT = 12
 
 def draw_facts(direction: Direction, found: DirectionSet, *, cell: Cell) -> None:
     """Norms in three units, and what the means were taken over."""
-    unit, raw, share = st.columns([3, 4, 6], wrap=False)
-    unit.metric("unit", "1")
-    raw.metric("raw", f"{direction.norm:.3g}")
-    share.metric("of residual", f"{direction.norm / direction.resid_norm:.1%}" if direction.resid_norm else "?")
+    share = f"{direction.norm / direction.resid_norm:.1%}" if direction.resid_norm else "?"
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in (("unit", "1"), ("raw", f"{direction.norm:.3g}"), ("of residual", share)):
+            st.metric(label, value, width="content")
     raw_multiple = SHOWN_COEFFICIENT / direction.norm
     resid = f", {SHOWN_COEFFICIENT / direction.resid_norm:.0%} of the residual norm" if direction.resid_norm else ""
     st.caption(
@@ -56,7 +56,7 @@ def draw_save(direction: Direction) -> None:
     """Name, Save and Download, and the way to the playground once it is saved."""
     direction_id = id_of(direction)
     name = st.text_input("Name", direction.name, max_chars=MAX_NAME, key=f"extraction:name:{direction_id}")
-    save, download = st.columns(2, wrap=False)
+    save, download = st.columns(2)
     if save.button("Save", type="primary", width="stretch", icon=":material/bookmark_add:"):
         _save(direction, name)
     named = dataclasses.replace(direction, name=clean_text(name, MAX_NAME) or direction.name)

@@ -1,0 +1,106 @@
+"""The extraction page in a real browser, on a tiny pair: from an uploaded file to a saved direction."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.direction_files import DirectionFolder
+from core.folders import ROOTS_VARIABLE
+from tests.browser.conftest import Server
+from tests.page_helpers import save_tiny_pair
+from tests.test_extraction import make_traces
+
+HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>"
+
+
+@pytest.fixture
+def server(
+    tmp_path_factory: pytest.TempPathFactory, fresh_server: Callable[..., AbstractContextManager[Server]]
+) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("pair")
+    pair = save_tiny_pair(root)
+    env = {
+        "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
+        "RETRACE_PRECISION": "fp32",
+        ROOTS_VARIABLE: str(root),
+    }
+    with fresh_server("app.py", **env) as running:
+        yield running
+
+
+@pytest.fixture
+def trace_file(tmp_path: Path) -> Path:
+    rows = [
+        {"prompt": trace.prompt, "text": trace.text, "parts": [asdict(part) for part in trace.parts]}
+        for trace in make_traces()
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n".join([*map(json.dumps, rows), HOSTILE]), "utf-8")
+    return path
+
+
+@pytest.fixture
+def chart(server: Server, trace_file: Path, page: Page) -> Locator:
+    """The page with its map, from traces that were uploaded; the cells of the map."""
+    page.goto(server.url)
+    page.get_by_role("link", name="Extraction").click()
+    expect(page.get_by_text("Labelled traces")).to_be_visible(timeout=180_000)
+    page.get_by_text("Upload a file", exact=True).click()
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text="Traces as JSON Lines")
+    uploader.locator("input[type=file]").set_input_files(trace_file)
+    expect(page.get_by_text("5 traces of own.jsonl are in use")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("spinbutton", name="Window: first offset")).to_have_value("-13")
+    for label, value in (("Map: first offset", "-4"), ("Map: last offset", "2")):
+        page.get_by_role("spinbutton", name=label).fill(value)
+    page.get_by_role("button", name="Extract", exact=True).click()
+    expect(page.get_by_text("LIVE", exact=True)).to_be_visible(timeout=60_000)
+    return page.get_by_test_id("stVegaLiteChart").locator("svg.marks .mark-rect path[aria-label]")
+
+
+def name(page: Page) -> Locator:
+    """The name of the chosen direction; while the page changes, its old field stays behind the new one for a moment."""
+    return page.get_by_label("Name", exact=True).first
+
+
+def test_from_form_to_saved_direction(chart: Locator, server: Server, page: Page) -> None:
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8")
+    cell = chart.and_(page.locator("[aria-label*='layer: 2;'][aria-label*='window: -3;']")).first
+    cell.click()
+    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
+    page.get_by_role("combobox", name="Layer").click()
+    page.get_by_role("option", name="0", exact=True).click()
+    expect(name(page)).to_have_value("backtracking · base · layer 0 · -3", timeout=30_000)
+    cell.click()
+    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
+
+    name(page).fill(HOSTILE)
+    name(page).press("Enter")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("It is kept until you delete it")).to_be_visible()
+    (saved,) = DirectionFolder(server.cache).list()
+    assert (saved.direction.layer, saved.direction.name) == (2, HOSTILE)
+    assert page.evaluate("window.hacked") is None
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert download.value.suggested_filename.endswith(".safetensors")
+
+    page.get_by_role("link", name="Try it in the playground").click()
+    expect(page).to_have_url(re.compile("/playground"))
+
+
+def test_the_map_survives_a_page_switch_and_comes_back_from_the_store(chart: Locator, page: Page) -> None:
+    expect(chart.first).to_be_visible()
+    page.get_by_role("link", name="Home").click()
+    expect(page.get_by_role("heading", name="Retrace", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Extraction").click()
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8", timeout=30_000)
+    page.get_by_role("button", name="Extract", exact=True).click()
+    expect(page.get_by_text("CACHED", exact=True)).to_be_visible(timeout=30_000)
