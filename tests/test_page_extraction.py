@@ -191,7 +191,7 @@ def test_an_export_can_be_added_again(bench, make_direction):
     [
         (b"not safetensors at all", "cannot be read as a direction"),
         (safetensors_bytes({"vector": np.full(32, np.nan, np.float32)}), "NaN or infinite"),
-        (safetensors_bytes({"a": np.ones((2, 3), np.float32)}), "none of them one-dimensional"),
+        (safetensors_bytes({"a": np.ones((2, 3), np.float32)}), "0 of them one-dimensional"),
         (safetensors_bytes({"vector": np.zeros(32, np.float32)}), "norm 0"),
     ],
     ids=["foreign", "nan", "matrix", "zero"],
@@ -200,8 +200,7 @@ def test_a_bad_direction_file_is_refused_and_the_list_stays(bench, make_directio
     bench.directions.save(make_direction(32))
     app = opened()
     app.file_uploader(key="directions:file").set_value(("bad.safetensors", data, ""))
-    app = press(app, "Add")
-    assert sentence.replace("none of them", "0 of them") in said(app)
+    assert sentence in said(press(app, "Add"))
     assert len(bench.directions.list()) == 1
 
 
