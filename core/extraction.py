@@ -19,7 +19,7 @@ from core.errors import BadInput
 from core.hooks import run_decoder
 from core.models import LoadedModel, encode_text
 from core.traces import find_events, window_positions
-from core.values import Trace, Window
+from core.values import Trace
 
 MIN_TRACES = 2
 
@@ -205,8 +205,3 @@ def _separation(sums: _Sums, vectors: Tensor) -> Tensor:
     spread = (unit.square() * (inside_var + all_var) / 2).sum(-1).clamp(min=1e-12).sqrt()
     separation: Tensor = gap / spread
     return separation
-
-
-def windows_around(start: int, stop: int) -> tuple[Window, ...]:
-    """One single-offset window for each offset from start (inclusive) to stop (exclusive)."""
-    return tuple(Window(start=offset, stop=offset + 1) for offset in range(start, stop))

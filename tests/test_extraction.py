@@ -8,7 +8,7 @@ import torch
 
 from core.directions import DirectionSet, ExtractionSpec
 from core.errors import BadInput
-from core.extraction import extract_directions, windows_around
+from core.extraction import extract_directions
 from core.hooks import hook_count, run_decoder
 from core.models import encode_text
 from core.traces import digest_of, find_events
@@ -16,7 +16,11 @@ from core.values import PAPER_WINDOW, Part, Trace, Window
 from tests.tiny_models import tiny_loaded
 
 FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gpt_neox"]
-WINDOWS = (PAPER_WINDOW, Window(start=-7, stop=-1), Window(start=0, stop=1), *windows_around(-4, 3))
+WINDOWS = (
+    PAPER_WINDOW,
+    Window(start=-7, stop=-1),
+    *(Window(start=offset, stop=offset + 1) for offset in range(-4, 3)),
+)
 
 
 def make_traces(n=5):
