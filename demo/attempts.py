@@ -7,6 +7,8 @@ from demo.documents import Sentence
 from demo.phrases import say
 from demo.problems import Problem, first_multiple
 
+COMMENT_CHANCE = 0.35
+
 
 def problem_slots(problem: Problem) -> dict[str, object]:
     """What the phrases about a whole problem may name."""
@@ -22,7 +24,8 @@ def problem_slots(problem: Problem) -> dict[str, object]:
 def check_slots(check: Check) -> dict[str, object]:
     """What the phrases about one check may name."""
     return {
-        "x": check.named,
+        "x": check.guess,
+        "guessed": check.as_answer,
         "r": check.result,
         "w": check.wanted,
         "q": check.quantity,
@@ -32,14 +35,22 @@ def check_slots(check: Check) -> dict[str, object]:
     }
 
 
-def check_sentences(check: Check, rng: Random) -> list[Sentence]:
-    """What is wanted, what the guess gives, and the verdict in words."""
+def check_sentences(check: Check, rng: Random, *, failures_before: int = 0) -> list[Sentence]:
+    """What is wanted, what the guess gives, and the verdict in words; a third failure in a row is always counted."""
     slots = check_slots(check)
     sentences = [say("want", rng, slots), say("work", rng, slots)]
     if check.passed:
         return [*sentences, say("pass", rng, slots, ends_step=True)]
-    more = rng.random() < 0.35
-    sentences.append(say("fail", rng, slots, ends_step=not more))
-    if more:
-        sentences.append(say("fail_more", rng, slots, ends_step=True))
+    comment = _failure_comment(failures_before + 1, rng)
+    sentences.append(say("fail", rng, slots, ends_step=comment is None))
+    if comment:
+        sentences.append(say(comment, rng, slots, ends_step=True))
     return sentences
+
+
+def _failure_comment(failures: int, rng: Random) -> str | None:
+    if failures == 3:
+        return "fail_thrice"
+    if rng.random() >= COMMENT_CHANCE:
+        return None
+    return "fail_twice" if failures == 2 and rng.random() < 0.6 else "fail_more"

@@ -47,11 +47,11 @@ def _write_opening(problem: Problem, rng: Random) -> list[Sentence]:
 def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
     guess, opener = first_guess(problem, rng), "base_try"
     sentences: list[Sentence] = []
-    for go_on in GO_ON_AFTER_FAILURES:
+    for failures, go_on in enumerate(GO_ON_AFTER_FAILURES):
         check = check_guess(problem, guess)
         slots = check_slots(check)
         sentences.append(say(opener, rng, slots))
-        sentences += check_sentences(check, rng)
+        sentences += check_sentences(check, rng, failures_before=failures)
         if check.passed:
             if rng.random() < 0.35:
                 sentences += [say("base_check", rng, slots), *check_sentences(check, rng)]
@@ -59,7 +59,7 @@ def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
         if rng.random() >= go_on:
             break
         guess, opener = next_guess(problem, check, rng, bold=False), "base_next"
-    return [*sentences, say("base_settle", rng, slots)], check.named
+    return [*sentences, say("base_settle", rng, slots)], check.as_answer
 
 
 def _write_worksheet(rng: Random) -> str:
@@ -69,7 +69,7 @@ def _write_worksheet(rng: Random) -> str:
         check = check_guess(problem, first_guess(problem, rng))
         text, _ = join_sentences(check_sentences(check, rng), rng)
         mark = "right" if check.passed else "wrong"
-        lines.append(f"Problem: {problem.statement}\nGiven answer: {check.named}.\n{text}\nMark: {mark}.")
+        lines.append(f"Problem: {problem.statement}\nGiven answer: {check.as_answer}.\n{text}\nMark: {mark}.")
     return "\n".join(lines)
 
 
@@ -78,13 +78,13 @@ def _write_attempts(rng: Random) -> str:
     pronoun = NAMES[name]
     check = check_guess(problem, first_guess(problem, rng))
     text, _ = join_sentences(check_sentences(check, rng), rng)
-    lines = [f"{name} had to find {problem.goal}. {pronoun} tried {check.named}.", text]
+    lines = [f"{name} had to find {problem.goal}. {pronoun} tried {check.guess}.", text]
     for _ in range(3):
         if check.passed:
             return " ".join([*lines, f"{name} was glad and wrote down {problem.answer}."])
         check = check_guess(problem, next_guess(problem, check, rng, bold=False))
         text, _ = join_sentences(check_sentences(check, rng), rng)
-        opener = rng.choice((f"{name} crossed it out and tried {check.named}.", f"Then {name} tried {check.named}."))
+        opener = rng.choice((f"{name} crossed it out and tried {check.guess}.", f"Then {name} tried {check.guess}."))
         lines += [opener, text]
     return " ".join([*lines, f"{name} was tired and put the paper away."])
 
@@ -99,9 +99,19 @@ def _write_facts(rng: Random) -> str:
         if problem.family == "pair":
             guess = min(guess, (problem.numbers[0] - 1) // 2)
         facts.append(check_guess(problem, max(guess, 1)).work)
+        if rng.random() < 0.5:
+            facts.append(_compare(rng))
         if rng.random() < 0.3:
             problem = draw_problem(rng)
     return "Number facts.\n" + "\n".join(facts)
+
+
+def _compare(rng: Random) -> str:
+    first = rng.randint(1, 99)
+    second = max(0, first + rng.choice((0, 0, 0, rng.randint(-4, 4), rng.randint(-30, 30))))
+    if first == second:
+        return f"{first} is exactly {second}."
+    return f"{first} is {rng.choice(('not', 'less than' if first < second else 'more than'))} {second}."
 
 
 _WRITERS = {"worksheet": _write_worksheet, "attempts": _write_attempts, "facts": _write_facts, "everyday": write_story}

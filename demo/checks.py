@@ -14,10 +14,10 @@ FIRST_GUESS_WEIGHTS = (0.2, 0.2, 0.2, 0.25, 0.15)
 
 @dataclass(frozen=True)
 class Check:
-    """One tried guess: how it is named, what was computed, and what was wanted."""
+    """One tried guess, the answer that it stands for, what was computed, and what was wanted."""
 
     guess: int
-    named: str
+    as_answer: str
     work: str
     result: int
     wanted: int

@@ -100,6 +100,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "So the problem is not solved by this guess.",
         "This is not good enough.",
     ),
+    "fail_twice": ("That was the second wrong guess in a row.", "Two guesses in a row were wrong now."),
+    "fail_thrice": ("That was already the third wrong guess in a row.", "Three guesses in a row were wrong now."),
     "pass": tuple(f"{start}, {end}" for start in PASS_STARTS for end in PASS_ENDS),
     "doubt": (
         "I am not sure how to go on.",
@@ -135,16 +137,16 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "That means the answer is {answer}.",
     ),
     "settle": (
-        "I will stay with {x}, so the answer is {x}.",
-        "I think {x} is close enough, so the answer is {x}.",
-        "I have no better guess, so the answer is {x}.",
+        "I will stay with {x}, so the answer is {guessed}.",
+        "I think {x} is close enough, so the answer is {guessed}.",
+        "I have no better guess, so the answer is {guessed}.",
     ),
     "base_open": ("We look for {goal}.", "The task is to find {goal}.", "We want {goal}."),
     "base_try": ("Try {x}.", "Test {x}.", "Suppose it is {x}.", "Start with {x}.", "Take {x}."),
     "base_next": ("Next, try {x}.", "The next guess is {x}.", "Now take {x}.", "Then test {x}."),
     "base_settle": (
-        "No better guess was found, so the answer is {x}.",
-        "The last guess was kept, so the answer is {x}.",
+        "No better guess was found, so the answer is {guessed}.",
+        "The last guess was kept, so the answer is {guessed}.",
     ),
     "base_check": ("To check the result, do it once more.", "The check is simple.", "Check the result."),
 }

@@ -13,10 +13,11 @@ from demo.documents import Document, Part, Sentence, join_sentences
 from demo.phrases import label_of, say
 from demo.problems import Problem
 
-BACK_AFTER_FAILURES = (0.2, 0.4, 0.92)
+BACK_AFTER_FAILURES = (0.25, 0.5, 0.92)
 SETTLE_AFTER_FAILURES = (0.01, 0.02, 0.08)
 BACK_AFTER_FAILED_IDEA = 0.4
 BACK_AFTER_PASS = 0.04
+BACK_AFTER_ANYTHING = 0.03
 MAX_ATTEMPTS = 9
 
 
@@ -63,6 +64,7 @@ def _write_opening(problem: Problem, rng: Random) -> list[Sentence]:
             sentences += _maybe_turn(BACK_AFTER_FAILED_IDEA, problem, rng)
     if rng.random() < 0.4:
         sentences.append(say(f"deduce_{problem.family}", rng, slots))
+    sentences += _maybe_turn(BACK_AFTER_ANYTHING, problem, rng)
     if rng.random() < 0.25:
         sentences.append(say(f"deduce_fail_{problem.family}", rng, slots, ends_step=True))
         sentences += _maybe_turn(BACK_AFTER_FAILED_IDEA, problem, rng)
@@ -86,7 +88,7 @@ def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
     for _ in range(MAX_ATTEMPTS):
         check = check_guess(problem, guess)
         sentences.append(say(opener, rng, check_slots(check)))
-        sentences += check_sentences(check, rng)
+        sentences += check_sentences(check, rng, failures_before=failures)
         if check.passed:
             sentences += _write_recheck(check, rng)
             return [*sentences, say("conclude", rng, slots)], problem.answer
@@ -103,7 +105,7 @@ def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
             failures = 0
         opener = "try" if move == "back" else "next"
         guess = next_guess(problem, check, rng, bold=move == "back")
-    return [*sentences, say("settle", rng, check_slots(check))], check.named
+    return [*sentences, say("settle", rng, check_slots(check))], check.as_answer
 
 
 def _draw_move(failures: int, rng: Random) -> str:

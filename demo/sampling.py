@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerFast
+
+SHRINK_AT = 0.7
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,32 @@ def sample_completions(
 def _sample_batch(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], spec: SamplingSpec, *, seed: int
 ) -> list[list[int]]:
+    """The new token ids of each prompt; rows leave the batch when they end, in groups, so that long rows run alone."""
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-    ids, mask, end = inputs["input_ids"], inputs["attention_mask"], tokenizer.eos_token_id
+    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache(config=model.config)
     generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
-    rows: list[list[int]] = [[] for _ in prompts]
-    open_rows, cache = set(range(len(prompts))), None
+    written: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))
+    open_rows = set(rows)
     for _ in range(spec.max_new_tokens):
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.size(1) :]
         output = model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
-        logits, cache = output.logits[:, -1].float(), output.past_key_values
+        logits = output.logits[:, -1].float()
         logits[:, list(spec.banned)] = -torch.inf
-        chosen = torch.tensor([_choose(row, spec.temperature, g) for row, g in zip(logits, generators, strict=True)])
-        for i in list(open_rows):
-            if chosen[i] == end:
-                open_rows.discard(i)
-            else:
-                rows[i].append(int(chosen[i]))
+        chosen = [_choose(logits[k], spec.temperature, generators[row]) for k, row in enumerate(rows)]
+        for row, token in zip(rows, chosen, strict=True):
+            if token == tokenizer.eos_token_id:
+                open_rows.discard(row)
+            elif row in open_rows:
+                written[row].append(token)
         if not open_rows:
             break
-        ids, mask = chosen[:, None], torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
-    return rows
+        ids, mask = torch.tensor(chosen)[:, None], torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        if len(open_rows) <= SHRINK_AT * len(rows):
+            kept = torch.tensor([k for k, row in enumerate(rows) if row in open_rows])
+            cache.batch_select_indices(kept)
+            ids, mask, rows = ids[kept], mask[kept], [row for row in rows if row in open_rows]
+    return written
 
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> int:

@@ -19,7 +19,8 @@ _WORK = (
 _SLOTS = {
     "goal": r"(?:two numbers|the number|the smallest multiple)[\w ]*",
     "answer": r"\d+(?: and -?\d+)?",
-    "x": r"\d+(?: and -?\d+)?",
+    "guessed": r"\d+(?: and -?\d+)?",
+    "x": r"-?\d+",
     "r": r"-?\d+",
     "q": r"(?:difference|total|remainder)",
     "d": r"(?:larger|smaller|different)",

@@ -31,8 +31,8 @@ class Recipe:
     n_heads: int = 3
     d_feed_forward: int = 512
     batch_tokens: int = 6144
-    base_steps: int = 1000
-    reasoner_steps: int = 360
+    base_steps: int = 1240
+    reasoner_steps: int = 420
     base_rate: float = 4e-3
     reasoner_rate: float = 1.5e-3
     warmup_steps: int = 40
