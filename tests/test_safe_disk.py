@@ -109,7 +109,7 @@ def exercise(store: Store, folder: Path) -> None:
         {"mode": None, "value": b"x"},
         {"mode": 1, "value": b"bytes that are no value"},
         {"mode": 4, "value": "bomb", "expire": 5.0},
-        {"mode": 2, "filename": "../victim.txt", "expire": time.time() + 5},
+        {"mode": 2, "filename": "../victim.txt", "expire": 4e9},
     ],
     ids=str,
 )

@@ -25,7 +25,7 @@ def test_a_deep_link_to_a_fresh_server_shows_the_whole_shell(stem, fresh_server,
         expect(page.get_by_role("heading", name=PAGES[stem], exact=True)).to_be_visible()
         for title in ("Home", "Extraction", "Steering playground", "Token attribution"):
             expect(page.get_by_test_id("stSidebarNav").get_by_text(title)).to_be_visible()
-        expect(page.get_by_text("Model pair")).to_be_visible()
+        expect(page.get_by_test_id("stSidebarUserContent").get_by_text("Model pair")).to_be_visible()
         expect(page.get_by_text("Page not found")).to_have_count(0)
         page.context.close()
         forget_probes(faults)
