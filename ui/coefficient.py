@@ -11,7 +11,7 @@ UNITS = {
     "raw": "× raw",
     "share": "% of norm",
 }
-DEFAULT_SHARE = 0.6
+DEFAULT_SHARE = 0.4
 _FALLBACK = 12.0
 
 
@@ -21,7 +21,7 @@ def unit_size(direction: Direction, unit: str) -> float:
 
 
 def default_coefficient(direction: Direction) -> float:
-    """60% of the mean residual norm where it is known, else the paper's best, 12 unit vectors."""
+    """40% of the mean residual norm where it is known, else the paper's best, 12 unit vectors."""
     return round(DEFAULT_SHARE * direction.resid_norm, 1) if direction.resid_norm else _FALLBACK
 
 

@@ -23,6 +23,8 @@ REGIONS: dict[Region, str] = {
     "completion": "the completion only",
 }
 DIRECTION_KEY = "pg_direction"
+FIRST_EXAMPLE = 9
+"""Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 FIELDS = {
     field.name: field
     for field in (
@@ -46,7 +48,7 @@ def ask_prompt() -> str:
     """The question, written or taken from the examples."""
     examples = [example.prompt for example in example_questions()]
     if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
-        st.session_state["pg_prompt"] = examples[0]
+        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)]
 
     def take() -> None:
         if st.session_state["pg_example"]:
