@@ -13,7 +13,7 @@ from core.experiments import DosePoint
 from core.metrics import bootstrap_mean, bootstrap_ratio
 
 TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
-SOURCES = {"base": "direction from the base model", "reasoner": "direction from the reasoning model"}
+SOURCES = {"base": "from the base model", "reasoner": "from the reasoning model"}
 COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
 MAX_NLL_ABOVE_BASELINE = 0.5
 MAX_REPETITION_FACTOR = 2.0

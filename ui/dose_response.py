@@ -102,9 +102,7 @@ def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot) -> None:
 
 def _draw_recorded(curves: RecordedCurves) -> None:
     scale = next((choice.direction.resid_norm for choice in choices() if choice.origin == "recorded"), 0.0)
-    note = (
-        f"measured by `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
-    )
+    note = f"measured by `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
     _draw_points(curves.points, f"RECORDED · {note}{curves.window}.", resid_norm=scale)
 
 

@@ -17,31 +17,33 @@ _PAGES = (
     ("playground", "Steering playground", "🎛️"),
     ("attribution", "Token attribution", "🔎"),
 )
+_WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
 LOAD_SLOT = "job:load"
 
 
 def set_up() -> None:
-    """Page settings and chart theme; to be called first in every run.
-
-    Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
-    """
+    """Page settings; to be called first in every run."""
     st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
-    if workbench().pair.spec is not None:
-        from ui.theme import use_chart_theme
-
-        use_chart_theme()
     st.session_state[_MARK] = True
 
 
 def navigation() -> StreamlitPage:
-    """The pages, with the one that the address names."""
-    return st.navigation(
+    """The pages, with the one that the address names; where it draws charts, their theme is set.
+
+    Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
+    """
+    page = st.navigation(
         [
             st.Page(PROJECT / "pages" / f"{stem}.py", title=title, icon=icon, default=stem == "home")
             for stem, title, icon in _PAGES
         ]
     )
+    if workbench().pair.spec is not None and page.url_path not in _WITHOUT_CHARTS:
+        from ui.theme import use_chart_theme
+
+        use_chart_theme()
+    return page
 
 
 def require_shell() -> None:
