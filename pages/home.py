@@ -36,6 +36,6 @@ with st.expander("How to read this"):
         "([arXiv 2507.12638](https://arxiv.org/abs/2507.12638)) found that both directions raise backtracking in the "
         "reasoning model and neither does in the base model. The share of *wait* and *hmm* (their Eq. 1) is a rough "
         "measure: a looping text scores high, so doses that make the text repetitive or unlikely are drawn hollow. "
-        "Coherent means readable, not right: a steered reasoner solves fewer problems. The "
+        "Coherent means readable, not right. The "
         "inverted U is expected: too much of any vector breaks the text."
     )
