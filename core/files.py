@@ -84,18 +84,6 @@ def remove_if_unlocked(path: Path) -> bool:
         os.close(fd)
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Make a file that must not be there yet. Raises OSError, leaving no part."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
-
-
 def _new_locked(folder: Path) -> tuple[Path, int]:
     """A new temporary file of this process; its lock tells `remove_unfinished` that it is being written."""
     for _ in range(10):

@@ -33,9 +33,6 @@ class ModelFacts:
     d_model: int
     d_vocab: int
     context_length: int
-    residual_dtype: str
-    prompt_prefix: str
-    prompt_suffix: str
 
 
 class PairHolder:
@@ -137,7 +134,4 @@ def _facts_of(loaded: LoadedModel) -> ModelFacts:
         d_model=loaded.d_model,
         d_vocab=loaded.d_vocab,
         context_length=loaded.context_length,
-        residual_dtype=str(loaded.compute_dtype).removeprefix("torch."),
-        prompt_prefix=loaded.frame.prefix,
-        prompt_suffix=loaded.frame.suffix,
     )

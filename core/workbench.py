@@ -63,11 +63,9 @@ class Workbench:
         """What a stopped or failed run of the spec left behind, or None."""
         return self.store.get(Generation, "unfinished", spec)
 
-    def generate(
-        self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY, *, meta: dict[str, str] | None = None
-    ) -> str:
+    def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
         """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
-        work = self._generate(tuple(specs), meta or {})
+        work = self._generate(tuple(specs))
         return self.engine.submit("generate", work, title="Generating", caller=caller)
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
@@ -147,16 +145,14 @@ class Workbench:
             yield Progress(number + 1, len(specs), message, tuple(cells))
         return tuple(cells)
 
-    def _generate(
-        self, specs: tuple[GenerationSpec, ...], meta: dict[str, str]
-    ) -> Generator[Progress, None, tuple[Generation, ...]]:
+    def _generate(self, specs: tuple[GenerationSpec, ...]) -> Generator[Progress, None, tuple[Generation, ...]]:
         yield Progress(0, 0, "starting")
         from core.work import generate_lanes
 
         lanes: list[Generation | None] = [self.cached(spec) for spec in specs]
         todo = [i for i, lane in enumerate(lanes) if lane is None]
         models = [self.pair.model_of(specs[i].model, specs[i].fingerprint) for i in todo]
-        run = self.journal.begin(new_run_id(), tuple(specs[i] for i in todo), meta=meta)
+        run = self.journal.begin(new_run_id(), tuple(specs[i] for i in todo))
 
         def keep(generations: list[Generation]) -> None:
             for generation in generations:

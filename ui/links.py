@@ -50,11 +50,6 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
         )
 
 
-def forget_ignored(page: str) -> None:
-    """Do not show the warning about the link again."""
-    st.session_state[f"link:{page}"] = []
-
-
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address."""
     values = {

@@ -16,7 +16,6 @@ Mode = Literal["screen", "light", "dark"]
 BLUE = "#2f7de1"
 ORANGE = "#e8731a"
 RED = "#dc4450"
-GREEN = "#1f9d74"
 GRAY = "#7b8494"
 
 LABEL_COLOURS: dict[str, str] = {
@@ -35,20 +34,8 @@ NEUTRAL: dict[Literal["light", "dark"], str] = {"light": "#f4f6f9", "dark": "#1a
 TEXT: dict[Literal["light", "dark"], str] = {"light": "#17212e", "dark": "#edf2f8"}
 BACKGROUND: dict[Literal["light", "dark"], str] = {"light": "#ffffff", "dark": "#10151c"}
 
-SERIES: dict[str, str] = {
-    "baseline": GRAY,
-    "steered": BLUE,
-    "base model": ORANGE,
-    "reasoning model": BLUE,
-}
-"""Fixed colours of things that recur from page to page."""
 
 FONT = "Source Sans, Segoe UI, Noto Sans, Liberation Sans, sans-serif"
-
-
-def label_colour(label: str) -> str:
-    """The colour of a part label; labels of other annotation schemes share one gray."""
-    return LABEL_COLOURS.get(label, GRAY)
 
 
 def diverging(mode: Literal["light", "dark"] = "light") -> tuple[str, str, str]:
@@ -127,9 +114,3 @@ def _theme_on_screen() -> alt.theme.ThemeConfig:
         for guide in ("axis", "legend", "header"):
             theme["config"][guide] |= {"labelColor": "#5b6675", "titleColor": "#5b6675"}
     return alt.theme.ThemeConfig(theme)
-
-
-def export_spec(chart: alt.TopLevelMixin, mode: Literal["light", "dark"] = "light") -> dict[str, Any]:
-    """The chart's Vega-Lite specification with every colour fixed, for files that leave the app."""
-    spec: dict[str, Any] = chart.to_dict()
-    return spec | {"config": spec.get("config", {}) | chart_theme(mode)["config"]}
