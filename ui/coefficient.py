@@ -36,7 +36,7 @@ def describe(coefficient: float, direction: Direction) -> str:
 def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False) -> float:
     """A slider in the unit of choice; the coefficient itself, in unit vectors, stays in session_state[key]."""
     known = [unit for unit in UNITS if unit_size(direction, unit) > 0]
-    choice, track = st.columns([4, 6], vertical_alignment="bottom")
+    choice, track = st.columns([5, 6], vertical_alignment="bottom")
     unit = choice.segmented_control(
         "Coefficient",
         known,
