@@ -38,6 +38,8 @@ class _Slot:
     """(batch,) what is added along the vector."""
     removes: Tensor
     """(batch,) 1 where the projection that is already there is taken out first (ablate, clamp), else 0."""
+    amplifies: Tensor
+    """(batch,) what is added along the residual stream's own direction (amplify), else 0."""
     starts: Tensor
     """(batch,) first steered position."""
     stops: Tensor
@@ -46,6 +48,8 @@ class _Slot:
     """(batch,) every how many positions, counted from `starts`."""
     reads_projection: bool
     """Whether any row removes something."""
+    reads_norm: bool
+    """Whether any row amplifies."""
 
     def select(self, rows: Tensor) -> _Slot:
         return replace(
@@ -53,6 +57,7 @@ class _Slot:
             vectors=self.vectors[rows],
             coefficients=self.coefficients[rows],
             removes=self.removes[rows],
+            amplifies=self.amplifies[rows],
             starts=self.starts[rows],
             stops=self.stops[rows],
             steps=self.steps[rows],
@@ -120,22 +125,25 @@ def _check(loaded: LoadedModel, spec: SteeringSpec) -> None:
 def _compile_slot(loaded: LoadedModel, edits: list[tuple[int, SteeringSpec]], *, n_prompt: Sequence[int]) -> _Slot:
     batch = len(n_prompt)
     vectors = torch.zeros(batch, loaded.d_model)
-    coefficients, removes = torch.zeros(batch), torch.zeros(batch)
+    coefficients, removes, amplifies = torch.zeros(3, batch)
     bounds = torch.ones(3, batch, dtype=torch.int64)
     for row, spec in edits:
         vectors[row] = torch.from_numpy(spec.direction.vector)
-        coefficients[row] = 0.0 if spec.operator == "ablate" else spec.coefficient
-        removes[row] = 0.0 if spec.operator == "add" else 1.0
+        coefficients[row] = spec.coefficient if spec.operator in ("add", "clamp") else 0.0
+        removes[row] = spec.operator in ("ablate", "clamp")
+        amplifies[row] = spec.coefficient if spec.operator == "amplify" else 0.0
         bounds[:, row] = torch.tensor(position_bounds(spec.positions, n_prompt[row]))
     starts, stops, steps = bounds.to(loaded.device).unbind(0)
     return _Slot(
         vectors=vectors.to(loaded.device),
         coefficients=coefficients.to(loaded.device),
         removes=removes.to(loaded.device),
+        amplifies=amplifies.to(loaded.device),
         starts=starts,
         stops=stops,
         steps=steps,
         reads_projection=bool(removes.any()),
+        reads_norm=bool(amplifies.any()),
     )
 
 
@@ -157,6 +165,9 @@ def _edited(hidden: Tensor, slot: _Slot, positions: Tensor) -> Tensor:
         present = (hidden.float() * vectors).sum(-1)
         amount = amount - slot.removes[:, None] * present
     delta = (amount * covered)[..., None] * vectors
+    if slot.reads_norm:
+        own = hidden.float() / hidden.float().norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        delta = delta + (slot.amplifies[:, None] * covered)[..., None] * own
     return hidden + delta.to(hidden.dtype)
 
 

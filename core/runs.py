@@ -13,7 +13,7 @@ from core.directions import MAX_NORM, Direction
 from core.errors import BadInput
 from core.values import Floats, ModelSpec, Positions, Prompt, SamplingSpec
 
-Operator = Literal["add", "ablate", "clamp"]
+Operator = Literal["add", "ablate", "clamp", "amplify"]
 StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
 
 
@@ -22,7 +22,7 @@ class SteeringSpec:
     """One edit of the residual stream after block `layer`.
 
     add: h + coefficient · v̂. ablate: h − (h·v̂) v̂. clamp: the projection on v̂ is set to `coefficient`.
-    The coefficient is in multiples of the unit vector v̂ (the unit of the paper's code).
+    amplify: h + coefficient · h/‖h‖, the paper's self-amplification control (Fig. 4), whatever v̂ is. is in multiples of a unit vector (the unit of the paper's code).
     """
 
     direction: Direction
