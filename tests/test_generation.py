@@ -72,7 +72,7 @@ def test_with_and_without_cache_the_tokens_agree(family, region, tmp_path, make_
 
 programs = st.builds(
     dict,
-    operator=st.sampled_from(["add", "ablate", "clamp"]),
+    operator=st.sampled_from(["add", "ablate", "clamp", "amplify"]),
     coefficient=st.floats(-12, 12),
     layer=st.integers(0, 2),
     positions=st.builds(

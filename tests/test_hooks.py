@@ -51,6 +51,15 @@ def test_ablate_leaves_no_projection_and_clamp_sets_it(tmp_path, make_direction)
         assert torch.allclose(steered[1] @ vector, torch.full((IDS.shape[1],), expected), atol=1e-5)
 
 
+def test_amplify_adds_a_multiple_of_the_streams_own_direction(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    direction = make_direction(loaded.d_model, layer=1)
+    edit = SteeringSpec(direction=direction, layer=1, operator="amplify", coefficient=1.5)
+    baseline, steered = record(loaded), record(loaded, steering=compile_steering(loaded, [[edit]], n_prompt=[3]))
+    own = baseline[1] / baseline[1].norm(dim=-1, keepdim=True)
+    assert (steered[1] - baseline[1] - 1.5 * own).abs().max() <= 1e-5
+
+
 def test_several_edits_at_one_layer_add_up_in_order(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     a, b = make_direction(loaded.d_model, seed=1), make_direction(loaded.d_model, seed=2)

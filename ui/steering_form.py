@@ -16,7 +16,12 @@ from ui.links import Field, number, one_of, text
 from ui.run_view import Plan, plan_of
 from ui.state import workbench
 
-OPERATORS: dict[Operator, str] = {"add": "add it", "ablate": "project it out", "clamp": "set its projection"}
+OPERATORS: dict[Operator, str] = {
+    "add": "add it",
+    "ablate": "project it out",
+    "clamp": "set its projection",
+    "amplify": "amplify the stream itself",
+}
 REGIONS: dict[Region, str] = {
     "all": "every position (the paper)",
     "prompt": "the prompt only",
