@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "metrics", "files", "chat_template"),
     ("values", "jobs", "folders", "chat_frame", "safe_disk"),
     ("directions", "traces", "hub", "encoding", "codec"),
-    ("runs", "checkpoints", "direction_files"),
+    ("runs", "checkpoints", "direction_files", "direction_algebra"),
     ("experiments", "loading", "journal", "store"),
     ("models", "examples"),
     ("hooks", "lens"),
