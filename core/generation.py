@@ -18,6 +18,7 @@ from core.errors import BadDirection, BadInput
 from core.hooks import Steering, compile_steering, steer_residuals
 from core.lens import unembed
 from core.models import LoadedModel
+from core.programs import EndingWatch, thinking_start
 from core.runs import GenerationSpec, StopReason
 from core.values import SamplingSpec
 
@@ -44,6 +45,8 @@ class _Batch:
     """Columns already in the cache, padding included."""
     steering: Steering
     cache: DynamicCache | None
+    watches: dict[int, EndingWatch]
+    """By row of the whole batch: those whose steering waits for something to be written."""
 
     def keep(self, indices: list[int]) -> None:
         """Drop the rows that are not in `indices` (positions within the batch)."""
@@ -61,18 +64,20 @@ def stream_completions(
     """Yield, step by step, the new token of every row that is still running.
 
     Row i follows specs[i] alone: its text does not depend on what else is in the batch (fp32: token for token). An
-    end-of-sequence token ends its row and is yielded with stop reason "eos".
+    end-of-sequence token ends its row and is yielded with stop reason "eos". A spec's prefix is read, not yielded, and
+    the random numbers of its tokens are passed over: a fork with the same settings goes on as the whole run did.
     Raises BadDirection, BadInput before the first forward; BadDirection when a steered residual stream overflows.
     """
     _check_specs(loaded, specs)
     batch = _start(loaded, specs, use_cache=use_cache)
-    generators = [torch.Generator().manual_seed(spec.sampling.seed) for spec in specs]
-    counts = [0] * len(specs)
+    generators = [_generator(spec) for spec in specs]
+    counts = [len(spec.prefix) for spec in specs]
     while batch.rows:
         logits = _forward(loaded, batch)
         chosen = _sample(logits, [specs[r].sampling for r in batch.rows], [generators[r] for r in batch.rows])
         step, running = [], []
         for i, (row, token_id) in enumerate(zip(batch.rows, chosen, strict=True)):
+            _watch(batch, i, token_id, len(specs[row].prompt.token_ids) + counts[row])
             counts[row] += 1
             reason = _stop_reason(loaded, specs[row], token_id, counts[row])
             step.append(Token(row, token_id, reason))
@@ -84,15 +89,21 @@ def stream_completions(
 
 def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
     for spec in specs:
-        n_prompt = len(spec.prompt.token_ids)
+        n_prompt, n_prefix = len(spec.prompt.token_ids), len(spec.prefix)
         if n_prompt == 0:
             raise BadInput("The prompt is empty.", "Write a question first.")
-        if n_prompt >= loaded.context_length:
+        if n_prompt + n_prefix >= loaded.context_length:
             raise BadInput(
-                f"The prompt has {n_prompt} tokens; {loaded.name} reads at most {loaded.context_length}.",
+                f"The prompt has {n_prompt + n_prefix} tokens; {loaded.name} reads at most {loaded.context_length}.",
                 "Shorten the prompt.",
             )
-        if max(spec.prompt.token_ids) >= loaded.d_vocab or min(spec.prompt.token_ids) < 0:
+        if n_prefix >= spec.sampling.max_new_tokens:
+            raise BadInput(
+                f"The text to go on from has {n_prefix} tokens, and the limit is {spec.sampling.max_new_tokens}.",
+                "Allow more new tokens, or go on from an earlier one.",
+            )
+        ids = spec.prompt.token_ids + spec.prefix
+        if max(ids) >= loaded.d_vocab or min(ids) < 0:
             raise BadInput(
                 f"The prompt holds a token id that {loaded.name} does not have.",
                 "Encode the prompt with this model's own tokenizer.",
@@ -100,20 +111,53 @@ def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
 
 
 def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool) -> _Batch:
-    n_prompt = [len(spec.prompt.token_ids) for spec in specs]
-    steering = compile_steering(loaded, [spec.steering for spec in specs], n_prompt=n_prompt)
-    width = max(n_prompt)
+    steering, watches = _steering_of(loaded, specs)
+    lengths = [len(spec.prompt.token_ids) + len(spec.prefix) for spec in specs]
+    width = max(lengths)
     input_ids = torch.zeros(len(specs), width, dtype=torch.int64)
     for row, spec in enumerate(specs):
-        input_ids[row, width - n_prompt[row] :] = torch.tensor(spec.prompt.token_ids)
-    return _Batch(
+        input_ids[row, width - lengths[row] :] = torch.tensor(spec.prompt.token_ids + spec.prefix)
+    batch = _Batch(
         rows=list(range(len(specs))),
         input_ids=input_ids.to(loaded.device),
-        pads=(width - torch.tensor(n_prompt)).to(loaded.device),
+        pads=(width - torch.tensor(lengths)).to(loaded.device),
         n_read=0,
         steering=steering,
         cache=DynamicCache(config=loaded.model.config) if use_cache else None,
+        watches=watches,
     )
+    for row, spec in enumerate(specs):
+        for place, token_id in enumerate(spec.prefix):
+            _watch(batch, row, token_id, len(spec.prompt.token_ids) + place)
+    return batch
+
+
+def _steering_of(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> tuple[Steering, dict[int, EndingWatch]]:
+    prompts = [spec.prompt.token_ids for spec in specs]
+    steering = compile_steering(
+        loaded,
+        [spec.steering for spec in specs],
+        n_prompt=[len(ids) for ids in prompts],
+        think_starts=[thinking_start(loaded.tokenizer, ids) for ids in prompts],
+    )
+    rows = range(len(specs)) if steering.endings else ()
+    return steering, {row: EndingWatch(loaded.tokenizer, steering.endings) for row in rows}
+
+
+def _watch(batch: _Batch, i: int, token_id: int, position: int) -> None:
+    """Note what the token at `position` of the batch's row i ends: it and those after it are not steered."""
+    watch = batch.watches.get(batch.rows[i])
+    for ending in watch.feed(token_id) if watch else ():
+        batch.steering.end(i, ending, position)
+
+
+def _generator(spec: GenerationSpec) -> torch.Generator:
+    """The row's own random numbers, one for each token of the completion."""
+    generator = torch.Generator().manual_seed(spec.sampling.seed)
+    if spec.sampling.temperature:
+        for _ in spec.prefix:
+            torch.rand((), generator=generator, dtype=torch.float64)
+    return generator
 
 
 def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
@@ -125,6 +169,7 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
     if bool(batch.pads.any()):
         arguments["attention_mask"] = (columns[None, :] >= batch.pads[:, None]).long()
     batch.steering.positions, batch.steering.finite = positions, None
+    batch.steering.padded = "attention_mask" in arguments and batch.n_read == 0
     with loaded.lock, steer_residuals(loaded, batch.steering), torch.inference_mode():
         output = loaded.model(
             **arguments, past_key_values=batch.cache, use_cache=batch.cache is not None, logits_to_keep=1
@@ -164,6 +209,10 @@ def _sample(logits: Tensor, samplings: list[SamplingSpec], generators: list[torc
 
     Each row draws exactly one uniform number from its own generator, so its choices do not depend on its neighbours.
     """
+    if any(sampling.banned for sampling in samplings):
+        logits = logits.clone()
+        for i, sampling in enumerate(samplings):
+            logits[i, list(sampling.banned)] = -torch.inf
     chosen: list[int] = logits.argmax(-1).tolist()
     for i, (sampling, generator) in enumerate(zip(samplings, generators, strict=True)):
         if sampling.temperature == 0:

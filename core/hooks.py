@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from core.errors import BadDirection, BadInput
 from core.models import LoadedModel
+from core.programs import NO_END, Ending, ending_of, position_bounds
 from core.runs import SteeringSpec
 from core.values import Positions
 
 Sink = Callable[[int, Tensor], None]
-
-_NO_END = torch.iinfo(torch.int64).max
 
 
 class _DeepestLayerReached(Exception):
@@ -46,22 +45,31 @@ class _Slot:
     """(batch,) first position that is no longer steered."""
     steps: Tensor
     """(batch,) every how many positions, counted from `starts`."""
+    ramps: Tensor
+    """(batch,) over how many positions the edit rises to its full size."""
+    endings: Tensor
+    """(batch,) the column of `Steering.limits` that may end the edit earlier."""
     reads_projection: bool
     """Whether any row removes something."""
     reads_norm: bool
     """Whether any row amplifies."""
+    everywhere: bool
+    """Whether every row is steered at every position, or not at all."""
 
     def select(self, rows: Tensor) -> _Slot:
         return replace(
             self,
-            vectors=self.vectors[rows],
-            coefficients=self.coefficients[rows],
-            removes=self.removes[rows],
-            amplifies=self.amplifies[rows],
-            starts=self.starts[rows],
-            stops=self.stops[rows],
-            steps=self.steps[rows],
+            **{f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)},
         )
+
+    def weights(self, steering: Steering) -> Tensor:
+        """(batch, seq) share of the edit at each position: 0 where it does not apply, below 1 on its ramp."""
+        assert steering.positions is not None
+        limits = steering.limits.gather(1, self.endings[:, None])
+        since, positions = steering.positions - self.starts[:, None], steering.positions
+        covered = (since >= 0) & (positions >= 0) & (positions < torch.minimum(self.stops[:, None], limits))
+        covered &= since % self.steps[:, None] == 0
+        return covered * ((since + 1) / self.ramps[:, None]).clamp(max=1.0)
 
 
 @dataclass
@@ -73,20 +81,36 @@ class Steering:
     """
 
     slots: dict[int, tuple[_Slot, ...]]
+    limits: Tensor
+    """(batch, 1 + n_endings) first position that each ending leaves unsteered; column 0 is no ending."""
+    endings: tuple[Ending, ...] = ()
+    """(n_endings,) what each further column of `limits` waits for; whoever decodes watches for it."""
     positions: Tensor | None = None
+    padded: bool = True
+    """Whether `positions` may hold padding; setting it False when there is none saves time."""
     finite: Tensor | None = None
 
     def select(self, rows: Tensor) -> Steering:
         """The steering of some rows of the batch: (k,) row indices."""
-        return Steering({layer: tuple(slot.select(rows) for slot in slots) for layer, slots in self.slots.items()})
+        slots = {layer: tuple(slot.select(rows) for slot in slots) for layer, slots in self.slots.items()}
+        return Steering(slots, self.limits[rows], self.endings)
+
+    def end(self, row: int, ending: int, position: int) -> None:
+        """Nothing that waits for this ending is steered from `position` on, in this row of the batch."""
+        self.limits[row, ending + 1] = position
 
 
 def compile_steering(
-    loaded: LoadedModel, rows: Sequence[Sequence[SteeringSpec]], *, n_prompt: Sequence[int]
+    loaded: LoadedModel,
+    rows: Sequence[Sequence[SteeringSpec]],
+    *,
+    n_prompt: Sequence[int],
+    think_starts: Sequence[int] | None = None,
 ) -> Steering:
     """Steering for a batch whose row i has the edits rows[i] and a prompt of n_prompt[i] tokens.
 
-    Raises BadDirection or BadInput before any forward when an edit does not fit the model.
+    `think_starts[i]` is where the thinking of row i begins, by default its first new token. Raises BadDirection or
+    BadInput before any forward when an edit does not fit the model.
     """
     by_layer: dict[int, list[list[tuple[int, SteeringSpec]]]] = {}
     for row, specs in enumerate(rows):
@@ -99,12 +123,15 @@ def compile_steering(
                 slots.append([])
             slots[k].append((row, spec))
             depth[spec.layer] = k + 1
-    return Steering(
-        {
-            layer: tuple(_compile_slot(loaded, slot, n_prompt=n_prompt) for slot in slots)
-            for layer, slots in by_layer.items()
-        }
-    )
+    found = {ending_of(spec.positions): None for specs in rows for spec in specs}
+    endings = tuple(ending for ending in found if ending != Ending())
+    starts = list(zip(n_prompt, think_starts or n_prompt, strict=True))
+    slots_of = {
+        layer: tuple(_compile_slot(loaded, slot, starts=starts, endings=endings) for slot in slots)
+        for layer, slots in by_layer.items()
+    }
+    limits = torch.full((len(starts), 1 + len(endings)), NO_END, dtype=torch.int64, device=loaded.device)
+    return Steering(slots_of, limits, endings)
 
 
 def _check(loaded: LoadedModel, spec: SteeringSpec) -> None:
@@ -122,52 +149,57 @@ def _check(loaded: LoadedModel, spec: SteeringSpec) -> None:
         )
 
 
-def _compile_slot(loaded: LoadedModel, edits: list[tuple[int, SteeringSpec]], *, n_prompt: Sequence[int]) -> _Slot:
-    batch = len(n_prompt)
+def _compile_slot(
+    loaded: LoadedModel,
+    edits: list[tuple[int, SteeringSpec]],
+    *,
+    starts: Sequence[tuple[int, int]],
+    endings: tuple[Ending, ...],
+) -> _Slot:
+    """The slot of edits (row, spec); `starts` holds (n_prompt, first position of the thinking) of every row."""
+    batch = len(starts)
     vectors = torch.zeros(batch, loaded.d_model)
     coefficients, removes, amplifies = torch.zeros(3, batch)
-    bounds = torch.ones(3, batch, dtype=torch.int64)
+    bounds = torch.ones(5, batch, dtype=torch.int64)
+    bounds[4] = 0
     for row, spec in edits:
         vectors[row] = torch.from_numpy(spec.direction.vector)
         coefficients[row] = spec.coefficient if spec.operator in ("add", "clamp") else 0.0
         removes[row] = spec.operator in ("ablate", "clamp")
         amplifies[row] = spec.coefficient if spec.operator == "amplify" else 0.0
-        bounds[:, row] = torch.tensor(position_bounds(spec.positions, n_prompt[row]))
-    starts, stops, steps = bounds.to(loaded.device).unbind(0)
+        ending = ending_of(spec.positions)
+        column = 0 if ending == Ending() else 1 + endings.index(ending)
+        bounds[:, row] = torch.tensor((*position_bounds(spec.positions, *starts[row]), spec.ramp, column))
+    begins, stops, steps, ramps, columns = bounds.to(loaded.device).unbind(0)
     return _Slot(
         vectors=vectors.to(loaded.device),
         coefficients=coefficients.to(loaded.device),
         removes=removes.to(loaded.device),
         amplifies=amplifies.to(loaded.device),
-        starts=starts,
+        starts=begins,
         stops=stops,
         steps=steps,
+        ramps=ramps,
+        endings=columns,
         reads_projection=bool(removes.any()),
         reads_norm=bool(amplifies.any()),
+        everywhere=all(spec.positions == Positions() and spec.ramp == 1 for _, spec in edits),
     )
 
 
-def position_bounds(positions: Positions, n_prompt: int) -> tuple[int, int, int]:
-    """(start, stop, step) in absolute positions; the completion begins at position n_prompt."""
-    begin = n_prompt if positions.region == "completion" else 0
-    end = n_prompt if positions.region == "prompt" else _NO_END
-    stop = end if positions.stop is None else min(end, begin + positions.stop)
-    return begin + positions.start, stop, positions.every
-
-
-def _edited(hidden: Tensor, slot: _Slot, positions: Tensor) -> Tensor:
+def _edited(hidden: Tensor, slot: _Slot, steering: Steering) -> Tensor:
     """(batch, seq, d_model) with the slot's edit at the positions that it covers; the others are unchanged."""
-    start, stop, step = slot.starts[:, None], slot.stops[:, None], slot.steps[:, None]
-    covered = (positions >= start) & (positions < stop) & ((positions - start) % step == 0) & (positions >= 0)
     vectors = slot.vectors[:, None, :]
-    amount = slot.coefficients[:, None].expand(covered.shape)
+    amount = slot.coefficients[:, None]
     if slot.reads_projection:
         present = (hidden.float() * vectors).sum(-1)
         amount = amount - slot.removes[:, None] * present
-    delta = (amount * covered)[..., None] * vectors
+    weights = None if slot.everywhere and not steering.padded else slot.weights(steering)
+    delta = (amount if weights is None else amount * weights)[..., None] * vectors
     if slot.reads_norm:
         own = hidden.float() / hidden.float().norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        delta = delta + (slot.amplifies[:, None] * covered)[..., None] * own
+        gain = slot.amplifies[:, None] if weights is None else slot.amplifies[:, None] * weights
+        delta = delta + gain[..., None] * own
     return hidden + delta.to(hidden.dtype)
 
 
@@ -192,7 +224,7 @@ def steer_residuals(loaded: LoadedModel, steering: Steering) -> Iterator[None]:
             assert steering.positions is not None, "steering.positions must be set before the forward pass"
             hidden = hidden_of(output)
             for slot in slots:
-                hidden = _edited(hidden, slot, steering.positions)
+                hidden = _edited(hidden, slot, steering)
             finite = torch.isfinite(hidden).all()
             steering.finite = finite if steering.finite is None else steering.finite & finite
             return _with_hidden(output, hidden)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from core.directions import MAX_NORM, Direction
 from core.errors import BadInput
-from core.values import Floats, ModelSpec, Positions, Prompt, SamplingSpec
+from core.metrics import LENS_WORDS
+from core.values import ADDED_LATER, MAX_NEW_TOKENS, Floats, ModelSpec, Positions, Prompt, SamplingSpec
 
 Operator = Literal["add", "ablate", "clamp", "amplify"]
 StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
@@ -19,10 +20,11 @@ StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeou
 
 @dataclass(frozen=True, kw_only=True)
 class SteeringSpec:
-    """One edit of the residual stream after block `layer`.
+    """One edit of the residual stream after block `layer`; several layers or directions are several edits, in order.
 
     add: h + coefficient · v̂. ablate: h − (h·v̂) v̂. clamp: the projection on v̂ is set to `coefficient`.
-    amplify: h + coefficient · h/‖h‖, the paper's self-amplification control (Fig. 4), whatever v̂ is. is in multiples of a unit vector (the unit of the paper's code).
+    amplify: h + coefficient · h/‖h‖, the paper's self-amplification control (Fig. 4), whatever v̂ is. The coefficient
+    is in multiples of a unit vector (the unit of the paper's code).
     """
 
     direction: Direction
@@ -30,8 +32,12 @@ class SteeringSpec:
     operator: Operator = "add"
     coefficient: float = 0.0
     positions: Positions = field(default_factory=Positions)
+    ramp: int = field(default=1, metadata=ADDED_LATER)
+    """Positions, counted from the first steered one, over which the edit rises linearly to its full size."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.ramp <= MAX_NEW_TOKENS:
+            raise BadInput(f"A ramp over {self.ramp} tokens is not possible.", f"Use 1 to {MAX_NEW_TOKENS} tokens.")
         if not math.isfinite(self.coefficient) or abs(self.coefficient) > MAX_NORM:
             raise BadInput(
                 f"The coefficient {self.coefficient} is not usable.", f"Choose a number between ±{MAX_NORM:g}."
@@ -47,11 +53,13 @@ class GenerationSpec:
     prompt: Prompt
     sampling: SamplingSpec = field(default_factory=SamplingSpec)
     steering: tuple[SteeringSpec, ...] = ()
+    prefix: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """Token ids that the completion begins with, as in a fork; `max_new_tokens` counts them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """A completion (new tokens only), finished or not."""
+    """A completion (everything after the prompt, the spec's prefix included), finished or not."""
 
     spec: GenerationSpec
     token_ids: tuple[int, ...]
@@ -83,6 +91,8 @@ class AttributionSpec:
     layer: int
     coefficient: float
     keywords: tuple[str, ...]
+    lens_words: tuple[str, ...] = LENS_WORDS
+    """The words of Eq. 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +108,12 @@ class Attribution:
     """(n_layers, seq) cosine of the centred activation with v̂."""
     lens: Floats = field(repr=False)
     """(n_layers, seq) log probability of the keywords under the logit lens of that layer."""
+    score: Floats = field(repr=False)
+    """(n_layers, seq) Eq. 2 of the residual stream: mean lens logit of the items that contain a lens word."""
     p_keyword: Floats = field(repr=False)
     """(seq,) P(next token starts a keyword)."""
+    rank_keyword: Floats = field(repr=False)
+    """(seq,) 1-based rank of the likeliest keyword among all next tokens."""
     p_keyword_steered: Floats = field(repr=False)
     """(seq,) the same with the direction added at `spec.layer` at every position."""
     kl_steered: Floats = field(repr=False)
@@ -114,9 +128,9 @@ class Attribution:
     def __post_init__(self) -> None:
         seq = len(self.spec.token_ids)
         assert len(self.pieces) == seq, (len(self.pieces), seq)
-        for name in ("projection", "cosine", "lens"):
+        for name in ("projection", "cosine", "lens", "score"):
             assert getattr(self, name).shape[1] == seq, (name, getattr(self, name).shape, seq)
-        for name in ("p_keyword", "p_keyword_steered", "kl_steered"):
+        for name in ("p_keyword", "rank_keyword", "p_keyword_steered", "kl_steered"):
             assert getattr(self, name).shape == (seq,), (name, getattr(self, name).shape, seq)
 
 

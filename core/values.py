@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 from core.errors import BadInput
 
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
-Region = Literal["all", "prompt", "completion"]
+Region = Literal["all", "prompt", "completion", "thinking"]
 Floats = NDArray[np.float32]
 
 MAX_NEW_TOKENS = 2048
+MAX_ENDING_WORDS = 16
+
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that keys leave out at its default, so that what was stored before it came is still found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +111,25 @@ PAPER_WINDOW = Window(start=-13, stop=-7)
 
 @dataclass(frozen=True, kw_only=True)
 class Positions:
-    """Which positions are steered: a region, a slice of it counted from its first token, and every n-th of those."""
+    """Which positions are steered: a region, a slice of it counted from its first token, and every n-th of those.
+
+    The thinking begins after the prompt's last `<think>`, else with the completion, and ends where `</think>` is
+    written. `until` names words: from the token on that completes the first of them in the completion, nothing is
+    steered any more.
+    """
 
     region: Region = "all"
     start: int = 0
     stop: int | None = None
     every: int = 1
+    until: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
+        if len(self.until) > MAX_ENDING_WORDS or any(not word.strip() or len(word) > 40 for word in self.until):
+            raise BadInput(
+                "The words that end the steering are not usable.",
+                f"Give at most {MAX_ENDING_WORDS} words of up to 40 letters.",
+            )
         if self.start < 0 or self.every < 1 or (self.stop is not None and self.stop <= self.start):
             raise BadInput(
                 f"The positions from {self.start} to {self.stop}, every {self.every}, select nothing.",
@@ -130,6 +145,8 @@ class SamplingSpec:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    banned: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """Token ids that are never chosen."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
@@ -157,7 +174,11 @@ def canonical(value: Any) -> Any:
     if hasattr(value, "digest"):
         return {"digest": value.digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: canonical(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata == ADDED_LATER and getattr(value, f.name) == f.default)
+        }
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, tuple | list):

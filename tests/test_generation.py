@@ -152,6 +152,14 @@ def test_top_p_keeps_only_the_nucleus(loaded):
     assert complete(loaded, [narrow]) == complete(loaded, [spec_of(loaded)])
 
 
+def test_banned_tokens_are_never_chosen_and_the_other_rows_do_not_notice(loaded):
+    free = spec_of(loaded, temperature=1.0, seed=3, max_new_tokens=20)
+    banned = tuple(set(complete(loaded, [free])[0]))
+    rows = complete(loaded, [free, spec_of(loaded, temperature=1.0, seed=3, max_new_tokens=20, banned=banned)])
+    assert rows[0] == complete(loaded, [free])[0]
+    assert not set(rows[1]) & set(banned)
+
+
 def test_an_abandoned_stream_leaves_no_hook(loaded, make_direction):
     edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=8.0)
     stream = stream_completions(loaded, [spec_of(loaded, steering=[edit])])
