@@ -9,7 +9,9 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_READ_BYTES = 1 << 29
@@ -47,11 +49,50 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill; it appears at `path` when the block ends, and nothing is left when the block raises.
+
+    Raises OSError, also where `path` is already there. The caller syncs the files that it writes.
+    """
+    private_folder(path.parent)
+    temporary = path.parent / f".{os.urandom(8).hex()}.tmp"
+    temporary.mkdir(mode=0o700)
+    fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        if not try_lock(fd):
+            raise OSError("The folder does not support file locks.")
+        yield temporary
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     finally:
-        os.close(folder)
+        os.close(fd)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def locked_folder(path: Path) -> Iterator[None]:
+    """Hold the folder's lock, waiting for other threads and processes that hold it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's names survive a crash. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
@@ -64,21 +105,26 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what `write_whole` left in the folder when its process was killed; files being written stay."""
+    """Remove what `write_whole` and `whole_folder` left when their process was killed; what is being written stays."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError):
+            if not UNFINISHED.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
                     remove_if_unlocked(Path(entry.path))
 
 
 def remove_if_unlocked(path: Path) -> bool:
-    """Remove a file unless a process holds its lock. Raises OSError."""
+    """Remove a file or folder unless a process holds its lock. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not try_lock(fd):
             return False
-        path.unlink()
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
         return True
     finally:
         os.close(fd)

@@ -29,6 +29,8 @@ LABELS = (
     "backtracking",
 )
 MAX_TRACE_CHARACTERS = 400_000
+RECORD_FAULTS = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What a record of a wrong form raises while it is read; `reason_of` puts it into words."""
 
 Spans = Sequence[tuple[int, int]]
 
@@ -113,9 +115,9 @@ def parse_traces(data: bytes, *, source: str) -> TraceReport:
         if not line.strip():
             continue
         try:
-            traces.append(_trace_from(json.loads(line), number=number, source=source))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            problems.append(f"Line {number}: {_reason(error)}")
+            traces.append(trace_from_record(json.loads(line), trace_id=f"{source}:{number}", source=source))
+        except RECORD_FAULTS as error:
+            problems.append(f"Line {number}: {reason_of(error)}")
         except BadInput as error:
             problems.append(f"Line {number}: {error.problem}")
     if not traces:
@@ -127,7 +129,8 @@ def parse_traces(data: bytes, *, source: str) -> TraceReport:
     return TraceReport(traces=tuple(traces), problems=tuple(problems))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a record could not be used, for one of RECORD_FAULTS."""
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON (column {error.colno})."
     if isinstance(error, KeyError):
@@ -135,21 +138,46 @@ def _reason(error: Exception) -> str:
     return f"a field has the wrong type ({type(error).__name__})."
 
 
-def _trace_from(record: Any, *, number: int, source: str) -> Trace:
+def trace_from_record(record: Any, *, trace_id: str, source: str) -> Trace:
+    """The trace of a record of the project's own form; `trace_id` and `source` stand in where it names none.
+
+    Raises BadInput, or one of RECORD_FAULTS, for a record that is none.
+    """
     if not isinstance(record, dict):
         raise BadInput("it is not a JSON object.", "Use one object per line.")
-    prompt, text = _clean(record.get("prompt", "")), _clean(record["text"])
-    if not text.strip() or len(text) > MAX_TRACE_CHARACTERS:
-        raise BadInput(f"its text has {len(text)} characters.", f"Use 1 to {MAX_TRACE_CHARACTERS}.")
+    prompt, text = clean(record.get("prompt", "")), clean(record["text"])
+    check_length(text)
     parts = tuple(
-        Part(label=_clean(part["label"]), start=int(part["start"]), end=int(part["end"]))
+        Part(label=clean(part["label"]), start=int(part["start"]), end=int(part["end"]))
         for part in record.get("parts", [])
     )
-    trace_id = _clean(str(record.get("id", f"{source}:{number}")))
-    return Trace(trace_id=trace_id, prompt=prompt, text=text, parts=parts, source=source)
+    return Trace(
+        trace_id=clean(str(record.get("id", trace_id))),
+        prompt=prompt,
+        text=text,
+        parts=parts,
+        source=clean(str(record.get("source", source))),
+    )
 
 
-def _clean(text: Any) -> str:
+def record_of(trace: Trace) -> dict[str, Any]:
+    """The trace as a record of the project's own form, the inverse of `trace_from_record`."""
+    return {
+        "id": trace.trace_id,
+        "source": trace.source,
+        "prompt": trace.prompt,
+        "text": trace.text,
+        "parts": [{"label": part.label, "start": part.start, "end": part.end} for part in trace.parts],
+    }
+
+
+def check_length(text: str) -> None:
+    """Raise BadInput for a text that is blank or too long to be read as one trace."""
+    if not text.strip() or len(text) > MAX_TRACE_CHARACTERS:
+        raise BadInput(f"its text has {len(text):,} characters.", f"Use 1 to {MAX_TRACE_CHARACTERS:,}.")
+
+
+def clean(text: Any) -> str:
     """The string with lone surrogates replaced (they break hashing and display). Raises TypeError for non-strings."""
     if not isinstance(text, str):
         raise TypeError(type(text).__name__)

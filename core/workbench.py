@@ -13,12 +13,14 @@ from typing import Any
 from core.direction_files import DirectionFolder
 from core.directions import DirectionSet, ExtractionSpec
 from core.errors import BadInput, Busy
+from core.examples import example_traces
 from core.experiments import DoseCell, DoseCellSpec
 from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
 from core.journal import RunJournal
 from core.pair import PairHolder
 from core.runs import Attribution, AttributionSpec, DirectionLens, Generation, GenerationSpec, LensSpec
 from core.store import Store
+from core.trace_sets import TraceFolder
 from core.values import PairSpec, Trace
 
 CELL_BATCH = 32
@@ -41,6 +43,7 @@ class Workbench:
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
         self.directions = DirectionFolder(root)
+        self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.pair = PairHolder()
         self.engine = Engine(check_clean=self.pair.check_clean)

@@ -1,0 +1,210 @@
+"""Saved sets of traces: whole or not there, corrected and undone, labelled side by side."""
+
+import os
+
+import pytest
+
+from core.errors import BadInput, UserFacingError
+from core.trace_files import EMBEDDED, facts_of
+from core.trace_sets import TraceFolder
+from core.traces import digest_of
+from core.values import Part, Trace
+
+TEXT = "First we add.\u2028 Wait, that is wrong.\n\n\x00 Über 漢字."
+TRACES = tuple(
+    Trace(
+        trace_id=f"t{i}",
+        prompt=f"Question {i}?",
+        text=f"{TEXT} {i}",
+        parts=(Part(label="deduction", start=0, end=13), Part(label="backtracking", start=15, end=35)),
+        source="a.json",
+    )
+    for i in range(4)
+)
+OTHER = (Part(label="uncertainty-estimation", start=0, end=13),)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return TraceFolder(tmp_path)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.folder.iterdir())
+
+
+def test_a_set_comes_back_as_it_was_saved(folder):
+    set_id = folder.save(TRACES, name="  Mine \n two ", source="a.json", form="chat log")
+    assert folder.load(set_id) == TRACES
+    assert tuple(folder.iterate(set_id)) == TRACES
+    assert folder.trace(set_id, 2) == TRACES[2]
+    (info,) = folder.list()
+    assert (info.name, info.source, info.form) == ("Mine two", "a.json", "chat log")
+    assert (info.n_traces, info.n_edits, info.embedded) == (4, 0, False)
+    assert info.counts == {"backtracking": 4, "deduction": 4}
+    assert info.n_characters == sum(len(trace.text) for trace in TRACES)
+    rows = folder.rows(set_id)
+    assert [row.title for row in rows] == [trace.prompt for trace in TRACES]
+    assert rows[3].counts == {"deduction": 1, "backtracking": 1}
+
+
+def test_another_process_sees_the_same(folder, tmp_path):
+    set_id = folder.save(TRACES, name="Mine")
+    folder.edit(set_id, 1, OTHER, note="relabelled")
+    assert TraceFolder(tmp_path).load(set_id) == folder.load(set_id)
+
+
+def test_rename_and_delete(folder):
+    first, second = folder.save(TRACES, name="one"), folder.save(TRACES[:1], name="two")
+    folder.rename(first, "three")
+    assert {found.name for found in folder.list()} == {"three", "two"}
+    with pytest.raises(BadInput, match="name is empty"):
+        folder.rename(first, " \u200b\n ")
+    folder.delete(first)
+    assert [found.set_id for found in folder.list()] == [second]
+    assert names(folder) == [second]
+    with pytest.raises(BadInput, match="There is no trace set"):
+        folder.load(first)
+
+
+@pytest.mark.parametrize("set_id", ["", "..", "../../etc", "0" * 12, "embedded-x", "a/b", "\x00"])
+def test_an_unknown_id_is_refused(folder, set_id):
+    for action in (folder.load, folder.delete, folder.info, folder.rows, folder.undo, folder.labellings):
+        with pytest.raises(BadInput):
+            action(set_id)
+
+
+def test_a_writer_that_raises_leaves_nothing(folder):
+    for error in (GeneratorExit, RuntimeError):
+        with pytest.raises(error), folder.new("0123456789ab") as writer:
+            writer.add(TRACES[0])
+            raise error
+        assert names(folder) == []
+    with folder.new("0123456789ab") as writer:
+        writer.add(TRACES[0])
+        writer.finish(facts_of(name="n", source="s", form="f"))
+    assert folder.load("0123456789ab") == TRACES[:1]
+
+
+def test_what_a_killed_writer_left_is_removed_at_the_next_start(folder, tmp_path):
+    set_id = folder.save(TRACES, name="kept")
+    left = folder.folder / f".{'0' * 16}.tmp"
+    left.mkdir()
+    (left / "traces.jsonl").write_bytes(b"half")
+    with folder.new("0123456789ab") as writer:
+        TraceFolder(tmp_path)
+        writer.add(TRACES[0])
+        writer.finish(facts_of(name="n", source="s", form="f"))
+    assert names(folder) == sorted(["0123456789ab", set_id])
+
+
+def test_corrections_are_undone_one_by_one(folder):
+    set_id = folder.save(TRACES, name="n")
+    before = folder.info(set_id)
+    folder.edit(set_id, 1, OTHER, note="first")
+    middle = folder.info(set_id)
+    folder.edit(set_id, 1, (), note="second")
+    folder.edit(set_id, 3, OTHER, note="third")
+    assert folder.trace(set_id, 1).parts == ()
+    assert folder.load(set_id)[3].parts == OTHER
+    assert folder.rows(set_id)[1].counts == {}
+    assert folder.info(set_id).counts == {"backtracking": 2, "deduction": 2, "uncertainty-estimation": 1}
+    assert [edit.note for edit in folder.edits(set_id)] == ["first", "second", "third"]
+    assert [folder.undo(set_id).note for _ in range(2)] == ["third", "second"]
+    assert folder.info(set_id) == middle
+    assert folder.trace(set_id, 1).parts == OTHER
+    folder.undo(set_id)
+    assert folder.info(set_id) == before
+    assert folder.load(set_id) == TRACES
+    with pytest.raises(BadInput, match="no correction to take back"):
+        folder.undo(set_id)
+
+
+def test_a_correction_must_lie_in_the_text(folder):
+    set_id = folder.save(TRACES, name="n")
+    with pytest.raises(BadInput, match="covers characters"):
+        folder.edit(set_id, 0, (Part(label="x", start=0, end=10_000),), note="bad")
+    with pytest.raises(BadInput, match="no trace 4"):
+        folder.edit(set_id, 4, (), note="bad")
+    assert folder.edits(set_id) == ()
+
+
+def test_the_digest_follows_content_and_corrections(folder):
+    first, second = folder.save(TRACES, name="a"), folder.save(TRACES, name="b")
+    digest = folder.info(first).digest
+    assert folder.info(second).digest == digest
+    assert folder.info(folder.save(TRACES[:2], name="c")).digest != digest
+    folder.edit(first, 0, OTHER, note="n")
+    assert folder.info(first).digest != digest
+
+
+def test_labellings_lie_side_by_side(folder):
+    set_id = folder.save(TRACES, name="n")
+    keyword = [OTHER, (), OTHER, ()]
+    folder.save_labels(set_id, "keywords: wait, hmm", keyword)
+    folder.save_labels(set_id, "../judge", [()] * 4)
+    assert {found.name: found.counts for found in folder.labellings(set_id)} == {
+        "keywords: wait, hmm": {"uncertainty-estimation": 2},
+        "../judge": {},
+    }
+    assert folder.load_labels(set_id, "keywords: wait, hmm") == tuple(keyword)
+    assert folder.load(set_id) == TRACES
+    folder.save_labels(set_id, "keywords: wait, hmm", [OTHER] * 4)
+    assert folder.load_labels(set_id, "keywords: wait, hmm") == (OTHER,) * 4
+    folder.delete_labels(set_id, "../judge")
+    assert len(folder.labellings(set_id)) == 1
+    with pytest.raises(BadInput, match="no labelling"):
+        folder.load_labels(set_id, "../judge")
+    with pytest.raises(BadInput, match="3 traces were labelled"):
+        folder.save_labels(set_id, "short", [()] * 3)
+
+
+def test_the_embedded_set_is_first_and_can_be_corrected_and_labelled(tmp_path):
+    folder = TraceFolder(tmp_path, embedded=lambda: TRACES)
+    saved = folder.save(TRACES[:1], name="mine")
+    assert [found.set_id for found in folder.list()] == [EMBEDDED, saved]
+    assert folder.load(EMBEDDED) == TRACES
+    folder.edit(EMBEDDED, 0, OTHER, note="n")
+    folder.save_labels(EMBEDDED, "keywords", [()] * 4)
+    assert folder.trace(EMBEDDED, 0).parts == OTHER == folder.load(EMBEDDED)[0].parts
+    assert [found.name for found in folder.labellings(EMBEDDED)] == ["keywords"]
+    replaced = TraceFolder(tmp_path, embedded=lambda: TRACES[1:])
+    assert replaced.load(EMBEDDED) == TRACES[1:]
+    assert replaced.labellings(EMBEDDED) == ()
+    for action in (lambda: folder.rename(EMBEDDED, "x"), lambda: folder.delete(EMBEDDED)):
+        with pytest.raises(BadInput):
+            action()
+
+
+def test_a_damaged_set_is_listed_as_such_and_can_be_deleted(folder):
+    good, bad = folder.save(TRACES, name="good"), folder.save(TRACES, name="bad")
+    (folder.folder / bad / "set.json").write_bytes(b"{")
+    assert [found.set_id for found in folder.list()] == [good]
+    assert folder.broken() == [bad]
+    folder.delete(bad)
+    (folder.folder / good / "traces.jsonl").write_bytes(b"not json\n")
+    with pytest.raises(BadInput, match="cannot be read"):
+        folder.load(good)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_that_cannot_be_written_says_so(folder):
+    set_id = folder.save(TRACES, name="n")
+    folder.folder.chmod(0o500)
+    with pytest.raises(UserFacingError, match="could not be saved"):
+        folder.save(TRACES, name="m")
+    assert folder.load(set_id) == TRACES
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(folder, monkeypatch):
+    def refuse(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.trace_files.os.fsync", refuse)
+    with pytest.raises(UserFacingError, match="No space left on device"):
+        folder.save(TRACES, name="n")
+    assert names(folder) == []
+
+
+def test_the_digest_of_loaded_traces_is_that_of_the_given_ones(folder):
+    assert digest_of(folder.load(folder.save(TRACES, name="n"))) == digest_of(TRACES)
