@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.directions import Direction
 from core.metrics import Interval, bootstrap_mean, bootstrap_ratio
-from core.runs import GenerationSpec, SteeringSpec
+from core.runs import GenerationSpec, Operator, SteeringSpec
 from core.values import ModelSpec, Prompt, SamplingSpec
 
 
@@ -25,12 +25,17 @@ class DoseCellSpec:
     sampling: SamplingSpec
     """The seed of prompt i is `seed + i`, the same at every coefficient: runs are paired by prompt and seed."""
     keywords: tuple[str, ...]
+    operator: Operator = "add"
 
     def generations(self) -> list[GenerationSpec]:
         """The completions that this cell consists of, one per prompt."""
         steering: tuple[SteeringSpec, ...] = ()
         if self.direction is not None:
-            steering = (SteeringSpec(direction=self.direction, layer=self.layer, coefficient=self.coefficient),)
+            steering = (
+                SteeringSpec(
+                    direction=self.direction, layer=self.layer, operator=self.operator, coefficient=self.coefficient
+                ),
+            )
         return [
             GenerationSpec(
                 model=self.model,
