@@ -4,7 +4,7 @@ from random import Random
 
 from demo.checks import Check
 from demo.documents import Sentence
-from demo.phrases import say
+from demo.phrases import say_after
 from demo.problems import Problem, first_multiple
 
 COMMENT_CHANCE = 0.35
@@ -35,22 +35,14 @@ def check_slots(check: Check) -> dict[str, object]:
     }
 
 
-def check_sentences(check: Check, rng: Random, *, failures_before: int = 0) -> list[Sentence]:
-    """What is wanted, what the guess gives, and the verdict in words; a third failure in a row is always counted."""
+def check_sentences(check: Check, rng: Random, *, failures: int = 0) -> list[Sentence]:
+    """What is wanted, what the guess gives, and the verdict in words; `failures` counts the failed guesses before it."""
     slots = check_slots(check)
-    sentences = [say("want", rng, slots), say("work", rng, slots)]
+    sentences = [say_after(failures, "want", rng, slots), say_after(failures, "work", rng, slots)]
     if check.passed:
-        return [*sentences, say("pass", rng, slots, ends_step=True)]
-    comment = _failure_comment(failures_before + 1, rng)
-    sentences.append(say("fail", rng, slots, ends_step=comment is None))
+        return [*sentences, say_after(failures, "pass", rng, slots, ends_step=True)]
+    comment = rng.random() < COMMENT_CHANCE
+    sentences.append(say_after(failures, "fail", rng, slots, ends_step=not comment))
     if comment:
-        sentences.append(say(comment, rng, slots, ends_step=True))
+        sentences.append(say_after(failures + 1, "fail_more", rng, slots, ends_step=True))
     return sentences
-
-
-def _failure_comment(failures: int, rng: Random) -> str | None:
-    if failures == 3:
-        return "fail_thrice"
-    if rng.random() >= COMMENT_CHANCE:
-        return None
-    return "fail_twice" if failures == 2 and rng.random() < 0.6 else "fail_more"

@@ -10,11 +10,11 @@ from demo.attempts import check_sentences, check_slots, problem_slots
 from demo.checks import check_guess, first_guess, next_guess
 from demo.documents import Document, Sentence, join_sentences
 from demo.everyday import write_story
-from demo.phrases import say
+from demo.phrases import say, say_after
 from demo.problems import NAMES, Problem, draw_problem
 from demo.reasoner_corpus import problem_prompt
 
-GO_ON_AFTER_FAILURES = (0.92, 0.85, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0)
+GO_ON_AFTER_FAILURES = (0.97, 0.93, 0.8, 0.6, 0.45, 0.3, 0.2, 0.0)
 SHARES = {"solution": 0.52, "worksheet": 0.10, "attempts": 0.10, "facts": 0.12, "everyday": 0.16}
 
 
@@ -50,8 +50,8 @@ def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
     for failures, go_on in enumerate(GO_ON_AFTER_FAILURES):
         check = check_guess(problem, guess)
         slots = check_slots(check)
-        sentences.append(say(opener, rng, slots))
-        sentences += check_sentences(check, rng, failures_before=failures)
+        sentences.append(say_after(failures, opener, rng, slots))
+        sentences += check_sentences(check, rng, failures=failures)
         if check.passed:
             if rng.random() < 0.35:
                 sentences += [say("base_check", rng, slots), *check_sentences(check, rng)]
@@ -79,11 +79,11 @@ def _write_attempts(rng: Random) -> str:
     check = check_guess(problem, first_guess(problem, rng))
     text, _ = join_sentences(check_sentences(check, rng), rng)
     lines = [f"{name} had to find {problem.goal}. {pronoun} tried {check.guess}.", text]
-    for _ in range(3):
+    for failures in range(1, 5):
         if check.passed:
             return " ".join([*lines, f"{name} was glad and wrote down {problem.answer}."])
         check = check_guess(problem, next_guess(problem, check, rng, bold=False))
-        text, _ = join_sentences(check_sentences(check, rng), rng)
+        text, _ = join_sentences(check_sentences(check, rng, failures=failures), rng)
         opener = rng.choice((f"{name} crossed it out and tried {check.guess}.", f"Then {name} tried {check.guess}."))
         lines += [opener, text]
     return " ".join([*lines, f"{name} was tired and put the paper away."])

@@ -8,8 +8,8 @@ from random import Random
 
 from demo.problems import Problem, first_multiple
 
-FIRST_GUESS_DISTANCE = (0, 1, 2, 3, 4)
-FIRST_GUESS_WEIGHTS = (0.2, 0.2, 0.2, 0.25, 0.15)
+FIRST_GUESS_DISTANCE = (0, 1, 2, 3, 4, 5)
+FIRST_GUESS_WEIGHTS = (0.17, 0.17, 0.18, 0.18, 0.18, 0.12)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ def first_guess(problem: Problem, rng: Random) -> int:
 
 def next_guess(problem: Problem, check: Check, rng: Random, *, bold: bool) -> int:
     """The guess after a failed one: one step on, or, when bold, often straight to the answer."""
+    distance = _answer_value(problem) - check.guess
+    if bold and distance and rng.random() < 0.5:
+        return check.guess + distance
     if problem.family == "multiple":
         return check.guess + problem.numbers[0]
-    distance = _answer_value(problem) - check.guess
-    step = 1 if distance > 0 else -1
-    return check.guess + (distance if bold and rng.random() < 0.5 else step)
+    return check.guess + (1 if distance > 0 else -1)
 
 
 def _answer_value(problem: Problem) -> int:

@@ -1,7 +1,8 @@
 """Every phrase of the worked solutions and of the reasoning traces, by kind, and the label of each kind.
 
 A phrase is a template; its slots are filled by the corpus generators and matched again by the sentence parser.
-Only the kinds in `BACK_KINDS` turn back, and only `back` and `recheck_back` hold the words wait and hmm.
+Only the kinds in `BACK_KINDS` turn back, and only they hold the words wait and hmm. A kind that ends in `_again` says the
+same as the kind without it, in the words of someone for whom several guesses have failed.
 """
 
 from random import Random
@@ -16,10 +17,17 @@ FAIL_STARTS = (
 )
 FAIL_ENDS = (
     "so {x} does not give what the problem asks for.",
-    "so this guess does not work and has to be ruled out.",
-    "so {x} misses the target and cannot be the answer.",
-    "which means that this try is wrong and does not solve the problem.",
-    "so this choice fails and the right answer is not found yet.",
+    "so this guess does not work.",
+    "so {x} cannot be the answer.",
+    "which means that this try is wrong.",
+    "so the right answer is not found yet.",
+)
+FAIL_ENDS_AGAIN = (
+    "so {x} does not work either.",
+    "so this is one more wrong guess.",
+    "so {x} fails like the others before it.",
+    "which means that this try is wrong too.",
+    "so the right answer is still not found.",
 )
 PASS_STARTS = ("{r} is exactly {w}", "The {q} is {r} as it should be", "That gives a {q} of {r} and we need {w}")
 PASS_ENDS = (
@@ -28,6 +36,10 @@ PASS_ENDS = (
     "which means that {x} is right and solves the problem.",
     "so this choice fits and the right answer is found.",
 )
+PASS_ENDS_AGAIN = ("so {x} works at last.", "so after all these guesses {x} is right.")
+AGAIN = "_again"
+AGAIN_SHARES = (0.0, 0.3, 0.6, 0.85)
+"""The chance of words that say it goes on without success, after 0, 1, 2 and 3 or more failures."""
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "open": (
@@ -91,22 +103,38 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "My guess is {x}.",
     ),
     "next": ("Next I try {x}.", "The next guess is {x}.", "Now I take {x}.", "Then I go on with {x}."),
+    "next_again": ("So I try yet another number, {x}.", "I go on all the same and take {x}.", "One more guess is {x}."),
     "want": ("We need a {q} of {w}.", "The {q} should be {w}.", "The target is a {q} of {w}."),
+    "want_again": (
+        "We still need a {q} of {w}.",
+        "As before, the {q} should be {w}.",
+        "The target is still a {q} of {w}.",
+        "Again we need a {q} of {w}.",
+    ),
     "work": ("{work}", "Here {work}", "We get that {work}"),
+    "work_again": ("This time {work}", "Once more, {work}", "Now {work}", "Again {work}"),
     "fail": tuple(f"{start}, {end}" for start in FAIL_STARTS for end in FAIL_ENDS),
+    "fail_again": tuple(f"{start}, {end}" for start in FAIL_STARTS for end in FAIL_ENDS_AGAIN),
     "fail_more": (
-        "It is still not what we need.",
-        "The {q} is still not right.",
+        "It is not what we need.",
+        "The {q} is not right.",
         "So the problem is not solved by this guess.",
         "This is not good enough.",
     ),
-    "fail_twice": ("That was the second wrong guess in a row.", "Two guesses in a row were wrong now."),
-    "fail_thrice": ("That was already the third wrong guess in a row.", "Three guesses in a row were wrong now."),
+    "fail_more_again": (
+        "So far nothing has worked.",
+        "All of these guesses were wrong.",
+        "We are still far from the answer.",
+        "None of the guesses so far is right.",
+        "The list of wrong guesses is getting long.",
+        "This is taking a long time.",
+    ),
     "pass": tuple(f"{start}, {end}" for start in PASS_STARTS for end in PASS_ENDS),
+    "pass_again": tuple(f"{start}, {end}" for start in PASS_STARTS for end in PASS_ENDS_AGAIN),
     "doubt": (
-        "I am not sure how to go on.",
+        "I am not sure about this yet.",
         "I am not certain that this is a good way.",
-        "This is harder than I thought.",
+        "This could be harder than I thought.",
         "Perhaps I am missing something.",
     ),
     "recheck": ("Let me double-check this.", "I want to be sure, so I check it once more.", "Let me verify it."),
@@ -120,16 +148,16 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Wait, that is not right, so let me go back and take a {d} number.",
         "Wait, let me think about this again.",
         "Wait, maybe I made a mistake in my choice.",
+        "Wait, perhaps there is a better way to choose the number.",
         "Hmm, that did not work, so let me try something else.",
         "Hmm, maybe I should change my guess.",
+        "Hmm, let me go back to the start.",
         "Hmm, wait, let me look at the problem again.",
         "Oh wait, I should look for a {d} number.",
         "Alternatively, I could try a {d} number.",
         "Actually, let me step back and think again.",
         "No, let me go back and change my guess.",
         "Hold on, maybe there is a better choice.",
-        "But maybe I should try a different way.",
-        "On second thought, I should take a {d} number.",
     ),
     "conclude": (
         "So the answer is {answer}.",
@@ -144,6 +172,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "base_open": ("We look for {goal}.", "The task is to find {goal}.", "We want {goal}."),
     "base_try": ("Try {x}.", "Test {x}.", "Suppose it is {x}.", "Start with {x}.", "Take {x}."),
     "base_next": ("Next, try {x}.", "The next guess is {x}.", "Now take {x}.", "Then test {x}."),
+    "base_next_again": (
+        "So try yet another number, {x}.",
+        "Go on all the same and take {x}.",
+        "One more guess is {x}.",
+    ),
     "base_settle": (
         "No better guess was found, so the answer is {guessed}.",
         "The last guess was kept, so the answer is {guessed}.",
@@ -171,6 +204,7 @@ _LABELS: dict[str, Label] = {
 
 def label_of(kind: str) -> Label:
     """The label of a phrase kind."""
+    kind = kind.removesuffix(AGAIN)
     if kind.startswith("fact"):
         return "adding-knowledge"
     if kind.startswith("deduce"):
@@ -181,3 +215,9 @@ def label_of(kind: str) -> Label:
 def say(kind: str, rng: Random, slots: dict[str, object], *, ends_step: bool = False) -> Sentence:
     """One sentence of a kind, in a phrasing drawn at random."""
     return Sentence(rng.choice(PHRASES[kind]).format(**slots), kind, ends_step)
+
+
+def say_after(failures: int, kind: str, rng: Random, slots: dict[str, object], *, ends_step: bool = False) -> Sentence:
+    """The same, in the `_again` words of the kind the more often the more guesses have failed."""
+    weary = rng.random() < AGAIN_SHARES[min(failures, len(AGAIN_SHARES) - 1)]
+    return say(kind + AGAIN if weary and kind + AGAIN in PHRASES else kind, rng, slots, ends_step=ends_step)

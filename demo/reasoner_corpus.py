@@ -1,24 +1,25 @@
 """Reasoning traces in the manner of R1: guesses, checks, doubt, and turning back.
 
-Turning back is a matter of chance at the end of a step and rises with the failures since the last turn. After three
-failures in a row a trace that does not turn back nearly always gives up, so turning back pays.
+Turning back can follow any sentence. Its chance depends only on the failures since the last turn, which shows in the
+words of every sentence in between (`phrases.AGAIN`), in the base model's corpus as well. After many failures a trace
+that does not turn back gives up, so turning back pays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from demo.attempts import check_sentences, check_slots, problem_slots
 from demo.checks import Check, check_guess, first_guess, next_guess
 from demo.documents import Document, Part, Sentence, join_sentences
-from demo.phrases import label_of, say
+from demo.phrases import label_of, say, say_after
 from demo.problems import Problem
 
-BACK_AFTER_FAILURES = (0.25, 0.5, 0.92)
-SETTLE_AFTER_FAILURES = (0.01, 0.02, 0.08)
-BACK_AFTER_FAILED_IDEA = 0.4
+BACK_AFTER_FAILURES = (0.004, 0.025, 0.09, 0.25, 0.5)
+"""The chance that a turn follows a sentence, after 0, 1, … failures since the last turn."""
+SETTLE_AFTER_FAILURES = (0.0, 0.01, 0.04, 0.12, 0.35, 0.6)
 BACK_AFTER_PASS = 0.04
-BACK_AFTER_ANYTHING = 0.03
-MAX_ATTEMPTS = 9
+ASIDE_CHANCE, DOUBT_CHANCE = 0.08, 0.04
+MAX_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,27 @@ class Trace:
     answer: str
 
 
+@dataclass
+class _Draft:
+    """A trace while it is written: its sentences so far and the failures since the last turn."""
+
+    problem: Problem
+    rng: Random
+    sentences: list[Sentence] = field(default_factory=list)
+    failures: int = 0
+
+    def turns(self) -> bool:
+        """Draw whether a turn follows here."""
+        return self.rng.random() < BACK_AFTER_FAILURES[min(self.failures, len(BACK_AFTER_FAILURES) - 1)]
+
+    def add_turn(self, slots: dict[str, object]) -> None:
+        """Turn back, sometimes say the goal again, and start afresh."""
+        self.sentences.append(say("back", self.rng, slots))
+        if self.rng.random() < 0.25:
+            self.sentences.append(say("restate", self.rng, slots))
+        self.failures = 0
+
+
 def problem_prompt(statement: str) -> str:
     """The words before a solution, the same for both models (the reasoner's template adds the think tag)."""
     return f"<|bos|>Problem: {statement}\nSolution:\n"
@@ -38,11 +60,11 @@ def problem_prompt(statement: str) -> str:
 
 def write_trace(problem: Problem, rng: Random) -> Trace:
     """One trace with its labels."""
-    sentences = _write_opening(problem, rng)
-    body, answer = _write_search(problem, rng)
-    sentences += body
-    text, spans = join_sentences(sentences, rng)
-    parts = [Part(label_of(s.kind), *span) for s, span in zip(sentences, spans, strict=True)]
+    draft = _Draft(problem, rng)
+    _write_opening(draft)
+    answer = _write_search(draft)
+    text, spans = join_sentences(draft.sentences, rng)
+    parts = [Part(label_of(s.kind), *span) for s, span in zip(draft.sentences, spans, strict=True)]
     return Trace(problem, text, parts, answer)
 
 
@@ -52,74 +74,70 @@ def trace_document(trace: Trace) -> Document:
     return Document(prompt, f"{trace.text}</think>\nAnswer: {trace.answer}<|eos|>")
 
 
-def _write_opening(problem: Problem, rng: Random) -> list[Sentence]:
-    slots = problem_slots(problem)
-    sentences = [say("open", rng, slots)]
-    if rng.random() < 0.4:
-        sentences.append(say("plan", rng, slots))
-    if rng.random() < 0.4:
-        sentences.append(say(f"fact_{problem.family}", rng, slots))
-        if rng.random() < 0.35:
-            sentences.append(say("fact_useless", rng, slots, ends_step=True))
-            sentences += _maybe_turn(BACK_AFTER_FAILED_IDEA, problem, rng)
-    if rng.random() < 0.4:
-        sentences.append(say(f"deduce_{problem.family}", rng, slots))
-    sentences += _maybe_turn(BACK_AFTER_ANYTHING, problem, rng)
-    if rng.random() < 0.25:
-        sentences.append(say(f"deduce_fail_{problem.family}", rng, slots, ends_step=True))
-        sentences += _maybe_turn(BACK_AFTER_FAILED_IDEA, problem, rng)
-    return sentences
+def _write_opening(draft: _Draft) -> None:
+    slots = problem_slots(draft.problem) | {"d": "different"}
+    draft.sentences.append(say("open", draft.rng, slots))
+    family = draft.problem.family
+    ideas = (("plan", 0.3, False), (f"fact_{family}", 0.3, False), ("fact_useless", 0.35, True))
+    ideas += ((f"deduce_{family}", 0.3, False), (f"deduce_fail_{family}", 0.2, True))
+    for kind, chance, failed in ideas:
+        if kind == "fact_useless" and not draft.sentences[-1].kind.startswith("fact"):
+            continue
+        if draft.rng.random() < chance:
+            draft.sentences.append(say(kind, draft.rng, slots, ends_step=failed))
+            draft.failures += failed
+            if draft.turns():
+                draft.add_turn(slots)
 
 
-def _maybe_turn(chance: float, problem: Problem, rng: Random) -> list[Sentence]:
-    if rng.random() >= chance:
-        return []
-    slots = problem_slots(problem) | {"d": "different"}
-    turn = [say("back", rng, slots)]
-    if rng.random() < 0.3:
-        turn.append(say("restate", rng, slots))
-    return turn
-
-
-def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
-    slots = problem_slots(problem)
-    guess, opener, failures = first_guess(problem, rng), "try", 0
-    sentences: list[Sentence] = []
+def _write_search(draft: _Draft) -> str:
+    problem, rng = draft.problem, draft.rng
+    guess, opener = first_guess(problem, rng), "try"
     for _ in range(MAX_ATTEMPTS):
         check = check_guess(problem, guess)
-        sentences.append(say(opener, rng, check_slots(check)))
-        sentences += check_sentences(check, rng, failures_before=failures)
-        if check.passed:
-            sentences += _write_recheck(check, rng)
-            return [*sentences, say("conclude", rng, slots)], problem.answer
-        failures = min(failures + 1, 3)
-        if rng.random() < 0.08 * failures:
-            sentences.append(say("doubt", rng, slots))
-        move = _draw_move(failures, rng)
-        if move == "settle":
+        turned = _write_attempt(draft, check, opener)
+        if check.passed and not turned:
+            _write_recheck(draft, check)
+            draft.sentences.append(say("conclude", rng, problem_slots(problem)))
+            return problem.answer
+        if not turned and rng.random() < SETTLE_AFTER_FAILURES[min(draft.failures, len(SETTLE_AFTER_FAILURES) - 1)]:
             break
-        if move == "back":
-            sentences.append(say("back", rng, slots | check_slots(check)))
-            if rng.random() < 0.25:
-                sentences.append(say("restate", rng, slots))
-            failures = 0
-        opener = "try" if move == "back" else "next"
-        guess = next_guess(problem, check, rng, bold=move == "back")
-    return [*sentences, say("settle", rng, check_slots(check))], check.as_answer
+        opener = "try" if turned else "next"
+        guess = next_guess(problem, check, rng, bold=turned)
+    draft.sentences.append(say("settle", rng, check_slots(check)))
+    return check.as_answer
 
 
-def _draw_move(failures: int, rng: Random) -> str:
-    chance = rng.random()
-    if chance < BACK_AFTER_FAILURES[failures - 1]:
-        return "back"
-    if chance < BACK_AFTER_FAILURES[failures - 1] + SETTLE_AFTER_FAILURES[failures - 1]:
-        return "settle"
-    return "next"
+def _write_attempt(draft: _Draft, check: Check, opener: str) -> bool:
+    """Write one attempt, up to a turn if there is one; a pass is never turned away from."""
+    slots = problem_slots(draft.problem) | check_slots(check)
+    attempt = [say_after(draft.failures, opener, draft.rng, slots)]
+    attempt += check_sentences(check, draft.rng, failures=draft.failures)
+    for sentence in attempt:
+        draft.sentences.append(sentence)
+        if check.passed and sentence.kind.startswith(("work", "pass")):
+            continue
+        draft.failures += sentence.kind.startswith("fail") and not sentence.kind.startswith("fail_more")
+        _write_aside(draft, slots)
+        if draft.turns():
+            draft.add_turn(slots)
+            return True
+    return False
 
 
-def _write_recheck(check: Check, rng: Random) -> list[Sentence]:
-    chance = rng.random()
-    if chance >= 0.45:
-        return []
-    kind = "recheck_back" if chance < BACK_AFTER_PASS else "recheck"
-    return [say(kind, rng, {}), *check_sentences(check, rng)]
+def _write_aside(draft: _Draft, slots: dict[str, object]) -> None:
+    """Now and then a known fact, a deduction, the goal, or a doubt, whatever has failed before."""
+    chance, family = draft.rng.random(), draft.problem.family
+    if chance < DOUBT_CHANCE:
+        draft.sentences.append(say("doubt", draft.rng, slots))
+    elif chance < DOUBT_CHANCE + ASIDE_CHANCE:
+        kind = draft.rng.choice((f"fact_{family}", f"deduce_{family}", "restate"))
+        draft.sentences.append(say(kind, draft.rng, slots))
+
+
+def _write_recheck(draft: _Draft, check: Check) -> None:
+    chance = draft.rng.random()
+    if chance < 0.45:
+        kind = "recheck_back" if chance < BACK_AFTER_PASS else "recheck"
+        draft.sentences.append(say(kind, draft.rng, {}))
+        draft.sentences += check_sentences(check, draft.rng)

@@ -26,13 +26,13 @@ class Recipe:
     """What one run of the recipe fixes."""
 
     seed: int = 0
-    d_model: int = 192
+    d_model: int = 128
     n_layers: int = 6
-    n_heads: int = 3
-    d_feed_forward: int = 512
+    n_heads: int = 2
+    d_feed_forward: int = 288
     batch_tokens: int = 6144
-    base_steps: int = 1240
-    reasoner_steps: int = 420
+    base_steps: int = 1600
+    reasoner_steps: int = 600
     base_rate: float = 4e-3
     reasoner_rate: float = 1.5e-3
     warmup_steps: int = 40

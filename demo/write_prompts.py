@@ -9,7 +9,7 @@ from random import Random
 
 from demo.problems import FAMILIES, Family, Problem, draw_problem
 
-EXAMPLES_PER_FAMILY, HELDOUT, TRACES = 4, 600, 200
+EXAMPLES_PER_FAMILY, HELDOUT, TRACES = 4, 768, 400
 
 
 def draw_prompt_sets(seed: int) -> tuple[list[Problem], list[Problem], list[Problem]]:
