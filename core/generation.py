@@ -111,7 +111,7 @@ def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
 
 
 def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool) -> _Batch:
-    steering, watches = _steering_of(loaded, specs)
+    steering, watches = steering_of(loaded, specs)
     lengths = [len(spec.prompt.token_ids) + len(spec.prefix) for spec in specs]
     width = max(lengths)
     input_ids = torch.zeros(len(specs), width, dtype=torch.int64)
@@ -132,7 +132,8 @@ def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: b
     return batch
 
 
-def _steering_of(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> tuple[Steering, dict[int, EndingWatch]]:
+def steering_of(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> tuple[Steering, dict[int, EndingWatch]]:
+    """The compiled steering of a batch, and per row that waits for something to be written, the watch for it."""
     prompts = [spec.prompt.token_ids for spec in specs]
     steering = compile_steering(
         loaded,

@@ -57,10 +57,9 @@ class _Slot:
     """Whether every row is steered at every position, or not at all."""
 
     def select(self, rows: Tensor) -> _Slot:
-        return replace(
-            self,
-            **{f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)},
-        )
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **taken)
 
     def weights(self, steering: Steering) -> Tensor:
         """(batch, seq) share of the edit at each position: 0 where it does not apply, below 1 on its ramp."""

@@ -79,6 +79,28 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaneKLSpec:
+    """How far `lane` parts from `reference` at every token of the lane's text, each under its own steering."""
+
+    lane: GenerationSpec
+    reference: GenerationSpec
+    token_ids: tuple[int, ...]
+    """The completion that both read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneKL:
+    """KL(lane ‖ reference) of the next-token distributions."""
+
+    spec: LaneKLSpec
+    kl: Floats = field(repr=False)
+    """(n_tokens,) in nats, of the distribution that each token was drawn from."""
+
+    def __post_init__(self) -> None:
+        assert self.kl.shape == (len(self.spec.token_ids),), (self.kl.shape, len(self.spec.token_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttributionSpec:
     """Read `token_ids` with `model` and relate every token to `direction`."""
 

@@ -41,6 +41,11 @@ class _Lane:
     def __post_init__(self) -> None:
         self._stream = DecodeStream(skip_special_tokens=False)
 
+    def start(self) -> Iterator[tuple[int, str]]:
+        """Take the prefix of the spec as the first tokens, and yield each with its text."""
+        for token_id in self.spec.prefix:
+            yield token_id, self.add(Token(0, token_id, "running"))
+
     def add(self, token: Token) -> str:
         """Take the new token and return its text; an end-of-sequence token has none."""
         piece = ""
@@ -75,6 +80,9 @@ def generate_lanes(
     reason "cancelled" or "error" where it was cut short.
     """
     lanes = [_Lane(spec, loaded) for spec, loaded in zip(specs, models, strict=True)]
+    for i, lane in enumerate(lanes):
+        for token_id, piece in lane.start():
+            on_token(i, token_id, piece)
     started = time.monotonic()
     try:
         for _ in _interleave(lanes, on_token):
@@ -84,7 +92,9 @@ def generate_lanes(
             left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
             used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
             yield Progress(done, done + left - used, "generating", tuple(lane.freeze() for lane in lanes))
-        _score(lanes)
+        for lane in lanes:
+            _score(lane)
+            yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))
     except GeneratorExit:
         _mark(lanes, "cancelled")
         raise
@@ -124,10 +134,9 @@ def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
             yield
 
 
-def _score(lanes: list[_Lane]) -> None:
-    for lane in lanes:
-        if lane.token_ids:
-            lane.nll = score_completions(lane.loaded, [(lane.spec.prompt.token_ids, lane.token_ids)])[0]
+def _score(lane: _Lane) -> None:
+    if lane.token_ids:
+        lane.nll = score_completions(lane.loaded, [(lane.spec.prompt.token_ids, lane.token_ids)])[0]
 
 
 def extract(

@@ -18,7 +18,16 @@ from core.experiments import DoseCell, DoseCellSpec
 from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
 from core.journal import RunJournal
 from core.pair import PairHolder
-from core.runs import Attribution, AttributionSpec, DirectionLens, Generation, GenerationSpec, LensSpec
+from core.runs import (
+    Attribution,
+    AttributionSpec,
+    DirectionLens,
+    Generation,
+    GenerationSpec,
+    LaneKL,
+    LaneKLSpec,
+    LensSpec,
+)
 from core.store import Store
 from core.trace_sets import TraceFolder
 from core.values import PairSpec, Trace
@@ -31,6 +40,7 @@ _KINDS: dict[type, tuple[str, type]] = {
     AttributionSpec: ("attribution", Attribution),
     DoseCellSpec: ("dose_cell", DoseCell),
     LensSpec: ("lens", DirectionLens),
+    LaneKLSpec: ("lane_kl", LaneKL),
 }
 _WHOLE = ("eos", "length", "context")
 
@@ -70,6 +80,23 @@ class Workbench:
         """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
         work = self._generate(tuple(specs))
         return self.engine.submit("generate", work, title="Generating", caller=caller)
+
+    def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
+        """As `generate`, for many completions: a batch at a time, each kept when it is done."""
+        work = self._generate_set(tuple(specs))
+        return self.engine.submit("generate_set", work, title="Prompt set", caller=caller, seconds=_DAY)
+
+    def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> str:
+        """Job whose result is the LaneKL of the spec."""
+
+        def work() -> Work:
+            from core.forced import lane_kl
+
+            yield Progress(0, 1, "comparing two lanes token by token")
+            ours = self.pair.model_of(spec.lane.model, spec.lane.fingerprint)
+            return lane_kl(ours, self.pair.model_of(spec.reference.model, spec.reference.fingerprint), spec)
+
+        return self._submit(spec, work(), "Comparing lanes", caller)
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
@@ -148,6 +175,19 @@ class Workbench:
             yield Progress(number + 1, len(specs), message, tuple(cells))
         return tuple(cells)
 
+    def _generate_set(self, specs: tuple[GenerationSpec, ...]) -> Generator[Progress, None, tuple[Generation, ...]]:
+        found: list[Generation] = []
+        for start in range(0, len(specs), CELL_BATCH):
+            chunk = specs[start : start + CELL_BATCH]
+
+            def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
+                share = progress.done / progress.total if progress.total else 0.0
+                message = f"completions {start + 1} to {start + n} of {len(specs)}"
+                return Progress(start + n * share, len(specs), message)
+
+            found += yield from relay(self._generate(chunk), placed)
+        return tuple(found)
+
     def _generate(self, specs: tuple[GenerationSpec, ...]) -> Generator[Progress, None, tuple[Generation, ...]]:
         yield Progress(0, 0, "starting")
         from core.work import generate_lanes
@@ -159,7 +199,8 @@ class Workbench:
 
         def keep(generations: list[Generation]) -> None:
             for generation in generations:
-                whole = generation.stop_reason in _WHOLE
+                scored = generation.nll is not None or not generation.token_ids
+                whole = generation.stop_reason in _WHOLE and scored
                 self.store.put("generation" if whole else "unfinished", generation.spec, generation)
             run.finish("length")
 

@@ -14,7 +14,7 @@ from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.experiments import plan_dose_response
 from core.hooks import hook_count
 from core.jobs import Caller
-from core.runs import AttributionSpec, GenerationSpec, LensSpec, SteeringSpec
+from core.runs import AttributionSpec, GenerationSpec, LaneKLSpec, LensSpec, SteeringSpec
 from core.traces import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
@@ -289,3 +289,33 @@ def test_a_pair_that_is_no_pair_is_refused_and_nothing_is_loaded(pair, tmp_path)
     assert "not a base model and its finetune" in snapshot.error.problem
     with pytest.raises(ModelUnavailable, match="No model is loaded"):
         bench.pair.facts("base")
+
+
+def test_a_fork_keeps_its_prefix_and_greedy_decoding_goes_on_as_before(bench, make_direction):
+    spec = spec_of(bench, steering=[steer(make_direction)], n=12)
+    (whole,) = run(bench, spec)
+    for k in (0, 5, 11):
+        (fork,) = run(bench, replace(spec, prefix=whole.token_ids[:k]))
+        assert fork.token_ids == whole.token_ids
+        assert fork.pieces == whole.pieces
+    (other,) = run(bench, replace(spec, prefix=whole.token_ids[:5], steering=()))
+    assert other.token_ids[:5] == whole.token_ids[:5]
+
+
+def test_a_set_of_prompts_runs_in_batches_and_is_found_again(bench, monkeypatch):
+    monkeypatch.setattr("core.workbench.CELL_BATCH", 2)
+    specs = [spec_of(bench, f"What is {i}?", n=4, seed=i) for i in range(5)]
+    done = bench.engine.wait(bench.generate_set(specs), 60)
+    assert [g.spec for g in done.result] == specs
+    assert all(bench.cached(spec) == g for spec, g in zip(specs, done.result, strict=True))
+    assert [g.token_ids for g in done.result] == [run(bench, spec)[0].token_ids for spec in specs]
+
+
+def test_the_kl_between_two_lanes_is_a_stored_result(bench, make_direction):
+    spec, baseline = spec_of(bench, steering=[steer(make_direction)]), spec_of(bench)
+    lane = run(bench, spec, baseline)[0]
+    asked = LaneKLSpec(lane=spec, reference=baseline, token_ids=lane.token_ids)
+    done = bench.engine.wait(bench.compare_lanes(asked), 60)
+    assert done.state == "done"
+    assert done.result.kl.max() > 0
+    assert bench.cached(asked).kl.tolist() == done.result.kl.tolist()
