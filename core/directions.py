@@ -13,10 +13,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.chat_frame import ChatFrame
 from core.errors import BadDirection, BadInput
 from core.values import PAPER_WINDOW, Floats, ModelSpec, Window
 
-Negatives = Literal["all", "other"]
+Negatives = Literal["all", "other", "same"]
+"""What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, or over D of the traces with
+an event."""
+Weighting = Literal["trace", "token"]
+"""Whether every trace counts the same (Eq. 3) or every token."""
 
 MIN_NORM, MAX_NORM = 1e-6, 1e6
 
@@ -135,6 +140,9 @@ class ExtractionSpec:
     windows: tuple[Window, ...] = (PAPER_WINDOW,)
     layers: tuple[int, ...] = ()
     negatives: Negatives = "all"
+    weighting: Weighting = "trace"
+    frame: ChatFrame | None = None
+    """The text around every question, where it is not the model's own."""
 
     def __post_init__(self) -> None:
         if not self.windows or not self.layers:
@@ -147,18 +155,22 @@ class DirectionSet:
 
     spec: ExtractionSpec
     vectors: Floats = field(repr=False)
-    """(n_layers, n_windows, d_model) raw mean differences."""
+    """(n_layers, n_windows, d_model) raw mean differences; NaN for a window that lies outside every trace."""
     counts: NDArray[np.int64] = field(repr=False)
     """(n_windows, 2): traces and tokens that contributed to D+."""
     resid_norms: Floats = field(repr=False)
     """(n_layers,) mean norm of the residual stream over D."""
     separation: Floats = field(repr=False)
-    """(n_layers, n_windows) standardised separation of D+ from D along the direction (diagonal covariance)."""
+    """(n_layers, n_windows) d′ of D+ against the negatives in traces that the direction was not made of."""
+    separation_interval: Floats = field(repr=False)
+    """(2, n_layers, n_windows) lower and upper end of its 95% interval over the folds of the traces."""
     reliability: Floats = field(repr=False)
     """(n_layers, n_windows) cosine between the directions of the even and the odd traces."""
     n_traces: int
     n_events: int
     n_tokens: int
+    composed: tuple[Window, ...] = ()
+    """Windows that are the mean over their single offsets, not Eq. 3's mean over the union of their positions."""
 
     def __post_init__(self) -> None:
         grid = (len(self.spec.layers), len(self.spec.windows))
@@ -167,6 +179,7 @@ class DirectionSet:
             "counts": (self.counts.shape, (grid[1], 2)),
             "resid_norms": (self.resid_norms.shape, grid[:1]),
             "separation": (self.separation.shape, grid),
+            "separation_interval": (self.separation_interval.shape, (2, *grid)),
             "reliability": (self.reliability.shape, grid),
         }
         for name, (got, want) in shapes.items():
@@ -183,6 +196,10 @@ class DirectionSet:
         if layer not in self.spec.layers or window not in self.spec.windows:
             raise BadInput(f"Layer {layer} with window {window.label} was not extracted.", "Choose a cell of the map.")
         i, j = self.spec.layers.index(layer), self.spec.windows.index(window)
+        if not np.isfinite(self.vectors[i, j]).all():
+            raise BadInput(
+                f"The window {window.label} lies outside every trace.", "Choose offsets closer to the event."
+            )
         return Direction.from_raw(
             self.vectors[i, j],
             name=f"{self.spec.label} · {self.spec.model.name} · layer {layer} · {window.label}",
@@ -198,7 +215,9 @@ class DirectionSet:
             ("method", "difference of means (arXiv 2507.12638, Eq. 3)"),
             ("label", self.spec.label),
             ("window", window.label),
+            ("window_mean", "over offsets" if window in self.composed else "over the union of positions"),
             ("negatives", self.spec.negatives),
+            ("weighting", self.spec.weighting),
             ("traces_digest", self.spec.traces_digest),
             ("traces", str(int(self.counts[j, 0]))),
             ("tokens_in_window", str(int(self.counts[j, 1]))),

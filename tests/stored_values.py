@@ -51,8 +51,10 @@ def attribution(*, seq: int = 4, n_layers: int = 3) -> Attribution:
         coefficient=4.0,
         keywords=("Wait", "Hmm"),
     )
-    grids = {name: rng.random((n_layers, seq), np.float32) for name in ("projection", "cosine", "lens")}
-    rows = {name: rng.random(seq, np.float32) for name in ("p_keyword", "p_keyword_steered", "kl_steered")}
+    grids = {name: rng.random((n_layers, seq), np.float32) for name in ("projection", "cosine", "lens", "score")}
+    rows = {
+        name: rng.random(seq, np.float32) for name in ("p_keyword", "rank_keyword", "p_keyword_steered", "kl_steered")
+    }
     return Attribution(
         spec=spec,
         pieces=tuple("abcdefgh"[:seq]),
@@ -74,6 +76,7 @@ def direction_set(*, d_model: int = 16) -> DirectionSet:
         counts=np.arange(4).reshape(2, 2),
         resid_norms=rng.random(3, np.float32),
         separation=rng.random((3, 2), np.float32),
+        separation_interval=rng.random((2, 3, 2), np.float32),
         reliability=rng.random((3, 2), np.float32),
         n_traces=3,
         n_events=4,

@@ -15,18 +15,18 @@ SOURCES = [
 ]
 HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 LAYERS = (
-    ("errors", "metrics", "files", "chat_template"),
-    ("values", "jobs", "folders", "chat_frame", "safe_disk"),
-    ("directions", "traces", "hub", "encoding", "codec"),
-    ("runs", "effects", "checkpoints", "direction_files", "moments", "direction_algebra", "trace_files"),
-    ("experiments", "contrast", "loading", "journal", "store", "trace_edits"),
-    ("models", "controls", "examples", "trace_sets", "programs"),
-    ("hooks", "lens"),
+    ("errors", "metrics", "files", "chat_template", "tensor_child"),
+    ("values", "jobs", "folders", "chat_frame", "safe_disk", "chat_logs", "data_files", "record_reader", "trace_report"),
+    ("directions", "traces", "hub", "encoding", "codec", "alignment"),
+    ("runs", "checkpoints", "moments", "kept_files", "tensor_files", "direction_algebra", "trace_files", "annotated_chains"),
+    ("experiments", "direction_files", "contrast", "loading", "journal", "store", "trace_edits", "trace_records"),
+    ("models", "controls", "examples", "mean_vectors", "direction_exports", "trace_sets", "programs"),
+    ("hooks", "lens", "trace_import", "direction_imports"),
     ("targets",),
     ("logit_attribution",),
     ("pair", "extraction", "generation", "attribution", "gradients", "interventions"),
     ("divergence",),
-    ("work",),
+    ("work", "reading"),
     ("workbench",),
 )
 

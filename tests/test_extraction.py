@@ -11,7 +11,7 @@ from core.errors import BadInput
 from core.extraction import extract_directions
 from core.hooks import hook_count, run_decoder
 from core.models import encode_text
-from core.traces import digest_of, find_events
+from core.traces import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from tests.tiny_models import tiny_loaded
 
@@ -67,14 +67,15 @@ def naive(loaded, traces, spec):
                 events = find_events(trace, spec.label, spans=reading.spans, text_start=reading.text_start)
                 positions = {e.position + o for e in events for o in range(window.start, window.stop)}
                 chosen = [activations[p] for p in positions if reading.text_start <= p < len(activations)]
+                labels = label_of_tokens(trace, reading.spans)
                 rest = [
                     a
-                    for p, a in enumerate(activations)
-                    if p >= reading.text_start and (spec.negatives == "all" or p not in positions)
+                    for a, label in zip(text, labels, strict=True)
+                    if spec.negatives == "all" or label not in ("", spec.label)
                 ]
                 if chosen:
                     inside_means.append(np.mean(chosen, axis=0))
-                all_means.append(np.mean(rest if len(rest) else text, axis=0))
+                all_means.append(np.mean(rest, axis=0))
             out[i, j] = np.mean(inside_means, axis=0) - np.mean(all_means, axis=0)
     return out
 
