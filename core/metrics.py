@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+Doubles = NDArray[np.float64]
 KEYWORDS = ("wait", "hmm")
 LENS_WORDS = ("wait", "but")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LOOP_NGRAM = 0.5
 _LOOP_ZLIB = 0.25
 _MIN_WORDS = 8
+_BOOTSTRAP_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,23 +117,34 @@ def bootstrap_ratio(numerators: Sequence[float], denominators: Sequence[float], 
 
     For the keyword fraction of a set of completions: hits and words of each. nan when there is nothing to divide by.
     """
-    total = float(np.sum(denominators))
-    if total == 0:
+    rows = np.asarray([numerators, denominators], float).T
+    if not rows[:, 1].sum():
         return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
-    mean = float(np.sum(numerators)) / total
-    if len(numerators) < 2:
-        return Interval(mean=mean, low=math.nan, high=math.nan, n=len(numerators))
+    return bootstrap_sums(rows, lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1e-12), seed=seed)
+
+
+def bootstrap_sums(rows: Doubles, statistic: Callable[[Doubles], Doubles], *, seed: int = 0) -> Interval:
+    """statistic(Σ rows) with a 95% percentile bootstrap interval that resamples rows (prompts, traces).
+
+    `rows` is (n, k); `statistic` takes (..., k) sums to (...) numbers. The ends are nan for fewer than two rows.
+    """
+    n = len(rows)
+    mean = float(statistic(rows.sum(axis=0)))
+    if n < 2:
+        return Interval(mean=mean, low=math.nan, high=math.nan, n=n)
     from scipy.stats import bootstrap
 
     interval = bootstrap(
-        (np.asarray(numerators, float), np.asarray(denominators, float)),
-        lambda top, bottom, axis=-1: top.sum(axis) / np.maximum(bottom.sum(axis), 1e-12),
+        tuple(rows.T),
+        lambda *columns, axis=-1: statistic(np.stack([column.sum(axis) for column in columns], axis=-1)),
         paired=True,
+        vectorized=True,
         n_resamples=2000,
+        batch=max(1, _BOOTSTRAP_NUMBERS // n),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(mean=mean, low=float(interval.low), high=float(interval.high), n=len(numerators))
+    return Interval(mean=mean, low=float(interval.low), high=float(interval.high), n=n)
 
 
 def wilson(hits: int, n: int) -> Interval:
