@@ -146,7 +146,9 @@ def trace_from_record(record: Any, *, trace_id: str, source: str) -> Trace:
     if not isinstance(record, dict):
         raise BadInput("it is not a JSON object.", "Use one object per line.")
     prompt, text = clean(record.get("prompt", "")), clean(record["text"])
-    check_length(text)
+    fault = check_length(text)
+    if fault:
+        raise BadInput(f"{fault}.", f"Use 1 to {MAX_TRACE_CHARACTERS:,} characters.")
     parts = tuple(
         Part(label=clean(part["label"]), start=int(part["start"]), end=int(part["end"]))
         for part in record.get("parts", [])
@@ -171,10 +173,11 @@ def record_of(trace: Trace) -> dict[str, Any]:
     }
 
 
-def check_length(text: str) -> None:
-    """Raise BadInput for a text that is blank or too long to be read as one trace."""
-    if not text.strip() or len(text) > MAX_TRACE_CHARACTERS:
-        raise BadInput(f"its text has {len(text):,} characters.", f"Use 1 to {MAX_TRACE_CHARACTERS:,}.")
+def check_length(text: str) -> str:
+    """Why a text cannot be read as one trace, or ""."""
+    if not text.strip():
+        return "its text is blank"
+    return f"its text has {len(text):,} characters" if len(text) > MAX_TRACE_CHARACTERS else ""
 
 
 def clean(text: Any) -> str:

@@ -8,15 +8,29 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.direction_files import DirectionFolder
 from core.directions import DirectionSet, ExtractionSpec
+from core.effects import (
+    Divergence,
+    DivergenceSpec,
+    Gradients,
+    GradientSpec,
+    Interventions,
+    InterventionSpec,
+    LayerLens,
+    LayerLensSpec,
+    ReadingSpec,
+)
 from core.errors import BadInput, Busy
 from core.examples import example_traces
 from core.experiments import DoseCell, DoseCellSpec
 from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
 from core.journal import RunJournal
+from core.mean_vectors import MeanVectorFolder
+from core.moment_shelf import MomentShelf
+from core.moments import MomentsSpec
 from core.pair import PairHolder
 from core.runs import (
     Attribution,
@@ -38,6 +52,10 @@ _KINDS: dict[type, tuple[str, type]] = {
     GenerationSpec: ("generation", Generation),
     ExtractionSpec: ("extraction", DirectionSet),
     AttributionSpec: ("attribution", Attribution),
+    GradientSpec: ("gradients", Gradients),
+    InterventionSpec: ("interventions", Interventions),
+    DivergenceSpec: ("divergence", Divergence),
+    LayerLensSpec: ("layer_lens", LayerLens),
     DoseCellSpec: ("dose_cell", DoseCell),
     LensSpec: ("lens", DirectionLens),
     LaneKLSpec: ("lane_kl", LaneKL),
@@ -52,7 +70,9 @@ class Workbench:
 
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
+        self.moments = MomentShelf(self.store)
         self.directions = DirectionFolder(root)
+        self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.pair = PairHolder()
@@ -100,8 +120,7 @@ class Workbench:
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
-        if len(traces) < 2:
-            raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
+        _check_enough(traces)
 
         def work() -> Work:
             from core.work import extract
@@ -110,15 +129,36 @@ class Workbench:
 
         return self._submit(spec, work(), "Extracting directions", caller)
 
-    def attribute(self, spec: AttributionSpec, caller: Caller = NOBODY) -> str:
-        """Job whose result is the Attribution of the spec."""
+    def record_moments(self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+        """Job that puts the sums of each spec into `moments`; it results in the specs. BadInput: under two traces."""
+        _check_enough(traces)
 
         def work() -> Work:
-            from core.work import attribute
+            from core.work import record
 
-            return (yield from attribute(self.pair.model_of(spec.model, spec.fingerprint), spec))
+            return (yield from record(self.pair.model_of, self.moments, specs, traces))
+
+        return self.engine.submit("moments", work(), title="Extracting directions", caller=caller, seconds=_DAY)
+
+    def attribute(self, spec: ReadingSpec, caller: Caller = NOBODY) -> str:
+        """Job whose result is what the spec asks of a text, for example the Attribution of an AttributionSpec."""
+
+        def work() -> Work:
+            from core.reading import read_text
+
+            return (yield from read_text(self.pair.model_of, spec))
 
         return self._submit(spec, work(), "Reading tokens", caller)
+
+    def import_traces(self, file: BinaryIO, *, source: str, name: str, caller: Caller = NOBODY) -> str:
+        """Job that reads a file of traces into a saved set and closes it; its result is the set's id."""
+
+        def work() -> Work:
+            from core.trace_import import import_traces
+
+            return (yield from import_traces(file, source=source, name=name, folder=self.trace_sets))
+
+        return self.engine.submit("import", work(), title="Importing traces", caller=caller, seconds=2 * _HOUR)
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionLens of the spec."""
@@ -215,3 +255,8 @@ class Workbench:
         work = generate_lanes(models, [specs[i] for i in todo], on_token=note, on_end=keep)
         result = yield from relay(work, lambda progress: replace(progress, partial=merged(progress.partial)))
         return merged(result)
+
+
+def _check_enough(traces: Sequence[Trace]) -> None:
+    if len(traces) < 2:
+        raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")

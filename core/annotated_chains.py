@@ -1,0 +1,103 @@
+"""Annotated chains: `["label"]text["end-section"]`, the form that Venhoff et al. 2025 ask GPT-4o for.
+
+Knows no files. The parts' texts are what the annotator wrote; `alignment` finds them in the original.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from core.alignment import LabelledText, squeeze
+from core.traces import LABELS
+
+END = "end-section"
+_NAME = r"[^\"\[\]\n]{1,80}"
+_TAG = re.compile(
+    rf'\[\s*"(?P<names>{_NAME}(?:"\s*,\s*"{_NAME})*)"?\s*\]'
+    rf"|\[\s*[“”'‘’]?(?P<bare>{'|'.join(map(re.escape, (*LABELS, END)))})[\"“”'‘’]?\s*\]"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """The parts of a chain in order, and what was odd about its tags, one (kind, sentence) each."""
+
+    texts: tuple[LabelledText, ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Tag:
+    names: tuple[str, ...]
+    start: int
+    stop: int
+
+
+def is_annotated(text: str) -> bool:
+    """Whether the text holds tags of the form."""
+    return bool(_tags(text, ""))
+
+
+def parse_annotation(annotated: str, original: str) -> Annotation:
+    """The labelled texts of an annotated chain. What looks like a tag and stands in the original too is text.
+
+    A part without an end tag ends where the next one begins; a tag with several names gives a part for each.
+    """
+    tags = _tags(annotated, squeeze(original)[0])
+    texts: list[LabelledText] = []
+    notes: list[tuple[str, str]] = []
+    open_names: tuple[str, ...] = ()
+    at = 0
+    for tag in [*tags, _Tag((), len(annotated), len(annotated))]:
+        between = annotated[at : tag.start]
+        closes = tag.names == (END,)
+        if open_names:
+            texts += [LabelledText(label=name, text=between) for name in open_names]
+            if not closes:
+                notes.append(("missing end tag", f"{_named(open_names)} has no end tag; {_until(tag)}"))
+        else:
+            notes += _outside(between, closes=closes, is_first=not at)
+        open_names = () if closes else tag.names
+        at = tag.stop
+    return Annotation(texts=tuple(texts), notes=(*notes, *_label_notes(texts)))
+
+
+def _tags(text: str, squeezed_original: str) -> list[_Tag]:
+    found = []
+    for match in _TAG.finditer(text):
+        names = tuple(filter(None, re.split(r'"?\s*,\s*"?', (match["names"] or match["bare"]).strip())))
+        known = all(name in LABELS or name == END for name in names)
+        if names and (known or squeeze(match[0])[0] not in squeezed_original):
+            found.append(_Tag(names if names == (END,) else tuple(n for n in names if n != END), *match.span()))
+    return found
+
+
+def _outside(between: str, *, closes: bool, is_first: bool) -> list[tuple[str, str]]:
+    notes = []
+    n = len(between.strip())
+    if n and not is_first:
+        notes.append(("text without label", f"{n} characters between two parts carry no label"))
+    if closes:
+        notes.append(("end tag without part", "an end tag closes no part"))
+    return notes
+
+
+def _until(tag: _Tag) -> str:
+    return "the next part ends it" if tag.names else "the annotation breaks off in it"
+
+
+def _label_notes(texts: list[LabelledText]) -> list[tuple[str, str]]:
+    notes = []
+    for label in dict.fromkeys(text.label for text in texts):
+        if label in LABELS:
+            continue
+        near = difflib.get_close_matches(label.lower(), LABELS, n=1, cutoff=0.75)
+        hint = f"; it may stand for {near[0]}" if near else ""
+        notes.append(("unknown label", f"the label {label!r} is none of the six; its parts are kept under it{hint}"))
+    return notes
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return " and ".join(names)

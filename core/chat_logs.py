@@ -1,0 +1,140 @@
+"""Reasoning out of chat logs: messages with a reasoning field, `<think>` in the content, or plain question and answer.
+
+Knows neither files nor labels. A turn's text is its reasoning; the answer behind `</think>` is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+THINK, END_THINK = "<think>", "</think>"
+MESSAGE_FIELDS = ("messages", "conversation", "conversations", "chat", "dialogue")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_text")
+_USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model", "ai")
+_TEXT_TYPES, _THOUGHT_TYPES = ("text", "output_text"), ("thinking", "reasoning")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One answer of a model: the question before it, its reasoning, and what was left out as (kind, sentence)."""
+
+    prompt: str
+    text: str
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+def is_chat(record: dict[str, Any]) -> bool:
+    """Whether the record holds a list of messages."""
+    return _messages(record) is not None
+
+
+def read_chat(record: dict[str, Any]) -> list[Turn]:
+    """Every turn of the log that holds reasoning; where none does, its last answer as a whole."""
+    turns = list(_turns([*(_messages(record) or ()), *_choices(record)]))
+    thoughtful = [turn for turn, has_thought in turns if has_thought]
+    if thoughtful:
+        n = len(turns) - len(thoughtful)
+        notes = (("turn without reasoning", f"{n} answers without reasoning are left out"),) if n else ()
+        first = thoughtful[0]
+        return [Turn(prompt=first.prompt, text=first.text, notes=(*first.notes, *notes)), *thoughtful[1:]]
+    return [turn for turn, _ in turns[-1:]]
+
+
+def split_thought(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The reasoning in a response, and what was left out of it; a response without marks is reasoning as a whole.
+
+    Reasoning models omit `<think>` where their template writes it, and `</think>` where they are cut off.
+    """
+    before, begin, thought = text.partition(THINK)
+    if not begin:
+        before, thought = "", text
+    thought, end, after = thought.partition(END_THINK)
+    notes = []
+    if before.strip():
+        notes.append(("outside the reasoning", f"{len(before.strip()):,} characters before {THINK} are left out"))
+    if after.strip():
+        notes.append(("outside the reasoning", f"{len(after.strip()):,} characters behind {END_THINK} are left out"))
+    if begin and not end:
+        notes.append(("cut off", f"the reasoning has no {END_THINK}; it is read to the end"))
+    return thought, tuple(notes)
+
+
+def has_thought(text: str) -> bool:
+    """Whether the text marks reasoning."""
+    return THINK in text or END_THINK in text
+
+
+def message_text(message: Any) -> str:
+    """The content of a message, of the last user's in a list of messages, or a string as it is."""
+    if isinstance(message, str):
+        return message
+    if isinstance(message, list):
+        users = [m for m in message if isinstance(m, dict) and _role(m) in _USERS]
+        return message_text(users[-1]) if users else ""
+    return _content(message)[0] if isinstance(message, dict) else ""
+
+
+def _turns(messages: list[Any]) -> Iterator[tuple[Turn, bool]]:
+    prompt, n_before = "", 0
+    for message in messages:
+        if not isinstance(message, dict):
+            continue
+        content, thought = _content(message)
+        if _role(message) in _USERS:
+            prompt = content
+        elif _role(message) in _ASSISTANTS:
+            notes: tuple[tuple[str, str], ...] = ()
+            marked = not thought.strip() and has_thought(content)
+            if marked:
+                thought, notes = split_thought(content)
+            if n_before > 1:
+                notes = (*notes, ("earlier messages", f"{n_before - 1} messages before the question are left out"))
+            if thought.strip() or content.strip():
+                yield (
+                    Turn(prompt=prompt, text=thought if thought.strip() else content, notes=notes),
+                    bool(thought.strip()),
+                )
+        n_before += 1
+
+
+def _messages(record: dict[str, Any]) -> list[Any] | None:
+    for field in MESSAGE_FIELDS:
+        value = record.get(field)
+        if isinstance(value, list) and any(isinstance(m, dict) and _role(m) for m in value):
+            return value
+    return None
+
+
+def _choices(record: dict[str, Any]) -> list[Any]:
+    """The answers of a stored API response; each goes with the question before it."""
+    choices = record.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [{"role": "assistant"} | choice["message"] for choice in choices if isinstance(_message_of(choice), dict)]
+
+
+def _message_of(choice: Any) -> Any:
+    return choice.get("message") if isinstance(choice, dict) else None
+
+
+def _role(message: dict[str, Any]) -> str:
+    role = message.get("role", message.get("from"))
+    return role.lower() if isinstance(role, str) else ""
+
+
+def _content(message: dict[str, Any]) -> tuple[str, str]:
+    """(content, reasoning) of a message, whichever way it is written."""
+    content = message.get("content", message.get("value"))
+    thought = next((message[f] for f in REASONING_FIELDS if isinstance(message.get(f), str)), "")
+    if isinstance(content, list):
+        blocks = [block for block in content if isinstance(block, dict)]
+        thought = thought or "".join(_block(block) for block in blocks if block.get("type") in _THOUGHT_TYPES)
+        content = "".join(_block(block) for block in blocks if block.get("type") in _TEXT_TYPES)
+    return content if isinstance(content, str) else "", thought
+
+
+def _block(block: dict[str, Any]) -> str:
+    found = (block.get(field) for field in ("text", "thinking", "reasoning"))
+    return next((text for text in found if isinstance(text, str)), "")

@@ -1,0 +1,183 @@
+"""A record of somebody's file to traces: which form it has, where its question and text are, and its parts' places.
+
+Forms: our own, annotated chains and response files (Venhoff et al. 2025), chat logs, question and response, and plain
+text. Nothing is guessed: a record whose text cannot be told is refused with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.alignment import REASONS, align
+from core.annotated_chains import is_annotated, parse_annotation
+from core.chat_logs import REASONING_FIELDS, Turn, has_thought, is_chat, message_text, read_chat, split_thought
+from core.trace_files import OWN_FORM, one_line
+from core.traces import check_length, clean
+from core.values import Part, Trace
+
+ANNOTATED_FORM, CHAT_FORM, RESPONSE_FORM, TEXT_FORM = "annotated chains", "chat log", "question and response", "text"
+ANNOTATION_FIELDS = ("annotated_chain", "annotated_response", "annotated_thinking", "annotated_reasoning", "annotated")
+THOUGHT_FIELDS = ("reasoning_chain", "thinking_process", *REASONING_FIELDS, "reasoning_trace", "trace", "cot")
+RESPONSE_FIELDS = (
+    *("full_response", "response_str", "response", "completion", "generation", "model_output", "output"),
+    *("text", "content", "answer", "solution"),
+)
+QUESTION_FIELDS = (
+    *("problem", "prompt", "question", "query", "instruction", "input", "task"),
+    *("original_message", "prompt_message", "conversation"),
+)
+ID_FIELDS = ("id", "task_id", "trace_id", "response_uuid", "uuid", "unique_id", "problem_id")
+_SENTENCE_ENDS = tuple(".!?…。！？:;)]}\"'”’*`|>$")
+
+Notes = tuple[tuple[str, str], ...]
+
+
+class Refused(Exception):
+    """A record that gives no trace: a kind of `trace_report.KINDS`, and the reason."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A trace of a record, its form, how many parts the record names, and what was odd."""
+
+    trace: Trace
+    form: str
+    n_parts: int
+    notes: Notes
+
+
+def read_record(value: Any, *, number: int, source: str) -> Iterator[Reading]:
+    """The traces of a record: one, or one per turn of a chat log. Raises Refused for a record that gives none."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {"messages": value}
+    if isinstance(value, str):
+        yield _of_text(value, number, source)
+        return
+    if not isinstance(value, dict):
+        raise Refused("unreadable", "it is neither an object nor a text")
+    record = {str(key): item for key, item in value.items()}
+    trace_id = _id(record) or f"{source}:{number}"
+    if isinstance(record.get("text"), str) and isinstance(record.get("parts"), list):
+        yield _own(record, trace_id, source)
+    elif any(isinstance(record.get(field), str) for field in ANNOTATION_FIELDS) or not is_chat(record):
+        yield _response(record, trace_id, source)
+    else:
+        turns = read_chat(record)
+        if not turns:
+            raise Refused("no text", "none of its messages is an answer with text")
+        for k, turn in enumerate(turns, start=1):
+            name = trace_id if len(turns) == 1 else f"{trace_id} turn {k}"
+            yield _unlabelled(turn, name, source, CHAT_FORM)
+
+
+def _of_text(text: str, number: int, source: str) -> Reading:
+    if is_annotated(text):
+        raise Refused("no original", "it holds annotated parts, but not the text that they were cut from")
+    thought, notes = split_thought(text) if has_thought(text) else (text, ())
+    trace_id = source if number == 1 else f"{source}:{number}"
+    return _unlabelled(Turn(prompt="", text=thought, notes=notes), trace_id, source, TEXT_FORM)
+
+
+def _own(record: dict[str, Any], trace_id: str, source: str) -> Reading:
+    text = _checked(record["text"])
+    parts, notes = [], []
+    for k, item in enumerate(record["parts"], start=1):
+        part = _part(item, len(text))
+        if part is None:
+            notes.append(("bad part", f"part {k} is not a label with a start and an end in the text"))
+        else:
+            parts.append(part)
+    trace = Trace(
+        trace_id=trace_id,
+        prompt=_question(record),
+        text=text,
+        parts=tuple(parts),
+        source=clean(record["source"]) if isinstance(record.get("source"), str) else source,
+    )
+    return Reading(trace=trace, form=OWN_FORM, n_parts=len(record["parts"]), notes=(*notes, *_cut_off(text)))
+
+
+def _part(item: Any, length: int) -> Part | None:
+    try:
+        label, start, end = clean(item["label"]), item["start"], item["end"]
+    except (TypeError, KeyError, IndexError):
+        return None
+    whole = type(start) is int and type(end) is int
+    return Part(label=label, start=start, end=end) if whole and label and 0 <= start < end <= length else None
+
+
+def _response(record: dict[str, Any], trace_id: str, source: str) -> Reading:
+    """A text with its question, and the annotation that may be beside it."""
+    annotated = _first(record, ANNOTATION_FIELDS)
+    thought = _first(record, THOUGHT_FIELDS)
+    response = thought or _first(record, RESPONSE_FIELDS)
+    if not response:
+        if annotated:
+            raise Refused("no original", "it holds annotated parts, but not the text that they were cut from")
+        raise Refused("no text", f"it has none of the fields that hold a text, such as {RESPONSE_FIELDS[2]!r}")
+    text, notes = split_thought(response) if not thought and has_thought(response) else (response, ())
+    turn = Turn(prompt=_question(record), text=text, notes=notes)
+    reading = _unlabelled(turn, trace_id, source, ANNOTATED_FORM if annotated else RESPONSE_FORM)
+    return _labelled(reading, annotated) if annotated else reading
+
+
+def _labelled(reading: Reading, annotated: str) -> Reading:
+    text = reading.trace.text
+    annotation = parse_annotation(clean(annotated), text)
+    alignment = align(annotation.texts, text)
+    lost = tuple(
+        (item.reason, f"{item.part.label}, part {item.number + 1}: {REASONS[item.reason]}{_quoted(item.part.text)}")
+        for item in alignment.unaligned
+    )
+    return Reading(
+        trace=replace(reading.trace, parts=alignment.parts),
+        form=reading.form,
+        n_parts=len(annotation.texts),
+        notes=(*lost, *annotation.notes, *reading.notes),
+    )
+
+
+def _unlabelled(turn: Turn, trace_id: str, source: str, form: str) -> Reading:
+    text = _checked(turn.text)
+    trace = Trace(trace_id=trace_id, prompt=clean(turn.prompt), text=text, source=source)
+    noted = any(kind == "cut off" for kind, _ in turn.notes)
+    return Reading(trace=trace, form=form, n_parts=0, notes=turn.notes if noted else (*turn.notes, *_cut_off(text)))
+
+
+def _checked(text: str) -> str:
+    text = clean(text)
+    fault = check_length(text)
+    if fault:
+        raise Refused("no text", fault)
+    return text
+
+
+def _cut_off(text: str) -> Notes:
+    end = text.rstrip()
+    return () if end.endswith(_SENTENCE_ENDS) else (("cut off", f"it ends with {one_line(end[-40:], 40)!r}"),)
+
+
+def _first(record: dict[str, Any], fields: tuple[str, ...]) -> str:
+    """The first of the fields that holds a text."""
+    return next((record[f] for f in fields if isinstance(record.get(f), str) and record[f].strip()), "")
+
+
+def _question(record: dict[str, Any]) -> str:
+    found = (message_text(record[field]) for field in QUESTION_FIELDS if field in record)
+    return clean(next((text for text in found if text.strip()), ""))
+
+
+def _id(record: dict[str, Any]) -> str:
+    found = (record[f] for f in ID_FIELDS if isinstance(record.get(f), str | int))
+    return one_line(clean(str(next(found, ""))), 120)
+
+
+def _quoted(text: str) -> str:
+    line = one_line(text, 80)
+    return f": {line}" if line else ""
