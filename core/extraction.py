@@ -7,8 +7,8 @@ reasoning text: the prompt, chat tokens and BOS belong to neither mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from core.errors import BadInput
 from core.hooks import run_decoder
 from core.models import LoadedModel
 from core.moments import NEGATIVES, Moments, MomentsSpec, bytes_needed
-from core.traces import find_events, label_of_tokens, window_positions
-from core.values import Event, Part, Trace
+from core.selection import Selection, select
+from core.values import Trace
 
 FOLDS = 4
 ROOM = 0.5
@@ -55,48 +55,42 @@ class _Sums:
     n_tokens: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Selection:
-    """What one trace adds: a 0/1 matrix over its text positions, and how the selected sums are spread.
-
-    The first rows × windows lines of `matrix` are the windows of the labels that occur; the rest partition the text by
-    the label of each token.
-    """
-
-    matrix: Tensor
-    """(n_present × n_windows + n_groups, seq) sparse."""
-    present: list[int]
-    """Rows that have an event in the trace."""
-    shares: Tensor
-    """(n_present, n_windows, 1) 1 ÷ positions, 0 where there are none."""
-    counts: NDArray[np.int64]
-    """(n_present, n_windows) positions."""
-    background: Tensor
-    """(2 × n_rows × 3, n_groups) weights of the groups in each subtracted mean."""
-    background_tokens: NDArray[np.int64]
-    """(n_rows, 3) positions of each subtracted mean."""
-    events: NDArray[np.int64]
-    """(n_rows,)."""
-
-
-def record_moments(loaded: LoadedModel, traces: Sequence[Trace], spec: MomentsSpec) -> Iterator[int | Moments]:
+def record_moments(
+    loaded: LoadedModel,
+    traces: Sequence[Trace],
+    spec: MomentsSpec,
+    *,
+    begun: Moments | None = None,
+    on_stop: Callable[[Moments], None] = lambda moments: None,
+) -> Generator[int | Moments, None, None]:
     """Yield the number of traces read so far after each trace, and at last the Moments.
 
-    Trace i belongs to fold i mod folds. Where two events of a label share a token or their
-    windows a position, it counts once. Raises BadInput for a layer
-    that the model does not have and for a trace that is longer than its context.
+    Trace i belongs to fold i mod folds. Where two events of a label share a token or their windows a position, it
+    counts once. `on_stop` gets the sums of a pass that is closed before its end; given as `begun` to the next, it goes
+    on from there. Raises BadInput for a layer that the model lacks and for a trace that is longer than its context.
     """
     _check_layers(loaded, spec)
     sums = _empty(loaded, spec)
-    extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else [()] * len(traces)
-    for number, (trace, moved) in enumerate(zip(traces, extra, strict=True), start=1):
-        try:
-            reading = loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
-        except BadInput as error:
-            raise BadInput(f"Trace {trace.trace_id!r}: {error.problem}", error.remedy) from error
-        _add_trace(loaded, _select(trace, moved, reading, spec), reading, spec, sums)
-        yield number
+    if begun is not None:
+        _resume(sums, begun)
+    extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
+    try:
+        for number in range(sums.n_traces, len(traces)):
+            trace = traces[number]
+            reading = _read(loaded, trace, spec)
+            _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
+            yield number + 1
+    except GeneratorExit:
+        on_stop(_finish(spec, sums))
+        raise
     yield _finish(spec, sums)
+
+
+def _read(loaded: LoadedModel, trace: Trace, spec: MomentsSpec) -> Reading:
+    try:
+        return loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
+    except BadInput as error:
+        raise BadInput(f"Trace {trace.trace_id!r}: {error.problem}", error.remedy) from error
 
 
 def extract_directions(
@@ -155,61 +149,22 @@ def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
     )
 
 
-def _select(trace: Trace, moved: Sequence[Part], reading: Reading, spec: MomentsSpec) -> _Selection:
-    seq = len(reading.spans)
-    events = _events_by_row(trace, moved, reading, spec)
-    present = [row for row, found in enumerate(events) if found]
-    lines, places = [], []
-    counts = np.zeros((len(present), len(spec.windows)), np.int64)
-    for a, row in enumerate(present):
-        for j, window in enumerate(spec.windows):
-            covered = window_positions(events[row], window, first=0, stop=seq)
-            counts[a, j] = len(covered)
-            lines.append(np.full(len(covered), a * len(spec.windows) + j))
-            places.append(covered)
-    labels = label_of_tokens(trace, reading.spans)
-    groups = sorted(set(labels))
-    first = counts.size
-    lines.append(first + np.array([groups.index(label) for label in labels], np.int64))
-    places.append(np.arange(seq))
-    index = torch.from_numpy(np.stack([np.concatenate(lines), np.concatenate(places)]).astype(np.int64))
-    background, tokens = _background(spec, present, groups, labels)
-    return _Selection(
-        matrix=torch.sparse_coo_tensor(
-            index, torch.ones(index.shape[1]), (first + len(groups), seq), check_invariants=False
-        ).coalesce(),
-        present=present,
-        shares=torch.from_numpy(np.divide(1.0, counts, where=counts > 0, out=np.zeros(counts.shape)))[..., None],
-        counts=counts,
-        background=torch.from_numpy(background),
-        background_tokens=tokens,
-        events=np.array([len(found) for found in events], np.int64),
+def _resume(sums: _Sums, begun: Moments) -> None:
+    """Take over what an earlier pass had gathered."""
+    layout = torch.from_numpy(begun.negative_sums).permute(3, 4, 0, 1, 2, 5)
+    for weighting, total in enumerate(sums.positive):
+        total.copy_(torch.from_numpy(begun.sums[weighting]).permute(1, 2, 0, 3, 4))
+    sums.squares.copy_(torch.from_numpy(begun.squares).transpose(0, 1))
+    sums.negative.copy_(layout.reshape(sums.negative.shape))
+    sums.all_squares.copy_(torch.from_numpy(begun.all_squares))
+    sums.norms.copy_(torch.from_numpy(begun.norms).double() * begun.n_tokens)
+    sums.counts, sums.negative_counts, sums.events = (
+        array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
     )
+    sums.n_traces, sums.n_tokens = begun.n_traces, begun.n_tokens
 
 
-def _events_by_row(trace: Trace, moved: Sequence[Part], reading: Reading, spec: MomentsSpec) -> list[list[Event]]:
-    """For each row, its events, at positions counted from the first token of the text."""
-    whole = replace(trace, parts=(*trace.parts, *moved))
-    return [find_events(whole, label, spans=reading.spans, text_start=0) for label in spec.rows]
-
-
-def _background(
-    spec: MomentsSpec, present: Sequence[int], groups: Sequence[str], labels: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Weights (2 × n_rows × 3, n_groups) and positions (n_rows, 3) of the subtracted means, as in NEGATIVES."""
-    of_row = [*spec.labels, *([spec.shuffled] if spec.shuffled else [])]
-    member = np.zeros((len(of_row), len(NEGATIVES), len(groups)))
-    for row, label in enumerate(of_row):
-        member[row, 0] = 1
-        member[row, 1] = [group not in ("", label) for group in groups]
-        member[row, 2] = row in present
-    sizes = np.array([labels.count(group) for group in groups])
-    tokens = member @ sizes
-    share = member / np.maximum(tokens, 1)[..., None]
-    return np.stack([share, member]).reshape(-1, len(groups)), tokens.astype(np.int64)
-
-
-def _add_trace(loaded: LoadedModel, selection: _Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
+def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
     fold, windows = sums.n_traces % spec.folds, len(spec.windows)
     device, home = loaded.device, sums.squares.device
     matrix, background = selection.matrix.to(device), selection.background.to(home)
@@ -237,7 +192,7 @@ def _add_trace(loaded: LoadedModel, selection: _Selection, reading: Reading, spe
     sums.n_tokens += len(reading.spans)
 
 
-def _count(selection: _Selection, fold: int, sums: _Sums) -> None:
+def _count(selection: Selection, fold: int, sums: _Sums) -> None:
     for a, row in enumerate(selection.present):
         sums.counts[0, row, fold] += selection.counts[a] > 0
         sums.counts[1, row, fold] += selection.counts[a]

@@ -6,22 +6,24 @@ until then is kept.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tokenizers.decoders import DecodeStream
 
-from core.attribution import attribute_tokens
 from core.directions import DirectionSet, ExtractionSpec
 from core.experiments import DoseCell, DoseCellSpec
-from core.extraction import extract_directions
+from core.extraction import extract_directions, record_moments
 from core.generation import Token, score_completions, stream_completions
 from core.jobs import Progress, relay
 from core.metrics import measure_text
 from core.models import LoadedModel
-from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec, StopReason
-from core.values import Trace
+from core.moment_shelf import MomentShelf
+from core.moments import Moments, MomentsSpec
+from core.runs import Generation, GenerationSpec, StopReason
+from core.values import ModelSpec, Trace
 
 OnToken = Callable[[int, int, str], None]
 
@@ -150,14 +152,25 @@ def extract(
     raise AssertionError("the extraction ended without a result")
 
 
-def attribute(loaded: LoadedModel, spec: AttributionSpec) -> Generator[Progress, None, Attribution]:
-    """The Attribution of `spec`, one pass a step."""
-    yield Progress(0, 1, f"reading {len(spec.token_ids)} tokens with {loaded.name}")
-    for item in attribute_tokens(loaded, spec):
-        if isinstance(item, Attribution):
-            return item
-        yield Progress(item, 1, f"reading {len(spec.token_ids)} tokens with {loaded.name}")
-    raise AssertionError("the attribution ended without a result")
+def record(
+    find_model: Callable[[ModelSpec, str], LoadedModel],
+    shelf: MomentShelf,
+    specs: Sequence[MomentsSpec],
+    traces: Sequence[Trace],
+) -> Generator[Progress, None, tuple[MomentsSpec, ...]]:
+    """Put the sums of every spec on the shelf, one trace a step; those that lie there are not gathered again."""
+    todo = [spec for spec in specs if shelf.get(spec) is None]
+    for number, spec in enumerate(todo):
+        loaded, before = find_model(spec.model, spec.fingerprint), number * len(traces)
+        reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), on_stop=shelf.put_unfinished)
+        with contextlib.closing(reading):
+            for item in reading:
+                if isinstance(item, Moments):
+                    shelf.put(item)
+                    continue
+                message = f"reading trace {item} of {len(traces)} with {loaded.name}"
+                yield Progress(before + item, len(todo) * len(traces), message)
+    return tuple(specs)
 
 
 def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generator[Progress, None, DoseCell]:

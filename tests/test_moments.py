@@ -12,10 +12,13 @@ from core.errors import BadInput
 from core.extraction import record_moments
 from core.hooks import run_decoder
 from core.models import encode_text, load_model
+from core.moment_shelf import MomentShelf
 from core.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec, bytes_needed, largest_folds, single_offsets
 from core.pair import DEMO_PAIR
+from core.store import Store
 from core.traces import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
+from core.work import record
 from tests.test_extraction import make_traces
 from tests.tiny_models import tiny_loaded
 
@@ -314,3 +317,45 @@ def test_the_memory_that_is_promised_is_the_memory_of_the_arrays(moments):
     assert kept < running < 4 * kept
     assert largest_folds((8, 4, 2), (900, 500, 260), 600) == 4
     assert largest_folds((8, 4, 2), (900, 500, 260), 100) == 2
+
+
+def test_a_stopped_pass_goes_on_where_it_was(loaded, traces, moments, tmp_path):
+    shelf, spec = MomentShelf(Store(tmp_path)), moments.spec
+    read = []
+
+    def run():
+        work = record(lambda model, fingerprint: loaded, shelf, [spec], traces)
+        for progress in work:
+            read.append(progress.done)
+            if len(read) == 5:
+                work.close()
+
+    run()
+    assert shelf.get(spec) is None
+    assert shelf.unfinished(spec).n_traces == 5
+    run()
+    assert read == list(range(1, len(traces) + 1))
+    whole = MomentShelf(Store(tmp_path)).get(spec)
+    assert shelf.unfinished(spec) is None
+    for name in ("sums", "squares", "negative_sums", "all_squares", "norms"):
+        assert np.allclose(getattr(whole, name), getattr(moments, name), rtol=1e-5, atol=1e-4), name
+    for name in ("counts", "negative_counts", "events", "n_traces", "n_tokens"):
+        assert np.array_equal(getattr(whole, name), getattr(moments, name)), name
+    run()
+    assert len(read) == len(traces)
+
+
+def test_sums_too_large_for_the_disk_stay_in_memory(moments, tmp_path):
+    shelf = MomentShelf(Store(tmp_path, limit_bytes=1000))
+    assert not shelf.put(moments)
+    assert shelf.get(moments.spec) is moments
+    assert MomentShelf(Store(tmp_path, limit_bytes=1000)).get(moments.spec) is None
+
+
+def test_the_shelf_lets_go_of_the_oldest_sums(moments, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.moment_shelf.IN_MEMORY", 0)
+    shelf = MomentShelf(Store(tmp_path, limit_bytes=1000))
+    several = [replace(moments, spec=replace(moments.spec, seed=seed)) for seed in range(3)]
+    for one in several:
+        shelf.put(one)
+    assert [shelf.get(one.spec) is one for one in several] == [False, True, True]
