@@ -5,7 +5,7 @@ Two forward passes over the text, one as it is and one with the direction added;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.errors import BadInput
 from core.hooks import compile_steering, record_residuals, steer_residuals
-from core.lens import keyword_ids, logit_lens, unembed
+from core.lens import keyword_ids, logit_lens, unembed, word_items
 from core.models import LoadedModel, pieces
 from core.runs import Attribution, AttributionSpec, SteeringSpec
 from core.values import Floats
@@ -66,22 +66,34 @@ def centred_projection(activations: Tensor, vector: Tensor, *, first: int) -> tu
 def _read(loaded: LoadedModel, spec: AttributionSpec, wanted: Tensor) -> tuple[dict[str, Floats], Tensor]:
     """Per-layer readings (n_layers, seq) and the final-normed activations (seq, d_model) of the baseline pass."""
     seq = len(spec.token_ids)
-    readings: dict[str, Floats] = {
-        name: np.zeros((loaded.n_layers, seq), np.float32) for name in ("projection", "cosine", "lens")
-    }
+    names = ("projection", "cosine", "lens", "score")
+    readings: dict[str, Floats] = {name: np.zeros((loaded.n_layers, seq), np.float32) for name in names}
     vector = torch.from_numpy(spec.direction.vector).to(loaded.device)
+    items = torch.tensor(word_items(loaded, spec.lens_words), dtype=torch.int64, device=loaded.device)
 
     def sink(layer: int, hidden: Tensor) -> None:
         projection, cosine = centred_projection(hidden[0], vector, first=spec.text_start)
         readings["projection"][layer] = projection.cpu().numpy()
         readings["cosine"][layer] = cosine.cpu().numpy()
-        for start in range(0, seq, _CHUNK):
-            logits = logit_lens(loaded, hidden[0, start : start + _CHUNK])
-            share = logits[:, wanted].logsumexp(-1) - logits.logsumexp(-1)
-            readings["lens"][layer, start : start + _CHUNK] = share.cpu().numpy()
+        readings["lens"][layer], readings["score"][layer] = read_layers(loaded, hidden[0], wanted, items)
 
     with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
-        return readings, _normed(loaded, spec)
+        return readings, normed_of(loaded, spec.token_ids)
+
+
+def read_layers(loaded: LoadedModel, hidden: Tensor, wanted: Tensor, items: Tensor) -> tuple[Floats, Floats]:
+    """(seq,) log probability of the `wanted` ids and (seq,) mean logit of the `items` (Eq. 2), by the logit lens.
+
+    hidden (seq, d_model) of any layer; NaN scores where there are no items.
+    """
+    lens, score = np.full((2, len(hidden)), np.nan, np.float32)
+    for start in range(0, len(hidden), _CHUNK):
+        logits = logit_lens(loaded, hidden[start : start + _CHUNK])
+        here = slice(start, start + len(logits))
+        lens[here] = (logits[:, wanted].logsumexp(-1) - logits.logsumexp(-1)).cpu().numpy()
+        if len(items):
+            score[here] = logits[:, items].mean(-1).cpu().numpy()
+    return lens, score
 
 
 def _steered_normed(loaded: LoadedModel, spec: AttributionSpec) -> Tensor:
@@ -90,11 +102,12 @@ def _steered_normed(loaded: LoadedModel, spec: AttributionSpec) -> Tensor:
     steering = compile_steering(loaded, [[edit]], n_prompt=[spec.text_start])
     steering.positions = torch.arange(len(spec.token_ids), device=loaded.device)[None]
     with loaded.lock, torch.inference_mode(), steer_residuals(loaded, steering):
-        return _normed(loaded, spec)
+        return normed_of(loaded, spec.token_ids)
 
 
-def _normed(loaded: LoadedModel, spec: AttributionSpec) -> Tensor:
-    ids = torch.tensor([spec.token_ids], device=loaded.device)
+def normed_of(loaded: LoadedModel, token_ids: Sequence[int]) -> Tensor:
+    """(seq, d_model) final-normed activations of one forward pass; the caller holds the lock."""
+    ids = torch.tensor([list(token_ids)], device=loaded.device)
     normed: Tensor = loaded.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
     return normed
 
@@ -110,7 +123,7 @@ def _assemble(
     seq = len(spec.token_ids)
     k = min(TOP_K, loaded.d_vocab)
     p_keyword = np.zeros((2, seq), np.float32)
-    kl = np.zeros(seq, np.float32)
+    kl, rank = np.zeros((2, seq), np.float32)
     top_ids = np.zeros((2, seq, k), np.int64)
     top_probs = np.zeros((2, seq, k), np.float32)
     with torch.inference_mode():
@@ -118,6 +131,8 @@ def _assemble(
             here = slice(start, min(start + _CHUNK, seq))
             log_probs = [unembed(loaded, normed[here]).double().log_softmax(-1) for normed in (baseline, steered)]
             kl[here] = (log_probs[0].exp() * (log_probs[0] - log_probs[1])).sum(-1).cpu().numpy()
+            best = log_probs[0][:, wanted].max(-1, keepdim=True).values
+            rank[here] = ((log_probs[0] > best).sum(-1) + 1).cpu().numpy()
             for i, rows in enumerate(log_probs):
                 p_keyword[i, here] = rows[:, wanted].logsumexp(-1).exp().cpu().numpy()
                 values, ids = rows.topk(k, dim=-1)
@@ -128,10 +143,19 @@ def _assemble(
         projection=readings["projection"],
         cosine=readings["cosine"],
         lens=readings["lens"],
+        score=readings["score"],
         p_keyword=p_keyword[0],
+        rank_keyword=rank,
         p_keyword_steered=p_keyword[1],
         kl_steered=kl,
         top_ids=top_ids,
-        top_pieces=tuple(loaded.tokenizer.batch_decode([[i] for i in top_ids.ravel().tolist()])),
+        top_pieces=_texts(loaded, top_ids.ravel().tolist()),
         top_probs=top_probs,
     )
+
+
+def _texts(loaded: LoadedModel, ids: list[int]) -> tuple[str, ...]:
+    """One text per id; each different id is decoded once, since a text has few."""
+    different = sorted(set(ids))
+    texts = dict(zip(different, loaded.tokenizer.batch_decode([[i] for i in different]), strict=True))
+    return tuple(texts[i] for i in ids)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import BadInput
+from core.effects import LayerLens, LayerLensSpec
+from core.errors import BadDirection, BadInput
 from core.models import LoadedModel
 from core.runs import DirectionLens, LensSpec
 
@@ -49,6 +51,12 @@ def vocabulary_texts(loaded: LoadedModel) -> list[str]:
     return texts + [""] * (loaded.d_vocab - known)
 
 
+def word_items(loaded: LoadedModel, words: Sequence[str]) -> list[int]:
+    """Ids of the vocabulary items whose text contains one of the words, whatever the case (the `a` of Eq. 2)."""
+    wanted = [word.casefold() for word in words if word.strip()]
+    return [i for i, text in enumerate(vocabulary_texts(loaded)) if any(word in text.casefold() for word in wanted)]
+
+
 def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> DirectionLens:
     """Logit lens of a direction, without the final norm (paper, Eq. 2).
 
@@ -61,7 +69,7 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
         vector = torch.from_numpy(direction.vector).to(loaded.device, weight_dtype)
         logits = loaded.unembed(vector[None])[0].double().cpu()
     texts = vocabulary_texts(loaded)
-    items = [i for i, text in enumerate(texts) if any(word.casefold() in text.casefold() for word in spec.words)]
+    items = word_items(loaded, spec.words)
     order = logits.argsort(descending=True)
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order))
@@ -72,3 +80,24 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
         best_rank=int(ranks[items].min()) + 1 if items else 0,
         n_items=len(items),
     )
+
+
+def read_layer_directions(loaded: LoadedModel, spec: LayerLensSpec) -> LayerLens:
+    """Eq. 2 of one direction per layer (paper, Fig. 5). Raises BadDirection when the vectors do not fit the model."""
+    vectors = np.asarray(spec.vectors, np.float64)
+    if vectors.shape != (loaded.n_layers, loaded.d_model):
+        raise BadDirection(
+            f"The directions have shape {list(vectors.shape)}; {loaded.name} has {loaded.n_layers} layers of width "
+            f"{loaded.d_model}.",
+            "Extract them from a model of this shape, at all layers.",
+        )
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = torch.from_numpy(np.divide(vectors, norms, out=np.full_like(vectors, np.nan), where=norms > 0))
+    items = word_items(loaded, spec.words)
+    with loaded.lock, torch.inference_mode():
+        logits = loaded.unembed(units.to(loaded.device, loaded.compute_dtype)).double().cpu()
+    found = logits[:, items]
+    best = found.max(-1, keepdim=True).values if items else torch.full((len(logits), 1), torch.nan)
+    ranks = torch.where(best.isnan()[:, 0], torch.nan, (logits > best).sum(-1) + 1.0)
+    scores = found.mean(-1) if items else torch.full((len(logits),), torch.nan)
+    return LayerLens(scores=scores.float().numpy(), ranks=ranks.float().numpy(), n_items=len(items))

@@ -6,11 +6,13 @@ import torch
 
 from core.attribution import attribute_tokens
 from core.errors import UserFacingError
+from core.frozen_linears import differentiable
 from core.hooks import compile_steering, hook_count
 from core.models import load_model
 from core.runs import SteeringSpec
 from core.values import PAPER_WINDOW, ModelSpec
 from tests.test_attribution import spec_for as attribution_spec
+from tests.test_effects import effects_of, gradients_of
 from tests.test_extraction import extract, make_traces, spec_for
 from tests.test_generation import complete, spec_of
 from tests.test_hooks import record
@@ -58,3 +60,31 @@ def test_extraction_and_attribution_run(loaded, make_direction):
     result = list(attribute_tokens(loaded, attribution_spec(loaded, direction)))[-1]
     assert np.isfinite(result.projection).all()
     assert np.isfinite(result.kl_steered).all()
+
+
+def test_gradients_flow_through_quantised_layers_to_activations(loaded, make_direction):
+    direction = make_direction(loaded.d_model, layer=1)
+    record(loaded)
+    found = gradients_of(loaded, direction, targets=(14,))
+    exact = effects_of(loaded, direction, targets=(14,), coefficient=1.0, layer=0)
+    assert (np.abs(found.along[:-1, :14]) > 0).all()
+    assert np.corrcoef(found.along[0, :15], exact.steered[:15])[0, 1] > 0.9
+    assert hook_count(loaded) == 0
+
+
+def test_a_repacked_layer_has_the_gradient_of_its_matrix(loaded):
+    if loaded.spec.precision != "nf4":
+        pytest.skip("only 4-bit layers are repacked")
+    record(loaded)
+    layer = loaded.layers[0].mlp.up_proj
+    x = torch.randn(1, 5, loaded.d_model, dtype=loaded.compute_dtype)
+    with torch.no_grad():
+        matrix = layer(torch.eye(loaded.d_model, dtype=x.dtype))
+    with differentiable(loaded):
+        leaf = x.clone().requires_grad_()
+        out = layer(leaf)
+        (gradient,) = torch.autograd.grad(out.float().sum(), leaf)
+    assert "forward" not in vars(layer)
+    with torch.no_grad():
+        assert torch.equal(out.detach(), layer(x))
+    assert torch.allclose(gradient.float(), matrix.float().sum(-1).expand_as(gradient), atol=0.05, rtol=0.05)

@@ -1,0 +1,77 @@
+"""Token attribution of a long text on the embedded pair: each pass cold, and the whole from the store.
+
+python -m benchmarks.attribution
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.attribution import attribute_tokens
+from core.effects import Gradients, GradientSpec, TargetText
+from core.examples import example_traces, recorded_directions
+from core.gradients import attribute_gradients
+from core.metrics import KEYWORDS
+from core.models import encode_text, load_model, set_threads
+from core.pair import DEMO_PAIR
+from core.runs import Attribution, AttributionSpec
+from core.store import Store
+
+TOKENS = 2000
+
+
+def last(steps: Iterator[Any]) -> Any:
+    """What a work generator ends with."""
+    *_, result = steps
+    return result
+
+
+def timed(name: str, work: Callable[[], Any]) -> Any:
+    """The result of one call, its seconds printed."""
+    started = time.perf_counter()
+    result = work()
+    print(f"{name}: {time.perf_counter() - started:.2f} s")
+    return result
+
+
+def main() -> None:
+    """Print the table."""
+    loaded = replace(load_model(DEMO_PAIR.reasoner), context_length=TOKENS)
+    threads = set_threads(loaded)
+    traces = example_traces()
+    reading = encode_text(replace(loaded, context_length=10**6), traces[0].prompt, traces[0].text)
+    body = reading.token_ids[reading.text_start :]
+    ids = (reading.token_ids + body * (TOKENS // len(body) + 1))[:TOKENS]
+    direction = recorded_directions()[0]
+    common = {"model": loaded.spec, "fingerprint": loaded.fingerprint, "token_ids": ids, "keywords": KEYWORDS}
+    spec = AttributionSpec(
+        **common, text_start=reading.text_start, direction=direction, layer=direction.layer, coefficient=4.0
+    )
+    text = TargetText(**common, text_start=reading.text_start, targets=(TOKENS - 2,))
+    gradient = GradientSpec(text=text, direction=direction)
+    print(f"{TOKENS} tokens, {loaded.n_layers} layers, fp32, CPU, {threads} thread(s); the first call is cold")
+    found = timed("projection, lens, next-token probability, steering", lambda: last(attribute_tokens(loaded, spec)))
+    slopes = timed("gradients and direct logit attribution", lambda: last(attribute_gradients(loaded, gradient)))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.put("attribution", spec, found)
+        store.put("gradients", gradient, slopes)
+        store.close()
+        store = Store(Path(folder))
+        timed(
+            "both from the store",
+            lambda: (
+                store.get(Attribution, "attribution", spec),
+                store.get(Gradients, "gradients", gradient),
+            ),
+        )
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
