@@ -42,14 +42,16 @@ def imported(folder, data, *, name="file.json"):
     """The traces and the report of a file with these bytes."""
     data = data if isinstance(data, bytes) else data.encode()
     work = import_traces(io.BytesIO(data), source=name, name="n", folder=folder)
-    try:
-        while True:
+    set_id = None
+    while set_id is None:
+        try:
             assert isinstance(next(work), Progress)
-    except StopIteration as stop:
-        report = report_from_json(folder.report(stop.value))
-        assert report.n_traces == folder.info(stop.value).n_traces == sum(report.forms.values())
-        assert set(report.kinds) <= set(KINDS)
-        return folder.load(stop.value), report
+        except StopIteration as stop:
+            set_id = stop.value
+    report = report_from_json(folder.report(set_id))
+    assert report.n_traces == folder.info(set_id).n_traces == sum(report.forms.values())
+    assert set(report.kinds) <= set(KINDS)
+    return folder.load(set_id), report
 
 
 def as_json(*records):

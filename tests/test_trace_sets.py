@@ -74,11 +74,16 @@ def test_an_unknown_id_is_refused(folder, set_id):
             action(set_id)
 
 
+def write_and_raise(folder, error):
+    with folder.new("0123456789ab") as writer:
+        writer.add(TRACES[0])
+        raise error
+
+
 def test_a_writer_that_raises_leaves_nothing(folder):
     for error in (GeneratorExit, RuntimeError):
-        with pytest.raises(error), folder.new("0123456789ab") as writer:
-            writer.add(TRACES[0])
-            raise error
+        with pytest.raises(error):
+            write_and_raise(folder, error)
         assert names(folder) == []
     with folder.new("0123456789ab") as writer:
         writer.add(TRACES[0])
