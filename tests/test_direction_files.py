@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import stored_values as sv
 
-from core import direction_files as df
+from core import tensor_files
 from core.codec import dump
-from core.direction_files import DirectionFolder, direction_bytes, read_direction_bytes
+from core.direction_files import NOTE, DirectionFolder, direction_bytes, id_of, read_direction_bytes
 from core.errors import BadDirection, BadInput, UserFacingError
 
 HOSTILE_IDS = ["", ".", "..", "../x", "a/b", "/etc/passwd", "0" * 19, "0" * 21, "G" * 20, "0" * 20 + "\n", "\0" * 20]
@@ -24,10 +23,6 @@ HOSTILE_IDS = ["", ".", "..", "../x", "a/b", "/etc/passwd", "0" * 19, "0" * 21, 
 @pytest.fixture
 def folder(tmp_path: Path) -> DirectionFolder:
     return DirectionFolder(tmp_path / "cache")
-
-
-def raw_file(tensors: dict[str, np.ndarray], **metadata: str) -> bytes:
-    return safetensors.numpy.save(tensors, metadata=metadata or None)
 
 
 def by_hand(header: object, data: bytes = b"") -> bytes:
@@ -78,6 +73,21 @@ def test_renaming_keeps_id_and_time(folder):
     for name in ("", "  \n", "\u202e"):
         with pytest.raises(BadInput, match="empty"):
             folder.rename(ids[0], name)
+
+
+def test_a_note_stays_with_the_direction_and_makes_no_other(folder):
+    direction_id = folder.save(sv.direction())
+    folder.annotate(direction_id, " steers <b>best</b>\nat 8 ")
+    (saved,) = folder.list()
+    assert saved.direction_id == direction_id
+    assert dict(saved.direction.provenance) == {"label": "backtracking", NOTE: "steers <b>best</b> at 8"}
+    assert id_of(saved.direction) == direction_id
+    folder.annotate(direction_id, "second")
+    assert folder.load(direction_id).provenance == (("label", "backtracking"), (NOTE, "second"))
+    folder.rename(direction_id, "renamed")
+    assert (NOTE, "second") in folder.load(direction_id).provenance
+    folder.annotate(direction_id, " ")
+    assert folder.load(direction_id).provenance == sv.direction().provenance
 
 
 def test_a_deleted_direction_is_gone(folder):
@@ -162,59 +172,6 @@ def test_an_export_comes_back_exactly():
     sv.assert_same(read_direction_bytes(direction_bytes(sv.direction()), name="file.safetensors"), sv.direction())
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_a_foreign_vector_gets_its_norm_and_the_files_name(dtype):
-    raw = np.array([3, 4, 0], dtype)
-    found = read_direction_bytes(raw_file({"../../x<b>": raw}, layer="7"), name="my vector.safetensors")
-    assert (found.name, found.layer, found.norm) == ("my vector", 7, 5.0)
-    assert found.vector == pytest.approx([0.6, 0.8, 0])
-    assert ("method", "imported from a file") in found.provenance
-
-
-def test_a_bfloat16_vector_is_read():
-    bits = (np.array([3, 4], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
-    data = by_hand({"v": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, bits)
-    assert read_direction_bytes(data, name="v").norm == 5.0
-
-
-def test_the_named_vector_is_taken_from_several():
-    tensors = {"other": np.ones(4, np.float32), "vector": np.array([0, 2], np.float32), "w": np.ones((2, 2), "f4")}
-    assert read_direction_bytes(raw_file(tensors), name="n", layer=5).layer == 5
-    assert read_direction_bytes(raw_file(tensors), name="n").norm == 2.0
-
-
-@pytest.mark.parametrize(
-    ("vector", "problem"),
-    [
-        ([np.nan, 1], "NaN"),
-        ([np.inf, 1], "infinite"),
-        ([0, 0], "norm 0"),
-        ([1e-9, 0], "norm 1e-09"),
-        ([1e7, 0], "norm 1e\\+07"),
-        ([1], "shape"),
-        ([], "shape"),
-    ],
-)
-def test_bad_vectors_are_refused_by_name(vector, problem):
-    with pytest.raises(BadDirection, match=problem):
-        read_direction_bytes(raw_file({"v": np.array(vector, np.float32)}), name="bad")
-
-
-def test_overflow_integers_and_matrices_are_refused():
-    with pytest.raises(BadDirection, match="infinite"):
-        read_direction_bytes(raw_file({"v": np.array([1e300, 1])}), name="bad")
-    with pytest.raises(BadDirection, match="int64"):
-        read_direction_bytes(raw_file({"v": np.array([1, 2])}), name="bad")
-    with pytest.raises(BadInput, match="BOOL"):
-        read_direction_bytes(raw_file({"v": np.array([True, False])}), name="bad")
-    with pytest.raises(BadDirection, match="0 of them"):
-        read_direction_bytes(raw_file({"v": np.ones((2, 2), np.float32)}), name="bad")
-    with pytest.raises(BadDirection, match="2 of them"):
-        read_direction_bytes(raw_file({"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}), name="bad")
-    with pytest.raises(BadDirection, match="holds 0 tensors"):
-        read_direction_bytes(raw_file({}), name="bad")
-
-
 BAD_FILES = {
     "empty": b"",
     "short": b"\x01",
@@ -249,8 +206,7 @@ def test_foreign_and_broken_files_are_a_sentence(name):
 
 
 def test_a_large_file_is_refused_before_it_is_parsed(monkeypatch):
-    monkeypatch.setattr(df, "MAX_UPLOAD_BYTES", 1 << 20)
-    monkeypatch.setattr(df.codec, "parse_container", None)
+    monkeypatch.setattr(tensor_files, "MAX_UPLOAD_BYTES", 1 << 20)
     with pytest.raises(BadInput, match="1 MB are allowed"):
         read_direction_bytes(b"\0" * (3 << 20), name="large")
 

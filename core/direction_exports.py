@@ -1,0 +1,121 @@
+"""Directions in the formats of other tools, and back from our own GGUF. No torch: a child process writes .pt and GGUF.
+
+A layer is the block whose output the vector is added to, from 0, here and in every format: `direction.<il>` of a
+control vector is added by llama.cpp and repeng to the output of block il, and a tensor under {layer: tensor} by
+steering-vectors to the output of decoder block `layer`. llama.cpp has no control vector for block 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.direction_files import MAX_NAME, MAX_NOTE, clean_notes, clean_text, direction_bytes
+from core.directions import MAX_NORM, MIN_NORM, Direction
+from core.errors import BadInput
+from core.tensor_files import write_layers
+from core.values import Floats
+
+Scale = Literal["unit", "raw"]
+Format = Literal["safetensors", "gguf", "npy", "pt"]
+FORMATS: dict[Format, str] = {
+    "safetensors": "safetensors with provenance",
+    "gguf": "GGUF control vector (llama.cpp, repeng)",
+    "npy": "NumPy array",
+    "pt": "PyTorch {layer: vector} (steering-vectors)",
+}
+STORY = "retrace.direction"
+UNIT_ROUNDING = 1e-6
+_TOLD = ("name", "norm", "resid_norm", "source_model", "fingerprint", "provenance")
+
+
+def check_exportable(direction: Direction, to: Format) -> None:
+    """Raise BadInput where the format cannot hold the direction."""
+    assert to in get_args(Format), to
+    if to == "gguf" and direction.layer == 0:
+        raise BadInput(
+            f"The direction {direction.name!r} is of layer 0, and llama.cpp has no control vector for layer 0.",
+            "Export it in another format.",
+        )
+
+
+def export_bytes(direction: Direction, to: Format, *, scale: Scale = "unit") -> bytes:
+    """The direction as a file; `scale` says which length it has in the formats of other tools. Raises BadInput.
+
+    Only safetensors holds everything. GGUF carries the provenance as a text that other tools pass over.
+    """
+    check_exportable(direction, to)
+    if to == "safetensors":
+        return direction_bytes(direction)
+    vector = direction.vector if scale == "unit" else _raw(direction)
+    if to == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, vector, allow_pickle=False)
+        return buffer.getvalue()
+    if to == "pt":
+        return write_layers("pt", {direction.layer: vector})
+    story = {name: getattr(direction, name) for name in _TOLD}
+    texts = {"controlvector.model_hint": direction.source_model or "unknown", STORY: json.dumps(story)}
+    return write_layers("gguf", {direction.layer: vector}, texts=texts)
+
+
+def _raw(direction: Direction) -> Floats:
+    raw: Floats = (direction.vector.astype(np.float64) * direction.norm).astype(np.float32)
+    return raw
+
+
+def direction_of(vector: NDArray[Any], **fields: Any) -> Direction:
+    """As Direction.from_raw; a vector of length 1 to float32's rounding is kept bit for bit, with norm 1."""
+    if vector.ndim == 1 and vector.dtype == np.float32 and np.isfinite(vector).all():
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if abs(length - 1) <= UNIT_ROUNDING:
+            return Direction(vector=vector, norm=1.0, **fields)
+    return Direction.from_raw(vector, **fields)
+
+
+def retold(vector: NDArray[Any], story: str, *, layer: int, label: str) -> Direction:
+    """The direction of a GGUF export of ours; what its text claims counts only where it has the right type and range.
+
+    Raises BadDirection for the vector.
+    """
+    told = _object(story)
+
+    def text(key: str) -> str:
+        return clean_text(told[key], MAX_NOTE) if isinstance(told.get(key), str) else ""
+
+    def number(key: str, low: float, high: float, default: float) -> float:
+        value = told.get(key)
+        if isinstance(value, int | float) and math.isfinite(value) and low <= value <= high:
+            return float(value)
+        return default
+
+    pairs = told.get("provenance")
+    notes = [p for p in pairs if _is_note(p)] if isinstance(pairs, list) else []
+    direction = direction_of(
+        vector,
+        name=clean_text(text("name"), MAX_NAME) or label,
+        layer=layer,
+        resid_norm=number("resid_norm", 0, 1e9, 0.0),
+        source_model=text("source_model"),
+        fingerprint=text("fingerprint"),
+        provenance=clean_notes(tuple((key, value) for key, value in notes)),
+    )
+    return dataclasses.replace(direction, norm=number("norm", MIN_NORM, MAX_NORM, direction.norm))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_note(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
