@@ -1,4 +1,4 @@
-# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make screenshots
 PORT ?= 8501
 HEADLESS ?=
 PYTHON ?=
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench demo-pair record screenshots clean
+.PHONY: run test lint format bench demo-pair record attribution-report screenshots clean
 
 run: $(VENV)/.run-ready
 	@echo "Retrace is at http://127.0.0.1:$(PORT)"
@@ -46,6 +46,9 @@ demo-pair: $(VENV)/.run-ready
 
 record: $(VENV)/.run-ready
 	@$(BIN)/python -m demo.record
+
+attribution-report: $(VENV)/.run-ready
+	@$(BIN)/python -m benchmarks.attribution_agreement
 
 screenshots: $(VENV)/.dev-ready
 	@sh tools/install_browser.sh

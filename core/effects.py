@@ -27,6 +27,18 @@ class TargetText:
     targets: tuple[int, ...]
     """Positions whose prediction is looked at; the target is the mean over them."""
 
+    @classmethod
+    def of(cls, reading: AttributionSpec, targets: tuple[int, ...]) -> TargetText:
+        """The text and keywords of a reading, with these targets."""
+        return cls(
+            model=reading.model,
+            fingerprint=reading.fingerprint,
+            token_ids=reading.token_ids,
+            text_start=reading.text_start,
+            keywords=reading.keywords,
+            targets=targets,
+        )
+
     def __post_init__(self) -> None:
         if not self.targets or min(self.targets) < 0 or max(self.targets) >= len(self.token_ids):
             raise BadInput(

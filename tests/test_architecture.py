@@ -42,7 +42,7 @@ LAYERS = (
     ),
     ("experiments", "direction_files", "contrast", "selection", "loading", "journal", "store", "trace_edits", "trace_records"),
     ("models", "controls", "moment_shelf", "examples", "mean_vectors", "direction_exports", "trace_sets", "programs"),
-    ("hooks", "lens", "trace_import", "direction_imports"),
+    ("hooks", "lens", "method_agreement", "trace_import", "direction_imports"),
     ("targets", "frozen_linears"),
     ("logit_attribution",),
     ("pair", "extraction", "generation", "attribution", "gradients", "interventions"),
