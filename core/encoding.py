@@ -62,8 +62,11 @@ class Encoder:
         return Prompt(question=question, text=text, token_ids=ids)
 
     def reading(self, frame: ChatFrame, question: str, text: str) -> Reading:
-        """Question and answer text in one encoding; its thought markers are tokens unless the frame is plain."""
-        self._check(question)
+        """Question and answer text in one encoding; its thought markers are tokens unless the frame is plain.
+
+        The question may be empty: a text whose question nobody kept is read behind an empty one.
+        """
+        _check_characters(question, "question")
         _check_characters(text, "text")
         start, begin = len(frame.prefix), len(frame.render(question))
         untrusted = [(start, start + len(question)), (begin, begin + len(text))]

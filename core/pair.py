@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.jobs import Progress
 from core.values import ModelSpec, PairSpec, Prompt
 
@@ -61,10 +61,15 @@ class PairHolder:
 
         return encode_prompt(self._model(role), question)
 
-    def read(self, role: Role, question: str, text: str) -> Reading:
-        """Token ids and character spans of a text behind its question. Raises BadInput when it is too long."""
+    def read(self, role: Role, question: str, text: str, *, unasked: bool = False) -> Reading:
+        """Token ids and character spans of a text behind its question. Raises BadInput when it is too long.
+
+        An empty question is refused too, unless the text may be `unasked`.
+        """
         from core.models import encode_text
 
+        if not unasked and not question.strip():
+            raise BadInput("The question is empty.", "Write a question first.")
         return encode_text(self._model(role), question, text)
 
     def pieces(self, role: Role, token_ids: tuple[int, ...]) -> tuple[str, ...]:

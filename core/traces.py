@@ -111,7 +111,7 @@ def parse_traces(data: bytes, *, source: str) -> TraceReport:
     no line can be used.
     """
     traces, problems = [], []
-    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(data.decode("utf-8", errors="replace").split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -31,7 +31,7 @@ from core.journal import RunJournal
 from core.mean_vectors import MeanVectorFolder
 from core.moment_shelf import MomentShelf
 from core.moments import MomentsSpec
-from core.pair import PairHolder
+from core.pair import PairHolder, Role
 from core.runs import (
     Attribution,
     AttributionSpec,
@@ -45,6 +45,7 @@ from core.runs import (
 from core.store import Store
 from core.trace_sets import TraceFolder
 from core.values import PairSpec, Trace
+from core.window_coverage import table_events
 
 CELL_BATCH = 32
 _DAY, _HOUR = 86_400.0, 3_600.0
@@ -159,6 +160,15 @@ class Workbench:
             return (yield from import_traces(file, source=source, name=name, folder=self.trace_sets))
 
         return self.engine.submit("import", work(), title="Importing traces", caller=caller, seconds=2 * _HOUR)
+
+    def table_events(self, set_id: str, label: str, role: Role, caller: Caller = NOBODY) -> str:
+        """Job whose result is the EventTable of a label in a saved set, in the tokens of that role's model."""
+
+        def work() -> Work:
+            total = self.trace_sets.info(set_id).n_traces
+            return (yield from table_events(self.pair, role, self.trace_sets.iterate(set_id), label, total=total))
+
+        return self.engine.submit("events", work(), title="Finding events", caller=caller)
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionLens of the spec."""

@@ -6,8 +6,9 @@ import pytest
 
 from core.errors import BadInput, UserFacingError
 from core.trace_files import EMBEDDED, facts_of
+from core.trace_queries import TraceFilter, export_lines, filter_rows
 from core.trace_sets import TraceFolder
-from core.traces import digest_of
+from core.traces import digest_of, parse_traces
 from core.values import Part, Trace
 
 TEXT = "First we add.\u2028 Wait, that is wrong.\n\n\x00 Über 漢字."
@@ -213,3 +214,31 @@ def test_a_full_disk_is_said_and_leaves_nothing(folder, monkeypatch):
 
 def test_the_digest_of_loaded_traces_is_that_of_the_given_ones(folder):
     assert digest_of(folder.load(folder.save(TRACES, name="n"))) == digest_of(TRACES)
+
+
+def test_filters_keep_what_they_ask_for(folder):
+    other = Trace(trace_id="o", prompt="ÜBER?", text="Plain.", source="b.json")
+    set_id = folder.save([*TRACES, other], name="n")
+
+    def indices(**wanted):
+        return [row.index for row in filter_rows(folder, set_id, TraceFilter(**wanted))]
+
+    assert indices() == [0, 1, 2, 3, 4]
+    assert indices(text="question 2") == [2]
+    assert indices(text=" über ") == [0, 1, 2, 3, 4]
+    assert indices(text="über?") == [4]
+    assert indices(text="nowhere") == []
+    assert indices(source="b.json") == [4]
+    folder.edit(set_id, 1, OTHER, note="n")
+    assert indices(labels=("backtracking", "deduction")) == [0, 2, 3]
+    assert indices(labels=("uncertainty-estimation",), text="question") == [1]
+
+
+def test_an_export_holds_the_corrections_and_comes_back_equal(folder):
+    set_id = folder.save(TRACES, name="n")
+    folder.edit(set_id, 1, OTHER, note="n")
+    folder.save_labels(set_id, "keywords", [OTHER] * 4)
+    report = parse_traces(b"".join(export_lines(folder, set_id)), source="x")
+    assert report.traces == folder.load(set_id)
+    labelled = parse_traces(b"".join(export_lines(folder, set_id, labelling="keywords")), source="x").traces
+    assert [trace.parts for trace in labelled] == [OTHER] * 4
