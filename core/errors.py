@@ -34,3 +34,7 @@ class BadInput(UserFacingError):
 
 class Busy(UserFacingError):
     """The engine's queue is full."""
+
+
+class JudgeUnavailable(UserFacingError):
+    """The endpoint that labels sentences refuses, is not set up, or does not answer."""

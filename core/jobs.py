@@ -27,6 +27,7 @@ MAX_LIVE = 9
 _KEEP_ENDED = 64
 _ABANDONED_AFTER = 10.0
 _WATCH_EVERY = 1.0
+_LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Progress:
     total: float
     message: str = ""
     partial: Any = None
+    waiting: bool = False
+    """Nothing to do until something outside answers: the engine need not come back at once."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,9 @@ class Engine:
                 self._drop_abandoned(jobs, last_watch)
             for job in jobs:
                 self._step(job)
+            if all(job.snapshot.progress.waiting for job in jobs):
+                self._wake.wait(_LOOK_EVERY)
+                self._wake.clear()
 
     def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
         for job in jobs:

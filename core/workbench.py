@@ -28,6 +28,7 @@ from core.examples import example_traces
 from core.experiments import DoseCell, DoseCellSpec
 from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
 from core.journal import RunJournal
+from core.judge import JudgeBatch, JudgedBatch, JudgeSpec, judge_traces
 from core.mean_vectors import MeanVectorFolder
 from core.moment_shelf import MomentShelf
 from core.moments import MomentsSpec
@@ -60,6 +61,7 @@ _KINDS: dict[type, tuple[str, type]] = {
     DoseCellSpec: ("dose_cell", DoseCell),
     LensSpec: ("lens", DirectionLens),
     LaneKLSpec: ("lane_kl", LaneKL),
+    JudgeBatch: ("judged", JudgedBatch),
 }
 _WHOLE = ("eos", "length", "context")
 
@@ -169,6 +171,11 @@ class Workbench:
             return (yield from table_events(self.pair, role, self.trace_sets.iterate(set_id), label, total=total))
 
         return self.engine.submit("events", work(), title="Finding events", caller=caller)
+
+    def judge(self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+        """Job whose result is the JudgeReport of the traces; every answer is kept as it comes."""
+        work = judge_traces(spec, traces, lookup=self.cached, keep=self._save)
+        return self.engine.submit("judge", work, title="Asking the judge", caller=caller, seconds=_DAY)
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionLens of the spec."""
