@@ -8,9 +8,10 @@ from typing import cast
 
 import streamlit as st
 
-from core.direction_files import MAX_NAME, SUFFIX, clean_text, direction_bytes, id_of
+from core.direction_files import MAX_NAME, clean_text, direction_bytes, id_of
 from core.directions import Direction, DirectionSet
 from core.errors import BadInput, UserFacingError
+from core.kept_files import SUFFIX
 from core.pair import ModelFacts
 from core.runs import DirectionLens, LensSpec
 from ui.directions import choices
@@ -85,10 +86,10 @@ def _save(direction: Direction, name: str) -> None:
         show_error(error)
 
 
-def file_name(direction: Direction) -> str:
+def file_name(direction: Direction, ending: str = SUFFIX) -> str:
     """A file name that every system takes."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", direction.name).strip("-.")
-    return f"{stem[:80] or 'direction'}{SUFFIX}"
+    return f"{stem[:80] or 'direction'}{ending}"
 
 
 def draw_resemblance(direction: Direction) -> None:

@@ -14,6 +14,7 @@ from ui.text import plain, size
 _PAGES = (
     ("home", "Home", "🏠"),
     ("extraction", "Extraction", "🧭"),
+    ("directions", "Directions", "🧮"),
     ("playground", "Steering playground", "🎛️"),
     ("attribution", "Token attribution", "🔎"),
 )

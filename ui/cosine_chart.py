@@ -1,0 +1,97 @@
+"""Cosines as a heatmap with their numbers, and as lines over layers. Importing it costs altair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from ui.theme import BLUE, CATEGORICAL, ORANGE, TEXT, diverging_scale, screen_mode, use_chart_theme
+
+_CELL, _FRAME = 44, 130
+_STRONG = 0.55
+_LABEL = 260
+
+
+def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str, short: Sequence[str] = ()) -> None:
+    """The (n, n) matrix between `names`; `short` are the names below the columns. NaN is shown as a gap."""
+    use_chart_theme()
+    below = list(short or names)
+    cells = [
+        {
+            "row": names[i],
+            "column": below[j],
+            "with": names[j],
+            "value": float(value) if np.isfinite(value) else None,
+            "cosine": f"{value:+.3f}" if np.isfinite(value) else "undefined",
+            "shown": f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "",
+        }
+        for (i, j), value in np.ndenumerate(cosines)
+    ]
+    mode = screen_mode(st.context.theme.type)
+    base = alt.Chart(pd.DataFrame(cells)).encode(
+        x=alt.X(
+            "column:N",
+            sort=below,
+            axis=alt.Axis(title=None, grid=False, orient="top", labelAngle=0 if short else -30, labelLimit=160),
+            scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
+        ),
+        y=alt.Y(
+            "row:N",
+            sort=list(names),
+            axis=alt.Axis(title=None, grid=False, labelLimit=_LABEL),
+            scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
+        ),
+        tooltip=[alt.Tooltip("row:N", title="of"), alt.Tooltip("with:N"), alt.Tooltip("cosine:N")],
+    )
+    rects = base.mark_rect().encode(
+        color=alt.condition(
+            "isValid(datum.value)",
+            alt.Color("value:Q", scale=diverging_scale(1, mode), title="cosine", legend=None),
+            alt.value("#8884"),
+        )
+    )
+    numbers = base.mark_text(fontSize=13).encode(
+        text="shown:N",
+        color=alt.condition(f"abs(datum.value) > {_STRONG}", alt.value("#ffffff"), alt.value(TEXT[mode])),
+    )
+    layers = [rects, numbers] if len(names) <= 14 else [rects]
+    chart = alt.layer(*layers).properties(height=_FRAME + _CELL * len(names))
+    st.altair_chart(chart, width="stretch", key=key, alt="Cosines; the same values are in the table below.")
+
+
+def cosine_table(names: Sequence[str], cosines: NDArray[np.float64]) -> pd.DataFrame:
+    """The matrix as a table, for those who read or copy numbers."""
+    return pd.DataFrame(np.round(cosines, 3), index=pd.Index(list(names), name=""), columns=list(names))
+
+
+def draw_over_layers(names: Sequence[str], values: NDArray[np.float64], *, layer: int, key: str) -> None:
+    """(n_layers, n_names) cosines, one line per name, with a rule at the chosen layer."""
+    use_chart_theme()
+    rows = [
+        {"layer": i, "label": names[j], "cosine": float(value)}
+        for (i, j), value in np.ndenumerate(values)
+        if np.isfinite(value)
+    ]
+    colours = [BLUE, ORANGE, *CATEGORICAL[2:]]
+    lines = (
+        alt.Chart(pd.DataFrame(rows, columns=["layer", "label", "cosine"]))
+        .mark_line()
+        .encode(
+            x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, grid=False), scale=alt.Scale(nice=False)),
+            y=alt.Y("cosine:Q", scale=alt.Scale(domain=[-1, 1])),
+            color=alt.Color(
+                "label:N",
+                sort=list(names),
+                scale=alt.Scale(range=colours),
+                legend=alt.Legend(orient="bottom", columns=3, title=None, labelLimit=_LABEL),
+            ),
+            tooltip=["label:N", "layer:Q", alt.Tooltip("cosine:Q", format="+.3f")],
+        )
+    )
+    rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(strokeDash=[4, 3]).encode(x="layer:Q")
+    st.altair_chart(alt.layer(lines, rule).properties(height=330), width="stretch", key=key, alt="Cosines over layers.")
