@@ -2,9 +2,10 @@
 
 import pytest
 
-from core.runs import GenerationSpec
-from core.values import SamplingSpec
+from core.runs import Generation, GenerationSpec, LaneKL
+from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
+from ui.program_form import Extra
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_run_gives_both_lanes_and_is_kept(bench, saved):
 
 
 def test_the_base_model_joins_as_two_more_lanes(bench, saved):
-    app = run_to_the_end(playground(pg_lanes="both"), bench)
+    app = run_to_the_end(playground(pg_lanes=["baseline", "steered", "base", "base_steered"]), bench)
     (table,) = app.dataframe
     assert [lane.split(",")[0] for lane in table.value["lane"]] == ["Reasoning model"] * 2 + ["Base model"] * 2
 
@@ -129,3 +130,89 @@ def test_a_direction_without_residual_norm_offers_two_units(bench, make_directio
     (caption,) = [c.value for c in app.caption if "× unit vector" in c.value]
     assert "raw difference" in caption
     assert "residual norm" not in caption
+
+
+def press(app, label):
+    next(button for button in app.button if button.label == label).click()
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_program_of_two_directions_at_two_layers_runs_and_shows_its_cosine(bench, saved, make_direction):
+    other = bench.directions.save(make_direction(32, layer=0, seed=7))
+    app = playground(
+        pg_direction=saved,
+        pg_layers=[2],
+        pg_region="completion",
+        pg_from=1,
+        pg_first=6,
+        pg_ramp=3,
+        pg_until="wait, hmm",
+        pg_more=[Extra(direction_id=other, operator="clamp", coefficient=2.0, layer=0)],
+    )
+    assert any("cos(" in caption.value for caption in app.caption)
+    run_to_the_end(app, bench)
+    (steered,) = [s.value.spec for s in bench.store.recent("generation", Generation, 9) if s.value.spec.steering]
+    assert [(edit.operator, edit.layer, edit.ramp) for edit in steered.steering] == [
+        ("add", 1, 3),
+        ("add", 2, 3),
+        ("clamp", 0, 3),
+    ]
+    assert {edit.positions for edit in steered.steering} == {
+        Positions(region="completion", start=1, stop=7, until=("wait", "hmm"))
+    }
+    assert app.query_params["more"] == f"{other}:clamp:2:0"
+    assert app.query_params["also"] == "2"
+
+
+def test_directions_are_added_and_removed(bench, saved):
+    app = press(playground(), "Add another direction")
+    assert len(app.session_state["pg_more"]) == 1
+    assert app.session_state["pg_more"][0].direction_id == saved
+    press(app, "✕")
+    assert app.session_state["pg_more"] == []
+
+
+def test_the_strip_runs_as_one_job_and_a_picked_dose_is_a_lane_at_once(bench, saved):
+    app = playground(pg_view="strip", pg_doses="-8, 0, 4, 8", pg_coefficient=8.0)
+    assert "Run the strip" in said(app)
+    press(app, "Run the strip")
+    (job,) = bench.engine.live() or [None]
+    if job:
+        bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert not app.exception
+    stored = [s.value.spec for s in bench.store.recent("generation", Generation, 9)]
+    assert sorted(spec.steering[0].coefficient if spec.steering else 0 for spec in stored) == [-8, 0, 4, 8]
+    (table,) = app.dataframe
+    assert list(table.value["lane"]) == ["Reasoning model, unsteered", "Reasoning model, steered"]
+    assert any("Coherent:" in caption.value for caption in app.caption)
+    fresh = playground(pg_view="strip", pg_doses="-8, 0, 4, 8", pg_coefficient=4.0)
+    assert len(fresh.dataframe) == 1
+    assert not bench.engine.live()
+
+
+def test_rows_of_doses_that_are_no_numbers_and_doses_of_ablation_are_explained(bench, saved):
+    assert "usual row is used" in said(playground(pg_view="strip", pg_doses="eight, nine"))
+    assert "no dose" in said(playground(pg_view="strip", pg_operator="ablate"))
+
+
+def test_the_control_lane_is_a_random_direction_of_equal_norm(bench, make_direction):
+    bench.directions.save(make_direction(32, layer=1, seed=5))
+    run_to_the_end(playground(pg_lanes=["baseline", "steered", "control"]), bench)
+    stored = [s.value.spec for s in bench.store.recent("generation", Generation, 9)]
+    control, steered = sorted((s for s in stored if s.steering), key=lambda s: -len(s.steering[0].direction.provenance))
+    assert control.steering[0].direction.norm == steered.steering[0].direction.norm
+    assert abs(control.steering[0].direction.cosine(steered.steering[0].direction)) < 0.7
+
+
+def test_per_token_kl_is_computed_on_demand(bench, saved):
+    app = run_to_the_end(playground(), bench)
+    next(toggle for toggle in app.toggle if toggle.label.startswith("Per-token KL")).set_value(True).run()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert not app.exception
+    (kl,) = [stored.value for stored in bench.store.recent("lane_kl", LaneKL, 5)]
+    assert kl.kl.max() > 0

@@ -52,11 +52,21 @@ class LaneView {
 
   #mark() {
     const keywords = new Set(this.lane.highlights);
+    const values = this.lane.values ?? [];
+    const top = Math.max(1, ...values);
+    this.root.classList.toggle("valued", values.length > 0);
     this.list.nodes.forEach((node, i) => {
       node.classList.toggle("keyword", keywords.has(i));
       node.classList.toggle("diverged", i === this.lane.diverged);
-      if (i === this.lane.diverged) node.title = "First token that differs";
-      else if (node.title) node.title = "";
+      const told = [];
+      if (i === this.lane.diverged) told.push("First token that differs");
+      if (values[i] !== undefined) {
+        told.push(`${this.lane.valueName} ${values[i]} nats`);
+        node.style.setProperty("--value", Math.sqrt(values[i] / top).toFixed(3));
+      } else if (values.length === 0) {
+        node.style.removeProperty("--value");
+      }
+      if (node.title !== told.join(" · ")) node.title = told.join(" · ");
     });
   }
 
@@ -64,6 +74,7 @@ class LaneView {
     const words = [quoted(this.lane.pieces[token]), `token ${token}`];
     if (this.lane.highlights.includes(token)) words.push("keyword");
     if (token === this.lane.diverged) words.push("first token that differs");
+    if (this.lane.values?.[token] !== undefined) words.push(`${this.lane.valueName} ${this.lane.values[token]} nats`);
     this.list.node(token)?.setAttribute("aria-label", words.join(", "));
   }
 }

@@ -32,6 +32,9 @@ class Lane:
     badge: Badge = ""
     note: str = ""
     """One sentence under the text, such as what stopped it or why there is none."""
+    values: tuple[float, ...] = ()
+    """(n_tokens,) a reading of 0 or more that tints the tokens, in nats; empty for none."""
+    value_name: str = ""
 
 
 _css, _js = read_assets("lanes")
@@ -74,6 +77,8 @@ def lane_data(lane: Lane) -> dict[str, Any]:
         "state": lane.state,
         "badge": lane.badge,
         "note": lane.note,
+        "values": [float(f"{value:.3g}") for value in lane.values],
+        "valueName": lane.value_name,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ MAX_LINK = 6000
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One setting: its name in the address, the session key that holds it, its default, and how to read it.
+    """One setting: its name in the address, the session key that holds it, its default, and how to read and write it.
 
     `parse` raises ValueError for text that is no value of this setting.
     """
@@ -24,6 +25,7 @@ class Field:
     key: str
     default: Any
     parse: Callable[[str], Any]
+    show: Callable[[Any], str] = str
 
 
 def read_link(fields: Mapping[str, Field], page: str) -> None:
@@ -39,7 +41,7 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
             except (ValueError, OverflowError):
                 ignored.append(f"{field.name} = {raw}")
         if field.key not in st.session_state:
-            st.session_state[field.key] = field.default
+            st.session_state[field.key] = copy(field.default)
         else:
             st.session_state[field.key] = st.session_state[field.key]
     if ignored:
@@ -53,7 +55,7 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address."""
     values = {
-        field.name: str(st.session_state[field.key])
+        field.name: field.show(st.session_state[field.key])
         for field in fields.values()
         if st.session_state.get(field.key) != field.default
     }

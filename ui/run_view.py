@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, get_args
 
 import pandas as pd
 import streamlit as st
 
 from core.metrics import KEYWORDS, first_divergence, keyword_tokens, measure_text
-from core.runs import Generation, GenerationSpec
+from core.runs import Generation, LaneKL
+from ui.lane_plan import Plan
 from ui.lanes import Badge, Lane, LaneState, lanes
-from ui.state import workbench
 from ui.text import seconds
 
 _STATES: dict[str, LaneState] = {"running": "running", "eos": "done", "length": "done", "context": "done"}
@@ -28,26 +28,25 @@ _STOPS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Lanes to be generated: one spec, title and subtitle each."""
-
-    specs: tuple[GenerationSpec, ...]
-    titles: tuple[str, ...]
-    subtitles: tuple[str, ...]
-
-
 def draw_lanes(
-    plan: Plan, generations: Sequence[Generation | None], *, badge: Badge, key: str
+    plan: Plan,
+    generations: Sequence[Generation | None],
+    *,
+    badge: Badge,
+    key: str,
+    readings: Sequence[LaneKL | None] = (),
 ) -> tuple[int, int] | None:
-    """Lanes of finished or growing completions; each steered lane is compared with the one before it."""
+    """Lanes of finished or growing completions, each marked where it parts from the lane it is compared with."""
     drawn = []
     for i, (title, subtitle, generation) in enumerate(zip(plan.titles, plan.subtitles, generations, strict=True)):
         if generation is None:
             drawn.append(Lane(title=title, subtitle=subtitle, state="queued"))
             continue
-        baseline = generations[i - 1] if i and generation.spec.steering else None
-        drawn.append(_lane(generation, baseline, title=title, subtitle=subtitle, badge=badge))
+        reference = plan.references[i]
+        baseline = generations[reference] if reference is not None else None
+        lane = _lane(generation, baseline, title=title, subtitle=subtitle, badge=badge)
+        reading = readings[i] if readings else None
+        drawn.append(replace(lane, values=tuple(reading.kl.tolist()), value_name="KL") if reading else lane)
     return lanes(drawn, key=key)
 
 
@@ -108,24 +107,3 @@ def _row(generation: Generation, title: str) -> dict[str, Any]:
         "time": seconds(generation.seconds),
         "note": f"no evidence: {measured.no_evidence}" if measured.no_evidence else "",
     }
-
-
-def plan_of(specs: Sequence[GenerationSpec]) -> Plan:
-    """Specs with the titles and subtitles of their lanes."""
-    return Plan(specs=tuple(specs), titles=tuple(map(_title, specs)), subtitles=tuple(map(_subtitle, specs)))
-
-
-def _title(spec: GenerationSpec) -> str:
-    pair = workbench().pair.spec
-    is_base = pair is not None and spec.model == pair.base
-    return f"{'Base' if is_base else 'Reasoning'} model, {'steered' if spec.steering else 'unsteered'}"
-
-
-def _subtitle(spec: GenerationSpec) -> str:
-    if not spec.steering:
-        return spec.model.name
-    edit = spec.steering[0]
-    if edit.operator == "ablate":
-        return f"direction projected out at layer {edit.layer}"
-    how = "" if edit.operator == "add" else "projection set to "
-    return f"{how}{edit.coefficient:.3g} × unit vector at layer {edit.layer}"

@@ -1,32 +1,28 @@
-"""The playground's settings: prompt, direction, dose, positions, sampling, lanes. They end in generation specs."""
+"""The playground's settings: prompt, direction, dose, program, sampling, lanes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.directions import Direction
 from core.examples import example_questions
-from core.pair import ModelFacts, Role
-from core.runs import GenerationSpec, Operator, SteeringSpec
-from core.values import MAX_NEW_TOKENS, Positions, Region, SamplingSpec
+from core.pair import ModelFacts
+from core.runs import SteeringSpec
+from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.coefficient import coefficient_slider, default_coefficient
+from ui.directions import pick_direction
+from ui.lane_plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
 from ui.links import Field, number, one_of, text
-from ui.run_view import Plan, plan_of
-from ui.state import workbench
+from ui.program_form import PROGRAM_FIELDS, ask_program
+from ui.settings import Settings
+from ui.shell import page_path
+from ui.strip_view import STRIP_FIELDS
 
-OPERATORS: dict[Operator, str] = {
-    "add": "add it",
-    "ablate": "project it out",
-    "clamp": "set its projection",
-    "amplify": "amplify the stream itself",
-}
-REGIONS: dict[Region, str] = {
-    "all": "every position (the paper)",
-    "prompt": "the prompt only",
-    "completion": "the completion only",
-}
+View = Literal["lanes", "strip", "set", "history"]
+VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
 DIRECTION_KEY = "pg_direction"
 FIRST_EXAMPLE = 9
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
@@ -37,14 +33,14 @@ FIELDS = {
         Field(name="direction", key=DIRECTION_KEY, default=None, parse=text(64)),
         Field(name="layer", key="pg_layer", default=None, parse=number(0, 999, int)),
         Field(name="coefficient", key="pg_coefficient", default=None, parse=number(-1e6, 1e6)),
-        Field(name="operator", key="pg_operator", default="add", parse=one_of(*OPERATORS)),
-        Field(name="positions", key="pg_region", default="all", parse=one_of(*REGIONS)),
-        Field(name="from", key="pg_from", default=0, parse=number(0, MAX_NEW_TOKENS, int)),
-        Field(name="every", key="pg_every", default=1, parse=number(1, 64, int)),
+        *PROGRAM_FIELDS,
         Field(name="tokens", key="pg_tokens", default=256, parse=number(1, MAX_NEW_TOKENS, int)),
         Field(name="temperature", key="pg_temperature", default=0.0, parse=number(0.0, 2.0)),
+        Field(name="top_p", key="pg_top_p", default=1.0, parse=number(0.05, 1.0)),
         Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
-        Field(name="lanes", key="pg_lanes", default="reasoner", parse=one_of("reasoner", "both")),
+        *STRIP_FIELDS,
+        Field(name="view", key="pg_view", default="lanes", parse=one_of(*VIEWS)),
+        Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
 }
 
@@ -73,14 +69,16 @@ def ask_prompt() -> str:
     return question
 
 
-def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int]:
-    """(coefficient, layer) on two sliders; both follow the direction until the user chooses others."""
+def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, DeltaGenerator]:
+    """(coefficient, layer) on two sliders that follow the direction until the user chooses others, and the place for
+    a warning about the dose."""
     _fit_defaults(direction, reasoner)
     dose, depth = st.columns([7, 3], gap="medium")
     with dose:
         coefficient = coefficient_slider(
             direction, key="pg_coefficient", disabled=st.session_state["pg_operator"] == "ablate"
         )
+        place = st.empty()
     with depth:
         layer = st.select_slider(
             "Layer",
@@ -88,42 +86,79 @@ def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int]:
             key="pg_layer",
             help="The residual stream after this block is edited; layers count from 0.",
         )
-    return coefficient, layer
+    return coefficient, layer, place
 
 
-def ask_details() -> tuple[Operator, Positions, SamplingSpec]:
-    """Operator, positions and sampling, folded away: the defaults are the paper's."""
-    with st.expander("Operator, positions, length and sampling"):
-        how, where, start, every = st.columns(4)
-        operator = how.selectbox(
-            "What to do with it", list(OPERATORS), format_func=OPERATORS.__getitem__, key="pg_operator"
-        )
-        region = where.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region")
-        first = start.number_input("From its token", 0, MAX_NEW_TOKENS, key="pg_from")
-        step = every.number_input("Every n-th token", 1, 64, key="pg_every")
-        length, heat, dice = st.columns(3)
+def ask_details(
+    direction: Direction, coefficient: float, layer: int, facts: ModelFacts
+) -> tuple[tuple[SteeringSpec, ...], SamplingSpec]:
+    """The program and the sampling, folded away: the defaults are the paper's."""
+    with st.expander("Operator, layers, positions, more directions, length and sampling"):
+        program = ask_program(direction, coefficient, layer, facts)
+        length, heat, nucleus, dice = st.columns(4)
         tokens = length.slider("New tokens at most", 16, MAX_NEW_TOKENS, step=16, key="pg_tokens")
         temperature = heat.slider(
             "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
         )
+        top_p = nucleus.slider("Top-p", 0.05, 1.0, step=0.05, key="pg_top_p", help="1 keeps the whole vocabulary.")
         seed = dice.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
-    positions = Positions(region=region, start=first, every=step)
-    return operator, positions, SamplingSpec(max_new_tokens=tokens, temperature=temperature, seed=seed)
+    return program, SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
-def ask_lanes() -> bool:
-    """Whether the base model runs beside the reasoning model."""
-    st.session_state["pg_both"] = st.session_state["pg_lanes"] == "both"
+def ask_settings(reasoner: ModelFacts) -> Settings | None:
+    """The whole block; None while there is no direction. Raises BadInput for positions that select nothing."""
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        question = ask_prompt()
+    with right:
+        direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
+        if direction is None:
+            st.page_link(page_path("extraction"), label="Find a direction", icon="🧭")
+            return None
+    coefficient, layer, place = ask_dose(direction, reasoner)
+    program, sampling = ask_details(direction, coefficient, layer, reasoner)
+    return Settings(question=question, direction=direction, program=program, sampling=sampling, dose_note=place)
 
-    def take() -> None:
-        st.session_state["pg_lanes"] = "both" if st.session_state["pg_both"] else "reasoner"
 
-    return st.toggle(
-        "Base model beside it",
-        key="pg_both",
-        on_change=take,
-        help="The paper's contrast: the same vector does not make the base model backtrack.",
+def ask_view() -> tuple[View, bool]:
+    """What is shown below, and whether its Run was pressed; the lanes are chosen beside it where they matter."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    view: View = st.session_state["pg_view"]
+    label = {"lanes": "Run", "strip": "Run the strip", "set": "Run the set", "history": ""}[view]
+    pressed = bool(label) and bar.button(
+        label, type="primary", width=220, icon="▶️", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
     )
+    bar.segmented_control(
+        "View",
+        list(VIEWS),
+        format_func=VIEWS.__getitem__,
+        key="pg_view",
+        required=True,
+        label_visibility="collapsed",
+        width="content",
+    )
+    if view == "lanes":
+        _ask_lanes(bar)
+    return view, pressed
+
+
+def chosen_lanes() -> list[LaneKind]:
+    """The kinds of lanes, up to four, in their order."""
+    return [kind for kind in KINDS if kind in st.session_state["pg_lanes"]][:MAX_LANES]
+
+
+def _ask_lanes(bar: DeltaGenerator) -> None:
+    kinds = bar.pills(
+        "Lanes",
+        list(KINDS),
+        selection_mode="multi",
+        format_func=KINDS.__getitem__,
+        key="pg_lanes",
+        label_visibility="collapsed",
+        width="content",
+    )
+    if len(kinds) > MAX_LANES:
+        st.warning(f"Only the first {MAX_LANES} lanes are shown: take one away to see the others.", icon="↔️")
 
 
 def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
@@ -135,18 +170,3 @@ def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
         st.session_state["pg_layer"] = min(direction.layer, reasoner.n_layers - 1)
     if st.session_state["pg_coefficient"] is None or changed:
         st.session_state["pg_coefficient"] = default_coefficient(direction)
-
-
-def plan_lanes(question: str, steering: SteeringSpec, sampling: SamplingSpec, *, both: bool) -> Plan:
-    """The lanes in order: reasoner unsteered, reasoner steered, then the same of the base model.
-
-    Raises BadInput for a question that cannot be read.
-    """
-    pair = workbench().pair
-    roles: tuple[Role, ...] = ("reasoner", "base") if both else ("reasoner",)
-    specs = []
-    for role in roles:
-        facts, prompt = pair.facts(role), pair.encode(role, question)
-        unsteered = GenerationSpec(model=facts.spec, fingerprint=facts.fingerprint, prompt=prompt, sampling=sampling)
-        specs += [unsteered, replace(unsteered, steering=(steering,))]
-    return plan_of(specs)

@@ -1,0 +1,105 @@
+"""The lanes on the page: running them, what ran last, what the settings have in the store, and per-token KL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.jobs import Snapshot
+from core.pair import DEMO_PAIR, ModelFacts
+from core.runs import Generation, LaneKL, LaneKLSpec
+from ui.attribution_form import open_in_attribution
+from ui.jobs import follow
+from ui.lane_plan import Plan, plan_of
+from ui.lanes import Badge
+from ui.run_view import draw_lanes, metrics_table
+from ui.shell import page_path
+from ui.state import caller, guarded, workbench
+
+SLOT, RAN, KL_SLOT = "job:playground", "pg_ran", "job:lane_kl"
+KEY = "lanes"
+
+
+def start(plan: Plan) -> None:
+    """Queue the run; from now on its own plan is shown, whatever the settings become."""
+    if guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
+        st.session_state[RAN] = plan
+
+
+def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
+    """On a first visit the embedded pair, which answers in a second, shows its example without being asked."""
+    idle = SLOT not in st.session_state and not workbench().engine.live()
+    return idle and reasoner.spec == DEMO_PAIR.reasoner and not all(map(workbench().cached, plan.specs))
+
+
+def is_running() -> bool:
+    """Whether this session's lanes are being written."""
+    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
+    return job is not None and job.live
+
+
+def draw_results(plan: Plan | None) -> None:
+    """What the settings have in the store, else what ran last, else what to do."""
+    bench, ran = workbench(), st.session_state.get(RAN)
+    ended = follow(SLOT, render=_draw_live)
+    if ended is None and SLOT in st.session_state and bench.engine.snapshot(st.session_state[SLOT]) is not None:
+        return
+    found = [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
+    if plan is not None and not plan.specs:
+        st.info("Choose at least one lane above.", icon="↔️")
+    elif plan is not None and len(found) == len(plan.specs):
+        draw_done(plan, found, "LIVE" if ended is not None and ran == plan else "CACHED")
+    elif ran is not None and ended is not None and ended.result:
+        st.info("The settings have changed since this run. Press **Run** for new lanes.", icon="✏️")
+        draw_done(ran, ended.result, "CACHED")
+    else:
+        st.info("Press **Run**: baseline and steered text are written side by side.", icon="▶️")
+
+
+def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge) -> None:
+    """Finished lanes with their measurements and where to go from here."""
+    readings = _readings(plan, generations)
+    pinned = draw_lanes(plan, generations, badge=badge, key=KEY, readings=readings)
+    metrics_table(generations, plan.titles)
+    chosen = pinned[0] if pinned else min(1, len(generations) - 1)
+    if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon="🔎"):
+        open_in_attribution(generations[chosen])
+        st.switch_page(page_path("attribution"))
+
+
+def _draw_live(snapshot: Snapshot) -> None:
+    """The lanes of a run that is still going, redrawn as tokens come."""
+    partial: Sequence[Generation] = snapshot.progress.partial or ()
+    plan: Plan | None = st.session_state.get(RAN) or (plan_of([lane.spec for lane in partial]) if partial else None)
+    if plan is not None:
+        draw_lanes(plan, partial or [None] * len(plan.specs), badge="LIVE", key=KEY)
+
+
+def _readings(plan: Plan, generations: Sequence[Generation]) -> list[LaneKL | None]:
+    """Per-token KL of each lane to its reference, once it is asked for; what is missing is computed, one at a time."""
+    wanted = [
+        LaneKLSpec(lane=spec, reference=plan.specs[j], token_ids=generation.token_ids)
+        if j is not None and generation.token_ids
+        else None
+        for spec, generation, j in zip(plan.specs, generations, plan.references, strict=True)
+    ]
+    if not any(wanted):
+        return [None] * len(wanted)
+    asked = st.toggle(
+        "Per-token KL to the lane that each is compared with",
+        key="pg_kl",
+        persist_state="session",
+        help="Both lanes read the same text, each under its own steering; KL of their next-token distributions, in "
+        "nats. The darker a token, the further the two lanes part there. Computed once, then stored.",
+    )
+    if not asked:
+        return [None] * len(wanted)
+    found = [workbench().cached(spec) if spec else None for spec in wanted]
+    missing = [spec for spec, kept in zip(wanted, found, strict=True) if spec and kept is None]
+    ended = follow(KL_SLOT, stoppable=False)
+    job = workbench().engine.snapshot(st.session_state.get(KL_SLOT, ""))
+    if missing and not (job and job.live) and not (ended and ended.error):
+        guarded(lambda: workbench().compare_lanes(missing[0], caller()), KL_SLOT)
+        st.rerun()
+    return found
