@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import playground, startup
+from benchmarks import attribution, extraction, playground, startup
 
 if __name__ == "__main__":
     playground.main()
+    extraction.main()
+    attribution.main()
     startup.main()

@@ -1,0 +1,244 @@
+"""Extraction over all layers × offsets × labels against how research scripts do it, and against the bare forward.
+
+A random Llama reads the same synthetic traces in every way; rounds are interleaved, medians of ratios printed. Memory
+is the growth of a fresh process's peak. python -m benchmarks.extraction
+"""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from core.encoding import Encoder, Reading
+from core.extraction import record_moments
+from core.hooks import record_residuals, run_decoder
+from core.models import LoadedModel
+from core.moments import Moments, MomentsSpec, bytes_needed, single_offsets
+from core.traces import LABELS, find_events
+from core.values import ModelSpec, Part, Trace
+
+N_LAYERS, D_MODEL, D_VOCAB, SEQ, PARTS = 16, 512, 8192, 384, 24
+OFFSETS = single_offsets(-40, 9)
+ROUNDS, TRACES = 3, 2
+MEMORY_TRACES = (50, 500)
+MB = 2**20
+
+Places = tuple[list[torch.Tensor], list[torch.Tensor]]
+
+
+class Characters(Encoder):
+    """One token per word of three characters, in place of a tokenizer."""
+
+    def __init__(self) -> None:
+        self._context_length = 4096
+
+    def reading(self, frame: object, question: str, text: str) -> Reading:
+        words = text.split(" ")
+        spans = tuple((4 * i, 4 * i + 3) for i in range(len(words)))
+        return Reading(token_ids=tuple(int(word) for word in words), spans=spans, text_start=0)
+
+
+def random_model() -> LoadedModel:
+    """A Llama with random weights whose lm_head takes the share of the work that it takes in Llama-3.1-8B."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from core.chat_frame import ChatFrame
+
+    config = LlamaConfig(
+        vocab_size=D_VOCAB,
+        hidden_size=D_MODEL,
+        intermediate_size=int(3.5 * D_MODEL),
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)
+    return LoadedModel(
+        spec=ModelSpec(repo_id="random"),
+        fingerprint="random",
+        model=model,
+        tokenizer=None,
+        frame=ChatFrame("", "", "raw"),
+        encoder=Characters(),
+        layers=tuple(model.model.layers),
+        decoder=model.model,
+        final_norm=model.model.norm,
+        unembed=model.lm_head,
+        n_layers=N_LAYERS,
+        d_model=D_MODEL,
+        d_vocab=D_VOCAB,
+        context_length=4096,
+        eos_ids=frozenset(),
+    )
+
+
+def random_traces(n: int) -> list[Trace]:
+    """Traces of SEQ tokens cut into PARTS parts, whose labels are drawn at random."""
+    rng, traces = np.random.default_rng(0), []
+    for number in range(n):
+        words = [f"{i:03d}" for i in rng.integers(0, 1000, SEQ)]
+        cuts = [0, *sorted(rng.choice(np.arange(1, SEQ), PARTS - 1, replace=False).tolist()), SEQ]
+        parts = tuple(
+            Part(label=str(rng.choice(LABELS)), start=4 * a, end=4 * b - 1) for a, b in itertools.pairwise(cuts)
+        )
+        traces.append(Trace(trace_id=str(number), prompt="", text=" ".join(words), parts=parts))
+    return traces
+
+
+def spec_of(traces: Sequence[Trace], folds: int = 4) -> MomentsSpec:
+    """Everything: all layers, labels and offsets."""
+    return MomentsSpec(
+        model=ModelSpec(repo_id="random"),
+        fingerprint="random",
+        traces_digest=str(len(traces)),
+        labels=LABELS,
+        windows=OFFSETS,
+        layers=tuple(range(N_LAYERS)),
+        folds=folds,
+    )
+
+
+def ours(loaded: LoadedModel, traces: Sequence[Trace], folds: int = 4) -> Moments:
+    """One pass with running sums."""
+    *_, moments = record_moments(loaded, traces, spec_of(traces, folds))
+    assert isinstance(moments, Moments)
+    return moments
+
+
+def bare(loaded: LoadedModel, traces: Sequence[Trace]) -> None:
+    """The limit: the decoder's forward to the deepest layer, nothing kept."""
+    for trace in traces:
+        run_decoder(loaded, token_ids(loaded, trace), [N_LAYERS - 1], lambda layer, hidden: None)
+
+
+def window_means(hidden: Sequence[torch.Tensor], places: Sequence[Places]) -> torch.Tensor:
+    """(n_labels, n_offsets, d_model) Eq. 3 from the kept hidden states (seq, d_model) of one layer."""
+    totals = torch.zeros(len(LABELS), len(OFFSETS), D_MODEL, dtype=torch.float64)
+    counts = torch.zeros(len(LABELS), len(OFFSETS), 1)
+    for states, (positions, valid) in zip(hidden, places, strict=True):
+        for label in range(len(LABELS)):
+            n = valid[label].sum(0)[:, None]
+            totals[label] += (states[positions[label]] * valid[label][..., None]).sum(0) / n.clamp(min=1)
+            counts[label] += n > 0
+    return totals / counts.clamp(min=1)
+
+
+def places_of(loaded: LoadedModel, traces: Sequence[Trace]) -> list[Places]:
+    """Per trace and label, (n_events, n_offsets) positions, and which of them lie in the text."""
+    found, offsets = [], torch.tensor([window.start for window in OFFSETS])
+    for trace in traces:
+        spans = loaded.encoder.reading(loaded.frame, "", trace.text).spans
+        events = [find_events(trace, label, spans=spans, text_start=0) for label in LABELS]
+        places = [torch.tensor([e.position for e in some], dtype=torch.int64)[:, None] + offsets for some in events]
+        found.append(([p.clamp(0, SEQ - 1) for p in places], [(p >= 0) & (p < SEQ) for p in places]))
+    return found
+
+
+@torch.inference_mode()
+def layer_by_layer(loaded: LoadedModel, traces: Sequence[Trace]) -> None:
+    """Research scripts: for each layer, one forward per trace with its hidden state kept, then means."""
+    places = places_of(loaded, traces)
+    for layer in range(N_LAYERS):
+        kept: list[torch.Tensor] = []
+        with record_residuals(loaded, [layer], lambda _, hidden, kept=kept: kept.append(hidden[0])):  # type: ignore[misc]
+            for trace in traces:
+                loaded.model(token_ids(loaded, trace), use_cache=False)
+        window_means(kept, places)
+
+
+@torch.inference_mode()
+def all_hidden_states(loaded: LoadedModel, traces: Sequence[Trace]) -> None:
+    """One forward per trace with output_hidden_states=True, all of them kept, then means."""
+    places = places_of(loaded, traces)
+    outputs = [
+        loaded.model(token_ids(loaded, trace), use_cache=False, output_hidden_states=True).hidden_states
+        for trace in traces
+    ]
+    for layer in range(N_LAYERS):
+        window_means([states[layer + 1][0] for states in outputs], places)
+
+
+def token_ids(loaded: LoadedModel, trace: Trace) -> torch.Tensor:
+    """(1, seq)."""
+    return torch.tensor([loaded.encoder.reading(loaded.frame, "", trace.text).token_ids])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of one call on one thread: what else runs on the machine counts less than in wall time."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def compare_speed() -> None:
+    """Print how many times as long each peer takes."""
+    loaded, traces = random_model(), random_traces(TRACES)
+    torch.set_num_threads(1)
+    print(
+        f"random Llama, {N_LAYERS} layers, d_model {D_MODEL}, fp32, CPU, one thread; {TRACES} traces of {SEQ} "
+        f"tokens; {N_LAYERS} layers × {len(OFFSETS)} offsets × {len(LABELS)} labels; {ROUNDS} interleaved rounds"
+    )
+    ways = {"one forward per layer": layer_by_layer, "output_hidden_states": all_hidden_states, "bare forward": bare}
+    ours(loaded, traces)
+    bare(loaded, traces)
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    mine: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            mine[name].append(seconds(lambda: ours(loaded, traces)))
+            taken[name].append(seconds(lambda way=way: way(loaded, traces)))  # type: ignore[misc]
+    for name in ways:
+        ratio = statistics.median(b / a for a, b in zip(mine[name], taken[name], strict=True))
+        print(f"one pass takes {statistics.median(mine[name]):.1f} s; {name}: {ratio:.2f} times as long")
+
+
+def peak_growth(way: str, n: int) -> float:
+    """MB by which the peak memory of a fresh process grows when it reads n traces."""
+    command = [sys.executable, "-m", "benchmarks.extraction", way, str(n)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_growth(way: str, n: int) -> None:
+    """In the fresh process: read, and print the growth."""
+    torch.set_num_threads(1)
+    loaded, traces = random_model(), random_traces(n)
+    bare(loaded, traces[:1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (ours if way == "ours" else all_hidden_states)(loaded, traces)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def compare_memory() -> None:
+    """Print the peak at few and at many traces, and what kept hidden states take."""
+    few, many = MEMORY_TRACES
+    grown = {n: peak_growth("ours", n) for n in MEMORY_TRACES}
+    kept = peak_growth("kept", few)
+    estimate = bytes_needed(spec_of([]), D_MODEL)[1] / MB
+    print(
+        f"one pass grows by {grown[few]:.0f} MB at {few} traces, {grown[many]:.0f} MB at {many} (said: {estimate:.0f})"
+    )
+    print(f"kept hidden states grow by {kept:.0f} MB at {few} traces, that is {kept * many / few:.0f} MB at {many}")
+    print(f"share: 1/{kept / grown[few]:.1f} at {few} traces, 1/{kept * many / few / grown[many]:.1f} at {many}")
+
+
+def main() -> None:
+    """Print the tables."""
+    compare_speed()
+    compare_memory()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        measure_growth(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()
