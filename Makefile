@@ -1,12 +1,13 @@
-# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make screenshots
 PORT ?= 8501
 HEADLESS ?=
 PYTHON ?=
+DATA ?= ../shared/data/traces
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench demo-pair record attribution-report screenshots clean
+.PHONY: run test lint format bench demo-pair record attribution-report labeller-report screenshots clean
 
 run: $(VENV)/.run-ready
 	@echo "Retrace is at http://127.0.0.1:$(PORT)"
@@ -49,6 +50,9 @@ record: $(VENV)/.run-ready
 
 attribution-report: $(VENV)/.run-ready
 	@$(BIN)/python -m benchmarks.attribution_agreement
+
+labeller-report: $(VENV)/.run-ready
+	@$(BIN)/python -m benchmarks.labeller_report $(DATA)
 
 screenshots: $(VENV)/.dev-ready
 	@sh tools/install_browser.sh

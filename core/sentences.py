@@ -1,7 +1,7 @@
 """Sentences of a reasoning text as exact character spans. Knows no labels and no models.
 
 Own code, because the well-kept sentencex (like pysbd, which is not) takes a lone letter before a full stop for an
-initial: in "so it equals x. Then" it sees one sentence, and mathematics is full of those (docs/labellers.md).
+initial: in "so it equals x. Then" it sees one sentence, and mathematics is full of those.
 """
 
 from __future__ import annotations
