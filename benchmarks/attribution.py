@@ -48,12 +48,17 @@ def main() -> None:
     body = reading.token_ids[reading.text_start :]
     ids = (reading.token_ids + body * (TOKENS // len(body) + 1))[:TOKENS]
     direction = recorded_directions()[0]
-    common = {"model": loaded.spec, "fingerprint": loaded.fingerprint, "token_ids": ids, "keywords": KEYWORDS}
     spec = AttributionSpec(
-        **common, text_start=reading.text_start, direction=direction, layer=direction.layer, coefficient=4.0
+        model=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        token_ids=ids,
+        text_start=reading.text_start,
+        direction=direction,
+        layer=direction.layer,
+        coefficient=4.0,
+        keywords=KEYWORDS,
     )
-    text = TargetText(**common, text_start=reading.text_start, targets=(TOKENS - 2,))
-    gradient = GradientSpec(text=text, direction=direction)
+    gradient = GradientSpec(text=TargetText.of(spec, (TOKENS - 2,)), direction=direction)
     print(f"{TOKENS} tokens, {loaded.n_layers} layers, fp32, CPU, {threads} thread(s); the first call is cold")
     found = timed("projection, lens, next-token probability, steering", lambda: last(attribute_tokens(loaded, spec)))
     slopes = timed("gradients and direct logit attribution", lambda: last(attribute_gradients(loaded, gradient)))

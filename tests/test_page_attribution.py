@@ -15,8 +15,9 @@ from core.traces import LABELS
 from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from ui.attribution_catalogue import METHODS, methods_of
 from ui.attribution_form import open_in_attribution, place_parts
-from ui.attribution_methods import METHODS
+from ui.attribution_methods import Readings
 from ui.attribution_view import STRIP_KEY, keyword_tokens
 from ui.pinned_token import next_tokens
 
@@ -125,24 +126,100 @@ def test_pasted_text_is_attributed(bench, direction):
     assert "This text has no labelled events" in words(app)
 
 
+def choose(app: AppTest, key: str) -> AppTest:
+    """Colour by this method."""
+    family = next(method.family for method in METHODS if method.key == key)
+    app.segmented_control(key="attribution_family").set_value(family)
+    rerun(app)
+    app.segmented_control(key=f"attribution_method:{family}").set_value(key)
+    return rerun(app)
+
+
+def finish(bench: Workbench, app: AppTest) -> AppTest:
+    """Wait for the jobs that the page started, and draw it again."""
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 60)
+    return rerun(app)
+
+
 def test_switching_method_and_layer_starts_no_job(bench, trace_file, direction, monkeypatch):
-    app = opened()
+    app = opened(attribution_lens_words="we")
     before = shown(app)
+    for method in METHODS:
+        choose(app, method.key)
+        if method.needs == "interventions" and not app.metric:
+            app.button(key="interventions:go").click()
+            rerun(app)
+        finish(bench, app)
     monkeypatch.setattr(bench.engine, "submit", lambda *a, **k: pytest.fail("a job was submitted"))
     seen = set()
     for method in METHODS:
-        app.segmented_control(key="attribution_method").set_value(method.key)
-        rerun(app)
+        choose(app, method.key)
         seen.add(app.metric[0].label)
         assert app.slider(key="attribution_read_layer:3").disabled is not method.per_layer
     assert len(seen) == len(METHODS)
-    app.segmented_control(key="attribution_method").set_value("projection")
-    rerun(app)
+    choose(app, "projection")
     app.slider(key="attribution_read_layer:3").set_value(2)
     rerun(app)
     assert app.metric[0].label == "Projection, layer 2"
     assert app.metric[0].value == METHODS[0].format(float(before.projection[2, pin_of(app)]))
     assert shown(app) is before
+
+
+def test_bars_stack_what_is_at_hand(bench, trace_file, direction, monkeypatch):
+    seen = []
+    monkeypatch.setattr("ui.attribution_view.token_strip", lambda strip, **_: seen.append(strip) or 3)
+    app = opened()
+    app.multiselect(key="attribution_bars").set_value(["p_keyword", "gradient", "exact_ablation"])
+    rerun(app)
+    assert [row.name for row in seen[-1].rows] == ["P(next is a keyword)"]
+    assert not seen[-1].targets or seen[-1].rows
+    finish(bench, choose(app, "gradient"))
+    assert [row.name for row in seen[-1].rows] == ["P(next is a keyword)", "Gradient × direction, layer 1"]
+    event = next(part for part in seen[-1].events)
+    assert seen[-1].targets == {event - 1}
+
+
+def test_the_pinned_token_becomes_the_target(bench, trace_file, direction):
+    app = finish(bench, choose(opened(), "gradient"))
+    event = pin_of(app)
+    assert app.session_state["gradients:shown"].spec.text.targets == (event - 1,)
+    app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event + 3}
+    rerun(app)
+    app.button(key="attribution_explain").click()
+    finish(bench, rerun(app))
+    assert app.session_state["gradients:shown"].spec.text.targets == (event + 3,)
+    assert app.selectbox(key="attribution_target").value == "token"
+
+
+def test_two_models_are_compared_on_the_same_tokens(bench, trace_file, direction):
+    app = finish(bench, choose(opened(), "kl_models"))
+    spec = app.session_state["divergence:shown"].spec
+    assert (spec.text.model, spec.other.model) == tuple(bench.pair.facts(role).spec for role in ("reasoner", "base"))
+    assert spec.text.token_ids[spec.text.text_start :] == spec.other.token_ids[spec.other.text_start :]
+
+
+def test_tokens_that_the_other_model_does_not_read_alike_are_said(bench, direction):
+    generation = generation_of(bench)
+    app = opened(attribution_source=replace(generation, token_ids=(40, 41, 42, 43, 44, 45, *generation.token_ids[6:])))
+    choose(app, "kl_models")
+    assert "into different tokens" in words(app)
+    choose(app, "cosine")
+    assert app.metric[0].label == "Cosine, layer 1"
+
+
+def test_families_hold_every_method_once():
+    keys = [method.key for method in METHODS]
+    assert len(set(keys)) == len(keys)
+    assert [m.key for family in dict.fromkeys(m.family for m in METHODS) for m in methods_of(family)] == keys
+
+
+def test_words_of_equation_2_are_set_by_the_reader(bench, direction):
+    app = choose(pasted(), "score")
+    app.text_input(key="attribution_lens_words").set_value("xyzzy")
+    rerun(app)
+    assert "contains one of the Eq. 2 words" in words(app)
+    assert shown(app).spec.lens_words == ("xyzzy",)
 
 
 def test_a_stored_result_comes_back_without_a_job(bench, trace_file, direction, monkeypatch):
@@ -308,14 +385,17 @@ def test_the_table_holds_every_token_of_the_text(bench, trace_file, direction):
 
 
 def test_ranges_are_symmetric_robust_and_shared(bench, trace_file, direction):
-    attribution = shown(opened())
+    attribution = shown(opened(attribution_lens_words="we"))
+    readings = Readings(attribution=attribution)
     start = attribution.spec.text_start
-    for method in METHODS:
-        low, high = method.value_range(attribution, 1)
-        values = np.abs(method.values(attribution, 1)[start:])
+    methods = [method for method in METHODS if method.available(readings)]
+    assert len(methods) == 9
+    for method in methods:
+        low, high = method.value_range(readings, 1)
+        values = np.abs(method.values(readings, 1)[start:])
         assert low == (-high if method.signed else 0)
         assert high >= min(np.percentile(values, 98), method.floor)
-    by_key = {method.key: method.value_range(attribution, 1) for method in METHODS}
+    by_key = {method.key: method.value_range(readings, 1) for method in methods}
     assert by_key["p_keyword"] == by_key["p_keyword_steered"]
     assert by_key["projection"][1] == pytest.approx(np.percentile(np.abs(attribution.projection[1, start:]), 98))
 

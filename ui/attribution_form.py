@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.direction_files import id_of
 from core.directions import Direction
 from core.errors import UserFacingError
-from core.metrics import KEYWORDS
+from core.metrics import KEYWORDS, LENS_WORDS
 from core.pair import ROLES, ModelFacts, Role
 from core.runs import AttributionSpec, Generation
 from core.traces import Spans, find_events
@@ -30,6 +30,7 @@ DIRECTION_KEY = "attribution_direction"
 LAYER_KEY = "attribution_layer"
 COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
+LENS_WORDS_KEY = "attribution_lens_words"
 _FITTED = "attribution:fitted"
 _FOLLOWED = "attribution:followed"
 _ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
@@ -53,6 +54,10 @@ class Request:
 
     spec: AttributionSpec
     tokens: Tokens
+    role: Role
+    """Who reads."""
+    question: str
+    text: str
 
 
 def open_in_attribution(generation: Generation) -> None:
@@ -78,9 +83,9 @@ def draw_form(facts: Facts) -> Request | None:
         if direction is None:
             return None
         with right:
-            layer, coefficient, keywords = _choose_steering(direction, by_role[role])
+            layer, coefficient, keywords, lens_words = _choose_steering(direction, by_role[role])
         tokens = _read(source, role, by_role) if source is not None else None
-    if tokens is None:
+    if source is None or tokens is None:
         return None
     if not keywords:
         show_error(UserFacingError("There are no keywords.", 'Give at least one word, for example "wait".'))
@@ -94,8 +99,9 @@ def draw_form(facts: Facts) -> Request | None:
         layer=layer,
         coefficient=coefficient,
         keywords=keywords,
+        lens_words=lens_words,
     )
-    return Request(spec=spec, tokens=tokens)
+    return Request(spec=spec, tokens=tokens, role=role, question=source.question, text=source.text)
 
 
 def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:
@@ -141,8 +147,8 @@ def _choose_direction(facts: ModelFacts) -> Direction | None:
     return direction
 
 
-def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...]]:
-    """(layer, coefficient, keywords) behind one button that says what they are."""
+def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...], tuple[str, ...]]:
+    """(layer, coefficient, keywords, Eq. 2 words) behind one button that says what they are."""
     fitted = st.session_state.get(_FITTED) == direction.digest
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
@@ -150,6 +156,7 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
         st.session_state[COEFFICIENT_KEY] = default_coefficient(direction)
     st.session_state[_FITTED] = direction.digest
     st.session_state.setdefault(KEYWORDS_KEY, ", ".join(KEYWORDS))
+    st.session_state.setdefault(LENS_WORDS_KEY, ", ".join(LENS_WORDS))
     with st.container(gap="xxsmall"):
         st.markdown(":small[Steered readings and keywords]")
         panel = st.popover(_steering_title(), icon=":material/tune:", width="stretch")
@@ -161,7 +168,14 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
             max_chars=200,
             help="Upper and lower case count alike. Of a word that the tokenizer splits, the first token counts.",
         )
-        st.markdown("For the readings that add the direction, at every position of the text:")
+        contained = st.text_input(
+            "Words of Eq. 2, separated by commas",
+            key=LENS_WORDS_KEY,
+            persist_state="session",
+            max_chars=200,
+            help="For the reading “Eq. 2”: every vocabulary item that contains one of them counts, as in the paper.",
+        )
+        st.markdown("For the readings that add the direction:")
         layer = st.selectbox(
             "Added after layer",
             range(facts.n_layers),
@@ -170,8 +184,12 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
             help="The residual stream after this block is edited; layers count from 0.",
         )
         coefficient = coefficient_slider(direction, key=COEFFICIENT_KEY)
-    keywords = tuple(dict.fromkeys(word.strip().casefold() for word in (words or "").split(",") if word.strip()))
-    return layer, coefficient, keywords
+    return layer, coefficient, _words(words), _words(contained)
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    """The words of a comma-separated field, each once."""
+    return tuple(dict.fromkeys(word.strip().casefold() for word in (text or "").split(",") if word.strip()))
 
 
 def _steering_title() -> str:

@@ -1,4 +1,4 @@
-"""The attribution on screen: method and layer, token strip, line, pinned token. Computes nothing with a model.
+"""One attributed text on screen: switches, token strip, line, pinned token. Computes nothing with a model.
 
 It is one fragment: switching method, layer or token redraws this part alone, from the values at hand.
 """
@@ -11,15 +11,17 @@ from functools import partial
 import streamlit as st
 
 from core import metrics
+from core.pair import ModelFacts
 from core.runs import Attribution
-from ui.attribution_form import Tokens
-from ui.attribution_methods import BY_KEY, METHODS, PERCENTILE, Method
-from ui.pinned_token import draw_pinned
-from ui.token_strip import Strip, select_token, selected_token, token_strip
+from ui.attribution_choice import View, choose_view, drawable
+from ui.attribution_form import Request, Tokens
+from ui.attribution_methods import PERCENTILE, Readings, rounded_range
+from ui.attribution_readings import complete, known_readings
+from ui.pinned_token import Marks, draw_pinned
+from ui.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.value_line import ValueLine, choose_form, value_line
 
 STRIP_KEY = "attribution_strip"
-METHOD_KEY = "attribution_method"
 _PINNED_FOR = "attribution:pinned_for"
 _HEIGHT = 400
 
@@ -33,58 +35,75 @@ class Stops:
 
 
 @st.fragment
-def draw_attribution(attribution: Attribution, tokens: Tokens) -> None:
-    """Everything about one attribution."""
+def draw_attribution(attribution: Attribution, request: Request, facts: ModelFacts) -> None:
+    """Everything about one text."""
+    tokens = request.tokens
     keywords = keyword_tokens(attribution)
-    labels = _labels(tokens, len(attribution.pieces))
-    stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", _beginnings(keywords))
+    marks = Marks(labels=labels_of(tokens, len(attribution.pieces)), events=tokens.events, keywords=keywords)
+    stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", beginnings(keywords))
     _pin_something(attribution, stops)
-    method, layer = _choose_view(attribution)
+    view = choose_view(request, attribution)
+    known = known_readings(request, attribution, view.target)
+    readings = complete(known, request, view.target, view.method.needs, facts)
+    if readings is None:
+        return
+    if not view.method.available(readings):
+        st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon="🚫")
+        return
+    _draw(readings, tokens, view, marks, stops)
+
+
+def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops) -> None:
+    method, layer = view.method, view.layer
     wide, side = st.columns([2, 1], gap="medium")
     with wide:
-        pinned = token_strip(
-            strip_of(attribution, tokens, method=method, layer=layer, keywords=keywords),
-            key=STRIP_KEY,
-            height=_HEIGHT,
-        )
+        pinned = token_strip(strip_of(readings, tokens, view, marks), key=STRIP_KEY, height=_HEIGHT, search=True)
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
         with st.container(horizontal=True, vertical_alignment="center"):
             form = choose_form("attribution_line")
             _draw_jumps(stops)
         value_line(
             ValueLine(
-                values=method.values(attribution, layer),
-                pieces=attribution.pieces,
-                labels=labels,
-                title=_title(method, layer),
+                values=method.values(readings, layer),
+                pieces=readings.attribution.pieces,
+                labels=marks.labels,
+                title=method.titled(layer),
                 events=tokens.events,
                 pinned=pinned,
-                first=attribution.spec.text_start,
+                first=readings.start,
             ),
             form=form,
             key="attribution_line",
             on_pick=partial(select_token, STRIP_KEY),
         )
     with side:
-        draw_pinned(
-            attribution, pinned, method=method, layer=layer, labels=labels, events=tokens.events, keywords=keywords
-        )
+        draw_pinned(readings, pinned, method=method, layer=layer, marks=marks)
 
 
-def strip_of(
-    attribution: Attribution, tokens: Tokens, *, method: Method, layer: int, keywords: frozenset[int]
-) -> Strip:
-    """The strip coloured by one method at one layer."""
+def strip_of(readings: Readings, tokens: Tokens, view: View, marks: Marks) -> Strip:
+    """The strip coloured by one method at one layer, with the bars that are at hand."""
+    method, layer = view.method, view.layer
+    uses_target = {"gradients", "interventions"} & {m.needs for m in (method, *view.bars)}
     return Strip(
-        pieces=attribution.pieces,
-        values=method.values(attribution, layer),
-        value_range=_rounded(method.value_range(attribution, layer)),
-        value_name=_title(method, layer),
+        pieces=readings.attribution.pieces,
+        values=method.values(readings, layer),
+        value_range=rounded_range(method.value_range(readings, layer)),
+        value_name=method.titled(layer),
         unit=method.unit,
         parts=tokens.parts,
         events=tokens.events,
-        keywords=keywords,
-        text_start=attribution.spec.text_start,
+        keywords=marks.keywords,
+        text_start=readings.start,
+        targets=frozenset(view.target.positions if uses_target else ()),
+        rows=tuple(
+            Row(
+                name=bar.titled(layer),
+                unit=bar.unit,
+                values=bar.values(readings, layer),
+                value_range=rounded_range(bar.value_range(readings, layer)),
+            )
+            for bar in drawable(view, readings)
+        ),
     )
 
 
@@ -95,7 +114,7 @@ def keyword_tokens(attribution: Attribution) -> frozenset[int]:
     return frozenset(start + index for index in found)
 
 
-def _labels(tokens: Tokens, n: int) -> tuple[str, ...]:
+def labels_of(tokens: Tokens, n: int) -> tuple[str, ...]:
     """(seq,) the label of the part that holds each token, "" outside."""
     labels = [""] * n
     for start, end, label in tokens.parts:
@@ -103,7 +122,7 @@ def _labels(tokens: Tokens, n: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
+def beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
     """The first token of every run of tokens."""
     return tuple(token for token in sorted(tokens) if token - 1 not in tokens)
 
@@ -120,36 +139,6 @@ def _pin_something(attribution: Attribution, stops: Stops) -> None:
     select_token(STRIP_KEY, stops.tokens[0] if stops.tokens else strongest)
 
 
-def _choose_view(attribution: Attribution) -> tuple[Method, int]:
-    """Method and layer: two switches over values that are at hand."""
-    left, right = st.columns([5, 2], gap="medium")
-    chosen = left.segmented_control(
-        "Colour by",
-        [method.key for method in METHODS],
-        default=METHODS[0].key,
-        required=True,
-        format_func=lambda key: BY_KEY[key].short,
-        key=METHOD_KEY,
-        persist_state="session",
-        wrap=True,
-    )
-    method = BY_KEY[chosen or METHODS[0].key]
-    n_layers = len(attribution.projection)
-    if n_layers == 1:
-        return method, 0
-    layer = right.slider(
-        "Layer that is read",
-        0,
-        n_layers - 1,
-        min(attribution.spec.direction.layer, n_layers - 1),
-        key=f"attribution_read_layer:{n_layers}",
-        persist_state="session",
-        disabled=not method.per_layer,
-        help="The residual stream after this block; layers count from 0. Readings of the model's output have none.",
-    )
-    return method, layer
-
-
 def _draw_jumps(stops: Stops) -> None:
     """Buttons to the stop before and behind the pinned token."""
     if not stops.tokens:
@@ -160,13 +149,3 @@ def _draw_jumps(stops: Stops) -> None:
     jump = partial(select_token, STRIP_KEY)
     st.button(f"‹ Previous {stops.name}", disabled=not before, on_click=jump, args=before[-1:] or (None,))
     st.button(f"Next {stops.name} ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
-
-
-def _title(method: Method, layer: int) -> str:
-    return f"{method.title}, layer {layer}" if method.per_layer else method.title
-
-
-def _rounded(value_range: tuple[float, float]) -> tuple[float, float]:
-    low, high = value_range
-    reach = float(f"{high:.3g}")
-    return (-reach if low < 0 else 0.0, reach)

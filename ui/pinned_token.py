@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import altair as alt
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.runs import Attribution
 from core.values import PAPER_WINDOW
-from ui.attribution_methods import METHODS, Method
+from ui.attribution_catalogue import METHODS
+from ui.attribution_methods import Method, Readings
+from ui.attribution_readings import explain_token
 from ui.text import plain, visible
-from ui.theme import BLUE, GRAY
+from ui.theme import BLUE, GRAY, ORANGE
+
+_SENTENCE_ENDS = (".", "!", "?", "…", "\n")
+_MAX_SENTENCE = 60
 
 
-def draw_pinned(
-    attribution: Attribution,
-    token: int | None,
-    *,
-    method: Method,
-    layer: int,
-    labels: tuple[str, ...],
-    events: tuple[int, ...],
-    keywords: frozenset[int],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """What is known of the text beside its values."""
+
+    labels: tuple[str, ...]
+    """(seq,) label of the part that holds each token, "" outside."""
+    events: tuple[int, ...]
+    keywords: frozenset[int]
+
+
+def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer: int, marks: Marks) -> None:
     """The panel of the pinned token, or how to pin one."""
     if token is None:
         st.info(
@@ -31,27 +40,50 @@ def draw_pinned(
             icon="📌",
         )
         return
+    attribution = readings.attribution
     st.markdown("**Pinned token**")
     st.code(visible(attribution.pieces[token]) or "(no text of its own)", language=None, wrap_lines=True)
-    st.markdown(_place(attribution, token, labels=labels, events=events, is_keyword=token in keywords))
-    value = float(method.values(attribution, layer)[token])
-    st.metric(f"{method.title}, layer {layer}" if method.per_layer else method.title, method.format(value))
-    _draw_profile(attribution, token, method=method, layer=layer)
+    st.markdown(_place(attribution, token, marks))
+    st.metric(method.titled(layer), method.format(float(method.values(readings, layer)[token])))
+    _draw_profile(readings, token, method=method, layer=layer)
+    if token + 1 < len(attribution.pieces):
+        st.button(
+            "Explain what comes next",
+            help="Make the prediction after this token the target of gradients and exact effects.",
+            on_click=explain_token,
+            args=(token,),
+            key="attribution_explain",
+        )
     _draw_next(attribution, token)
-    _draw_readings(attribution, token, layer)
+    _draw_direct(readings, token)
+    _draw_readings(readings, token, layer)
+    st.markdown("**Its sentence**")
+    st.code(visible(sentence_of(attribution, token)), language=None, wrap_lines=True)
 
 
-def _place(
-    attribution: Attribution, token: int, *, labels: tuple[str, ...], events: tuple[int, ...], is_keyword: bool
-) -> str:
+def sentence_of(attribution: Attribution, token: int) -> str:
+    """The text between the sentence ends around a token, at most 60 tokens to each side."""
+    pieces, start = attribution.pieces, attribution.spec.text_start
+    low = start if token >= start else 0
+    first = token
+    while first > max(low, token - _MAX_SENTENCE) and not pieces[first - 1].rstrip(" ").endswith(_SENTENCE_ENDS):
+        first -= 1
+    last = token
+    limit = min(len(pieces) - 1, token + _MAX_SENTENCE)
+    while last < limit and not pieces[last].rstrip(" ").endswith(_SENTENCE_ENDS):
+        last += 1
+    return "".join(pieces[first : last + 1])
+
+
+def _place(attribution: Attribution, token: int, marks: Marks) -> str:
     start = attribution.spec.text_start
     lines = [f"Position **{token}**, " + (f"{token - start} of the text" if token >= start else "in the prompt")]
-    if labels[token]:
-        lines.append(f"Label **{plain(labels[token], 60)}**")
-    if token in events:
+    if marks.labels[token]:
+        lines.append(f"Label **{plain(marks.labels[token], 60)}**")
+    if token in marks.events:
         lines.append("**Event**: here the text turns back")
-    lines.append(_offset(token, events))
-    if is_keyword:
+    lines.append(_offset(token, marks.events))
+    if token in marks.keywords:
         lines.append("Part of a keyword")
     return "  \n".join(line for line in lines if line)
 
@@ -69,10 +101,10 @@ def _offset(token: int, events: tuple[int, ...]) -> str:
     return f"Offset **−{-offset}** to the next event, at {following}{window}"
 
 
-def _draw_profile(attribution: Attribution, token: int, *, method: Method, layer: int) -> None:
-    profile = method.profile(attribution, token)
+def _draw_profile(readings: Readings, token: int, *, method: Method, layer: int) -> None:
+    profile = method.profile(readings, token)
     if profile is None:
-        st.caption("Read at the model's output, so there is no profile over layers.")
+        st.caption("This reading has no profile over layers.")
         return
     frame = pd.DataFrame({"layer": range(len(profile)), "value": profile.astype(float)})
     x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
@@ -128,10 +160,44 @@ def next_tokens(attribution: Attribution, token: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _draw_readings(attribution: Attribution, token: int, layer: int) -> None:
-    """Every method's value of the token, at the layer that is shown."""
-    rows = [(method.short, method.format(float(method.values(attribution, layer)[token]))) for method in METHODS]
-    st.markdown(f"**All readings**  \nthose with layers at layer {layer}")
+def _draw_direct(readings: Readings, token: int) -> None:
+    """Direct logit attribution of this token's own prediction, part by part, where gradients are at hand."""
+    gradients = readings.gradients
+    if gradients is None or len(gradients.direct) == 0:
+        return
+    rows = gradients.direct[:, token].astype(float)
+    n_layers = readings.n_layers
+    frame = pd.DataFrame(
+        {
+            "layer": ["in", *np.repeat(np.arange(n_layers), 2).astype(str), "out"],
+            "part": ["embedding", *["attention", "MLP"] * n_layers, "norm and W_U"],
+            "value": rows,
+        }
+    )
+    st.markdown(f"**What wrote this prediction**  \nkeywords less likeliest others: {rows.sum():+.2f} logits in all")
+    colour = alt.Color("part:N", title=None, scale=alt.Scale(range=[GRAY, BLUE, ORANGE, "#8a63d2"]), sort=None)
+    chart = (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("layer:N", sort=None, title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
+            xOffset=alt.XOffset("part:N", sort=None),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
+            color=colour.legend(alt.Legend(orient="bottom", columns=2)),
+            tooltip=["layer:N", "part:N", alt.Tooltip("value:Q", format="+.3g")],
+        )
+    )
+    st.altair_chart(chart.properties(height=190), width="stretch", alt="Direct logit attribution by layer and part")
+
+
+def _draw_readings(readings: Readings, token: int, layer: int) -> None:
+    """Every reading of the token that is at hand, at the layer that is shown."""
+    rows = [
+        (method.title, method.format(float(method.values(readings, layer)[token])))
+        for method in METHODS
+        if method.available(readings)
+    ]
+    st.markdown(f"**All readings so far**  \nthose with layers at layer {layer}")
     st.dataframe(
         pd.DataFrame(rows, columns=["Reading", "Value"]),
         hide_index=True,

@@ -2,6 +2,7 @@
 // Colours live in the style sheet; this file sets a magnitude from 0 to 1 and names. Needs token_text.js before it.
 
 const PAGE = 6000;
+const ROW_HEIGHT = 5;
 
 function setData(node, name, value) {
   if (value === undefined) delete node.dataset[name];
@@ -23,17 +24,106 @@ function swatch(text, name, value) {
   return item;
 }
 
+function shareOf(value, low, high) {
+  return value === null ? 0 : Math.min(1, value / (value < 0 ? low || -high : high) || 0);
+}
+
+function told({ name, unit, low }, value) {
+  return `${name}: ${value === null ? "no value" : `${formatted(value, low < 0)} ${unit}`.trim()}`;
+}
+
+// The colour of one thin bar below a token; numbers alone go into the style, never text.
+function stripe({ values, low, high }, i) {
+  const value = values[i] ?? null;
+  const percent = Math.round(shareOf(value, low, high) * 90);
+  const hue = value < 0 ? "orange" : "blue";
+  const fill = percent ? `color-mix(in srgb, var(--st-${hue}-color) ${percent}%, transparent)` : "var(--bar-ground)";
+  return `linear-gradient(${fill}, ${fill})`;
+}
+
+// Finds text across tokens, without regard to case. The found token is shown, not pinned.
+class StripSearch {
+  constructor(onFound) {
+    this.onFound = onFound;
+    this.root = element("div", "search");
+    this.root.setAttribute("role", "search");
+    this.field = element("input");
+    this.field.type = "search";
+    this.field.placeholder = "Find in the text";
+    this.field.setAttribute("aria-label", "Find in the text");
+    this.previous = element("button", "", "‹");
+    this.next = element("button", "", "›");
+    this.previous.setAttribute("aria-label", "Previous match");
+    this.next.setAttribute("aria-label", "Next match");
+    this.count = element("span");
+    this.count.setAttribute("role", "status");
+    this.root.append(this.field, this.previous, this.next, this.count);
+    this.field.addEventListener("input", () => this.#find());
+    this.field.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter") this.#step(event.shiftKey ? -1 : 1);
+    });
+    this.previous.addEventListener("click", () => this.#step(-1));
+    this.next.addEventListener("click", () => this.#step(1));
+    this.matches = [];
+    this.at = -1;
+  }
+
+  update(data, sameText) {
+    this.root.hidden = !data.search;
+    if (sameText) return;
+    this.pieces = data.pieces;
+    this.#find();
+  }
+
+  #find() {
+    const wanted = this.field.value.toLowerCase();
+    this.matches = [];
+    this.at = -1;
+    if (wanted) {
+      const starts = [];
+      let text = "";
+      for (const piece of this.pieces) {
+        starts.push(text.length);
+        text += piece.toLowerCase();
+      }
+      let token = 0;
+      for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
+        while (token + 1 < starts.length && starts[token + 1] <= at) token += 1;
+        if (this.matches.at(-1) !== token) this.matches.push(token);
+      }
+      if (this.matches.length) this.#step(1);
+    }
+    this.#tell();
+  }
+
+  #step(by) {
+    const n = this.matches.length;
+    if (n === 0) return;
+    this.at = (this.at + by + n) % n;
+    this.onFound(this.matches[this.at]);
+    this.#tell();
+  }
+
+  #tell() {
+    const n = this.matches.length;
+    this.count.textContent = !this.field.value ? "" : n ? `${this.at + 1} of ${n}` : "not found";
+    this.previous.disabled = this.next.disabled = n === 0;
+  }
+}
+
 class StripView {
   constructor(host) {
     this.root = element("section", "strip");
     this.legend = element("div", "legend");
+    this.search = new StripSearch((index) => this.#show(index));
     this.box = element("div", "tokens");
     this.status = element("div", "status");
     this.status.setAttribute("role", "status");
     this.pager = element("div", "pager");
     this.tip = element("div", "tip");
     this.tip.setAttribute("aria-hidden", "true");
-    this.root.append(this.legend, this.box, this.pager, this.status, this.tip);
+    this.root.append(this.legend, this.search.root, this.box, this.pager, this.status, this.tip);
     host.append(this.root);
     this.list = new TokenList(this.box, "token", {
       onMove: (index, byKey) => this.#onMove(index, byKey),
@@ -63,6 +153,11 @@ class StripView {
     this.box.setAttribute("aria-label", data.label);
     const sameText = before?.pieces.length === data.pieces.length && this.#sameWords(before.pieces);
     if (!sameText) this.page = 0;
+    this.search.update(data, sameText);
+    const n = data.rows.length;
+    this.box.style.setProperty("--rows", n * ROW_HEIGHT);
+    const places = data.rows.map((_, k) => `left 0 bottom ${(n - 1 - k) * ROW_HEIGHT}px`);
+    this.box.style.setProperty("--row-places", places.join(", ") || "0 0");
     this.#index();
     this.#showPage(this.page);
     this.#drawLegend();
@@ -78,6 +173,8 @@ class StripView {
     this.events = new Set(events);
     this.window = new Set(tinted);
     this.keywords = new Set(keywords);
+    this.targets = new Set(this.data.targets);
+    this.list.jumps = events.length ? events : keywords.filter((i) => !this.keywords.has(i - 1));
     this.list.starts = sentenceStarts(pieces, parts.map((part) => part[0]));
     this.partOf = new Int16Array(pieces.length).fill(-1);
     for (const [start, end, label] of parts) this.partOf.fill(label, start, end);
@@ -99,9 +196,9 @@ class StripView {
   }
 
   #paint(node, i) {
-    const { values, low, high, start, labels } = this.data;
+    const { values, low, high, start, labels, rows } = this.data;
     const value = values?.[i] ?? null;
-    const share = value === null ? 0 : Math.min(1, value / (value < 0 ? low || -high : high) || 0);
+    const share = shareOf(value, low, high);
     setData(node, "sign", share === 0 ? undefined : value < 0 ? "minus" : "plus");
     const magnitude = share === 0 ? "" : share.toFixed(3);
     if (node.style.getPropertyValue("--m") !== magnitude) node.style.setProperty("--m", magnitude);
@@ -109,6 +206,8 @@ class StripView {
     setData(node, "mark", this.events.has(i) ? "event" : this.keywords.has(i) ? "keyword" : undefined);
     setData(node, "window", this.#windowPlace(i));
     setData(node, "prompt", i < start ? "" : undefined);
+    setData(node, "target", this.targets.has(i) ? "" : undefined);
+    node.style.backgroundImage = rows.length ? rows.map((row) => stripe(row, i)).join(",") : "";
   }
 
   #windowPlace(i) {
@@ -123,6 +222,12 @@ class StripView {
     this.list.setPinned(index);
     if (index === null) this.box.scrollTop = 0;
     else this.list.reveal(index);
+  }
+
+  #show(index) {
+    if (Math.floor(index / PAGE) !== this.page) this.#showPage(Math.floor(index / PAGE));
+    this.list.reveal(index);
+    this.list.setFound(index);
   }
 
   #onMove(index, byKey) {
@@ -146,7 +251,7 @@ class StripView {
     const { values, name, unit, low, start, labels } = this.data;
     const lines = [quoted(this.data.pieces[i])];
     const value = values?.[i] ?? null;
-    if (name) lines.push(`${name}: ${value === null ? "no value" : `${formatted(value, low < 0)} ${unit}`.trim()}`);
+    if (name) lines.push(told({ name, unit, low }, value));
     const place = i < start ? " (in the prompt)" : start ? ` (${i - start} of the text)` : "";
     lines.push(`token ${i}${place}`);
     const label = labels[this.partOf[i]];
@@ -154,12 +259,15 @@ class StripView {
     if (this.events.has(i)) lines.push("event");
     if (this.window.has(i)) lines.push("in the window");
     if (this.keywords.has(i)) lines.push("keyword");
+    if (this.targets.has(i)) lines.push("the prediction here is the target");
+    for (const row of this.data.rows) lines.push(told(row, row.values[i] ?? null));
     return lines;
   }
 
   #drawStatus() {
     const pinned = this.list.pinned;
-    const hint = "Click a token to pin it. Keys: arrows move, up and down by sentence, Enter pins, Esc lets go.";
+    const keys = "arrows move, up and down by sentence, E to the next event, Enter pins, Esc lets go";
+    const hint = `Click a token to pin it. Keys: ${keys}.`;
     const text = pinned === null ? hint : `Pinned: ${this.#describe(pinned).join(" · ")}`;
     if (this.status.textContent !== text) this.status.textContent = text;
     this.status.classList.toggle("hint", pinned === null);
@@ -196,21 +304,24 @@ class StripView {
   }
 
   #drawLegend() {
-    const { name, unit, low, high, labels, start } = this.data;
-    const stamp = JSON.stringify([name, unit, low, high, labels, start > 0, ...this.#marks()]);
+    const { name, unit, low, high, labels, start, rows } = this.data;
+    const bars = rows.map((row) => [row.name, row.unit, row.low, row.high]);
+    const stamp = JSON.stringify([name, unit, low, high, labels, start > 0, bars, ...this.#marks()]);
     if (this.stamp === stamp) return;
     this.stamp = stamp;
     this.legend.replaceChildren();
     if (name) this.legend.append(this.#scale(name, unit, low, high));
+    bars.forEach((bar, k) => this.legend.append(this.#scale(`Bar ${k + 1}: ${bar[0]}`, ...bar.slice(1))));
     for (const [label, style] of labels) this.legend.append(swatch(label, "part", style));
     if (this.events.size) this.legend.append(swatch("event", "mark", "event"));
     if (this.window.size) this.legend.append(swatch("window", "window", "only"));
     if (this.keywords.size) this.legend.append(swatch("keyword", "mark", "keyword"));
+    if (this.targets.size) this.legend.append(swatch("target", "target", ""));
     if (start > 0) this.legend.append(swatch("prompt", "prompt", ""));
   }
 
   #marks() {
-    return [this.events.size > 0, this.window.size > 0, this.keywords.size > 0];
+    return [this.events.size > 0, this.window.size > 0, this.keywords.size > 0, this.targets.size > 0];
   }
 
   #scale(name, unit, low, high) {

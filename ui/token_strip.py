@@ -30,6 +30,17 @@ _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """Another reading of every token, drawn as a thin bar below it."""
+
+    name: str
+    values: Values
+    """(n_tokens,); None or NaN means no value there."""
+    value_range: tuple[float, float]
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Strip:
     """What is drawn. Token indices are absolute: the prompt's tokens come first, `text_start` is the text's first."""
 
@@ -46,16 +57,21 @@ class Strip:
     window: frozenset[int] = frozenset()
     keywords: frozenset[int] = frozenset()
     text_start: int = 0
+    rows: tuple[Row, ...] = ()
+    targets: frozenset[int] = frozenset()
+    """Tokens whose prediction is being explained."""
 
     def __post_init__(self) -> None:
         n = len(self.pieces)
-        low, high = self.value_range
-        assert low <= 0 <= high != low, self.value_range
+        for low, high in (self.value_range, *(row.value_range for row in self.rows)):
+            assert low <= 0 <= high != low, (low, high)
+        for row in self.rows:
+            assert len(row.values) == n, (row.name, len(row.values), n)
         assert self.values is None or len(self.values) == n, (len(self.values), n)
         assert 0 <= self.text_start <= n, (self.text_start, n)
         for start, end, label in self.parts:
             assert 0 <= start < end <= n, (start, end, label, n)
-        for index in (*self.events, *self.window, *self.keywords):
+        for index in (*self.events, *self.window, *self.keywords, *self.targets):
             assert 0 <= index < n, (index, n)
 
 
@@ -72,9 +88,18 @@ _component = st.components.v2.component("retrace_token_strip", css=_css, js=_js)
 
 
 def token_strip(
-    strip: Strip, *, key: str, size: Size = "normal", height: int | None = 520, label: str = "Tokens of the text"
+    strip: Strip,
+    *,
+    key: str,
+    size: Size = "normal",
+    height: int | None = 520,
+    label: str = "Tokens of the text",
+    search: bool = False,
 ) -> int | None:
-    """Draw the strip and return the pinned token. Taller texts scroll within `height` pixels (None: no limit)."""
+    """Draw the strip and return the pinned token. Taller texts scroll within `height` pixels (None: no limit).
+
+    With `search` a field above the tokens finds text in them.
+    """
     pin = _pin(key)
     digest = hash(strip.pieces)
     if pin["text"] not in (None, digest) and pin["jump"] == pin["drawn"]:
@@ -82,7 +107,7 @@ def token_strip(
     if pin["token"] is not None and not 0 <= pin["token"] < len(strip.pieces):
         pin["token"] = None
     pin.update(text=digest, drawn=pin["jump"])
-    data = strip_data(strip) | {"size": size, "height": height, "label": label}
+    data = strip_data(strip) | {"size": size, "height": height, "label": label, "search": search}
     stamp = hashlib.blake2b(json.dumps(data).encode(), digest_size=8).hexdigest()
     _component(
         key=key,
@@ -126,6 +151,17 @@ def strip_data(strip: Strip) -> dict[str, Any]:
         "window": sorted(strip.window),
         "keywords": sorted(strip.keywords),
         "start": strip.text_start,
+        "targets": sorted(strip.targets),
+        "rows": [
+            {
+                "name": row.name,
+                "unit": row.unit,
+                "low": row.value_range[0],
+                "high": row.value_range[1],
+                "values": [_rounded(value) for value in row.values],
+            }
+            for row in strip.rows
+        ],
     }
 
 

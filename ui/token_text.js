@@ -86,7 +86,8 @@ function sentenceStep(starts, at, step) {
 class TokenList {
   constructor(box, id, { onMove, onPin, onLeave }) {
     Object.assign(this, { box, id, onMove, onPin, onLeave });
-    Object.assign(this, { nodes: [], pieces: [], offset: 0, total: 0, starts: [0], cursor: null, pinned: null });
+    Object.assign(this, { nodes: [], pieces: [], offset: 0, total: 0, starts: [0], jumps: [] });
+    Object.assign(this, { cursor: null, pinned: null });
     box.tabIndex = 0;
     box.setAttribute("role", "listbox");
     box.addEventListener("click", (event) => this.#onClick(event));
@@ -144,11 +145,19 @@ class TokenList {
     else if (inner.bottom > outer.bottom - 8) this.box.scrollTop += inner.bottom - outer.bottom + 40;
   }
 
+  setFound(index) {
+    this.#mark("found", index);
+  }
+
   setPinned(index) {
     this.node(this.pinned)?.setAttribute("aria-selected", "false");
     this.#mark("pinned", index);
     this.pinned = index;
     this.node(index)?.setAttribute("aria-selected", "true");
+  }
+
+  #toJump(index) {
+    if (index !== undefined) this.moveTo(index);
   }
 
   #mark(name, index) {
@@ -186,6 +195,7 @@ class TokenList {
       ArrowDown: () => this.moveTo(sentenceStep(this.starts, at, 1)),
       ArrowUp: () => this.moveTo(sentenceStep(this.starts, at, -1)),
       PageDown: () => this.moveTo(at + 100), PageUp: () => this.moveTo(at - 100),
+      e: () => this.#toJump(this.jumps.find((i) => i > at)), E: () => this.#toJump(this.jumps.findLast((i) => i < at)),
       Enter: () => this.onPin(at), " ": () => this.onPin(at), Escape: () => this.onPin(null),
     };
     if (!(event.key in moves) || this.total === 0) return;
