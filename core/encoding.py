@@ -84,6 +84,15 @@ class Encoder:
             text_start=first,
         )
 
+    def continuation(self, text: str, *, thoughts: bool = True) -> tuple[int, ...]:
+        """Token ids of answer text by itself; control tokens in it stay text, thought markers only without `thoughts`.
+
+        Raises BadInput for characters that are none.
+        """
+        _check_characters(text, "text")
+        begin = 0 if thoughts else None
+        return tuple(i for i, _ in self._encode(text, [(0, len(text))], thoughts_from=begin))
+
     def pieces(self, token_ids: Sequence[int]) -> tuple[str, ...]:
         """One text per token; together they are the decoded text, special tokens included."""
         stream, found = DecodeStream(skip_special_tokens=False), []

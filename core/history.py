@@ -56,7 +56,7 @@ class RunHistory:
 
     def entries(self, limit: int = 200) -> list[HistoryEntry]:
         """Pinned runs first, then all others, newest first; at most `limit` of the store's."""
-        found = {kept.item_id: _entry(kept) for kept in self._kept.scan()[0]}
+        found = self._kept_entries()
         for stored in self._store.recent("generation", Generation, limit):
             run_id = run_id_of(stored.value.spec)
             if run_id not in found:
@@ -70,6 +70,11 @@ class RunHistory:
             return self._kept.get(run_id).value
         except UserFacingError:
             return next((e.record for e in self.entries() if e.run_id == run_id), None)
+
+    def kept(self, spec: GenerationSpec) -> RunRecord | None:
+        """The kept run of a spec, or None."""
+        known = self._known(run_id_of(spec))
+        return known.value if known else None
 
     def keep(self, generation: Generation, *, parent: Generation | None = None, forked_at: int = 0) -> str:
         """Keep a run, with its parent where it is a fork, and return its id; a kept run keeps note and pin.
@@ -104,7 +109,7 @@ class RunHistory:
 
     def tree(self, run_id: str) -> list[tuple[int, HistoryEntry]]:
         """(depth, run) of every run of the tree of forks that the run belongs to, parents before their forks."""
-        found = {kept.item_id: _entry(kept) for kept in self._kept.scan()[0]}
+        found = self._kept_entries()
         if run_id not in found:
             return []
         root, seen = run_id, {run_id}
@@ -122,6 +127,9 @@ class RunHistory:
                 rows.append((depth, entry))
                 waiting += [(depth + 1, child) for child in reversed(children.get(entry.run_id, []))]
         return rows
+
+    def _kept_entries(self) -> dict[str, HistoryEntry]:
+        return {kept.item_id: _entry(kept) for kept in self._kept.scan()[0]}
 
     def _change(self, generation: Generation, **changes: object) -> None:
         run_id = self.keep(generation)

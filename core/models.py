@@ -140,10 +140,14 @@ def pieces(loaded: LoadedModel, token_ids: tuple[int, ...]) -> tuple[str, ...]:
 def _frame_for(tokenizer: Any, frame_from: LoadedModel | None) -> ChatFrame:
     if frame_from is None:
         return load_frame(tokenizer)
-    theirs = frame_from.tokenizer.bos_token
-    opens_with_bos = bool(theirs) and frame_from.frame.prefix.startswith(theirs)
+    return base_frame(tokenizer, frame_from.frame, frame_from.tokenizer)
+
+
+def base_frame(tokenizer: Any, frame: ChatFrame, theirs: Any) -> ChatFrame:
+    """A reasoning model's frame as its base model, with `tokenizer`, reads it: the same text without control tokens."""
+    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token)
     bos = start_token(tokenizer) or ((tokenizer.bos_token or "") if opens_with_bos else "")
-    return plain_frame(frame_from.frame, control_tokens(frame_from.tokenizer), bos)
+    return plain_frame(frame, control_tokens(theirs), bos)
 
 
 def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, frame: ChatFrame) -> LoadedModel:

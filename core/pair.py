@@ -6,9 +6,10 @@ Importing it costs no torch; loading does, and happens on the engine's thread.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from core.chat_frame import ChatFrame, start_token
 from core.errors import BadInput, ModelUnavailable
 from core.jobs import Progress
 from core.values import ModelSpec, PairSpec, Prompt
@@ -55,11 +56,31 @@ class PairHolder:
             raise ModelUnavailable("No model is loaded yet.", "Wait for the load to end, or load a pair.")
         return facts
 
-    def encode(self, role: Role, question: str) -> Prompt:
-        """The question as the model of that role reads it. Raises BadInput for an empty or overlong one."""
-        from core.models import encode_prompt
+    def encode(self, role: Role, question: str, *, frame: ChatFrame | None = None) -> Prompt:
+        """The question as the model of that role reads it. Raises BadInput for an empty or overlong one.
 
-        return encode_prompt(self._model(role), question)
+        `frame` takes the place of the reasoning model's own; the base model reads it without control tokens. A raw
+        frame is the question alone, for both.
+        """
+        from core.models import base_frame, encode_prompt
+
+        loaded = self._model(role)
+        if frame is None:
+            return encode_prompt(loaded, question)
+        if frame.source == "raw":
+            frame = replace(frame, prefix=start_token(loaded.tokenizer), suffix="")
+        elif role == "base":
+            frame = base_frame(loaded.tokenizer, frame, self._model("reasoner").tokenizer)
+        return loaded.encoder.prompt(frame, question)
+
+    def frame(self, role: Role) -> ChatFrame:
+        """The text around every question, as the model of that role reads it."""
+        return self._model(role).frame
+
+    def continuation(self, role: Role, text: str) -> tuple[int, ...]:
+        """Token ids of answer text by itself. Raises BadInput for characters that are none."""
+        loaded = self._model(role)
+        return loaded.encoder.continuation(text, thoughts=loaded.frame.source != "plain")
 
     def read(self, role: Role, question: str, text: str, *, unasked: bool = False) -> Reading:
         """Token ids and character spans of a text behind its question. Raises BadInput when it is too long.

@@ -32,7 +32,7 @@ RETRY_SECONDS = 5.0
 SPARE = 100
 """Damaged values that a list of recent ones can make up for."""
 VALUES = "values"
-RESERVED = {VALUES, "directions", "runs"}
+RESERVED = {VALUES, "directions", "runs", "history"}
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ Importing it costs no torch; the modules that need it are imported by the jobs, 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,9 +25,11 @@ from core.effects import (
 from core.errors import BadInput, Busy
 from core.examples import example_traces
 from core.experiments import DoseCell, DoseCellSpec
-from core.jobs import NOBODY, Caller, Engine, Progress, new_run_id, relay
+from core.history import RunHistory
+from core.jobs import NOBODY, Caller, Engine, Progress, relay
 from core.journal import RunJournal
 from core.judge import JudgeBatch, JudgedBatch, JudgeSpec, judge_traces
+from core.lane_jobs import LaneJobs
 from core.mean_vectors import MeanVectorFolder
 from core.moment_shelf import MomentShelf
 from core.moments import MomentsSpec
@@ -63,7 +64,6 @@ _KINDS: dict[type, tuple[str, type]] = {
     LaneKLSpec: ("lane_kl", LaneKL),
     JudgeBatch: ("judged", JudgedBatch),
 }
-_WHOLE = ("eos", "length", "context")
 
 Work = Generator[Progress, None, Any]
 
@@ -78,8 +78,10 @@ class Workbench:
         self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
+        self.history = RunHistory(root, self.store)
         self.pair = PairHolder()
         self.engine = Engine(check_clean=self.pair.check_clean)
+        self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> str:
         """Job that replaces the pair in memory. Raises Busy while other work is using it."""
@@ -92,6 +94,8 @@ class Workbench:
 
     def cached(self, spec: Any) -> Any:
         """The stored result of a spec, or None."""
+        if isinstance(spec, GenerationSpec):
+            return self._lanes.cached(spec)
         kind, cls = _KINDS[type(spec)]
         return self.store.get_file(cls, kind, spec) if cls is DirectionSet else self.store.get(cls, kind, spec)
 
@@ -101,25 +105,22 @@ class Workbench:
 
     def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
         """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
-        work = self._generate(tuple(specs))
+        work = self._lanes.generate(tuple(specs))
         return self.engine.submit("generate", work, title="Generating", caller=caller)
 
     def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
         """As `generate`, for many completions: a batch at a time, each kept when it is done."""
-        work = self._generate_set(tuple(specs))
+        work = self._lanes.generate_set(tuple(specs))
         return self.engine.submit("generate_set", work, title="Prompt set", caller=caller, seconds=_DAY)
+
+    def fork(self, parent: Generation, spec: GenerationSpec, at: int, caller: Caller = NOBODY) -> str:
+        """Job that completes a fork of `parent`, at its token `at`, and keeps both in the tree of forks."""
+        return self.engine.submit("generate", self._lanes.fork(parent, spec, at), title="Forking", caller=caller)
 
     def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> str:
         """Job whose result is the LaneKL of the spec."""
 
-        def work() -> Work:
-            from core.forced import lane_kl
-
-            yield Progress(0, 1, "comparing two lanes token by token")
-            ours = self.pair.model_of(spec.lane.model, spec.lane.fingerprint)
-            return lane_kl(ours, self.pair.model_of(spec.reference.model, spec.reference.fingerprint), spec)
-
-        return self._submit(spec, work(), "Comparing lanes", caller)
+        return self._submit(spec, self._lanes.compare(spec), "Comparing lanes", caller)
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
@@ -231,47 +232,6 @@ class Workbench:
             cells.append(cell)
             yield Progress(number + 1, len(specs), message, tuple(cells))
         return tuple(cells)
-
-    def _generate_set(self, specs: tuple[GenerationSpec, ...]) -> Generator[Progress, None, tuple[Generation, ...]]:
-        found: list[Generation] = []
-        for start in range(0, len(specs), CELL_BATCH):
-            chunk = specs[start : start + CELL_BATCH]
-
-            def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
-                share = progress.done / progress.total if progress.total else 0.0
-                message = f"completions {start + 1} to {start + n} of {len(specs)}"
-                return Progress(start + n * share, len(specs), message)
-
-            found += yield from relay(self._generate(chunk), placed)
-        return tuple(found)
-
-    def _generate(self, specs: tuple[GenerationSpec, ...]) -> Generator[Progress, None, tuple[Generation, ...]]:
-        yield Progress(0, 0, "starting")
-        from core.work import generate_lanes
-
-        lanes: list[Generation | None] = [self.cached(spec) for spec in specs]
-        todo = [i for i, lane in enumerate(lanes) if lane is None]
-        models = [self.pair.model_of(specs[i].model, specs[i].fingerprint) for i in todo]
-        run = self.journal.begin(new_run_id(), tuple(specs[i] for i in todo))
-
-        def keep(generations: list[Generation]) -> None:
-            for generation in generations:
-                scored = generation.nll is not None or not generation.token_ids
-                whole = generation.stop_reason in _WHOLE and scored
-                self.store.put("generation" if whole else "unfinished", generation.spec, generation)
-            run.finish("length")
-
-        def note(lane: int, token_id: int, piece: str) -> None:
-            run.append(token_id, piece, lane=lane)
-
-        def merged(new: Sequence[Generation]) -> tuple[Generation, ...]:
-            for i, generation in zip(todo, new, strict=True):
-                lanes[i] = generation
-            return tuple(lane for lane in lanes if lane is not None)
-
-        work = generate_lanes(models, [specs[i] for i in todo], on_token=note, on_end=keep)
-        result = yield from relay(work, lambda progress: replace(progress, partial=merged(progress.partial)))
-        return merged(result)
 
 
 def _check_enough(traces: Sequence[Trace]) -> None:

@@ -27,7 +27,7 @@ LAYERS = (
         "record_reader",
         "trace_report",
     ),
-    ("judge_client", "directions", "traces", "sentences", "hub", "encoding", "codec", "alignment"),
+    ("judge_client", "kv_cache", "directions", "traces", "sentences", "hub", "encoding", "codec", "alignment"),
     (
         "labels",
         "agreement",
@@ -76,6 +76,7 @@ LAYERS = (
     ("pair", "extraction", "generation", "attribution", "gradients", "interventions"),
     ("divergence", "forced"),
     ("work", "reading"),
+    ("lane_jobs",),
     ("workbench",),
 )
 

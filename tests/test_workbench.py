@@ -303,7 +303,7 @@ def test_a_fork_keeps_its_prefix_and_greedy_decoding_goes_on_as_before(bench, ma
 
 
 def test_a_set_of_prompts_runs_in_batches_and_is_found_again(bench, monkeypatch):
-    monkeypatch.setattr("core.workbench.CELL_BATCH", 2)
+    monkeypatch.setattr("core.lane_jobs.SET_BATCH", 2)
     specs = [spec_of(bench, f"What is {i}?", n=4, seed=i) for i in range(5)]
     done = bench.engine.wait(bench.generate_set(specs), 60)
     assert [g.spec for g in done.result] == specs
