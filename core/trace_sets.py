@@ -201,7 +201,7 @@ class TraceFolder:
     def load_labels(self, set_id: str, name: str) -> tuple[Parts, ...]:
         """(n_traces,) the parts of each trace by one labelling. Raises BadInput."""
         with self._reading(set_id) as folder:
-            found = trace_edits.read_labelling(folder, name)
+            found = trace_edits.read_labelling(folder, checked_name(name))
         if found is None:
             raise BadInput(f"This set has no labelling {name!r}.", "Choose one from the list.")
         return found
@@ -209,7 +209,7 @@ class TraceFolder:
     def delete_labels(self, set_id: str, name: str) -> None:
         """Forget a labelling. Raises BadInput, UserFacingError."""
         with self._changing(set_id) as folder:
-            trace_edits.delete_labelling(folder, name)
+            trace_edits.delete_labelling(folder, checked_name(name))
 
     @contextlib.contextmanager
     def _reading(self, set_id: str) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from ui.text import plain, size
 
 _PAGES = (
     ("home", "Home", "🏠"),
+    ("traces", "Traces", "📄"),
     ("extraction", "Extraction", "🧭"),
     ("directions", "Directions", "🧮"),
     ("playground", "Steering playground", "🎛️"),

@@ -1,0 +1,55 @@
+"""Traces: import anyone's, read them token by token with their labels, see what a window covers, correct, export."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import UserFacingError
+from core.trace_files import TraceSet
+from core.trace_report import report_from_json
+from ui.links import read_link, write_link
+from ui.shell import require_shell
+from ui.state import workbench
+from ui.text import show_error
+from ui.trace_import import draw_import, draw_report, finish_import
+from ui.trace_list import INDEX_KEY, choose_trace
+from ui.trace_reader import FIELDS, draw_reader
+from ui.trace_sets import SET_KEY, choose_set, draw_broken, draw_summary
+
+
+def draw_set(shown: TraceSet) -> None:
+    """The set's report, its list, and the chosen trace beside it."""
+    draw_summary(shown)
+    report = workbench().trace_sets.report(shown.set_id)
+    if report:
+        draw_report(report_from_json(report))
+    left, right = st.columns([4, 9], gap="medium")
+    with left:
+        index = choose_trace(shown)
+    if index is not None:
+        with right:
+            draw_reader(shown, index)
+
+
+require_shell()
+st.title("Traces", anchor=False)
+st.write(
+    "Reasoning texts with labelled parts. See where each turns back and which tokens before that a window takes; bring "
+    "your own files, and correct what a labeller got wrong."
+)
+read_link(FIELDS, "traces")
+imported = finish_import()
+if imported is not None:
+    st.session_state[SET_KEY] = imported
+    st.session_state[INDEX_KEY] = 0
+sets = workbench().trace_sets.list()
+draw_import(expanded=not sets)
+draw_broken(workbench().trace_sets.broken())
+if not sets:
+    st.info("There are no traces yet. Import a file above; its traces appear here.", icon="📄")
+    st.stop()
+try:
+    draw_set(choose_set(sets))
+except UserFacingError as error:
+    show_error(error)
+write_link(FIELDS)
