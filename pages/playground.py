@@ -31,7 +31,7 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
             start(plan)
         warn_about_dose(steered_spec(plan.specs[0].prompt, asked.program, asked.sampling), asked)
     draw_interrupted(SLOT, RAN)
-    draw_results(plan)
+    draw_results(plan, asked)
 
 
 def draw_strip_view(asked: Settings, pressed: bool) -> None:
@@ -48,7 +48,7 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
     warn_about_dose(spec, asked)
     plan = plan_lanes(prompts, asked.program, asked.sampling, kinds=["baseline", "steered"])
     if all(map(workbench().cached, plan.specs)):
-        draw_results(plan)
+        draw_results(plan, asked)
 
 
 require_shell()

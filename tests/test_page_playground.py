@@ -216,3 +216,53 @@ def test_per_token_kl_is_computed_on_demand(bench, saved):
     assert not app.exception
     (kl,) = [stored.value for stored in bench.store.recent("lane_kl", LaneKL, 5)]
     assert kl.kl.max() > 0
+
+
+def pin_lane_token(app, lane, token):
+    app.session_state["lanes:pin"] = {"at": (lane, token), "jump": 1}
+    app.run()
+    assert not app.exception
+    return app
+
+
+def continue_from_here(app, bench):
+    press(app, "Continue from here")
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_fork_from_a_token_is_shown_beside_its_parent_and_kept_in_the_tree(bench, saved):
+    app = run_to_the_end(playground(pg_coefficient=9.0), bench)
+    app = continue_from_here(pin_lane_token(app, 0, 5), bench)
+    parent, fork = [bench.history.find(run_id).generation for run_id in app.session_state["pg_open"]]
+    assert parent.spec.steering == ()
+    assert fork.token_ids[:5] == parent.token_ids[:5] == fork.spec.prefix
+    assert fork.spec.steering[0].positions.start == len(parent.spec.prompt.token_ids) + 5
+    assert any("Tree of forks: 2 runs" in box.label for box in app.expander)
+    again = playground(pg_open=list(app.session_state["pg_open"]))
+    assert list(again.dataframe[0].value["tokens"]) == [len(parent.token_ids), len(fork.token_ids)]
+    press(again, "Back to the lanes of the settings")
+    assert again.session_state["pg_open"] == []
+
+
+def test_a_fork_as_in_the_lane_goes_on_as_the_lane_did(bench, saved):
+    app = run_to_the_end(playground(pg_coefficient=9.0), bench)
+    app.session_state["pg_fork_steering"] = "lane"
+    app = continue_from_here(pin_lane_token(app, 1, 7), bench)
+    parent, fork = [bench.history.find(run_id).generation for run_id in app.session_state["pg_open"]]
+    assert parent.spec.steering
+    assert fork.token_ids == parent.token_ids
+
+
+def test_an_edited_beginning_is_what_the_fork_goes_on_from(bench, saved):
+    app = pin_lane_token(run_to_the_end(playground(), bench), 0, 5)
+    next(area for area in app.text_area if area.label.startswith("Text before it")).set_value("Wait, no. So")
+    fork_id = continue_from_here(app, bench).session_state["pg_open"][1]
+    assert bench.history.find(fork_id).generation.text.startswith("Wait, no. So")
+
+
+def test_a_link_to_runs_that_are_gone_says_so(bench, saved):
+    assert "not on this machine any more" in said(playground(pg_open=["0" * 20]))

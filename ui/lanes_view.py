@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.history import run_id_of
 from core.jobs import Snapshot
 from core.pair import DEMO_PAIR, ModelFacts
 from core.runs import Generation, LaneKL, LaneKLSpec
 from ui.attribution_form import open_in_attribution
+from ui.fork_panel import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened
 from ui.jobs import follow
 from ui.lane_plan import Plan, plan_of
 from ui.lanes import Badge
 from ui.run_view import draw_lanes, metrics_table
+from ui.settings import Settings
 from ui.shell import page_path
 from ui.state import caller, guarded, workbench
 
@@ -25,11 +28,12 @@ def start(plan: Plan) -> None:
     """Queue the run; from now on its own plan is shown, whatever the settings become."""
     if guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
+        st.session_state[OPEN_KEY] = []
 
 
 def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
     """On a first visit the embedded pair, which answers in a second, shows its example without being asked."""
-    idle = SLOT not in st.session_state and not workbench().engine.live()
+    idle = SLOT not in st.session_state and not st.session_state[OPEN_KEY] and not workbench().engine.live()
     return idle and reasoner.spec == DEMO_PAIR.reasoner and not all(map(workbench().cached, plan.specs))
 
 
@@ -39,28 +43,47 @@ def is_running() -> bool:
     return job is not None and job.live
 
 
-def draw_results(plan: Plan | None) -> None:
-    """What the settings have in the store, else what ran last, else what to do."""
+def draw_results(plan: Plan | None, settings: Settings) -> None:
+    """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
     bench, ran = workbench(), st.session_state.get(RAN)
     ended = follow(SLOT, render=_draw_live)
     if ended is None and SLOT in st.session_state and bench.engine.snapshot(st.session_state[SLOT]) is not None:
+        return
+    if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
     found = [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
     if plan is not None and not plan.specs:
         st.info("Choose at least one lane above.", icon="↔️")
     elif plan is not None and len(found) == len(plan.specs):
-        draw_done(plan, found, "LIVE" if ended is not None and ran == plan else "CACHED")
+        draw_done(plan, found, "LIVE" if ended is not None and ran == plan else "CACHED", settings)
     elif ran is not None and ended is not None and ended.result:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon="✏️")
-        draw_done(ran, ended.result, "CACHED")
+        draw_done(ran, ended.result, "CACHED", settings)
     else:
         st.info("Press **Run**: baseline and steered text are written side by side.", icon="▶️")
 
 
-def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge) -> None:
+def _draw_opened(settings: Settings) -> bool:
+    """Runs of the history or of a fork as lanes; False when none of them is there."""
+    records = opened()
+    if not records:
+        return False
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info("These runs come from the history; the settings above are not theirs.", icon="🗂️")
+        st.button("Back to the lanes of the settings", on_click=open_runs, args=([],), key="pg_close")
+    generations = [record.generation for record in records]
+    plan = plan_of([generation.spec for generation in generations])
+    draw_done(compared_with_first(plan), generations, "CACHED", settings)
+    draw_tree(run_id_of(generations[-1].spec))
+    return True
+
+
+def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, settings: Settings) -> None:
     """Finished lanes with their measurements and where to go from here."""
     readings = _readings(plan, generations)
     pinned = draw_lanes(plan, generations, badge=badge, key=KEY, readings=readings)
+    if pinned:
+        ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
     metrics_table(generations, plan.titles)
     chosen = pinned[0] if pinned else min(1, len(generations) - 1)
     if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon="🔎"):
@@ -73,7 +96,9 @@ def _draw_live(snapshot: Snapshot) -> None:
     partial: Sequence[Generation] = snapshot.progress.partial or ()
     plan: Plan | None = st.session_state.get(RAN) or (plan_of([lane.spec for lane in partial]) if partial else None)
     if plan is not None:
-        draw_lanes(plan, partial or [None] * len(plan.specs), badge="LIVE", key=KEY)
+        written = {generation.spec: generation for generation in partial}
+        lanes = [written.get(spec) or workbench().cached(spec) for spec in plan.specs]
+        draw_lanes(plan, lanes, badge="LIVE", key=KEY)
 
 
 def _readings(plan: Plan, generations: Sequence[Generation]) -> list[LaneKL | None]:

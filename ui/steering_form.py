@@ -14,6 +14,7 @@ from core.runs import SteeringSpec
 from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.coefficient import coefficient_slider, default_coefficient
 from ui.directions import pick_direction
+from ui.fork_panel import FORK_FIELDS
 from ui.lane_plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
 from ui.links import Field, number, one_of, text
 from ui.program_form import PROGRAM_FIELDS, ask_program
@@ -39,6 +40,7 @@ FIELDS = {
         Field(name="top_p", key="pg_top_p", default=1.0, parse=number(0.05, 1.0)),
         Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
         *STRIP_FIELDS,
+        *FORK_FIELDS,
         Field(name="view", key="pg_view", default="lanes", parse=one_of(*VIEWS)),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
