@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,18 +60,32 @@ def load_frame(tokenizer: Any) -> ChatFrame:
     return ChatFrame(prefix=prefix, suffix=suffix, source="template")
 
 
-def plain_frame(frame: ChatFrame, special_tokens: Sequence[str], bos: str) -> ChatFrame:
+def plain_frame(
+    frame: ChatFrame, special_tokens: Sequence[str], bos: str, *, read_as: Mapping[str, str] | None = None
+) -> ChatFrame:
     """The same text for a base model that never saw the special tokens; `bos` is the base's own start token.
 
-    Thought markers go with the white space after them, every other special token becomes a newline.
+    Thought markers go with the white space after them, every other special token becomes a newline, unless `read_as`
+    gives a text for it.
     """
-    others = sorted(set(special_tokens) - set(THOUGHT_MARKERS), key=len, reverse=True)
+    given = dict(read_as or {})
+    tokens = sorted({*special_tokens, *THOUGHT_MARKERS}, key=len, reverse=True)
+    pattern = "|".join(re.escape(token) + (r"\s*" if _vanishes(token, given) else "") for token in tokens)
 
     def plain(text: str) -> str:
-        text = re.sub(r"</?think>\s*", "", text)
-        return re.sub("|".join(map(re.escape, others)), "\n", text) if others else text
+        return re.sub(pattern, lambda match: read_as_text(match[0], given), text)
 
     return ChatFrame(prefix=bos + plain(frame.prefix).lstrip("\n"), suffix=plain(frame.suffix), source="plain")
+
+
+def read_as_text(token: str, given: Mapping[str, str]) -> str:
+    """What a base model reads in the place of a special token of its reasoning model."""
+    token = token.strip()
+    return given.get(token, "" if token in THOUGHT_MARKERS else "\n")
+
+
+def _vanishes(token: str, given: Mapping[str, str]) -> bool:
+    return token in THOUGHT_MARKERS and not read_as_text(token, given)
 
 
 def start_token(tokenizer: Any) -> str:

@@ -52,25 +52,28 @@ def contrast(
     label: str,
     *,
     windows: Sequence[Window] | None = None,
+    layers: Sequence[int] | None = None,
     negatives: Negatives = "all",
     weighting: Weighting = "trace",
 ) -> DirectionSet:
-    """The directions of every layer × window for a label; `windows` default to those of the pass.
+    """The directions of every layer × window for a label; layers and windows default to those of the pass.
 
     A window outside every trace has NaN vectors. Raises BadInput when the label has no event or too few traces have
     one, when all windows lie outside every trace, and for a window that the sums do not hold.
     """
     windows = tuple(windows or moments.spec.windows)
+    layers = tuple(layers or moments.spec.layers)
     view = _View(moments, label, windows, negatives, weighting)
     _check(view)
-    layers = [view.layer(i) for i in range(len(moments.spec.layers))]
-    vectors, reliability, separation = (np.stack([row[k] for row in layers]) for k in range(3))
+    chosen = [layer_index(moments, layer) for layer in layers]
+    found = [view.layer(i) for i in chosen]
+    vectors, reliability, separation = (np.stack([row[k] for row in found]) for k in range(3))
     counts = np.stack([view.totals("trace"), view.totals("token")], axis=1)
     return DirectionSet(
-        spec=_asked(moments.spec, label, windows, negatives, weighting),
+        spec=_asked(moments.spec, label, windows, layers, negatives, weighting),
         vectors=vectors.astype(np.float32),
         counts=counts.round().astype(np.int64),
-        resid_norms=moments.norms,
+        resid_norms=moments.norms[chosen],
         separation=separation[:, 0].astype(np.float32),
         separation_interval=np.moveaxis(separation[:, 1:], 1, 0).astype(np.float32),
         reliability=reliability.astype(np.float32),
@@ -82,7 +85,12 @@ def contrast(
 
 
 def _asked(
-    spec: MomentsSpec, label: str, windows: tuple[Window, ...], negatives: Negatives, weighting: Weighting
+    spec: MomentsSpec,
+    label: str,
+    windows: tuple[Window, ...],
+    layers: tuple[int, ...],
+    negatives: Negatives,
+    weighting: Weighting,
 ) -> ExtractionSpec:
     """What an extraction of these directions alone would be asked for."""
     return ExtractionSpec(
@@ -91,7 +99,7 @@ def _asked(
         traces_digest=spec.traces_digest,
         label=label,
         windows=windows,
-        layers=spec.layers,
+        layers=layers,
         negatives=negatives,
         weighting=weighting,
         frame=spec.frame,

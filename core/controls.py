@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core import direction_algebra
 from core.contrast import contrast, mean_activation
 from core.directions import MIN_NORM, Direction, DirectionSet, Negatives, Weighting
 from core.errors import BadDirection, BadInput, UserFacingError
@@ -47,17 +48,10 @@ def orthogonalised(direction: Direction, against: Direction) -> Direction:
 
     Raises BadDirection when the two have different widths, or when nothing is left.
     """
-    cosine = direction.cosine(against)
-    vector, unit = direction.vector.astype(np.float64), against.vector.astype(np.float64)
-    rest = vector - (vector @ unit) * unit
-    left = float(np.linalg.norm(rest))
-    if left < 1e-4:
-        raise BadDirection(
-            f"{direction.name!r} lies along {against.name!r}: nothing is left without it.", "Choose another direction."
-        )
-    how = f"{against.name} projected out (cosine {cosine:.3f}, kept {left:.3f})"
-    made = _control(direction, rest, f"without {_label_of(against)}", how)
-    return replace(made, norm=max(direction.norm * left, MIN_NORM))
+    rest, cosine = direction_algebra.orthogonalised(direction, against), direction.cosine(against)
+    how = f"{against.name} projected out (cosine {cosine:.3f}, kept {rest.norm / direction.norm:.3f})"
+    made = _control(direction, rest.vector, f"without {_label_of(against)}", how)
+    return replace(made, norm=rest.norm)
 
 
 def nearest_projected_out(direction: Direction, others: Sequence[Direction]) -> Direction:
@@ -85,7 +79,7 @@ def label_controls(
         if label == exclude:
             continue
         try:
-            one = contrast(moments, label, windows=(window,), negatives=negatives, weighting=weighting)
+            one = contrast(moments, label, windows=(window,), layers=(layer,), negatives=negatives, weighting=weighting)
             found.append(one.at(layer, window))
         except UserFacingError:
             continue

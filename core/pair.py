@@ -17,6 +17,7 @@ from core.values import ModelSpec, PairSpec, Prompt
 if TYPE_CHECKING:
     from core.encoding import Reading
     from core.models import LoadedModel
+    from core.readings import Readers
 
 Role = Literal["base", "reasoner"]
 ROLES: tuple[Role, Role] = ("base", "reasoner")
@@ -42,6 +43,7 @@ class PairHolder:
     def __init__(self) -> None:
         self._loaded: dict[Role, LoadedModel] = {}
         self._facts: dict[Role, ModelFacts] = {}
+        self._readers: Readers | None = None
 
     @property
     def spec(self) -> PairSpec | None:
@@ -55,6 +57,12 @@ class PairHolder:
         if facts is None:
             raise ModelUnavailable("No model is loaded yet.", "Wait for the load to end, or load a pair.")
         return facts
+
+    def readers(self) -> Readers:
+        """Tokenizers and frames of the pair, compared. Raises ModelUnavailable while no pair is loaded."""
+        self.facts("base")
+        assert self._readers is not None, "a loaded pair has readers"
+        return self._readers
 
     def encode(self, role: Role, question: str, *, frame: ChatFrame | None = None) -> Prompt:
         """The question as the model of that role reads it. Raises BadInput for an empty or overlong one.
@@ -110,6 +118,7 @@ class PairHolder:
         """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
         yield Progress(0, 4, "importing torch and transformers")
         from core.models import load_model, set_threads
+        from core.readings import readers_of
 
         if self.spec == pair:
             return pair
@@ -125,6 +134,7 @@ class PairHolder:
                 "Choose the base model that the reasoning model was finetuned from.",
             )
         set_threads(reasoner)
+        self._readers = readers_of(base, reasoner)
         self._loaded = {"base": base, "reasoner": reasoner}
         self._facts = {"base": _facts_of(base), "reasoner": _facts_of(reasoner)}
         return pair

@@ -187,6 +187,7 @@ def test_an_offset_outside_every_trace_marks_its_column_alone(loaded, traces):
 def test_layers_and_labels_of_a_pass_do_not_change_each_other(loaded, traces, moments):
     alone = recorded(loaded, traces, labels=("backtracking",), layers=(1,), windows=(PAPER_WINDOW,))
     whole = contrast(moments, "backtracking").at(1, PAPER_WINDOW)
+    assert contrast(moments, "backtracking", layers=(1,), windows=(PAPER_WINDOW,)).at(1, PAPER_WINDOW) == whole
     assert contrast(alone, "backtracking").at(1, PAPER_WINDOW) == whole
 
 

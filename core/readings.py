@@ -1,0 +1,111 @@
+"""How the two models of a pair read one text: frames, what replaces special tokens, where their vocabularies differ.
+
+The base model must read what the reasoning model reads without tokens that it never saw: of Llama-3.1 and its R1
+distillate these are ids 128011 to 128014, which the paper's authors replaced. Knows tokenizers, no weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.chat_frame import ChatFrame, control_tokens, plain_frame, read_as_text
+from core.encoding import Encoder
+from core.models import LoadedModel
+
+SHOWN_DIFFERENCES = 12
+TEXT_TOKENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstTokens:
+    """The tokens of the frame and the question, and the first ones of the text."""
+
+    token_ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    text_start: int
+    """Position of the first token of the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readers:
+    """Tokenizers and frames of a pair."""
+
+    base: Encoder = field(repr=False)
+    reasoner: Encoder = field(repr=False)
+    base_frame: ChatFrame
+    reasoner_frame: ChatFrame
+    base_start: str
+    """The base model's start token where its frame begins with it, else nothing."""
+    reasoner_start: str
+    control: tuple[str, ...]
+    """Special, role and thought tokens of the reasoning model."""
+    vocabularies: tuple[str, str]
+    """Digests of the two vocabularies (base, reasoner)."""
+    differences: tuple[tuple[int, str, str], ...]
+    """(id, base's text, reasoner's text) of the first ids at which they differ; "" where one has no such id."""
+    n_differences: int
+
+    @property
+    def mapped(self) -> tuple[tuple[str, str], ...]:
+        """The reasoning model's special tokens in its frame, and what the base model reads instead of each."""
+        text = self.reasoner_frame.prefix + self.reasoner_frame.suffix
+        found = sorted((text.index(token), token) for token in self.control if token in text)
+        return tuple((t, self.base_start if t == self.reasoner_start else read_as_text(t, {})) for _, t in found)
+
+    def frame_read_as(self, read_as: Mapping[str, str]) -> ChatFrame:
+        """The base model's frame with other texts for some of the special tokens."""
+        start = read_as.get(self.reasoner_start, self.base_start) if self.reasoner_start else self.base_start
+        rest = {token: text for token, text in read_as.items() if token != self.reasoner_start}
+        body = ChatFrame(
+            self.reasoner_frame.prefix.removeprefix(self.reasoner_start), self.reasoner_frame.suffix, "template"
+        )
+        return plain_frame(body, self.control, start, read_as=rest)
+
+    def first_tokens(self, *, base: bool, frame: ChatFrame, question: str, text: str) -> FirstTokens:
+        """The beginning of a trace as one of the models reads it. Raises BadInput as `encode_text` does."""
+        encoder = self.base if base else self.reasoner
+        reading = encoder.reading(frame, question, text)
+        ids = reading.token_ids[: reading.text_start + TEXT_TOKENS]
+        return FirstTokens(token_ids=ids, pieces=encoder.pieces(ids), text_start=reading.text_start)
+
+    def same_text_tokens(self, frame: ChatFrame, question: str, text: str) -> bool:
+        """Whether the text, behind either frame, becomes the same token ids in both models."""
+        ours = self.base.reading(frame, question, text)
+        theirs = self.reasoner.reading(self.reasoner_frame, question, text)
+        return ours.token_ids[ours.text_start :] == theirs.token_ids[theirs.text_start :]
+
+
+def readers_of(base: LoadedModel, reasoner: LoadedModel) -> Readers:
+    """The tokenizers of a loaded pair, compared."""
+    vocabularies = [_by_id(loaded.tokenizer) for loaded in (base, reasoner)]
+    ours, theirs = vocabularies
+    ids = sorted(i for i in {*ours, *theirs} if ours.get(i) != theirs.get(i))
+    return Readers(
+        base=base.encoder,
+        reasoner=reasoner.encoder,
+        base_frame=base.frame,
+        reasoner_frame=reasoner.frame,
+        base_start=_start_of(base),
+        reasoner_start=_start_of(reasoner),
+        control=control_tokens(reasoner.tokenizer),
+        vocabularies=(_digest(ours), _digest(theirs)),
+        differences=tuple((i, ours.get(i, ""), theirs.get(i, "")) for i in ids[:SHOWN_DIFFERENCES]),
+        n_differences=len(ids),
+    )
+
+
+def _by_id(tokenizer: Any) -> dict[int, str]:
+    return {i: token for token, i in tokenizer.get_vocab().items()}
+
+
+def _digest(vocabulary: dict[int, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()[:16]
+
+
+def _start_of(loaded: LoadedModel) -> str:
+    bos = loaded.tokenizer.bos_token or ""
+    return bos if bos and loaded.frame.prefix.startswith(bos) else ""
