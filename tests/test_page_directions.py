@@ -180,7 +180,7 @@ def test_two_directions_are_compared_and_combined(bench, make_direction):
     app = opened("Cosines")
     app.toggle(key="directions:matrix:table").set_value(True)
     app = rerun(app)
-    table = app.dataframe[0].value
+    table = app.dataframe[1].value
     assert table.shape == (3, 3)
     assert np.diag(table.to_numpy()) == pytest.approx(1)
     app = opened("Arithmetic")
@@ -223,10 +223,11 @@ def test_a_set_of_means_from_file_to_direction_without_a_model(bench):
     app = uploaded(torch_bytes(value), "means.pt")
     assert "3 labels" in said(app)
     field(app, "Model that the means were taken in").set_value(HOSTILE)
-    assert "Kept" in said(press(app, "Keep the set"))
-    app = opened("Mean vectors")
+    app = press(app, "Keep the set")
+    assert "The set is kept" in said(app)
+    assert app.segmented_control(key=VIEW_KEY).value == "Mean vectors"
     assert not bench.pair.spec
-    assert list(app.dataframe[0].value["samples"]) == [9, 4, 5]
+    assert list(app.dataframe[0].value["samples"]) == ["9", "4", "5"]
     app.slider[0].set_value(3)
     app = rerun(app)
     app.toggle(key="means:table").set_value(True)

@@ -10,21 +10,22 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.theme import BLUE, CATEGORICAL, ORANGE, TEXT, diverging_scale, screen_mode, use_chart_theme
+from ui.theme import CATEGORICAL, LABEL_COLOURS, TEXT, diverging_scale, screen_mode, use_chart_theme
 
 _CELL, _FRAME = 44, 130
-_STRONG = 0.55
-_LABEL = 260
+_STRONG = 0.75  # from here dark text reads better on the cell in both themes
+_LABEL = 180
 
 
-def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str, short: Sequence[str] = ()) -> None:
-    """The (n, n) matrix between `names`; `short` are the names below the columns. NaN is shown as a gap."""
+def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str, numbered: bool = False) -> None:
+    """The (n, n) matrix between `names`; long names are better `numbered` from 1 on the axes. NaN is shown as a gap."""
     use_chart_theme()
-    below = list(short or names)
+    axis = [str(n) for n in range(1, len(names) + 1)] if numbered else list(names)
     cells = [
         {
-            "row": names[i],
-            "column": below[j],
+            "row": axis[i],
+            "column": axis[j],
+            "of": names[i],
             "with": names[j],
             "value": float(value) if np.isfinite(value) else None,
             "cosine": f"{value:+.3f}" if np.isfinite(value) else "undefined",
@@ -36,17 +37,24 @@ def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str
     base = alt.Chart(pd.DataFrame(cells)).encode(
         x=alt.X(
             "column:N",
-            sort=below,
-            axis=alt.Axis(title=None, grid=False, orient="top", labelAngle=0 if short else -30, labelLimit=160),
+            sort=axis,
+            axis=alt.Axis(
+                title=None,
+                grid=False,
+                orient="top",
+                labelAngle=0 if numbered else -35,
+                labelLimit=160,
+                labelOverlap=False,
+            ),
             scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
         ),
         y=alt.Y(
             "row:N",
-            sort=list(names),
-            axis=alt.Axis(title=None, grid=False, labelLimit=_LABEL),
+            sort=axis,
+            axis=alt.Axis(title=None, grid=False, labelLimit=_LABEL, labelOverlap=False),
             scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
         ),
-        tooltip=[alt.Tooltip("row:N", title="of"), alt.Tooltip("with:N"), alt.Tooltip("cosine:N")],
+        tooltip=[alt.Tooltip("of:N"), alt.Tooltip("with:N"), alt.Tooltip("cosine:N")],
     )
     rects = base.mark_rect().encode(
         color=alt.condition(
@@ -57,7 +65,7 @@ def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str
     )
     numbers = base.mark_text(fontSize=13).encode(
         text="shown:N",
-        color=alt.condition(f"abs(datum.value) > {_STRONG}", alt.value("#ffffff"), alt.value(TEXT[mode])),
+        color=alt.condition(f"abs(datum.value) > {_STRONG}", alt.value(TEXT["light"]), alt.value(TEXT[mode])),
     )
     layers = [rects, numbers] if len(names) <= 14 else [rects]
     chart = alt.layer(*layers).properties(height=_FRAME + _CELL * len(names))
@@ -77,7 +85,8 @@ def draw_over_layers(names: Sequence[str], values: NDArray[np.float64], *, layer
         for (i, j), value in np.ndenumerate(values)
         if np.isfinite(value)
     ]
-    colours = [BLUE, ORANGE, *CATEGORICAL[2:]]
+    spare = (colour for colour in CATEGORICAL * len(names) if colour not in LABEL_COLOURS.values())
+    colours = [LABEL_COLOURS.get(name) or next(spare) for name in names]
     lines = (
         alt.Chart(pd.DataFrame(rows, columns=["layer", "label", "cosine"]))
         .mark_line()
@@ -86,9 +95,8 @@ def draw_over_layers(names: Sequence[str], values: NDArray[np.float64], *, layer
             y=alt.Y("cosine:Q", scale=alt.Scale(domain=[-1, 1])),
             color=alt.Color(
                 "label:N",
-                sort=list(names),
-                scale=alt.Scale(range=colours),
-                legend=alt.Legend(orient="bottom", columns=3, title=None, labelLimit=_LABEL),
+                scale=alt.Scale(domain=list(names), range=colours),
+                legend=alt.Legend(orient="bottom", columns=2, title=None, labelLimit=_LABEL),
             ),
             tooltip=["label:N", "layer:Q", alt.Tooltip("cosine:Q", format="+.3f")],
         )

@@ -102,5 +102,6 @@ def _provenance(direction: Direction) -> None:
     st.dataframe(
         {"": [key for key, _ in rows], "value": [value for _, value in rows]},
         hide_index=True,
-        column_config={"": st.column_config.TextColumn(width="small"), "value": st.column_config.TextColumn()},
+        height="content",
+        column_config={"": st.column_config.TextColumn(width=190), "value": st.column_config.TextColumn()},
     )

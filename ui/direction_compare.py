@@ -36,7 +36,8 @@ _MEANING: dict[Operation, str] = {
 def draw_cosines() -> None:
     """A multiselect over directions of one d_model, the heatmap between them, and its table."""
     by_id = {choice.direction_id: choice for choice in choices()}
-    widths = sorted({choice.direction.d_model for choice in by_id.values()})
+    every = [choice.direction.d_model for choice in by_id.values()]
+    widths = sorted(dict.fromkeys(every), key=lambda width: every.count(width) < 2)
     if len(by_id) < 2:
         st.info("There are fewer than two directions. Extract and save some, or import a file.", icon="🧭")
         return
@@ -67,10 +68,18 @@ def _matrix(picked: list[Choice]) -> None:
     from ui.cosine_chart import cosine_table, draw_heatmap
 
     units = np.stack([choice.direction.vector.astype(np.float64) for choice in picked])
-    names = [f"{n} · {choice.title}" for n, choice in enumerate(picked, 1)]
-    draw_heatmap(names, units @ units.T, key="directions:matrix", short=[str(n) for n in range(1, len(names) + 1)])
+    cosines, names = units @ units.T, [choice.title for choice in picked]
+    numbers = [str(n) for n in range(1, len(picked) + 1)]
+    chart, key = st.columns([3, 2], gap="large")
+    with chart:
+        draw_heatmap(names, cosines, key="directions:matrix", numbered=True)
+    key.dataframe(
+        {"": numbers, "direction": names, "layer": [choice.direction.layer for choice in picked]},
+        hide_index=True,
+        column_config={"": st.column_config.TextColumn(width=20), "layer": st.column_config.NumberColumn(width=50)},
+    )
     if st.toggle("Show the cosines as a table", key="directions:matrix:table"):
-        st.dataframe(cosine_table(names, units @ units.T), width="stretch")
+        st.dataframe(cosine_table([f"{n} · {name}" for n, name in zip(numbers, names, strict=True)], cosines))
 
 
 def draw_arithmetic() -> None:
@@ -80,12 +89,17 @@ def draw_arithmetic() -> None:
         st.info("There is no direction yet. Extract and save one, or import a file.", icon="🧭")
         return
     operation = _ask_operation()
-    left = _pick("v", LEFT_KEY, by_id)
-    fitting = {i: c for i, c in by_id.items() if c.direction.d_model == left.d_model}
-    right = None if operation == "times" else _pick("w", RIGHT_KEY, fitting)
+    first, second = st.columns(2)
+    with first:
+        left = _pick("v", LEFT_KEY, by_id)
+    with second:
+        fitting = {i: c for i, c in by_id.items() if c.direction.d_model == left.d_model}
+        right = None if operation == "times" else _pick("w", RIGHT_KEY, fitting)
     factor = 1.0
     if operation in ("plus", "times"):
-        factor = st.number_input("k", value=1.0, step=0.5, format="%g", key=FACTOR_KEY, persist_state="session")
+        factor = (first if operation == "plus" else second).number_input(
+            "k", value=1.0, step=0.5, format="%g", key=FACTOR_KEY, persist_state="session"
+        )
     try:
         result = combined(left, right, operation, factor)
     except UserFacingError as error:

@@ -49,7 +49,7 @@ def draw_table(saved: list[SavedDirection], facts: ModelFacts | None) -> None:
         {name: values for name, values in columns.items() if any(values) or name not in ("window", "fits", "note")},
         hide_index=True,
         column_config={
-            "name": st.column_config.TextColumn(width="medium"),
+            "name": st.column_config.TextColumn(width="large"),
             "d_model": st.column_config.NumberColumn(format="%d"),
             "fits": st.column_config.TextColumn(help="Whether it has the loaded pair's d_model and one of its layers."),
             "saved": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),

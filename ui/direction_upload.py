@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -73,15 +74,15 @@ def _read(file_id: str, file: Any) -> Direction | MeanVectors | FoundVectors | U
     return content
 
 
-def _done(action: Any, notice: str) -> None:
-    """Keep what was chosen; then the uploader starts anew."""
+def _done(action: Callable[[], object], notice: str, *, view: str = "Saved") -> None:
+    """Keep what was chosen and show it in its view; the uploader starts anew."""
 
     def keep() -> None:
         action()
         st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
         st.session_state.pop(_READ, None)
 
-    act(keep, notice)
+    act(keep, notice, then=(VIEW_KEY, view))
 
 
 def _ask_export(direction: Direction) -> None:
@@ -107,7 +108,8 @@ def _ask_means(means: MeanVectors) -> None:
         if st.form_submit_button("Keep the set", type="primary"):
             _done(
                 lambda: workbench().mean_vectors.save(means, name=named, source_model=source),
-                "Kept. The set is under **Mean vectors**.",
+                "The set is kept until you delete it.",
+                view="Mean vectors",
             )
 
 

@@ -40,8 +40,8 @@ def draw_sets() -> None:
 
 def _draw(kept: Kept[MeanVectors]) -> None:
     means = kept.value
-    source = f" of {plain(means.source_model)}" if means.source_model else ""
-    st.caption(f"{len(means.labels)} labels, {means.n_layers} layers, {means.d_model:,} dimensions{source}.")
+    source = f" · {plain(means.source_model)}" if means.source_model else ""
+    st.caption(f"{len(means.labels)} labels · {means.n_layers} layers · {means.d_model:,} dimensions{source}")
     minus, layer = _ask(means, kept.item_id)
     names = means.others(minus)
     if len(names) < 2:
@@ -104,13 +104,15 @@ def _counts(means: MeanVectors, minus: str, layer: int) -> None:
     st.dataframe(
         {
             "label": list(means.labels),
-            "samples": [int(n) or None for n in means.counts],
-            "norm": [round(float(lengths[label]), 3) if label in lengths else None for label in means.labels],
+            "samples": [f"{n:,}" if n else "unknown" for n in means.counts.tolist()],
+            "norm": [f"{lengths[label]:.3f}" if label in lengths else "" for label in means.labels],
         },
         hide_index=True,
         column_config={
-            "samples": st.column_config.NumberColumn(format="localized", help="Empty where the file does not say."),
-            "norm": st.column_config.NumberColumn(help=f"Length of the difference at layer {layer}."),
+            "samples": st.column_config.TextColumn(
+                help="As the file says; labels may count other things than overall."
+            ),
+            "norm": st.column_config.TextColumn(help=f"Length of the difference at layer {layer}."),
         },
     )
 

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 PAGES = {
     "": "Retrace",
     "extraction": "Extraction",
+    "directions": "Directions",
     "playground": "Steering playground",
     "attribution": "Token attribution",
 }
