@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from core.errors import BadDirection, BadInput
 from core.hooks import Steering, compile_steering, steer_residuals
+from core.kv_cache import roomy_cache
 from core.lens import unembed
 from core.models import LoadedModel
 from core.programs import EndingWatch, thinking_start
@@ -123,7 +124,7 @@ def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: b
         pads=(width - torch.tensor(lengths)).to(loaded.device),
         n_read=0,
         steering=steering,
-        cache=DynamicCache(config=loaded.model.config) if use_cache else None,
+        cache=roomy_cache(loaded.model.config) if use_cache else None,
         watches=watches,
     )
     for row, spec in enumerate(specs):
@@ -215,15 +216,18 @@ def _sample(logits: Tensor, samplings: list[SamplingSpec], generators: list[torc
         for i, sampling in enumerate(samplings):
             logits[i, list(sampling.banned)] = -torch.inf
     chosen: list[int] = logits.argmax(-1).tolist()
-    for i, (sampling, generator) in enumerate(zip(samplings, generators, strict=True)):
-        if sampling.temperature == 0:
-            continue
-        probabilities, ids = torch.softmax(logits[i].double() / sampling.temperature, -1).sort(descending=True)
-        cumulative = probabilities.cumsum(-1)
-        kept = int((cumulative < sampling.top_p).sum().clamp(max=len(ids) - 1)) + 1
-        draw = torch.rand((), generator=generator, dtype=torch.float64).item() * float(cumulative[kept - 1])
-        place = int(torch.searchsorted(cumulative[:kept], draw, right=True).clamp(max=kept - 1))
-        chosen[i] = int(ids[place])
+    drawn = [i for i, sampling in enumerate(samplings) if sampling.temperature]
+    if not drawn:
+        return chosen
+    heat = torch.tensor([[samplings[i].temperature] for i in drawn], dtype=torch.float64, device=logits.device)
+    nucleus = torch.tensor([[samplings[i].top_p] for i in drawn], dtype=torch.float64, device=logits.device)
+    probabilities, ids = torch.softmax(logits[drawn].double() / heat, -1).sort(descending=True)
+    cumulative = probabilities.cumsum(-1)
+    last = (cumulative < nucleus).sum(-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
+    draws = torch.stack([torch.rand((), generator=generators[i], dtype=torch.float64) for i in drawn])[:, None]
+    place = torch.searchsorted(cumulative, draws.to(logits.device) * cumulative.gather(-1, last), right=True)
+    for i, token_id in zip(drawn, ids.gather(-1, place.minimum(last))[:, 0].tolist(), strict=True):
+        chosen[i] = token_id
     return chosen
 
 

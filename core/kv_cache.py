@@ -1,0 +1,56 @@
+"""A key-value cache with room to grow, so that a decode step does not copy what is already there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 128
+"""Positions that are allocated at a time beyond those in use."""
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """A layer whose keys and values (batch, heads, seq, head_dim) are the filled part of larger tensors."""
+
+    _key_room: Tensor | None = None
+    _value_room: Tensor | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append the new states and return all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        used = self.get_seq_length()
+        self._key_room = _with_room(self._key_room, self.keys, key_states, used)
+        self._value_room = _with_room(self._value_room, self.values, value_states, used)
+        stop = used + key_states.shape[-2]
+        self._key_room[..., used:stop, :] = key_states
+        self._value_room[..., used:stop, :] = value_states
+        self.keys, self.values = self._key_room[..., :stop, :], self._value_room[..., :stop, :]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows of the batch: (k,) row indices."""
+        super().batch_select_indices(indices)
+        self._key_room = self._value_room = None
+
+
+def _with_room(room: Tensor | None, present: Tensor, new: Tensor, used: int) -> Tensor:
+    """The room when the new states fit in it, else a larger one that holds what is present."""
+    stop = used + new.shape[-2]
+    if room is not None and stop <= room.shape[-2]:
+        return room
+    larger = torch.empty(*new.shape[:-2], stop + ROOM, new.shape[-1], dtype=new.dtype, device=new.device)
+    if used:
+        larger[..., :used, :] = present
+    return larger
+
+
+def roomy_cache(config: Any) -> DynamicCache:
+    """An empty cache for a model of this config; layers with a sliding window stay as transformers has them."""
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
