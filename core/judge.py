@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.errors import BadInput
 from core.jobs import Progress
 from core.judge_client import Endpoint, JudgeClient, Unanswered
-from core.judge_crew import Crew, Pace
+from core.judge_crew import CALM, Crew, Pace
 from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, Malformed, messages_for, parse_answer
 from core.labels import with_labels
 from core.sentences import split_sentences
@@ -22,7 +22,6 @@ from core.values import Trace
 
 MAX_BATCH = 60
 CONTEXT_SENTENCES = 2
-DEFAULT_PACE = Pace()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ Keep = Callable[[JudgeBatch, JudgedBatch], None]
 
 
 def judge_traces(
-    spec: JudgeSpec, traces: Sequence[Trace], *, lookup: Lookup, keep: Keep, pace: Pace = DEFAULT_PACE
+    spec: JudgeSpec, traces: Sequence[Trace], *, lookup: Lookup, keep: Keep, pace: Pace = CALM
 ) -> Generator[Progress, None, JudgeReport]:
     """Label every sentence of the traces; batches that `lookup` knows are not asked, `keep` gets each new answer.
 

@@ -47,6 +47,9 @@ class Pace:
             )
 
 
+CALM = Pace()
+
+
 class Crew(Generic[Q, A]):
     """Gets `questions` answered by `ask(question, what went wrong before)`, which raises Unanswered.
 

@@ -29,6 +29,8 @@ from core.history import RunHistory
 from core.jobs import NOBODY, Caller, Engine, Progress, relay
 from core.journal import RunJournal
 from core.judge import JudgeBatch, JudgedBatch, JudgeSpec, judge_traces
+from core.judge_crew import CALM, Pace
+from core.labels import KeywordSet, keyword_work
 from core.lane_jobs import LaneJobs
 from core.mean_vectors import MeanVectorFolder
 from core.moment_shelf import MomentShelf
@@ -173,9 +175,18 @@ class Workbench:
 
         return self.engine.submit("events", work(), title="Finding events", caller=caller)
 
-    def judge(self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+    def label_by_keywords(self, set_id: str, keywords: KeywordSet, *, name: str, caller: Caller = NOBODY) -> str:
+        """Job that labels a saved set and keeps the labelling under `name`; its result is the number of parts."""
+        work = keyword_work(
+            self.trace_sets.load(set_id),
+            keywords,
+            keep=lambda traces: self.trace_sets.save_labels(set_id, name, [trace.parts for trace in traces]),
+        )
+        return self.engine.submit("label", work, title="Labelling by keywords", caller=caller, seconds=2 * _HOUR)
+
+    def judge(self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY, *, pace: Pace = CALM) -> str:
         """Job whose result is the JudgeReport of the traces; every answer is kept as it comes."""
-        work = judge_traces(spec, traces, lookup=self.cached, keep=self._save)
+        work = judge_traces(spec, traces, lookup=self.cached, keep=self._save, pace=pace)
         return self.engine.submit("judge", work, title="Asking the judge", caller=caller, seconds=_DAY)
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:

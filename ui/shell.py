@@ -14,6 +14,7 @@ from ui.text import plain, size
 _PAGES = (
     ("home", "Home", "🏠"),
     ("traces", "Traces", "📄"),
+    ("labelling", "Labelling", "🏷️"),
     ("extraction", "Extraction", "🧭"),
     ("directions", "Directions", "🧮"),
     ("playground", "Steering playground", "🎛️"),

@@ -1,0 +1,60 @@
+"""Labelling: keywords, a judge and written traces; how far two labellings of the same traces agree."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import UserFacingError
+from core.trace_files import TraceSet
+from ui.labelling_agreement import draw_agreement
+from ui.labelling_judge import draw_judge
+from ui.labelling_keywords import draw_keywords
+from ui.labelling_source import VIEW_KEY, choose_set, draw_facts
+from ui.labelling_write import draw_write
+from ui.notice import show_notice
+from ui.shell import require_shell
+from ui.state import workbench
+from ui.text import show_error
+
+AGREEMENT, KEYWORDS, JUDGE, WRITE = "Agreement", "Keywords", "Judge", "Write traces"
+WITH_SET = {AGREEMENT: draw_agreement, KEYWORDS: draw_keywords, JUDGE: draw_judge}
+
+
+def chosen_set() -> TraceSet | None:
+    """The set to work on; None, with the next step said, where there is none."""
+    sets = workbench().trace_sets.list()
+    if not sets:
+        st.info("There are no traces yet. Import a file on the Traces page, or choose **Write traces**.", icon="📄")
+        return None
+    shown = choose_set(sets)
+    draw_facts(shown)
+    return shown
+
+
+require_shell()
+st.title("Labelling", anchor=False)
+st.write(
+    "Which sentences turn back? Keywords say one thing, a language model another. Label a set of traces, and see "
+    "sentence by sentence where two labellings differ."
+)
+show_notice()
+st.session_state.setdefault(VIEW_KEY, AGREEMENT)
+view = str(
+    st.segmented_control(
+        "View",
+        [*WITH_SET, WRITE],
+        required=True,
+        key=VIEW_KEY,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+)
+try:
+    if view == WRITE:
+        draw_write()
+    else:
+        shown = chosen_set()
+        if shown is not None:
+            WITH_SET[view](shown)
+except UserFacingError as error:
+    show_error(error)

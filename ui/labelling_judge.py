@@ -1,0 +1,186 @@
+"""The judge: whom to ask and with which prompt, how far the asking is, and keeping the answers as a labelling."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import streamlit as st
+
+from core.errors import UserFacingError
+from core.judge import MAX_BATCH, JudgeReport, JudgeSpec, batches_of, report_of
+from core.judge_client import KEY_VARIABLE, MODEL_VARIABLE, URL_VARIABLE, Endpoint, configured_endpoint
+from core.judge_crew import Pace
+from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, answer_format
+from core.trace_files import TraceSet, checked_name
+from core.traces import LABELS
+from core.values import Part, Trace
+from ui.jobs import follow
+from ui.labelling_source import MAX_NAME, draw_labellings
+from ui.notice import act
+from ui.state import caller, guarded, workbench
+from ui.text import plain, show_error
+
+SLOT = "job:judge"
+MODEL_KEY, PROMPT_KEY, BATCH_KEY = "judge:model", "judge:prompt", "judge:batch"
+AT_ONCE_KEY, PER_MINUTE_KEY, FIRST_KEY = "judge:at_once", "judge:per_minute", "judge:first"
+NAME_KEY = "judge:name"
+_SHOWN = "judge:shown"
+_FIRST_TRACES = 20
+
+
+def draw_judge(shown: TraceSet) -> None:
+    """The form, or how to set the judge up; then the run and what came of it. Raises BadInput."""
+    endpoint = configured_endpoint()
+    if endpoint is None:
+        _draw_set_up()
+        return
+    _draw_endpoint(endpoint)
+    traces = workbench().trace_sets.load(shown.set_id)
+    asked = _ask(shown, endpoint, traces)
+    if asked is None:
+        return
+    spec, pace, chosen = asked
+    n_questions = sum(len(batches_of(trace, spec)) for trace in chosen)
+    left, right = st.columns([1, 4], vertical_alignment="center")
+    if left.button("Ask the judge", type="primary", icon="⚖️", width="stretch"):
+        st.session_state.pop(_SHOWN, None)
+        if guarded(lambda: workbench().judge(spec, chosen, caller(), pace=pace), SLOT):
+            st.session_state[f"{SLOT}:asked"] = (shown.set_id, spec, chosen)
+        st.rerun()
+    right.caption(
+        f"{n_questions:,} questions for {len(chosen):,} traces; those that were answered before are not asked again. "
+        f"Questions and sentences go to {plain(endpoint.host)}."
+    )
+    _follow(shown)
+    _draw_report(shown)
+    draw_labellings(shown)
+
+
+def _draw_set_up() -> None:
+    st.info(
+        "No judge is set up. Any endpoint with OpenAI's chat completions will do, also a server on this machine. Set "
+        "these variables where Retrace is started, and start it again.",
+        icon="⚖️",
+    )
+    st.code(
+        f"export {URL_VARIABLE}=https://api.example.com/v1   # the address before /chat/completions\n"
+        f"export {MODEL_VARIABLE}=the-models-name\n"
+        f"export {KEY_VARIABLE}=…                            # if it needs a key; never shown, stored or logged",
+        language="bash",
+    )
+    st.caption("Until then, sentences can be labelled by keywords, and labellings that were imported can be compared.")
+    with st.expander("What the judge would be told"):
+        _draw_told(DEFAULT_PROMPT)
+
+
+def _draw_endpoint(endpoint: Endpoint) -> None:
+    key = "a key is set" if os.environ.get(KEY_VARIABLE, "").strip() else "no key is set"
+    st.caption(f"Endpoint: **{plain(endpoint.host)}**, from the configuration · {key}")
+
+
+def _draw_told(prompt: str) -> None:
+    st.code(f"{prompt.strip()}\n\n{answer_format(LABELS)}", language=None, wrap_lines=True)
+
+
+def _ask(
+    shown: TraceSet, endpoint: Endpoint, traces: tuple[Trace, ...]
+) -> tuple[JudgeSpec, Pace, tuple[Trace, ...]] | None:
+    """What the form asks for; None, with the reason shown, when that cannot work."""
+    defaults = {
+        MODEL_KEY: endpoint.model,
+        PROMPT_KEY: DEFAULT_PROMPT,
+        BATCH_KEY: 20,
+        AT_ONCE_KEY: 4,
+        PER_MINUTE_KEY: 120,
+    }
+    for key, value in defaults.items():
+        st.session_state.setdefault(key, value)
+    columns = st.columns([3, 2, 2, 2, 2], vertical_alignment="bottom")
+    model = columns[0].text_input("Model", key=MODEL_KEY, persist_state="session", max_chars=200)
+    first = columns[1].number_input(
+        "Traces, from the first",
+        1,
+        len(traces),
+        min(_FIRST_TRACES, len(traces)),
+        key=f"{FIRST_KEY}:{shown.set_id}",
+        help="Begin with a few: the answers are kept, and a larger number later asks only for the rest.",
+    )
+    numbers: list[Any] = [
+        column.number_input(label, 1, high, key=key, persist_state="session", help=text)
+        for column, key, label, high, text in (
+            (
+                columns[2],
+                BATCH_KEY,
+                "Sentences at once",
+                MAX_BATCH,
+                "Consecutive sentences of a trace in one question.",
+            ),
+            (columns[3], AT_ONCE_KEY, "Questions at once", 32, "How many wait for an answer side by side."),
+            (columns[4], PER_MINUTE_KEY, "A minute, at most", 10_000, "The endpoint's limit of requests per minute."),
+        )
+    ]
+    with st.expander("Prompt", icon=":material/edit:"):
+        prompt = st.text_area(
+            "What the judge is told", key=PROMPT_KEY, persist_state="session", height=320, max_chars=MAX_PROMPT
+        )
+        st.caption("The form of the answer is added behind it:")
+        st.code(answer_format(LABELS), language=None, wrap_lines=True)
+        st.button("Back to the prompt that comes with Retrace", on_click=_reset_prompt)
+    try:
+        spec = JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=numbers[0])
+        return spec, Pace(at_once=numbers[1], per_minute=numbers[2]), traces[:first]
+    except UserFacingError as error:
+        show_error(error)
+        return None
+
+
+def _reset_prompt() -> None:
+    st.session_state[PROMPT_KEY] = DEFAULT_PROMPT
+
+
+def _follow(shown: TraceSet) -> None:
+    """The run's progress; when it has ended, what is known by then is put on show."""
+    snapshot = follow(SLOT)
+    if snapshot is None:
+        return
+    st.session_state.pop(SLOT, None)
+    asked = st.session_state.pop(f"{SLOT}:asked", None)
+    if asked is None or asked[0] != shown.set_id:
+        return
+    _, spec, chosen = asked
+    report = snapshot.result or report_of(spec, chosen, lookup=workbench().cached)
+    st.session_state[_SHOWN] = (shown.set_id, spec, report, snapshot.state)
+    if snapshot.error is not None:
+        st.session_state[f"{SLOT}:error"] = snapshot.error
+    st.rerun()
+
+
+def _draw_report(shown: TraceSet) -> None:
+    kept: tuple[str, JudgeSpec, JudgeReport, str] | None = st.session_state.get(_SHOWN)
+    if kept is None or kept[0] != shown.set_id:
+        return
+    _, spec, report, state = kept
+    said = f"{report.n_labelled:,} of {report.n_sentences:,} sentences have a label."
+    if state == "done" and not report.problems:
+        st.success(said, icon="✅")
+    else:
+        begin = "The run was stopped. " if state == "cancelled" else ""
+        st.warning(f"{begin}{said} Ask again to get the rest: what was answered is kept.", icon="⚖️")
+    if report.problems:
+        with st.expander(f"{len(report.problems):,} questions without labels, and why"):
+            st.dataframe({"where and why": list(report.problems)}, hide_index=True)
+    if report.n_labelled:
+        _ask_save(shown, spec, report)
+
+
+def _ask_save(shown: TraceSet, spec: JudgeSpec, report: JudgeReport) -> None:
+    name, button = st.columns([3, 1], vertical_alignment="bottom")
+    typed = name.text_input("Save as", key=NAME_KEY, max_chars=MAX_NAME, placeholder=spec.name)
+    if button.button("Save the labelling", width="stretch", icon="💾"):
+        parts: list[tuple[Part, ...]] = [trace.parts for trace in report.traces]
+        parts += [()] * (shown.n_traces - len(parts))
+        act(
+            lambda: workbench().trace_sets.save_labels(shown.set_id, checked_name(typed or spec.name), parts),
+            "The judge's labelling is saved. Compare it under **Agreement**.",
+        )
