@@ -33,20 +33,17 @@ def draw_set(shown: TraceSet) -> None:
 
 require_shell()
 st.title("Traces", anchor=False)
-st.write(
-    "Reasoning texts with labelled parts. See where each turns back and which tokens before that a window takes; bring "
-    "your own files, and correct what a labeller got wrong."
-)
+st.write("Reasoning texts with labelled parts: see where each turns back, and which tokens before it a window takes.")
 read_link(FIELDS, "traces")
 imported = finish_import()
 if imported is not None:
     st.session_state[SET_KEY] = imported
     st.session_state[INDEX_KEY] = 0
 sets = workbench().trace_sets.list()
-draw_import(expanded=not sets)
 draw_broken(workbench().trace_sets.broken())
 if not sets:
-    st.info("There are no traces yet. Import a file above; its traces appear here.", icon="📄")
+    st.info("There are no traces yet. Import a file below; its traces then appear here.", icon="📄")
+    draw_import()
     st.stop()
 try:
     draw_set(choose_set(sets))

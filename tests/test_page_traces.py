@@ -25,7 +25,7 @@ CHAIN = {
     "task_id": HOSTILE,
     "problem": HOSTILE,
     "reasoning_chain": f"So it is. {HOSTILE} Wait, no.",
-    "annotated_chain": f'["deduction"]So it is.["end-section"]["<b>odd</b>"]Wait, no.["end-section"]["deduction"]Gone',
+    "annotated_chain": '["deduction"]So it is.["end-section"]["<b>odd</b>"]Wait, no.["end-section"]["deduction"]Gone',
 }
 
 
@@ -104,7 +104,7 @@ def test_without_any_traces_the_page_asks_for_a_file(bench, tmp_path):
     (tmp_path / "demo" / "traces.jsonl").unlink()
     app = opened()
     assert "There are no traces yet" in said(app)
-    assert app.expander[0].proto.expanded
+    assert app.file_uploader(key="traces:file")
 
 
 def test_an_upload_becomes_the_set_that_is_shown_with_its_report(bench):
@@ -193,16 +193,16 @@ def test_filters_and_steps_choose_the_trace(bench):
     app.selectbox(key=SET_KEY).set_value(set_id)
     app = rerun(app)
     assert app.session_state[INDEX_KEY] == 0
-    app = press(app, "Next trace")
+    app = press(app, "Next ›")
     assert app.session_state[INDEX_KEY] == 1
     app.text_input(key=TEXT_KEY).set_value("WAIT")
     app = rerun(app)
-    assert "1 of 2" in said(app)
+    assert "Trace 1 of 2" in said(app)
     app.multiselect(key=LABELS_KEY).set_value(["odd"])
-    assert "1 of 1" in said(rerun(app))
+    assert "Trace 1 of 1" in said(rerun(app))
     app.text_input(key=TEXT_KEY).set_value("nowhere")
     assert "No trace of this set has all that" in said(rerun(app))
-    assert "2 of 3" in said(press(app, "Empty all filters"))
+    assert "Trace 2 of 3" in said(press(app, "Empty all filters"))
 
 
 def test_relabel_remove_add_and_undo(bench):

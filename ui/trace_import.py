@@ -39,23 +39,22 @@ def finish_import() -> str | None:
     return snapshot.result if snapshot.state == "done" else None
 
 
-def draw_import(*, expanded: bool) -> None:
-    """The form, folded away unless there is nothing else to show."""
-    with st.expander("Import traces", icon=":material/upload_file:", expanded=expanded):
-        way = st.segmented_control(
-            "Where the file is",
-            [_UPLOAD, _PATH],
-            default=_UPLOAD,
-            required=True,
-            key=WAY_KEY,
-            persist_state="session",
-            label_visibility="collapsed",
-        )
-        if way == _PATH:
-            _ask_path()
-        else:
-            _ask_upload()
-        st.caption(_HELP)
+def draw_import() -> None:
+    """The form."""
+    way = st.segmented_control(
+        "Where the file is",
+        [_UPLOAD, _PATH],
+        default=_UPLOAD,
+        required=True,
+        key=WAY_KEY,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    if way == _PATH:
+        _ask_path()
+    else:
+        _ask_upload()
+    st.caption(_HELP)
 
 
 def _ask_upload() -> None:
@@ -93,7 +92,7 @@ def _ask_path() -> None:
 
 def _ask_name(file_name: str) -> bool:
     """The set's name and the button; whether it was pressed."""
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
     left.text_input(
         "Name of the set", key=NAME_KEY, max_chars=120, placeholder=PurePath(file_name).stem or "The file's name"
     )

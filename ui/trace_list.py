@@ -71,18 +71,17 @@ def _filtered(shown: TraceSet, wanted: TraceFilter) -> tuple[TraceRow, ...]:
 
 
 def _draw_steps(rows: tuple[TraceRow, ...], place: int) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for label, step, icon in (("Previous trace", -1, "chevron_left"), ("Next trace", 1, "chevron_right")):
-            at = place + step
-            st.button(
-                label,
-                key=f"traces:step:{step}",
-                icon=f":material/{icon}:",
-                disabled=not 0 <= at < len(rows),
-                on_click=_go,
-                args=(rows[at].index if 0 <= at < len(rows) else None,),
-            )
-        st.caption(f"{place + 1:,} of {len(rows):,}", width="content")
+    steps = (("‹ Previous", place - 1), ("Next ›", place + 1))
+    for column, (label, at) in zip(st.columns(2), steps, strict=True):
+        there = 0 <= at < len(rows)
+        column.button(
+            label,
+            key=f"traces:step:{label}",
+            disabled=not there,
+            on_click=_go,
+            args=(rows[at].index if there else None,),
+            width="stretch",
+        )
 
 
 def _draw_table(rows: tuple[TraceRow, ...], place: int, asked: tuple[str, TraceFilter]) -> None:
@@ -113,8 +112,8 @@ def _draw_table(rows: tuple[TraceRow, ...], place: int, asked: tuple[str, TraceF
         },
         alt="The traces that the filters keep; a click on a row shows it",
     )
-    if len(rows) > len(listed):
-        st.caption(f"Rows {first + 1:,} to {first + len(listed):,} are listed; filter to see fewer.")
+    some = f"; rows {first + 1:,} to {first + len(listed):,} are listed" if len(rows) > len(listed) else ""
+    st.caption(f"Trace {place + 1:,} of {len(rows):,}{some}")
 
 
 def _take(key: str, listed: tuple[TraceRow, ...]) -> None:

@@ -167,8 +167,8 @@ def _draw_question(trace: Trace) -> None:
     if not trace.prompt.strip():
         st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it behind none.")
         return
-    st.caption(f"{plain(trace.trace_id, 80)} · question")
-    with st.container(height=84 if len(trace.prompt) > 160 else "content", border=True):
+    st.caption(f"{plain(trace.trace_id, 80)} · question:")
+    with st.container(height=96 if len(trace.prompt) > 300 else "content", border=False):
         st.text(trace.prompt)
 
 

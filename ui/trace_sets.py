@@ -13,6 +13,7 @@ from core.trace_files import TraceSet
 from core.trace_queries import export_lines
 from ui.state import workbench
 from ui.text import plain, show_error, size
+from ui.trace_import import draw_import
 
 SET_KEY = "traces_set"
 _ERROR = "traces:set_error"
@@ -24,7 +25,7 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
     by_id = {found.set_id: found for found in sets}
     if st.session_state.get(SET_KEY) not in by_id:
         st.session_state[SET_KEY] = sets[0].set_id
-    left, export, manage = st.columns([6, 2, 2], vertical_alignment="bottom")
+    left, add, export, manage = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     set_id = left.selectbox(
         "Trace set",
         list(by_id),
@@ -33,9 +34,11 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
         persist_state="session",
     )
     shown = by_id[set_id]
+    with add.popover("Import", icon=":material/upload_file:", width="stretch"):
+        draw_import()
     with export.popover("Export", icon=":material/download:", width="stretch"):
         _draw_export(shown)
-    with manage.popover("Name, delete", icon=":material/edit:", width="stretch"):
+    with manage.popover("Manage", icon=":material/edit:", width="stretch"):
         _draw_manage(shown)
     error = st.session_state.pop(_ERROR, None)
     if error is not None:
