@@ -23,6 +23,7 @@ _STYLE = (
     "font-weight:700}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.85rem;opacity:.85}"
     "dd{margin:0}"
 )
+_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -70,7 +71,7 @@ def to_markdown(lanes: Sequence[NamedLane]) -> str:
     """The lanes as Markdown: texts stand in fences, so that nothing in them is markup."""
     parts = [f"# Retrace: {len(lanes)} lanes", "", "Question:", "", *_fenced(lanes[0].generation.spec.prompt.question)]
     for lane in lanes:
-        parts += ["", f"## {_one_line(lane.title)}", ""]
+        parts += ["", f"## {_literal(lane.title)}", ""]
         parts += [f"- {name}: `{_one_line(value).replace('`', chr(39))}`" for name, value in _facts(lane.generation)]
         parts += ["", *_fenced(lane.generation.text)]
     return "\n".join(parts) + "\n"
@@ -131,6 +132,11 @@ def _as_json(lane: NamedLane) -> dict[str, Any]:
 
 def _escaped(text: str) -> str:
     return html.escape(_INVISIBLE.sub("\ufffd", text))
+
+
+def _literal(text: str) -> str:
+    """One line of Markdown that shows the text as it is."""
+    return _MARKUP.sub(r"\\\1", _one_line(text))
 
 
 def _one_line(text: str) -> str:

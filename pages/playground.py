@@ -9,6 +9,7 @@ from ui.interrupted import draw_interrupted
 from ui.lane_plan import plan_lanes, steered_spec
 from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, start
 from ui.links import read_link, write_link
+from ui.run_history import draw_history
 from ui.settings import Settings
 from ui.shell import require_shell, wait_for_pair
 from ui.state import attach, workbench
@@ -66,6 +67,8 @@ try:
         view, run_pressed = ask_view()
         if view == "strip":
             draw_strip_view(asked_for, run_pressed)
+        elif view == "history":
+            draw_history()
         else:
             draw_lanes_view(asked_for, run_pressed, reasoner_facts)
 except UserFacingError as error:

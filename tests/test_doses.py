@@ -65,7 +65,7 @@ def test_a_strip_in_the_making_and_a_finished_one_as_data():
     whole = strip_data(doses, readings, [g.text for g in made], resid_norm=20, by_share=False)["doses"]
     assert [column["inBand"] for column in whole] == [False, True, True]
     assert [column["label"] for column in whole] == ["-4", "0", "+4"]
-    assert whole[2]["other"] == "+20% of norm"
+    assert whole[2]["other"] == "+20%"
     assert "empty" in whole[0]["note"]
     assert whole[2]["fraction"]["share"] == 0.62
     part = strip_data(doses, [None, readings[1], None], ["", TEXT, ""], resid_norm=20, by_share=True, finished=False)

@@ -266,3 +266,46 @@ def test_an_edited_beginning_is_what_the_fork_goes_on_from(bench, saved):
 
 def test_a_link_to_runs_that_are_gone_says_so(bench, saved):
     assert "not on this machine any more" in said(playground(pg_open=["0" * 20]))
+
+
+def test_the_history_finds_pins_notes_opens_and_deletes_runs(bench, saved):
+    run_to_the_end(playground(), bench)
+    assert len(bench.history.entries()) == 2
+    app = playground(pg_view="history", pg_search="no such words")
+    assert "Search for fewer" in said(app)
+    app = playground(pg_view="history", pg_search="what is 3")
+    press(app, "Pin")
+    (pinned,) = [entry for entry in bench.history.entries() if entry.record.pinned_at]
+    app.text_area(f"pg_note:{pinned.run_id}").set_value("keep this").run()
+    app.button(f"pg_save:{pinned.run_id}").click().run()
+    assert bench.history.find(pinned.run_id).note == "keep this"
+    for entry in bench.history.entries():
+        app.checkbox(f"pg_pick:{entry.run_id}").set_value(True).run()
+    press(app, "Open 2 side by side")
+    assert len(app.dataframe[0].value) == 2
+    assert app.session_state["pg_view"] == "lanes"
+    app = playground(pg_view="history")
+    app.button(f"pg_delete:{pinned.run_id}").click().run()
+    assert not app.exception
+    assert pinned.run_id not in {entry.run_id for entry in bench.history.entries()}
+
+
+def test_an_empty_history_says_what_to_do(bench, saved):
+    assert "every finished run appears here" in said(playground(pg_view="history"))
+
+
+def test_what_is_shown_can_be_copied_as_code_exported_and_pinned(bench, saved):
+    app = run_to_the_end(playground(), bench)
+    app.session_state["pg_share"] = "code"
+    app.run()
+    assert "LANES = [" in app.code[-1].value
+    app.session_state["pg_share"] = "files"
+    app.run()
+    assert not app.exception
+    assert {button.label for button in app.get("download_button")} >= {"Markdown", "JSON", "HTML page"}
+    app.session_state["pg_share"] = "note"
+    app.run()
+    press(app, "Pin")
+    assert all(entry.record.pinned_at for entry in bench.history.entries())
+    press(app, "Unpin")
+    assert not any(entry.record.pinned_at for entry in bench.history.entries())

@@ -27,7 +27,9 @@ class DoseStrip {
 
   #labels() {
     const column = element("div", "labels");
-    column.append(element("div", "head", this.data.unit));
+    const head = element("div", "head");
+    head.append(element("b", "", this.data.units[0]), element("small", "", this.data.units[1]));
+    column.append(head);
     for (const [, label] of ROWS) column.append(element("div", "bar-label", label));
     column.append(element("div", "text-label", "text"));
     return column;

@@ -60,7 +60,8 @@ def strip_data(
         in_band = band is not None and band[0] <= dose <= band[1]
         columns.append(_column(dose, reading, text, tops, in_band=in_band, finished=finished))
         columns[-1] |= _labels(dose, resid_norm, by_share)
-    return {"doses": columns, "unit": "% of norm" if by_share else "× unit"}
+    units = ["% of norm", "× unit"] if by_share else ["× unit", "% of norm" if resid_norm else ""]
+    return {"doses": columns, "units": units}
 
 
 def _column(
@@ -101,8 +102,8 @@ def _labels(dose: float, resid_norm: float, by_share: bool) -> dict[str, str]:
     size = f"{dose:+.3g}" if dose else "0"
     share = f"{100 * dose / resid_norm:+.0f}%" if resid_norm and dose else "0%"
     if by_share:
-        return {"label": share, "other": f"{size} × unit" if dose else "unsteered"}
-    return {"label": size, "other": (f"{share} of norm" if resid_norm else "") if dose else "unsteered"}
+        return {"label": share, "other": size if dose else "unsteered"}
+    return {"label": size, "other": (share if resid_norm else "") if dose else "unsteered"}
 
 
 def _take_pick(key: str, doses: Sequence[float], on_pick: Callable[[float], None]) -> None:

@@ -17,6 +17,7 @@ from ui.lane_plan import Plan, plan_of
 from ui.lanes import Badge
 from ui.run_view import draw_lanes, metrics_table
 from ui.settings import Settings
+from ui.share_panel import draw_share
 from ui.shell import page_path
 from ui.state import caller, guarded, workbench
 
@@ -85,6 +86,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
     if pinned:
         ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
     metrics_table(generations, plan.titles)
+    draw_share(plan, generations)
     chosen = pinned[0] if pinned else min(1, len(generations) - 1)
     if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon="🔎"):
         open_in_attribution(generations[chosen])
