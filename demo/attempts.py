@@ -36,7 +36,7 @@ def check_slots(check: Check) -> dict[str, object]:
 
 
 def check_sentences(check: Check, rng: Random, *, failures: int = 0) -> list[Sentence]:
-    """What is wanted, what the guess gives, and the verdict in words; `failures` counts the failed guesses before it."""
+    """What is wanted, what the guess gives, and the verdict in words, after a number of failed guesses."""
     slots = check_slots(check)
     sentences = [say_after(failures, "want", rng, slots), say_after(failures, "work", rng, slots)]
     if check.passed:

@@ -1,8 +1,8 @@
 """Every phrase of the worked solutions and of the reasoning traces, by kind, and the label of each kind.
 
 A phrase is a template; its slots are filled by the corpus generators and matched again by the sentence parser.
-Only the kinds in `BACK_KINDS` turn back, and only they hold the words wait and hmm. A kind that ends in `_again` says the
-same as the kind without it, in the words of someone for whom several guesses have failed.
+Only the kinds in `BACK_KINDS` turn back, and only they hold the words wait and hmm. A kind that ends in `_again` says
+the same as the kind without it, in the words of someone for whom several guesses have failed.
 """
 
 from random import Random

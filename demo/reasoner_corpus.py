@@ -78,8 +78,13 @@ def _write_opening(draft: _Draft) -> None:
     slots = problem_slots(draft.problem) | {"d": "different"}
     draft.sentences.append(say("open", draft.rng, slots))
     family = draft.problem.family
-    ideas = (("plan", 0.3, False), (f"fact_{family}", 0.3, False), ("fact_useless", 0.35, True))
-    ideas += ((f"deduce_{family}", 0.3, False), (f"deduce_fail_{family}", 0.2, True))
+    ideas = (
+        ("plan", 0.3, False),
+        (f"fact_{family}", 0.3, False),
+        ("fact_useless", 0.35, True),
+        (f"deduce_{family}", 0.3, False),
+        (f"deduce_fail_{family}", 0.2, True),
+    )
     for kind, chance, failed in ideas:
         if kind == "fact_useless" and not draft.sentences[-1].kind.startswith("fact"):
             continue

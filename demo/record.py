@@ -1,8 +1,8 @@
-"""Record what Home and the playground show of the embedded pair: python -m demo.record.
+"""The study of the embedded pair in one command: python -m demo.record (or: make record).
 
-Extracts the backtracking direction from both models over `demo/traces.jsonl`, runs the 2×2 dose-response on held-out
-questions, and writes `demo/directions/` and `demo/dose_response.json`. Everything goes through the workbench, so the
-numbers are those that the app itself would measure.
+For every training seed that is there: accuracy, sweep, 2×2 dose-response, controls, and readings of the directions; all
+through the workbench, so that the numbers are those that the app itself would measure. Writes `report.json`,
+`REPORT.md` and `directions/`. A run that was stopped goes on from what it had.
 """
 
 from __future__ import annotations
@@ -10,120 +10,121 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.direction_files import direction_bytes
-from core.directions import Direction, DirectionSet, ExtractionSpec
-from core.examples import DEMO, example_questions, example_traces
-from core.experiments import DoseLine, plan_dose_response, point_of
-from core.metrics import KEYWORDS
-from core.pair import DEMO_PAIR, ROLES, Role
-from core.traces import digest_of
-from core.values import PAPER_WINDOW, SamplingSpec, Window
+from core.experiments import DoseCell
+from core.pair import ROLES
+from core.values import PAPER_WINDOW, Window
 from core.workbench import Workbench
+from demo.reading_study import accuracy, cosines, lead_auc, lens_scores, ordinary_text
+from demo.steering_study import SHARES, choose, controls, dose_response, sweep
+from demo.study import HERE, Sizes, Study
+from demo.write_report import write_report
 
-LAYER, WINDOW = 2, PAPER_WINDOW
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
-N_QUESTIONS = 128
-SAMPLING = SamplingSpec(max_new_tokens=192, temperature=0.7, seed=0)
-
-
-def finished(bench: Workbench, job_id: str) -> Any:
-    """The result of a job; ends the program with its sentence when it failed."""
-    snapshot = bench.engine.wait(job_id)
-    if snapshot.state != "done":
-        raise SystemExit(f"{snapshot.title}: {snapshot.error or snapshot.state}")
-    return snapshot.result
+SAMPLES = 20
+REPORT = HERE / "report.json"
 
 
-def find_direction(bench: Workbench, role: Role, *, layer: int, window: Window) -> Direction:
-    """The backtracking direction of one model of the pair over the embedded traces."""
-    facts, traces = bench.pair.facts(role), example_traces()
-    spec = ExtractionSpec(
-        model=facts.spec,
-        fingerprint=facts.fingerprint,
-        traces_digest=digest_of(traces),
-        windows=(window,),
-        layers=(layer,),
-    )
-    result: DirectionSet = finished(bench, bench.extract(spec, traces))
-    return replace(result.at(layer, window), name=f"backtracking, from the {role} model")
-
-
-def plan(bench: Workbench, directions: Sequence[tuple[str, Direction]], *, n: int) -> tuple[DoseLine, ...]:
-    """The 2×2 on the last n held-out questions, which chose neither layer nor window."""
-    questions = [example.prompt for example in example_questions("heldout")[-n:]]
-    targets = []
-    for role in reversed(ROLES):
-        facts = bench.pair.facts(role)
-        prompts = tuple(bench.pair.encode(role, question) for question in questions)
-        targets.append((role, facts.spec, facts.fingerprint, prompts))
-    scale = directions[0][1].resid_norm
-    return plan_dose_response(
-        directions=directions,
-        targets=targets,
-        layer=directions[0][1].layer,
-        coefficients=(0.0, *(round(share * scale, 2) for share in SHARES)),
-        sampling=SAMPLING,
-        keywords=KEYWORDS,
-    )
-
-
-def write_curves(
-    bench: Workbench, lines: Sequence[DoseLine], cells: dict[Any, Any], *, layer: int, window: Window
-) -> None:
-    """One JSON object: what was measured, on which weights, and one row per point."""
-    points = [asdict(point_of(line, cells[spec])) for line in lines for spec in line.cells]
-    for point in points:
-        point["nll"] = [None if math.isnan(value) else round(value, 4) for value in point["nll"]]
-        point["repetition"] = [round(value, 4) for value in point["repetition"]]
-    head = {
-        "fingerprints": [bench.pair.facts(role).fingerprint for role in ROLES],
-        "layer": layer,
-        "window": window.label,
-        "n_prompts": len(points[0]["hits"]),
+def study_seed(study: Study) -> dict[str, Any]:
+    """Everything that is reported of one training seed."""
+    found = sweep(study)
+    chosen, at_paper = choose(found), choose(found, window=PAPER_WINDOW)
+    window = Window(start=chosen["window"][0], stop=chosen["window"][1])
+    layer, share = chosen["layer"], chosen["share"]
+    doses = dose_response(study, layer, window, sorted({*SHARES, share}))
+    paper = dose_response(study, at_paper["layer"], PAPER_WINDOW, sorted({*SHARES, at_paper["share"]}))
+    log = json.loads((study.folder / "log.json").read_text("utf-8"))
+    return {
+        "seed": study.seed,
+        "fingerprints": [study.bench.pair.facts(role).fingerprint for role in ROLES],
+        "training": {name: {key: log[name][key] for key in ("tokens", "seconds")} for name in ROLES},
+        "traces": len(study.traces),
+        "accuracy": accuracy(study),
+        "ordinary_text": ordinary_text(study),
+        "sweep": found,
+        "chosen": chosen,
+        "chosen_at_paper_window": at_paper,
+        "dose_response": [row for row, _ in doses],
+        "dose_response_at_paper_window": [row for row, _ in paper],
+        "controls": controls(study, layer, window, share),
+        "cosines": cosines(study, list(dict.fromkeys((PAPER_WINDOW, window)))),
+        "lens": lens_scores(study, window),
+        "lead_auc": [lead_auc(study, role, layer, window) for role in ROLES],
+        **(_shown(study, layer, window, share, doses) if study.seed == 0 else {}),
     }
-    rows = ",\n".join(json.dumps(point, separators=(",", ":")) for point in points)
-    text = json.dumps(head)[:-1] + f', "points": [\n{rows}\n]}}\n'
-    (DEMO / "dose_response.json").write_text(text, "utf-8")
 
 
-def print_points(lines: Sequence[DoseLine], cells: dict[Any, Any]) -> None:
-    """One row per point: keyword fraction with its interval, and NLL."""
-    for line in lines:
-        for spec in line.cells:
-            share, nll = cells[spec].keyword_fraction(), cells[spec].mean_nll()
-            interval = f"{100 * share.mean:.2f}% [{100 * share.low:.2f}, {100 * share.high:.2f}]"
-            print(f"{line.source} → {line.target} at {spec.coefficient:g}: {interval}, NLL {nll.mean:.2f}")
+def _shown(
+    study: Study, layer: int, window: Window, share: float, doses: Sequence[tuple[dict[str, Any], DoseCell]]
+) -> dict[str, Any]:
+    """For the embedded pair: what Home draws, prompt by prompt, and unedited texts; its directions become files."""
+    (HERE / "directions").mkdir(exist_ok=True)
+    for role in ROLES:
+        direction = study.direction(role, layer, window)
+        (HERE / "directions" / f"{role}.safetensors").write_bytes(direction_bytes(direction))
+    steered = {row["share"]: cell for row, cell in doses if (row["source"], row["target"]) == ("base", "reasoner")}
+    texts = {
+        name: [
+            {"prompt": question["prompt"], "answer": question["answer"], "text": text}
+            for question, text in zip(study.questions("report"), steered[at].texts[:SAMPLES], strict=False)
+        ]
+        for name, at in (("unsteered", 0.0), ("steered", share))
+    }
+    return {"points": [_point(row, cell) for row, cell in doses], "samples": texts}
+
+
+def _point(row: dict[str, Any], cell: DoseCell) -> dict[str, Any]:
+    return {
+        "source": row["source"],
+        "target": row["target"],
+        "coefficient": row["coefficient"],
+        "hits": cell.hits,
+        "words": cell.words,
+        "repetition": [round(value, 4) for value in cell.repetition],
+        "nll": [None if math.isnan(value) else round(value, 4) for value in cell.nll],
+        "no_evidence": sum(map(bool, cell.no_evidence)),
+    }
+
+
+def write_json(report: dict[str, Any], target: Path) -> None:
+    """One line for every row of every list, so that a change shows where it is."""
+
+    def lines(value: Any, depth: int = 0) -> str:
+        if isinstance(value, dict) and depth < 4 and value:
+            inner = ",\n".join(f"{json.dumps(key)}: {lines(item, depth + 1)}" for key, item in value.items())
+            return "{\n" + inner + "\n}"
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "[\n" + ",\n".join(lines(item, depth + 1) for item in value) + "\n]"
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    target.write_text(lines(report) + "\n", "utf-8")
+
+
+def seeds_present() -> list[int]:
+    """The training seeds whose weights are in `demo/`."""
+    others = [int(path.name) for path in (HERE / "seeds").glob("[0-9]*") if (path / "reasoner").is_dir()]
+    return [0, *sorted(others)]
 
 
 def main() -> None:
-    """Extract, run, write."""
+    """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=N_QUESTIONS)
-    parser.add_argument("--layer", type=int, default=LAYER)
-    parser.add_argument("--first", type=int, default=WINDOW.start, help="first offset of the window")
-    parser.add_argument("--last", type=int, default=WINDOW.stop - 1, help="last offset of the window")
+    parser.add_argument("--seeds", type=int, nargs="*", default=seeds_present())
+    parser.add_argument("--cache", type=Path, default=HERE / "runs" / "study", help="where results are kept meanwhile")
     arguments = parser.parse_args()
-    window = Window(start=arguments.first, stop=arguments.last + 1)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(Path(folder))
-        finished(bench, bench.load_pair(DEMO_PAIR))
-        directions = [(role, find_direction(bench, role, layer=arguments.layer, window=window)) for role in ROLES]
-        (DEMO / "directions").mkdir(exist_ok=True)
-        for role, direction in directions:
-            (DEMO / "directions" / f"{role}.safetensors").write_bytes(direction_bytes(direction))
-        print(f"cosine of the two directions: {directions[0][1].cosine(directions[1][1]):.3f}")
-        lines = plan(bench, directions, n=arguments.questions)
-        specs = list(dict.fromkeys(spec for line in lines for spec in line.cells))
-        cells = dict(zip(specs, finished(bench, bench.run_cells(specs)), strict=True))
-        write_curves(bench, lines, cells, layer=arguments.layer, window=window)
-        print_points(lines, cells)
-        bench.store.close()
+    bench, sizes = Workbench(arguments.cache), Sizes()
+    rows = []
+    for seed in arguments.seeds:
+        rows.append(study_seed(Study(bench, seed, sizes)))
+        print(f"seed {seed}: done", flush=True)
+    bench.store.close()
+    report = {"sizes": asdict(sizes), "seeds": rows}
+    write_json(report, REPORT)
+    write_report(report, HERE / "REPORT.md")
 
 
 if __name__ == "__main__":

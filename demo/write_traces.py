@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from demo.evaluate import find_answer, load_model, prompt_for
+from demo.completions import find_answer, load_model, prompt_for
 from demo.problems import Problem
 from demo.sampling import SamplingSpec, sample_completions
 from demo.sentence_parser import parse_trace

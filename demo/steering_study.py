@@ -1,0 +1,126 @@
+"""What the directions do: a sweep to choose layer, window and dose; dose-response and controls on other prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from core.contrast import contrast
+from core.controls import label_controls, matched, nearest_projected_out, overall_mean, random_controls, shuffled_events
+from core.directions import Direction
+from core.experiments import DoseCell, DoseCellSpec
+from core.pair import ROLES, Role
+from core.values import PAPER_WINDOW, Window
+from demo.study import LABEL, WINDOWS, Study, summary
+
+SWEEP_SHARE = 0.4
+FINER_SHARES = (0.2, 0.3, 0.5, 0.6)
+FINER_PLACES = 3
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+MOST_NLL, MOST_REPETITION = 0.5, 2.0
+"""The limits on readable text: nats per token above the baseline, and multiples of its repetition."""
+MARGIN = 0.85
+"""The choice is made with a share of the limits, since the reported prompts are others."""
+Row = dict[str, Any]
+
+
+def readable(row: Row, baseline: Row, *, share: float = 1.0) -> bool:
+    """Whether a dose stays within a share of the limits."""
+    more = row["nll"][0] - baseline["nll"][0]
+    within = row["repetition"] <= share * MOST_REPETITION * baseline["repetition"]
+    return bool(within and more <= share * MOST_NLL and row["no_evidence"] <= row["prompts"] / 10)
+
+
+def sweep(study: Study) -> dict[str, Any]:
+    """Every layer × window × source at one dose, then more doses at the best places, all on the choosing prompts."""
+    places = [(layer, window) for layer in study.layers for window in WINDOWS]
+    rows = _sweep_rows(study, [(role, *place, SWEEP_SHARE) for role in ROLES for place in places])
+    baseline = summary(study.run([study.cell("reasoner", None, 0.0, which="choose")])[0])
+    finer = [
+        (role, *place, share)
+        for role in ROLES
+        for place in _best_places([row for row in rows if row["source"] == role])
+        for share in FINER_SHARES
+    ]
+    return {"baseline": baseline, "rows": rows + _sweep_rows(study, finer)}
+
+
+def _sweep_rows(study: Study, asked: Sequence[tuple[Role, int, Window, float]]) -> list[Row]:
+    specs = [
+        study.cell("reasoner", study.direction(role, layer, window), study.dose(share, layer), which="choose")
+        for role, layer, window, share in asked
+    ]
+    return [
+        {"source": role, "layer": layer, "window": [window.start, window.stop], "share": share} | summary(cell)
+        for (role, layer, window, share), cell in zip(asked, study.run(specs), strict=True)
+    ]
+
+
+def _best_places(rows: Sequence[Row]) -> list[tuple[int, Window]]:
+    """The places with the strongest effect, and the best layers of the paper's window."""
+    ranked = sorted(rows, key=lambda row: -row["keywords"][0])
+    paper = [row for row in ranked if row["window"] == [PAPER_WINDOW.start, PAPER_WINDOW.stop]]
+    chosen = ranked[:FINER_PLACES] + paper[:FINER_PLACES]
+    return list(dict.fromkeys((row["layer"], Window(start=row["window"][0], stop=row["window"][1])) for row in chosen))
+
+
+def choose(found: dict[str, Any], *, window: Window | None = None) -> Row:
+    """The readable place and dose of the base-derived direction that raise the keywords most, at one window if asked."""
+    rows = [row for row in found["rows"] if row["source"] == "base"]
+    if window is not None:
+        rows = [row for row in rows if row["window"] == [window.start, window.stop]]
+    fit = [row for row in rows if readable(row, found["baseline"], share=MARGIN)]
+    return max(fit or rows, key=lambda row: row["keywords"][0])
+
+
+def dose_response(study: Study, layer: int, window: Window, shares: Sequence[float]) -> list[tuple[Row, DoseCell]]:
+    """The 2×2 on the reported prompts: direction of base or reasoner × added to base or reasoner × dose."""
+    asked = [(source, target, share) for source in ROLES for target in ROLES for share in (0.0, *sorted(shares))]
+    specs = [
+        study.cell(target, study.direction(source, layer, window), study.dose(share, layer), which="report")
+        for source, target, share in asked
+    ]
+    return [
+        ({"source": source, "target": target, "share": share} | summary(cell), cell)
+        for (source, target, share), cell in zip(asked, study.run(specs), strict=True)
+    ]
+
+
+def controls(study: Study, layer: int, window: Window, share: float) -> list[Row]:
+    """What should do less than the base-derived direction at the chosen dose, on the reported prompts."""
+    coefficient = study.dose(share, layer)
+    direction = study.direction("base", layer, window)
+    named: list[tuple[str, DoseCellSpec]] = []
+
+    def add(name: str, control: Direction, amount: float = coefficient, **changes: Any) -> None:
+        named.append((name, study.cell("reasoner", control, amount, which="report", **changes)))
+
+    for i, control in enumerate(random_controls(direction, study.sizes.random_controls), start=1):
+        add(f"random {i}", control)
+    add("overall mean activation", overall_mean(study.moments("base"), direction))
+    others = label_controls(study.moments("base"), layer, window, LABEL)
+    for other in others:
+        add(f"label: {dict(other.provenance)['label']}", matched(other, direction))
+    for i, control in enumerate(_shuffled(study, layer, window), start=1):
+        add(f"shuffled events {i}", matched(control, direction))
+    add("self-amplification", direction, operator="amplify")
+    add("sign flip", direction, -coefficient)
+    without = nearest_projected_out(direction, others)
+    add(f"the direction {without.name.split(' · ')[1]}", without)
+    cells = study.run(spec for _, spec in named)
+    cosines = {f"label: {dict(other.provenance)['label']}": other.cosine(direction) for other in others}
+    return [
+        {"control": name, "cosine": cosines.get(name)} | summary(cell)
+        for (name, _), cell in zip(named, cells, strict=True)
+    ]
+
+
+def _shuffled(study: Study, layer: int, window: Window) -> list[Direction]:
+    found = []
+    for seed in range(study.sizes.shuffles):
+        traces = shuffled_events(study.traces, seed, LABEL)
+        moments = study.gather("base", traces, labels=(LABEL,), windows=(window,))
+        direction = contrast(moments, LABEL).at(layer, window)
+        found.append(replace(direction, name=f"shuffled events {seed + 1}"))
+    return found
