@@ -33,12 +33,12 @@ ROOM = 0.5
 
 @dataclass(kw_only=True)
 class _Sums:
-    """Running sums in float64; axes as in `Moments`, the weightings apart, folds and layers first."""
+    """Running sums in float64; axes as in `Moments`, the weightings apart."""
 
     positive: list[Tensor]
-    """Two of (folds, n_layers, n_rows, n_windows, d_model)."""
+    """Two of (n_rows, folds, n_layers, n_windows, d_model)."""
     squares: Tensor
-    """(n_layers, n_rows, n_windows, d_model)."""
+    """(n_rows, n_layers, n_windows, d_model)."""
     negative: Tensor
     """(folds, n_layers, 2 × n_rows × 3, d_model)."""
     all_squares: Tensor
@@ -138,8 +138,8 @@ def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
         return torch.zeros(shape, dtype=torch.float64, device=device)
 
     return _Sums(
-        positive=[zeros(spec.folds, layers, rows, windows, d) for _ in range(2)],
-        squares=zeros(layers, rows, windows, d),
+        positive=[zeros(rows, spec.folds, layers, windows, d) for _ in range(2)],
+        squares=zeros(rows, layers, windows, d),
         negative=zeros(spec.folds, layers, 2 * rows * len(NEGATIVES), d),
         all_squares=zeros(layers, d),
         norms=zeros(layers),
@@ -153,8 +153,8 @@ def _resume(sums: _Sums, begun: Moments) -> None:
     """Take over what an earlier pass had gathered."""
     layout = torch.from_numpy(begun.negative_sums).permute(3, 4, 0, 1, 2, 5)
     for weighting, total in enumerate(sums.positive):
-        total.copy_(torch.from_numpy(begun.sums[weighting]).permute(1, 2, 0, 3, 4))
-    sums.squares.copy_(torch.from_numpy(begun.squares).transpose(0, 1))
+        total.copy_(torch.from_numpy(begun.sums[weighting]))
+    sums.squares.copy_(torch.from_numpy(begun.squares))
     sums.negative.copy_(layout.reshape(sums.negative.shape))
     sums.all_squares.copy_(torch.from_numpy(begun.all_squares))
     sums.norms.copy_(torch.from_numpy(begun.norms).double() * begun.n_tokens)
@@ -168,21 +168,21 @@ def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec
     fold, windows = sums.n_traces % spec.folds, len(spec.windows)
     device, home = loaded.device, sums.squares.device
     matrix, background = selection.matrix.to(device), selection.background.to(home)
-    shares, shape = selection.shares.to(home), (len(selection.present), windows, loaded.d_model)
+    shares, shape = selection.shares.to(home).float(), (len(selection.present), windows, loaded.d_model)
     n = len(selection.present) * windows
 
     def sink(layer: int, hidden: Tensor) -> None:
         i = spec.layers.index(layer)
         activations = hidden[0, reading.text_start :].float()
         squares = activations.square()
-        inside, inside_squares = (torch.sparse.mm(matrix, part).to(home).double() for part in (activations, squares))
+        inside, inside_squares = (torch.sparse.mm(matrix, part).to(home) for part in (activations, squares))
         block = inside[:n].view(shape)
         scaled = block * shares
         for a, row in enumerate(selection.present):
-            sums.positive[0][fold, i, row] += scaled[a]
-            sums.positive[1][fold, i, row] += block[a]
-            sums.squares[i, row] += inside_squares[a * windows : (a + 1) * windows]
-        sums.negative[fold, i] += background @ inside[n:]
+            sums.positive[0][row, fold, i] += scaled[a]
+            sums.positive[1][row, fold, i] += block[a]
+            sums.squares[row, i] += inside_squares[a * windows : (a + 1) * windows]
+        sums.negative[fold, i] += background @ inside[n:].double()
         sums.all_squares[i] += inside_squares[n:].sum(0)
         sums.norms[i] += squares.sum(1).sqrt().sum().to(home)
 
@@ -208,14 +208,14 @@ def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
     for weighting in range(2):
         total = sums.positive.pop(0)
         assert torch.isfinite(total).all(), "a sum of activations is not finite"
-        positive[weighting] = total.permute(2, 0, 1, 3, 4).cpu().numpy()
+        positive[weighting] = total.cpu().numpy()
         del total
     negative = sums.negative.view(spec.folds, layers, 2, rows, len(NEGATIVES), d).permute(2, 3, 4, 0, 1, 5)
     return Moments(
         spec=spec,
         sums=positive,
         counts=sums.counts,
-        squares=sums.squares.transpose(0, 1).float().cpu().numpy(),
+        squares=sums.squares.float().cpu().numpy(),
         negative_sums=negative.float().cpu().numpy(),
         negative_counts=sums.negative_counts,
         all_squares=sums.all_squares.float().cpu().numpy(),
