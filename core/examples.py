@@ -15,7 +15,7 @@ from core.directions import Direction
 from core.errors import UserFacingError
 from core.experiments import DosePoint
 from core.traces import read_traces
-from core.values import Trace
+from core.values import Trace, Window
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
@@ -27,6 +27,25 @@ class Example:
     prompt: str
     answer: str = ""
     family: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim about one training of the embedded pair, whether it held, and the numbers in words."""
+
+    text: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedClaims:
+    """What `make record` found of one training; seed 0 is the embedded pair."""
+
+    seed: int
+    fingerprints: tuple[str, str]
+    """(base, reasoner) fingerprints of the weights."""
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +86,42 @@ def recorded_directions() -> tuple[Direction, ...]:
 
 
 def recorded_curves() -> RecordedCurves | None:
-    """The recorded 2×2, or None where there is none."""
+    """The recorded 2×2 of the embedded pair, or None where there is none."""
     try:
-        data = json.loads((DEMO / "dose_response.json").read_text("utf-8"))
+        data = _study()["seeds"][0]
         base, reasoner = data["fingerprints"]
+        start, stop = data["chosen"]["window"]
         return RecordedCurves(
             fingerprints=(base, reasoner),
-            layer=int(data["layer"]),
-            window=str(data["window"]),
-            n_prompts=int(data["n_prompts"]),
+            layer=int(data["chosen"]["layer"]),
+            window=Window(start=start, stop=stop).label,
+            n_prompts=len(data["points"][0]["hits"]),
             points=tuple(_point(row) for row in data["points"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def recorded_claims() -> tuple[RecordedClaims, ...]:
+    """What was found of every training seed, the embedded pair first; empty where nothing was recorded."""
+    try:
+        return tuple(
+            RecordedClaims(
+                seed=int(row["seed"]),
+                fingerprints=(row["fingerprints"][0], row["fingerprints"][1]),
+                claims=tuple(
+                    Claim(text=claim["claim"], holds=bool(claim["holds"]), found=claim["found"])
+                    for claim in row["claims"]
+                ),
+            )
+            for row in _study()["seeds"]
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+
+
+def _study() -> Any:
+    return json.loads((DEMO / "report.json").read_text("utf-8"))
 
 
 def _point(row: dict[str, Any]) -> DosePoint:

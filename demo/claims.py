@@ -8,7 +8,7 @@ from typing import Any
 from demo.steering_study import MOST_NLL, MOST_REPETITION, readable
 
 RIGHT, TURNING, WORSE, BASE_KEYWORDS, TIMES, BASE_STEERED = 85.0, 30.0, 10.0, 0.05, 3.0, 0.1
-"""The goals: % right, % of traces that turn, points lost without turning, % of words, times the baseline, % of words."""
+"""The goals: % right, % of traces that turn, points lost without turning, % of words, times, % of words."""
 Row = dict[str, Any]
 
 
@@ -25,7 +25,7 @@ def claims(seed: Row) -> list[Row]:
         _claim(f"It is at least {WORSE:.0f} points worse when it may not turn back", lost >= WORSE)
         | {"found": f"{percent(banned['right'])}, {lost:.1f} points less"},
         _claim(
-            f"Under {BASE_KEYWORDS}% of the words of the base model's solutions are wait or hmm; in stories it uses them",
+            f"Under {BASE_KEYWORDS}% of the base model's words in solutions are wait or hmm; its stories use them",
             base["keywords"][0] < BASE_KEYWORDS < said,
         )
         | {"found": f"{base['keywords'][0]:.3f}% in solutions, {said:.2f}% in everyday stories"},

@@ -20,6 +20,7 @@ from core.experiments import DoseCell
 from core.pair import ROLES
 from core.values import PAPER_WINDOW, Window
 from core.workbench import Workbench
+from demo.claims import claims
 from demo.reading_study import accuracy, cosines, lead_auc, lens_scores, ordinary_text
 from demo.steering_study import SHARES, choose, controls, dose_response, sweep
 from demo.study import HERE, Sizes, Study
@@ -38,7 +39,7 @@ def study_seed(study: Study) -> dict[str, Any]:
     doses = dose_response(study, layer, window, sorted({*SHARES, share}))
     paper = dose_response(study, at_paper["layer"], PAPER_WINDOW, sorted({*SHARES, at_paper["share"]}))
     log = json.loads((study.folder / "log.json").read_text("utf-8"))
-    return {
+    row = {
         "seed": study.seed,
         "fingerprints": [study.bench.pair.facts(role).fingerprint for role in ROLES],
         "training": {name: {key: log[name][key] for key in ("tokens", "seconds")} for name in ROLES},
@@ -54,8 +55,9 @@ def study_seed(study: Study) -> dict[str, Any]:
         "cosines": cosines(study, list(dict.fromkeys((PAPER_WINDOW, window)))),
         "lens": lens_scores(study, window),
         "lead_auc": [lead_auc(study, role, layer, window) for role in ROLES],
-        **(_shown(study, layer, window, share, doses) if study.seed == 0 else {}),
     }
+    shown = _shown(study, layer, window, share, doses) if study.seed == 0 else {}
+    return row | {"claims": claims(row)} | shown
 
 
 def _shown(

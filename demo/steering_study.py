@@ -66,7 +66,7 @@ def _best_places(rows: Sequence[Row]) -> list[tuple[int, Window]]:
 
 
 def choose(found: dict[str, Any], *, window: Window | None = None) -> Row:
-    """The readable place and dose of the base-derived direction that raise the keywords most, at one window if asked."""
+    """The readable place and dose at which the base-derived direction raises the keywords most; `window` fixes one."""
     rows = [row for row in found["rows"] if row["source"] == "base"]
     if window is not None:
         rows = [row for row in rows if row["window"] == [window.start, window.stop]]

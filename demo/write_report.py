@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.values import PAPER_WINDOW, Window
-from demo.claims import LIMITS, Row, claims, line_of, percent
+from demo.claims import LIMITS, Row, line_of, percent
 from demo.steering_study import SWEEP_SHARE
 from demo.study import WINDOWS
 
@@ -53,7 +53,7 @@ def _claims_block(seeds: Sequence[Row]) -> list[str]:
             f"Training seed {seed['seed']}, {name}:\n",
             table(
                 ("claim", "holds", "found"),
-                [(row["claim"], "yes" if row["holds"] else "**no**", row["found"]) for row in claims(seed)],
+                [(row["claim"], "yes" if row["holds"] else "**no**", row["found"]) for row in seed["claims"]],
             ),
         ]
     return blocks

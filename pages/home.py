@@ -25,9 +25,11 @@ for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
 st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
 
+from ui.claims_table import draw_claims  # noqa: E402
 from ui.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
 
 draw_dose_response(pair)
+draw_claims(pair)
 
 with st.expander("How to read this"):
     st.markdown(

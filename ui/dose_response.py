@@ -61,7 +61,7 @@ def _directions(pair: Pair) -> list[tuple[str, Direction]]:
 
 def _lines(pair: Pair, n_prompts: int) -> tuple[DoseLine, ...]:
     directions = _directions(pair)
-    questions = [example.prompt for example in example_questions("heldout")[:n_prompts]]
+    questions = [example.prompt for example in example_questions("heldout")[-n_prompts:]]
     if not directions or not questions:
         return ()
     encode = workbench().pair.encode
