@@ -1,6 +1,7 @@
 """The recipe in one command: python -m demo.train (tokenizer, base, reasoner, export, traces; resumable).
 
-Checkpoints and the loss curves lie in demo/runs/<name>/; a finished stage is not done again.
+Seed 0 is the embedded pair; the others are the same recipe from another start. Checkpoints and loss curves lie in
+demo/runs/seed<n>/; a finished stage is not done again.
 """
 
 import argparse
@@ -24,10 +25,11 @@ from demo.export import export_pair, write_log
 from demo.problems import draw_problem
 from demo.reasoner_corpus import trace_document, write_trace
 from demo.training import Recipe, new_model, train
-from demo.write_prompts import write_prompts
+from demo.write_prompts import draw_prompt_sets, write_prompts
 from demo.write_traces import write_traces
 
 HERE = Path(__file__).parent
+SEEDS = (0, 1, 2)
 TOKENIZER_DOCUMENTS = 6000
 EVERYDAY_SHARE = 0.06
 
@@ -70,28 +72,36 @@ def _stream(draw: DrawDocument, tokenizer: Tokenizer, name: str, batch_tokens: i
     return stream_batches(draw, tokenizer, name=name, tokens=batch_tokens, chunk=chunk)
 
 
-def main() -> None:
-    """Run the stages that are not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="pair")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--target", type=Path, default=HERE, help="where the finished pair is written")
-    parser.add_argument("--threads", type=int, default=1)
-    for field in fields(Recipe):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
-    arguments = vars(parser.parse_args())
-    torch.set_num_threads(arguments["threads"])
-    recipe = replace(Recipe(), **{field.name: arguments[field.name] for field in fields(Recipe)})
-    folder = HERE / "runs" / arguments["name"]
+def make_pair(recipe: Recipe, *, name: str, target: Path, device: str) -> None:
+    """Train one pair, or go on with it, and write everything that comes with it."""
+    folder = HERE / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    base, reasoner = train_pair(recipe, folder, arguments["device"])
-    target = arguments["target"]
+    base, reasoner = train_pair(recipe, folder, device)
     target.mkdir(parents=True, exist_ok=True)
     export_pair({"base": base, "reasoner": reasoner}, build_tokenizer(recipe, folder), target)
     write_log(folder, target / "log.json")
-    problems = write_prompts(recipe.seed, target / "prompts.json")
+    _, _, problems = draw_prompt_sets()
     write_traces(problems, target / "reasoner", target / "traces.jsonl", seed=1000 * (recipe.seed + 1))
+
+
+def main() -> None:
+    """Run the stages that are not done yet, for every seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
+    parser.add_argument("--target", type=Path, default=HERE, help="where the finished pairs are written")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    for field in fields(Recipe):
+        if field.name != "seed":
+            parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    arguments = vars(parser.parse_args())
+    torch.set_num_threads(arguments["threads"])
+    recipe = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe) if field.name != "seed"})
+    write_prompts(arguments["target"] / "prompts.json")
+    for seed in arguments["seeds"]:
+        target = arguments["target"] / (Path("seeds") / str(seed) if seed else "")
+        make_pair(replace(recipe, seed=seed), name=f"seed{seed}", target=target, device=arguments["device"])
 
 
 if __name__ == "__main__":

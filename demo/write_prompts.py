@@ -12,9 +12,9 @@ from demo.problems import FAMILIES, Family, Problem, draw_problem
 EXAMPLES_PER_FAMILY, HELDOUT, TRACES = 4, 768, 400
 
 
-def draw_prompt_sets(seed: int) -> tuple[list[Problem], list[Problem], list[Problem]]:
-    """Examples, held-out problems and trace problems."""
-    rng, taken = Random(f"prompts {seed}"), set[str]()
+def draw_prompt_sets() -> tuple[list[Problem], list[Problem], list[Problem]]:
+    """Examples, held-out problems and trace problems: the same for every training seed."""
+    rng, taken = Random("prompts 0"), set[str]()
     keep = _draw_examples(rng, taken)
     numbers = {(problem.family, problem.numbers) for problem in keep}
     rest: list[Problem] = []
@@ -26,12 +26,11 @@ def draw_prompt_sets(seed: int) -> tuple[list[Problem], list[Problem], list[Prob
     return keep, rest[:HELDOUT], rest[HELDOUT:]
 
 
-def write_prompts(seed: int, target: Path) -> list[Problem]:
-    """Write prompts.json; return the problems that traces are made for."""
-    examples, heldout, for_traces = draw_prompt_sets(seed)
+def write_prompts(target: Path) -> None:
+    """Write prompts.json."""
+    examples, heldout, _ = draw_prompt_sets()
     content = {"examples": [_entry(p) for p in examples], "heldout": [_entry(p) for p in heldout]}
     target.write_text(json.dumps(content).replace('{"prompt"', '\n{"prompt"') + "\n")
-    return for_traces
 
 
 def _draw_examples(rng: Random, taken: set[str]) -> list[Problem]:

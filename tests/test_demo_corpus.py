@@ -94,7 +94,7 @@ def test_most_traces_end_in_the_right_answer_and_a_wrong_one_is_written_as_wrong
 
 
 def test_heldout_problems_never_occur_in_training():
-    examples, heldout, for_traces = draw_prompt_sets(0)
+    examples, heldout, for_traces = draw_prompt_sets()
     rng = Random(0)
     trained = {(p.family, p.numbers) for p in (draw_problem(rng) for _ in range(5000))}
     for problem in (*examples, *heldout, *for_traces):
@@ -107,7 +107,7 @@ def test_heldout_problems_never_occur_in_training():
 
 def test_prompts_file_matches_its_generator():
     stored = json.loads((DEMO / "prompts.json").read_text())
-    _, heldout, _ = draw_prompt_sets(json.loads((DEMO / "log.json").read_text())["recipe"]["seed"])
+    _, heldout, _ = draw_prompt_sets()
     assert [entry["prompt"] for entry in stored["heldout"]] == [problem.statement for problem in heldout]
     assert {entry["family"] for entry in stored["examples"]} == set(FAMILIES)
 
