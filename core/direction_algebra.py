@@ -16,6 +16,7 @@ from core.errors import BadDirection, BadInput
 
 METHOD = "arithmetic on raw vectors"
 NAME_LENGTH = 50
+NOTES_KEPT = 60
 ZERO_SHARE = 1e-6
 """A result shorter than this share of its operands is rounding noise of float32 vectors, hence zero."""
 MAX_FACTOR = 1e6
@@ -114,11 +115,16 @@ def _short(name: str) -> str:
 
 
 def _provenance(expression: str, left: Direction, right: Direction | None) -> tuple[tuple[str, str], ...]:
+    """The expression and the operands; then what is known of each, as far as an export has room for it."""
+    operands = [("v", left), ("w", right)] if right else [("v", left)]
     notes = [("method", METHOD), ("expression", expression.format(v="v", w="w"))]
-    for symbol, operand in (("v", left), ("w", right)):
-        if operand is not None:
-            source = operand.source_model or "an unnamed model"
-            about = f"{operand.name} (layer {operand.layer} of {source}, norm {operand.norm:.6g}, {operand.digest})"
-            notes.append((symbol, about))
-            notes += [(f"{symbol}: {key}", value) for key, value in operand.provenance]
-    return tuple(notes)
+    notes += [(symbol, _about(operand)) for symbol, operand in operands if operand]
+    notes += [
+        (f"{symbol}: {key}", value) for symbol, operand in operands if operand for key, value in operand.provenance
+    ]
+    return tuple(notes[:NOTES_KEPT])
+
+
+def _about(operand: Direction) -> str:
+    source = operand.source_model or "an unnamed model"
+    return f"{operand.name} (layer {operand.layer} of {source}, norm {operand.norm:.6g}, {operand.digest})"

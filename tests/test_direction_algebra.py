@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from core.direction_algebra import METHOD, minus, orthogonalised, plus, raw_vector, times
+from core.direction_files import direction_bytes, read_direction_bytes
 from core.directions import Direction
 from core.errors import BadDirection, BadInput
+from tests.stored_values import assert_same
 
 SIZES = (2, 3, 32, 4096)
 
@@ -139,6 +141,14 @@ def test_a_result_belongs_to_the_operands_model_only_where_they_agree():
     assert (other.source_model, other.fingerprint) == ("", "")
     assert times(v, 2).source_model == "base"
     assert minus(v, w).resid_norm == 4.0
+
+
+def test_results_of_results_survive_an_export():
+    v, w = pair()
+    for _ in range(6):
+        v, w = plus(v, w, weight=0.5), orthogonalised(w, v)
+    assert_same(read_direction_bytes(direction_bytes(v), name="x"), v)
+    assert dict(v.provenance)["expression"] == "v + 0.5 · w"
 
 
 def test_names_with_braces_are_only_names_and_long_ones_are_cut():

@@ -289,4 +289,4 @@ def test_an_upload_above_the_limit_starts_no_child(monkeypatch):
 def test_the_limits_agree():
     assert tensor_child.MAX_BYTES == tensor_files.MAX_UPLOAD_BYTES
     assert tensor_child.REFUSED == tensor_files.REFUSED
-    assert tensor_child.SECONDS < tensor_files.CHILD_SECONDS
+    assert tensor_child.CPU_SECONDS < tensor_files.CHILD_SECONDS
