@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.corpus import CorpusText, CorpusTextSpec
 from core.errors import BadInput
 from core.hooks import compile_steering, record_residuals, steer_residuals
 from core.lens import keyword_ids, logit_lens, unembed, word_items
@@ -36,7 +37,7 @@ def attribute_tokens(loaded: LoadedModel, spec: AttributionSpec) -> Iterator[flo
     yield _assemble(loaded, spec, readings, baseline, steered, wanted)
 
 
-def _check(loaded: LoadedModel, spec: AttributionSpec) -> None:
+def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> None:
     seq = len(spec.token_ids)
     if seq - spec.text_start < 2:
         raise BadInput("The text has fewer than two tokens.", "Choose a longer text.")
@@ -50,6 +51,36 @@ def _check(loaded: LoadedModel, spec: AttributionSpec) -> None:
             f"The text holds a token id that {loaded.name} does not have.", "Encode it with this model's tokenizer."
         )
     spec.direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
+
+
+def read_corpus_text(loaded: LoadedModel, spec: CorpusTextSpec) -> CorpusText:
+    """Projection, cosine and keyword probability of one text of a corpus, in one pass.
+
+    Raises BadInput or BadDirection before the forward when text or direction do not fit the model.
+    """
+    _check(loaded, spec)
+    wanted = torch.tensor(keyword_ids(loaded, spec.keywords), device=loaded.device)
+    vector = torch.from_numpy(spec.direction.vector).to(loaded.device)
+    found = np.zeros((2, loaded.n_layers, len(spec.token_ids)), np.float32)
+
+    def sink(layer: int, hidden: Tensor) -> None:
+        for row, values in enumerate(centred_projection(hidden[0], vector, first=spec.text_start)):
+            found[row, layer] = values.cpu().numpy()
+
+    p_keyword = np.zeros(len(spec.token_ids), np.float32)
+    with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
+        normed = normed_of(loaded, spec.token_ids)
+    with torch.inference_mode():
+        for start in range(0, len(normed), _CHUNK):
+            rows = unembed(loaded, normed[start : start + _CHUNK]).double().log_softmax(-1)
+            p_keyword[start : start + len(rows)] = rows[:, wanted].logsumexp(-1).exp().cpu().numpy()
+    return CorpusText(
+        spec=spec,
+        pieces=pieces(loaded, spec.token_ids),
+        projection=found[0],
+        cosine=found[1],
+        p_keyword=p_keyword,
+    )
 
 
 def centred_projection(activations: Tensor, vector: Tensor, *, first: int) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,11 @@ Only the engine thread runs it; it yields after every pass, so that a stop takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from core.attribution import attribute_tokens
+from core.attribution import attribute_tokens, read_corpus_text
+from core.corpus import CorpusText, CorpusTextSpec
 from core.divergence import compare_models
 from core.effects import DivergenceSpec, GradientSpec, InterventionSpec, LayerLensSpec, ReadingSpec
 from core.gradients import attribute_gradients
@@ -31,6 +32,26 @@ def read_text(find_model: FindModel, spec: ReadingSpec) -> Generator[Progress, N
             return item
         yield Progress(item, 1, message)
     raise AssertionError("the reading ended without a result")
+
+
+def read_corpus(
+    find_model: FindModel,
+    specs: Sequence[CorpusTextSpec],
+    *,
+    cached: Callable[[CorpusTextSpec], CorpusText | None],
+    save: Callable[[CorpusTextSpec, CorpusText], None],
+) -> Generator[Progress, None, tuple[CorpusText, ...]]:
+    """All texts in order, one a step; those already stored are not read again, so a stopped run goes on."""
+    found: list[CorpusText] = []
+    for number, spec in enumerate(specs):
+        text = cached(spec)
+        if text is None:
+            loaded = find_model(spec.model, spec.fingerprint)
+            yield Progress(number, len(specs), f"reading text {number + 1} of {len(specs)} with {loaded.name}")
+            text = read_corpus_text(loaded, spec)
+            save(spec, text)
+        found.append(text)
+    return tuple(found)
 
 
 def _steps(find_model: FindModel, spec: ReadingSpec) -> tuple[Iterator[Any], str]:

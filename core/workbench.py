@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from core.corpus import CorpusText, CorpusTextSpec
 from core.direction_files import DirectionFolder
 from core.directions import DirectionSet, ExtractionSpec
 from core.effects import (
@@ -61,6 +62,7 @@ _KINDS: dict[type, tuple[str, type]] = {
     InterventionSpec: ("interventions", Interventions),
     DivergenceSpec: ("divergence", Divergence),
     LayerLensSpec: ("layer_lens", LayerLens),
+    CorpusTextSpec: ("corpus_text", CorpusText),
     DoseCellSpec: ("dose_cell", DoseCell),
     LensSpec: ("lens", DirectionLens),
     LaneKLSpec: ("lane_kl", LaneKL),
@@ -188,6 +190,17 @@ class Workbench:
         """Job whose result is the JudgeReport of the traces; every answer is kept as it comes."""
         work = judge_traces(spec, traces, lookup=self.cached, keep=self._save, pace=pace)
         return self.engine.submit("judge", work, title="Asking the judge", caller=caller, seconds=_DAY)
+
+    def read_corpus(self, specs: Sequence[CorpusTextSpec], caller: Caller = NOBODY) -> str:
+        """Job whose result is the CorpusText of every spec; each is kept as it comes."""
+
+        def work() -> Work:
+            yield Progress(0, len(specs), "starting")
+            from core.reading import read_corpus
+
+            return (yield from read_corpus(self.pair.model_of, specs, cached=self.cached, save=self._save))
+
+        return self.engine.submit("corpus", work(), title="Reading all texts", caller=caller, seconds=_DAY)
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
         """Job whose result is the DirectionLens of the spec."""

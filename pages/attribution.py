@@ -13,6 +13,8 @@ from ui.shell import require_shell
 from ui.state import pair_facts
 from ui.text import plain
 
+SECTIONS = ("Text", "Agreement")
+
 
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
     """The attribution at hand, stored or now ready; otherwise its job is started, offered or followed."""
@@ -49,4 +51,12 @@ attribution = attribution_of(request.spec, reader)
 if attribution is None:
     st.stop()
 
-draw_attribution(attribution, request, reader)
+section = st.segmented_control(
+    "Show", SECTIONS, default=SECTIONS[0], required=True, key="attribution_section", persist_state="session"
+)
+if section == "Agreement":
+    from ui.agreement_panel import draw_agreement
+
+    draw_agreement(attribution, request, reader)
+else:
+    draw_attribution(attribution, request, reader)

@@ -18,6 +18,7 @@ from ui.attribution_form import Request, Tokens
 from ui.attribution_methods import PERCENTILE, Readings, rounded_range
 from ui.attribution_readings import complete, known_readings
 from ui.pinned_token import Marks, draw_pinned
+from ui.recorded_agreement import recorded_words
 from ui.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.value_line import ValueLine, choose_form, value_line
 
@@ -50,15 +51,17 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
     if not view.method.available(readings):
         st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon="🚫")
         return
-    _draw(readings, tokens, view, marks, stops)
+    _draw(readings, tokens, view, marks, stops, facts)
 
 
-def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops) -> None:
+def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
     method, layer = view.method, view.layer
     wide, side = st.columns([2, 1], gap="medium")
     with wide:
         pinned = token_strip(strip_of(readings, tokens, view, marks), key=STRIP_KEY, height=_HEIGHT, search=True)
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
+        if method.needs in ("gradients", "interventions"):
+            st.caption(recorded_words(facts))
         with st.container(horizontal=True, vertical_alignment="center"):
             form = choose_form("attribution_line")
             _draw_jumps(stops)

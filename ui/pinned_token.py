@@ -174,7 +174,9 @@ def _draw_direct(readings: Readings, token: int) -> None:
             "value": rows,
         }
     )
-    st.markdown(f"**What wrote this prediction**  \nkeywords less likeliest others: {rows.sum():+.2f} logits in all")
+    st.markdown(
+        f"**What wrote this prediction**  \nkeywords less likeliest others: {_signed(rows.sum())} logits in all"
+    )
     colour = alt.Color("part:N", title=None, scale=alt.Scale(range=[GRAY, BLUE, ORANGE, "#8a63d2"]), sort=None)
     chart = (
         alt.Chart(frame)
@@ -183,11 +185,15 @@ def _draw_direct(readings: Readings, token: int) -> None:
             x=alt.X("layer:N", sort=None, title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
             xOffset=alt.XOffset("part:N", sort=None),
             y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
-            color=colour.legend(alt.Legend(orient="bottom", columns=2)),
+            color=colour.legend(alt.Legend(orient="top", columns=2)),
             tooltip=["layer:N", "part:N", alt.Tooltip("value:Q", format="+.3g")],
         )
     )
-    st.altair_chart(chart.properties(height=190), width="stretch", alt="Direct logit attribution by layer and part")
+    st.altair_chart(chart.properties(height=230), width="stretch", alt="Direct logit attribution by layer and part")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _draw_readings(readings: Readings, token: int, layer: int) -> None:
@@ -203,5 +209,9 @@ def _draw_readings(readings: Readings, token: int, layer: int) -> None:
         hide_index=True,
         height="content",
         row_height=28,
+        column_config={
+            "Reading": st.column_config.TextColumn(width=140),
+            "Value": st.column_config.TextColumn(width=100),
+        },
         alt="Every reading of the pinned token",
     )
