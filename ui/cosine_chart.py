@@ -14,48 +14,16 @@ from ui.theme import CATEGORICAL, LABEL_COLOURS, TEXT, diverging_scale, screen_m
 
 _CELL, _FRAME = 44, 130
 _STRONG = 0.75  # from here dark text reads better on the cell in both themes
-_LABEL = 180
+_LABEL, _LABEL_ABOVE = 180, 160
+_MOST_NUMBERS = 14
 
 
 def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str, numbered: bool = False) -> None:
     """The (n, n) matrix between `names`; long names are better `numbered` from 1 on the axes. NaN is shown as a gap."""
     use_chart_theme()
     axis = [str(n) for n in range(1, len(names) + 1)] if numbered else list(names)
-    cells = [
-        {
-            "row": axis[i],
-            "column": axis[j],
-            "of": names[i],
-            "with": names[j],
-            "value": float(value) if np.isfinite(value) else None,
-            "cosine": f"{value:+.3f}" if np.isfinite(value) else "undefined",
-            "shown": f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "",
-        }
-        for (i, j), value in np.ndenumerate(cosines)
-    ]
     mode = screen_mode(st.context.theme.type)
-    base = alt.Chart(pd.DataFrame(cells)).encode(
-        x=alt.X(
-            "column:N",
-            sort=axis,
-            axis=alt.Axis(
-                title=None,
-                grid=False,
-                orient="top",
-                labelAngle=0 if numbered else -35,
-                labelLimit=160,
-                labelOverlap=False,
-            ),
-            scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
-        ),
-        y=alt.Y(
-            "row:N",
-            sort=axis,
-            axis=alt.Axis(title=None, grid=False, labelLimit=_LABEL, labelOverlap=False),
-            scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
-        ),
-        tooltip=[alt.Tooltip("of:N"), alt.Tooltip("with:N"), alt.Tooltip("cosine:N")],
-    )
+    base = _grid(axis, _cells(names, axis, cosines), angle=0 if numbered else -35)
     rects = base.mark_rect().encode(
         color=alt.condition(
             "isValid(datum.value)",
@@ -67,9 +35,38 @@ def draw_heatmap(names: Sequence[str], cosines: NDArray[np.float64], *, key: str
         text="shown:N",
         color=alt.condition(f"abs(datum.value) > {_STRONG}", alt.value(TEXT["light"]), alt.value(TEXT[mode])),
     )
-    layers = [rects, numbers] if len(names) <= 14 else [rects]
+    layers = [rects, numbers] if len(names) <= _MOST_NUMBERS else [rects]
     chart = alt.layer(*layers).properties(height=_FRAME + _CELL * len(names))
     st.altair_chart(chart, width="stretch", key=key, alt="Cosines; the same values are in the table below.")
+
+
+def _cells(names: Sequence[str], axis: Sequence[str], cosines: NDArray[np.float64]) -> pd.DataFrame:
+    """One row per cell, with what its tooltip says."""
+    return pd.DataFrame(
+        {
+            "row": axis[i],
+            "column": axis[j],
+            "of": names[i],
+            "with": names[j],
+            "value": float(value) if np.isfinite(value) else None,
+            "cosine": f"{value:+.3f}" if np.isfinite(value) else "undefined",
+            "shown": f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "",
+        }
+        for (i, j), value in np.ndenumerate(cosines)
+    )
+
+
+def _grid(axis: list[str], cells: pd.DataFrame, *, angle: int) -> alt.Chart:
+    scale = alt.Scale(paddingInner=0.05, paddingOuter=0)
+    above = alt.Axis(
+        title=None, grid=False, orient="top", labelAngle=angle, labelLimit=_LABEL_ABOVE, labelOverlap=False
+    )
+    beside = alt.Axis(title=None, grid=False, labelLimit=_LABEL, labelOverlap=False)
+    return alt.Chart(cells).encode(
+        x=alt.X("column:N", sort=axis, axis=above, scale=scale),
+        y=alt.Y("row:N", sort=axis, axis=beside, scale=scale),
+        tooltip=[alt.Tooltip("of:N"), alt.Tooltip("with:N"), alt.Tooltip("cosine:N")],
+    )
 
 
 def cosine_table(names: Sequence[str], cosines: NDArray[np.float64]) -> pd.DataFrame:
