@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
 from core.metrics import Interval
@@ -35,7 +36,9 @@ def draw_agreement(shown: TraceSet) -> None:
             icon="🏷️",
         )
         return
-    reference, other, unit, judged = _ask(shown, labellers)
+    reference, other = _ask_labellings(shown, labellers)
+    columns = st.columns([4, 3, 4], vertical_alignment="bottom")
+    unit, judged = _ask_unit(columns[1], columns[2])
     if reference == other:
         st.info("Both are the same labelling. Choose two different ones.", icon="🏷️")
         return
@@ -46,7 +49,7 @@ def draw_agreement(shown: TraceSet) -> None:
     if not agreement.table.sum():
         st.info("The reference labels nothing. Turn off **Only what the reference labels**.", icon="🏷️")
         return
-    score = _ask_label(scores)
+    score = _ask_label(columns[0], scores)
     _draw_metrics(score, agreement)
     table, cell = st.columns([6, 5], gap="large")
     with table:
@@ -57,20 +60,21 @@ def draw_agreement(shown: TraceSet) -> None:
     _draw_scores(scores)
 
 
-def _ask(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labeller, Labeller, Unit, bool]:
-    """Reference, the other labelling, the unit, and whether only what the reference labels counts."""
+def _ask_labellings(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labeller, Labeller]:
     by_title = {labeller.title: labeller for labeller in labellers}
-    titles = list(by_title)
-    columns = st.columns([3, 3, 2, 3], vertical_alignment="bottom")
     picked = []
-    for column, base, label, first in zip(
-        columns, (REFERENCE_KEY, OTHER_KEY), ("Reference", "Compared with it"), titles, strict=False
-    ):
+    questions = ((REFERENCE_KEY, "Reference"), (OTHER_KEY, "Compared with it"))
+    for column, (base, label), first in zip(st.columns(2), questions, by_title, strict=False):
         key = f"{base}:{shown.set_id}"
         if st.session_state.get(key) not in by_title:
             st.session_state[key] = first
-        picked.append(by_title[column.selectbox(label, titles, key=key, persist_state="session")])
-    unit: Any = columns[2].segmented_control(
+        picked.append(by_title[column.selectbox(label, list(by_title), key=key, persist_state="session")])
+    return picked[0], picked[1]
+
+
+def _ask_unit(left: DeltaGenerator, right: DeltaGenerator) -> tuple[Unit, bool]:
+    """What is counted, and whether only what the reference labels counts."""
+    unit: Any = left.segmented_control(
         "Counted by",
         list(_UNITS),
         format_func=_UNITS.__getitem__,
@@ -80,7 +84,7 @@ def _ask(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labeller, Labeller
         persist_state="session",
         help="A sentence has the label that most of its characters have. Characters leave out white space.",
     )
-    judged = columns[3].toggle(
+    judged = right.toggle(
         "Only what the reference labels",
         value=True,
         key=JUDGED_KEY,
@@ -88,7 +92,7 @@ def _ask(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labeller, Labeller
         help="Sentences without a label in the reference are not known to be anything. Turn this off when the "
         "reference labels one thing only, as keywords do.",
     )
-    return picked[0], picked[1], unit, judged
+    return unit, judged
 
 
 def _found(shown: TraceSet, reference: Labeller, other: Labeller, *, unit: Unit, judged: bool) -> Found | None:
@@ -108,11 +112,11 @@ def _found(shown: TraceSet, reference: Labeller, other: Labeller, *, unit: Unit,
     return found
 
 
-def _ask_label(scores: tuple[Score, ...]) -> Score:
+def _ask_label(column: DeltaGenerator, scores: tuple[Score, ...]) -> Score:
     by_label = {score.label: score for score in scores}
     if st.session_state.get(LABEL_KEY) not in by_label:
         st.session_state[LABEL_KEY] = LABEL if LABEL in by_label else next(iter(by_label))
-    return by_label[st.selectbox("Label", list(by_label), key=LABEL_KEY, persist_state="session", width=320)]
+    return by_label[column.selectbox("Scores for the label", list(by_label), key=LABEL_KEY, persist_state="session")]
 
 
 def _draw_metrics(score: Score, agreement: Agreement) -> None:
