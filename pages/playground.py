@@ -3,24 +3,20 @@
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.pair import ROLES, ModelFacts, Role
-from core.values import Prompt
+from core.pair import ModelFacts
 from ui.interrupted import draw_interrupted
 from ui.lane_plan import plan_lanes, steered_spec
 from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, start
 from ui.links import read_link, write_link
+from ui.prompt_form import prompts_of
 from ui.run_history import draw_history
+from ui.set_view import draw_set
 from ui.settings import Settings
 from ui.shell import require_shell, wait_for_pair
 from ui.state import attach, workbench
 from ui.steering_form import FIELDS, ask_settings, ask_view, chosen_lanes
 from ui.strip_view import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.text import show_error
-
-
-def prompts_of(question: str) -> dict[Role, Prompt]:
-    """The question as both models read it. Raises BadInput for one that cannot be read."""
-    return {role: workbench().pair.encode(role, question) for role in ROLES}
 
 
 def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> None:
@@ -67,6 +63,8 @@ try:
         view, run_pressed = ask_view()
         if view == "strip":
             draw_strip_view(asked_for, run_pressed)
+        elif view == "set":
+            draw_set(asked_for, run_pressed, chosen_lanes())
         elif view == "history":
             draw_history()
         else:

@@ -309,3 +309,61 @@ def test_what_is_shown_can_be_copied_as_code_exported_and_pinned(bench, saved):
     assert all(entry.record.pinned_at for entry in bench.history.entries())
     press(app, "Unpin")
     assert not any(entry.record.pinned_at for entry in bench.history.entries())
+
+
+def run_set(app, bench):
+    press(app, "Run the set")
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 60)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_set_of_prompts_gives_paired_readings_and_opens_one_prompt(bench, saved):
+    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=3, pg_temperature=0.8), bench)
+    (table,) = app.dataframe
+    assert list(table.value["arm"]) == ["unsteered", "unsteered, other seeds", "steered"]
+    assert len(bench.history.entries()) == 9
+    assert any("Noise floor" in text.value for text in app.markdown)
+    seeds = {entry.record.generation.spec.sampling.seed for entry in bench.history.entries()}
+    assert seeds == {0, 1, 2, 10_007, 10_008, 10_009}
+    press(app, "Open its lanes")
+    assert len(app.session_state["pg_open"]) == 3
+
+
+def test_at_temperature_zero_the_noise_floor_is_asked_for(bench, saved):
+    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=2), bench)
+    assert any("set a temperature above 0" in text.value for text in app.markdown)
+
+
+def test_an_uploaded_set_with_answers_has_an_accuracy_and_a_broken_one_a_sentence(bench, saved):
+    app = playground(pg_view="set", pg_set="upload")
+    assert "Choose a file" in said(app)
+    app.file_uploader("pg_file").set_value(
+        ("set.jsonl", b'{"prompt": "1 + 1?", "answer": "2"}\n{"prompt": "Why?"}', "x")
+    ).run()
+    app = run_set(app, bench)
+    assert "%" in app.dataframe[0].value["accuracy"][0]
+    app.file_uploader("pg_file").set_value(("set.jsonl", b'{"prompt": 3}', "x")).run()
+    assert not app.exception
+    assert "Prompt 1" in said(app)
+
+
+def test_raw_text_own_templates_and_think_prefixes_change_what_is_read(bench, saved):
+    def prompt_of(**state):
+        app = run_to_the_end(playground(**state), bench)
+        assert not app.exception
+        return bench.history.entries()[0].record.generation.spec.prompt
+
+    plain = prompt_of()
+    assert plain.text == "<|bos|><|user|>What is 3?<|assistant|><think>\n"
+    assert prompt_of(pg_mode="raw").text == "<|bos|>What is 3?"
+    assert prompt_of(pg_think="Okay, so").text == plain.text + "Okay, so"
+    assert prompt_of(pg_mode="own", pg_before="<|bos|>Q: ", pg_after="\nA:").text == "<|bos|>Q: What is 3?\nA:"
+
+
+def test_other_keywords_are_counted(bench, saved):
+    app = run_to_the_end(playground(pg_keywords="so, but"), bench)
+    assert app.query_params["keywords"] == "so, but"
+    assert "keywords" in app.dataframe[0].value

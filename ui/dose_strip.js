@@ -1,6 +1,6 @@
 // Dose strip: one column per coefficient with three bars and the beginning of its text; a click promotes it to a lane.
 
-const ROWS = [["fraction", "wait / hmm"], ["repetition", "repetition"], ["nll", "NLL"]];
+const ROWS = [["fraction", ""], ["repetition", "repetition"], ["nll", "NLL"]];
 
 class DoseStrip {
   constructor(host) {
@@ -30,7 +30,9 @@ class DoseStrip {
     const head = element("div", "head");
     head.append(element("b", "", this.data.units[0]), element("small", "", this.data.units[1]));
     column.append(head);
-    for (const [, label] of ROWS) column.append(element("div", "bar-label", label));
+    for (const [name, label] of ROWS) {
+      column.append(element("div", "bar-label", name === "fraction" ? this.data.counted : label));
+    }
     column.append(element("div", "text-label", "text"));
     return column;
   }

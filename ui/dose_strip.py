@@ -28,13 +28,18 @@ def dose_strip(
     by_share: bool,
     chosen: float | None,
     on_pick: Callable[[float], None],
+    counted: str,
     finished: bool = True,
 ) -> None:
-    """Draw one column per dose; a dose that is clicked, once all are `finished`, goes to `on_pick`."""
+    """Draw one column per dose; a dose that is clicked, once all are `finished`, goes to `on_pick`.
+
+    `counted` names the words whose share the first bar shows.
+    """
     data = strip_data(doses, readings, texts, resid_norm=resid_norm, by_share=by_share, finished=finished)
     data["chosen"] = next(
         (i for i, dose in enumerate(doses) if chosen is not None and math.isclose(dose, chosen, rel_tol=0.005)), None
     )
+    data["counted"] = counted
     _component(key=key, data=data, on_pick_change=lambda: _take_pick(key, doses, on_pick))
 
 

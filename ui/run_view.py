@@ -9,10 +9,13 @@ from typing import Any, get_args
 import pandas as pd
 import streamlit as st
 
-from core.metrics import KEYWORDS, first_divergence, keyword_tokens, measure_text
+from core.labels import EXTENDED_KEYWORDS, KeywordSet
+from core.metrics import first_divergence, keyword_tokens, measure_text
 from core.runs import Generation, LaneKL
+from core.sentences import split_sentences
 from ui.lane_plan import Plan
 from ui.lanes import Badge, Lane, LaneState, lanes
+from ui.settings import keywords
 from ui.text import seconds
 
 _STATES: dict[str, LaneState] = {"running": "running", "eos": "done", "length": "done", "context": "done"}
@@ -57,7 +60,7 @@ def _lane(generation: Generation, baseline: Generation | None, *, title: str, su
         title=title,
         subtitle=subtitle,
         pieces=generation.pieces,
-        highlights=keyword_tokens(generation.pieces),
+        highlights=keyword_tokens(generation.pieces, keywords()),
         diverged_at=first_divergence(baseline.token_ids, generation.token_ids) if baseline else None,
         state=state,
         badge=badge,
@@ -78,8 +81,12 @@ def metrics_table(generations: Sequence[Generation], titles: Sequence[str]) -> N
         hide_index=True,
         width="stretch",
         column_config={
-            "wait / hmm": st.column_config.NumberColumn(
-                help=f"Share of words that are {' or '.join(KEYWORDS)} (paper, Eq. 1)", format="percent"
+            "keywords": st.column_config.NumberColumn(
+                help=f"Share of words that are {' or '.join(keywords())} (paper, Eq. 1)", format="percent"
+            ),
+            "turns back": st.column_config.NumberColumn(
+                help="Sentences in which the text turns back, by a list of words and phrases such as “wait” or “let me "
+                "check”: a hint, not a label"
             ),
             "repetition": st.column_config.NumberColumn(
                 help="Share of four-word sequences that occurred before; loops game the keyword count", format="percent"
@@ -90,15 +97,22 @@ def metrics_table(generations: Sequence[Generation], titles: Sequence[str]) -> N
             ),
         },
     )
-    st.caption("One completion is an anecdote: Home shows the same over many prompts, with intervals.")
+    st.caption("One completion is an anecdote: **Prompt set** shows the same over many prompts, with intervals.")
+
+
+def backtracking_sentences(text: str) -> int:
+    """How many sentences hold one of the words and phrases of the extended keyword set."""
+    phrases = KeywordSet(keywords=EXTENDED_KEYWORDS)
+    return sum(phrases.matches(text[start:end]) for start, end in split_sentences(text))
 
 
 def _row(generation: Generation, title: str) -> dict[str, Any]:
-    measured = measure_text(generation.text)
+    measured = measure_text(generation.text, keywords())
     return {
         "lane": title,
-        "wait / hmm": measured.keyword_fraction if measured.n_words else None,
+        "keywords": measured.keyword_fraction if measured.n_words else None,
         "hits": measured.n_keywords,
+        "turns back": backtracking_sentences(generation.text),
         "words": measured.n_words,
         "tokens": len(generation.token_ids),
         "repetition": measured.repetition,

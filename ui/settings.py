@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions import Direction
+from core.metrics import KEYWORDS, words_of
 from core.runs import SteeringSpec
 from core.values import SamplingSpec
+
+KEYWORDS_KEY = "pg_keywords"
+
+
+def keywords() -> tuple[str, ...]:
+    """The words that this session counts (paper, Eq. 1): those of the settings, else wait and hmm."""
+    return tuple(dict.fromkeys(words_of(st.session_state.get(KEYWORDS_KEY, "")))) or KEYWORDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions import Direction
-from core.examples import example_questions
+from core.metrics import KEYWORDS
 from core.pair import ModelFacts
 from core.runs import SteeringSpec
 from core.values import MAX_NEW_TOKENS, SamplingSpec
@@ -18,19 +18,18 @@ from ui.fork_panel import FORK_FIELDS
 from ui.lane_plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
 from ui.links import Field, number, one_of, text
 from ui.program_form import PROGRAM_FIELDS, ask_program
-from ui.settings import Settings
+from ui.prompt_form import PROMPT_FIELDS, ask_frame, ask_prompt
+from ui.settings import KEYWORDS_KEY, Settings
 from ui.shell import page_path
 from ui.strip_view import STRIP_FIELDS
 
 View = Literal["lanes", "strip", "set", "history"]
 VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
 DIRECTION_KEY = "pg_direction"
-FIRST_EXAMPLE = 9
-"""Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 FIELDS = {
     field.name: field
     for field in (
-        Field(name="prompt", key="pg_prompt", default="", parse=text(4000)),
+        *PROMPT_FIELDS,
         Field(name="direction", key=DIRECTION_KEY, default=None, parse=text(64)),
         Field(name="layer", key="pg_layer", default=None, parse=number(0, 999, int)),
         Field(name="coefficient", key="pg_coefficient", default=None, parse=number(-1e6, 1e6)),
@@ -41,34 +40,11 @@ FIELDS = {
         Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
         *STRIP_FIELDS,
         *FORK_FIELDS,
+        Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=text(200)),
         Field(name="view", key="pg_view", default="lanes", parse=one_of(*VIEWS)),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
 }
-
-
-def ask_prompt() -> str:
-    """The question, written or taken from the examples."""
-    examples = [example.prompt for example in example_questions()]
-    if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
-        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)]
-
-    def take() -> None:
-        if st.session_state["pg_example"]:
-            st.session_state["pg_prompt"] = st.session_state["pg_example"]
-
-    question = st.text_area("Question", key="pg_prompt", height=92, max_chars=4000, placeholder="Ask something")
-    if examples:
-        st.selectbox(
-            "Examples",
-            examples,
-            index=None,
-            key="pg_example",
-            on_change=take,
-            placeholder="…or take an example question",
-            label_visibility="collapsed",
-        )
-    return question
 
 
 def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, DeltaGenerator]:
@@ -103,6 +79,12 @@ def ask_details(
             "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
         )
         top_p = nucleus.slider("Top-p", 0.05, 1.0, step=0.05, key="pg_top_p", help="1 keeps the whole vocabulary.")
+        st.text_input(
+            "Keywords that are counted and marked",
+            key=KEYWORDS_KEY,
+            max_chars=200,
+            help="Words; the paper counts wait and hmm (Eq. 1).",
+        )
         seed = dice.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
     return program, SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
 
@@ -117,6 +99,7 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
         if direction is None:
             st.page_link(page_path("extraction"), label="Find a direction", icon="🧭")
             return None
+        ask_frame(question)
     coefficient, layer, place = ask_dose(direction, reasoner)
     program, sampling = ask_details(direction, coefficient, layer, reasoner)
     return Settings(question=question, direction=direction, program=program, sampling=sampling, dose_note=place)
@@ -139,7 +122,7 @@ def ask_view() -> tuple[View, bool]:
         label_visibility="collapsed",
         width="content",
     )
-    if view == "lanes":
+    if view in ("lanes", "set"):
         _ask_lanes(bar)
     return view, pressed
 

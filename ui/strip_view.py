@@ -14,7 +14,7 @@ from core.runs import Generation, GenerationSpec
 from ui.dose_strip import dose_strip
 from ui.jobs import follow
 from ui.links import Field, one_of, text
-from ui.settings import Settings
+from ui.settings import Settings, keywords
 from ui.state import caller, guarded, workbench
 from ui.text import plain
 
@@ -91,7 +91,7 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
         return
     doses, _ = chosen_doses(asked.direction)
     kept = stored_strip(spec, doses)
-    band = coherent_band(read_strip(doses, kept)) if kept else None
+    band = coherent_band(read_strip(doses, kept, keywords())) if kept else None
     dose = spec.steering[0].coefficient
     if band and not band[0] <= dose <= band[1]:
         asked.dose_note.warning(
@@ -126,7 +126,7 @@ def draw_strip(spec: GenerationSpec, direction: Direction, *, chosen: float) -> 
         )
         return
     draw(kept, finished=True)
-    _say_band(read_strip(doses, kept))
+    _say_band(read_strip(doses, kept, keywords()))
 
 
 def _draw(
@@ -139,7 +139,7 @@ def _draw(
     finished: bool,
 ) -> None:
     there = [(dose, g) for dose, g in zip(doses, generations, strict=True) if g is not None]
-    readings = read_strip([dose for dose, _ in there], [g for _, g in there])
+    readings = read_strip([dose for dose, _ in there], [g for _, g in there], keywords())
     by_dose: dict[float, DoseReading] = {reading.coefficient: reading for reading in readings}
     dose_strip(
         doses,
@@ -150,6 +150,7 @@ def _draw(
         by_share=by_share,
         chosen=chosen,
         on_pick=_promote,
+        counted=" / ".join(keywords()) if len(keywords()) < 3 else "keywords",
         finished=finished,
     )
 
