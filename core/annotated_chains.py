@@ -13,7 +13,7 @@ from core.alignment import LabelledText, squeeze
 from core.traces import LABELS
 
 END = "end-section"
-_NAME = r"[^\"\[\]\n]{1,80}"
+_NAME = r"[^\"\[\]\x00-\x1f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]{1,80}"
 _TAG = re.compile(
     rf'\[\s*"(?P<names>{_NAME}(?:"\s*,\s*"{_NAME})*)"?\s*\]'
     rf"|\[\s*[“”'‘’]?(?P<bare>{'|'.join(map(re.escape, (*LABELS, END)))})[\"“”'‘’]?\s*\]"

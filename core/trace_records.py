@@ -28,6 +28,7 @@ QUESTION_FIELDS = (
     *("problem", "prompt", "question", "query", "instruction", "input", "task"),
     *("original_message", "prompt_message", "conversation"),
 )
+MAX_LABEL = 80
 ID_FIELDS = ("id", "task_id", "trace_id", "response_uuid", "uuid", "unique_id", "problem_id")
 _SENTENCE_ENDS = tuple(".!?…。！？:;)]}\"'”’*`|>$")
 
@@ -105,7 +106,7 @@ def _own(record: dict[str, Any], trace_id: str, source: str) -> Reading:
 
 def _part(item: Any, length: int) -> Part | None:
     try:
-        label, start, end = clean(item["label"]), item["start"], item["end"]
+        label, start, end = one_line(clean(item["label"]), MAX_LABEL), item["start"], item["end"]
     except (TypeError, KeyError, IndexError):
         return None
     whole = type(start) is int and type(end) is int

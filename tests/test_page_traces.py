@@ -16,6 +16,7 @@ from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.test_extraction import make_traces
 from ui.state import workbench
+from ui.text import plain
 from ui.trace_list import INDEX_KEY, LABELS_KEY, TEXT_KEY
 from ui.trace_reader import FIRST_KEY, LAST_KEY, RANGE_KEY, STRIP_KEY
 from ui.trace_sets import SET_KEY
@@ -87,7 +88,7 @@ def test_the_page_opens_with_the_embedded_traces_and_the_papers_window(bench):
     assert app.selectbox(key=SET_KEY).value == EMBEDDED
     assert "5 traces" in said(app)
     assert (app.session_state[FIRST_KEY], app.session_state[LAST_KEY]) == (-13, -8)
-    assert "the whole set" in said(app)
+    assert "whole set" in said(app)
     (table,) = [frame.value for frame in app.dataframe if "question" in frame.value.columns]
     assert list(table["question"]) == [trace.prompt for trace in make_traces()]
 
@@ -170,7 +171,7 @@ def test_dragging_and_typing_the_window_follow_each_other(bench):
     assert app.slider(key=RANGE_KEY).value == (-40, 2)
     app.number_input(key=LAST_KEY).set_value(-39)
     app = rerun(app)
-    row = next(line for line in app.markdown if "windows of" in line.value).value.split("\n")[2]
+    row = next(line for line in app.markdown if "windows |" in line.value).value.split("\n")[2]
     events, whole, partly, off, covered = (int(cell) for cell in row.split("|")[2:7])
     assert events == whole + partly + off
     assert covered <= 2 * events
@@ -285,7 +286,14 @@ def test_hostile_text_is_never_markdown(bench):
     for block in [*app.caption, *app.markdown, *app.info, *app.success, *app.error]:
         assert "![x](" not in block.value
         assert "<img" not in block.value.replace("\\<img", "")
-    assert HOSTILE.replace("\x00", "\x00") in [text.value for text in app.text]
+    assert HOSTILE.replace("\x00", "⟨U+0000⟩").replace("\u202e", "⟨U+202E⟩") in [text.value for text in app.text]
+
+
+def test_an_address_in_a_file_becomes_no_link():
+    for address in ("https://beacon.example", "HTTP://beacon.example", "www.beacon.example"):
+        shown = plain(address).replace("\\", "")
+        assert shown != address
+        assert shown.replace("\u2060", "") == address
 
 
 def test_a_link_opens_the_trace_that_it_names(bench):

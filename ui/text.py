@@ -10,21 +10,34 @@ from core.errors import UserFacingError
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_ADDRESS = re.compile(r":(?=//)|www(?=\.)", re.IGNORECASE)
 
 _WHITE_SPACE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"})
 
 
 def plain(text: str, limit: int = 300) -> str:
-    """The text on one line with every character that markdown could read escaped, clipped to `limit` characters."""
+    """The text on one line with every character that markdown could read escaped, clipped to `limit` characters.
+
+    Addresses become links even when escaped; a word joiner, which is not seen, keeps them text.
+    """
     line = " ".join(_CONTROL.sub("�", text).split())
     if len(line) > limit:
         line = line[: limit - 1] + "…"
-    return _PUNCTUATION.sub(r"\\\1", line)
+    return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", line))
+
+
+def literal(text: str) -> str:
+    """The text with control characters made visible and its lines kept, for `st.text`."""
+    return _CONTROL.sub(_named, text)
 
 
 def visible(text: str) -> str:
     """The text with white space and control characters made visible, for places that show text literally."""
-    return _CONTROL.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.translate(_WHITE_SPACE))
+    return _CONTROL.sub(_named, text.translate(_WHITE_SPACE))
+
+
+def _named(match: re.Match[str]) -> str:
+    return f"⟨U+{ord(match[0]):04X}⟩"
 
 
 def show_error(error: UserFacingError) -> None:

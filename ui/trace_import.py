@@ -80,6 +80,7 @@ def _ask_path() -> None:
         "A file below a data folder, of up to 500 MB",
         list_data_files(SUFFIXES),
         index=None,
+        format_func=_below_root,
         key=PATH_KEY,
         persist_state="session",
         accept_new_options=True,
@@ -88,6 +89,12 @@ def _ask_path() -> None:
     if _ask_name(path or ""):
         guarded(lambda: _start(open_data_file(path) if path else None, path or ""), SLOT)
         st.rerun()
+
+
+def _below_root(path: str) -> str:
+    """The path without its data root, for the list."""
+    roots = (root for root in data_roots() if PurePath(path).is_relative_to(root))
+    return next((str(PurePath(path).relative_to(root)) for root in roots), path)
 
 
 def _ask_name(file_name: str) -> bool:
@@ -151,8 +158,8 @@ def _draw_places(report: ImportReport) -> None:
     st.dataframe(
         {"record": [p.record for p in places], "reason": [p.reason for p in places]},
         hide_index=True,
-        height=min(240, 40 + 36 * len(places)),
-        column_config={"record": st.column_config.NumberColumn(format="%d", width="small")},
+        height="content" if len(places) <= 6 else 260,
+        column_config={"record": st.column_config.NumberColumn(format="%d", width=70)},
         alt="Where it was found",
     )
     if report.kinds[kind] > len(places):

@@ -92,21 +92,21 @@ def _draw_table(rows: tuple[TraceRow, ...], place: int, asked: tuple[str, TraceF
     key = f"traces_table:{hash(asked)}:{st.session_state.get(_JUMPS, 0)}"
     st.dataframe(
         {
-            "question": [row.title for row in listed],
             "events": [row.counts.get(label, 0) for row in listed],
+            "question": [row.title for row in listed],
             "parts": [sum(row.counts.values()) for row in listed],
             "characters": [row.n_characters for row in listed],
             "id": [row.trace_id for row in listed],
         },
         hide_index=True,
-        height=420,
+        height=420 if len(listed) > 10 else "content",
         key=key,
         on_select=lambda: _take(key, listed),
         selection_mode="single-row-required",
         selection_default=marked,
         column_config={
             "question": st.column_config.TextColumn(width="medium"),
-            "events": st.column_config.NumberColumn(width=60, help="Parts with the event label of the reader."),
+            "events": st.column_config.NumberColumn(width=58, help="Parts with the event label of the reader."),
             "parts": st.column_config.NumberColumn(width=55),
             "characters": st.column_config.NumberColumn(format="localized", width=85),
         },

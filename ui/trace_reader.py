@@ -21,7 +21,7 @@ from core.window_coverage import Coverage, EventTable, cover
 from ui.jobs import follow
 from ui.links import Field, number, one_of, text, write_link
 from ui.state import caller, guarded, pair_facts, workbench
-from ui.text import plain, show_error
+from ui.text import literal, plain, show_error
 from ui.token_strip import Strip, select_token, selected_token, token_strip
 from ui.trace_list import EVENT_LABEL_KEY, INDEX_KEY
 from ui.trace_parts import draw_parts
@@ -169,7 +169,7 @@ def _draw_question(trace: Trace) -> None:
         return
     st.caption(f"{plain(trace.trace_id, 80)} · question:")
     with st.container(height=96 if len(trace.prompt) > 300 else "content", border=False):
-        st.text(trace.prompt)
+        st.text(literal(trace.prompt))
 
 
 def _draw_jumps(events: NDArray[np.int64]) -> None:
@@ -199,7 +199,7 @@ def _draw_coverage(
     rows = [("this trace", cover(events, window, len(tokens.pieces)))]
     table = _table_of(shown, label, role)
     if table is not None:
-        rows.append(("the whole set", table.coverage(window)))
+        rows.append(("whole set", table.coverage(window)))
     _draw_table(rows)
     if table is not None and table.unread:
         st.caption(
@@ -213,7 +213,7 @@ def _draw_table(rows: Sequence[tuple[str, Coverage]]) -> None:
         f"| {name} | {c.n_events:,} | {c.n_whole:,} | {c.n_partly:,} | {c.n_off:,} | {c.n_positions:,} |"
         for name, c in rows
     ]
-    head = "| windows of | events | whole | partly off | off the text | tokens covered |\n|---|--:|--:|--:|--:|--:|\n"
+    head = "| windows | events | whole | partly off | off | tokens |\n|---|--:|--:|--:|--:|--:|\n"
     st.markdown(head + "\n".join(lines))
 
 

@@ -12,7 +12,7 @@ from core.errors import UserFacingError
 from core.trace_files import TraceSet
 from core.trace_queries import export_lines
 from ui.state import workbench
-from ui.text import plain, show_error, size
+from ui.text import plain, show_error
 from ui.trace_import import draw_import
 
 SET_KEY = "traces_set"
@@ -51,7 +51,7 @@ def draw_summary(shown: TraceSet) -> None:
     counts = ", ".join(f"{n:,} {plain(label, 40)}" for label, n in list(shown.counts.items())[:8])
     more = f" and {len(shown.counts) - 8} more labels" if len(shown.counts) > 8 else ""
     parts = f"{sum(shown.counts.values()):,} parts: {counts}{more}" if shown.counts else "no labelled parts yet"
-    facts = [f"{shown.n_traces:,} traces", f"{size(shown.n_characters).replace('bytes', 'characters')} of text", parts]
+    facts = [f"{shown.n_traces:,} traces", f"{shown.n_characters:,} characters", parts]
     if shown.n_edits:
         facts.append(f"{shown.n_edits:,} corrections")
     if not shown.embedded:
