@@ -1,17 +1,21 @@
-"""Extraction: traces and a window in, a layer × offset map of directions out; read one, save it."""
+"""Extraction: traces in, a layer × offset map of directions out; choose a window, read one direction, save it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from core.directions import DirectionSet, ExtractionSpec
+from core.directions import DirectionSet
 from core.errors import UserFacingError
-from core.pair import ModelFacts
+from core.moments import Moments, MomentsSpec
+from core.pair import ROLES, ModelFacts, Role
+from ui.contrast_form import Choice, ask_contrast, made_of
+from ui.control_panel import draw_controls
 from ui.direction_card import draw_facts, draw_lens, draw_resemblance, draw_save
 from ui.direction_list import draw_list
-from ui.extraction_form import Request, draw_form
+from ui.extraction_form import Request, draw_exact, draw_form
 from ui.jobs import follow
 from ui.layer_map import draw_map, draw_selectors, paper_note
+from ui.reliability_chart import draw_reliability
 from ui.shell import require_shell
 from ui.state import caller, guarded, pair_facts, workbench
 from ui.text import plain, show_error
@@ -19,6 +23,7 @@ from ui.text import plain, show_error
 JOB = "extraction:job"
 FOUND = "extraction:found"
 Facts = tuple[ModelFacts, ModelFacts]
+Have = dict[Role, Moments]
 
 
 def ask(facts: Facts) -> Request | None:
@@ -31,18 +36,28 @@ def ask(facts: Facts) -> Request | None:
 
 
 def start(request: Request) -> None:
-    """Show the stored result of the request, or start the job that computes it."""
-    stored = workbench().cached(request.spec)
-    if stored is None:
-        guarded(lambda: workbench().extract(request.spec, request.traces, caller()), JOB)
+    """Show the stored sums of the request, or start the job that gathers them."""
+    if any(workbench().moments.get(spec) is None for spec in request.asked):
+        guarded(lambda: workbench().record_moments(request.asked, request.traces, caller()), JOB)
         return
     for name in (JOB, f"{JOB}:error"):
         st.session_state.pop(name, None)
-    st.session_state[FOUND] = (stored, "CACHED")
+    st.session_state[FOUND] = (request.asked, "CACHED")
 
 
-def result(facts: Facts, spec: ExtractionSpec | None) -> tuple[DirectionSet, str] | None:
-    """What to show, with its badge: the run just ended, the last one shown, or a stored result of the form."""
+def on_hand(specs: tuple[MomentsSpec, ...], facts: Facts) -> Have:
+    """The sums of these specs that belong to the loaded pair and are still kept."""
+    have: Have = {}
+    for role, fact in zip(ROLES, facts, strict=True):
+        for spec in specs:
+            found = workbench().moments.get(spec) if spec.fingerprint == fact.fingerprint else None
+            if found is not None:
+                have[role] = found
+    return have
+
+
+def result(facts: Facts, request: Request | None) -> tuple[Have, str] | None:
+    """What to show, with its badge: the run just ended, the last one shown, or stored sums of the form."""
     snapshot = follow(JOB)
     if JOB in st.session_state and snapshot is None and f"{JOB}:error" not in st.session_state:
         return None
@@ -50,30 +65,41 @@ def result(facts: Facts, spec: ExtractionSpec | None) -> tuple[DirectionSet, str
         st.session_state.pop(JOB)
         st.session_state[FOUND] = (snapshot.result, "LIVE")
     elif snapshot is not None and snapshot.state == "cancelled":
-        st.info("The extraction was stopped before its end. Press **Extract** to run it again.", icon="⏹️")
-    shown: tuple[DirectionSet, str] | None = st.session_state.get(FOUND)
-    if shown and shown[0].spec.fingerprint in {fact.fingerprint for fact in facts}:
-        return shown
-    stored = workbench().cached(spec) if spec else None
-    return (stored, "CACHED") if stored else None
+        st.info("The extraction was stopped before its end. Press **Extract** to go on from there.", icon="⏹️")
+    specs, badge = st.session_state.get(FOUND, ((), ""))
+    have = on_hand(specs, facts)
+    if have:
+        return have, badge
+    have = on_hand(tuple(request.specs.values()), facts) if request else {}
+    return (have, "CACHED") if have else None
 
 
-def draw_result(found: DirectionSet, badge: str, facts: Facts) -> None:
-    """The map beside the chosen direction's card, and its readings below."""
-    n_layers = facts[0].n_layers
+def draw_result(have: Have, badge: str, facts: Facts) -> None:
+    """The choice of window and label, the map beside the chosen direction's card, and its readings below."""
     title, mark = st.columns([9, 1], vertical_alignment="center")
     title.subheader("Directions by layer and offset", anchor=False)
     mark.badge(badge, color="green" if badge == "LIVE" else "blue")
-    role = "base model" if found.spec.fingerprint == facts[0].fingerprint else "reasoning model"
-    minus = "all tokens" if found.spec.negatives == "all" else "tokens outside the window"
+    choice = ask_contrast(have)
+    try:
+        found = made_of(have[choice.role], choice)
+        twins = [made_of(moments, choice) for role, moments in have.items() if role != choice.role]
+    except UserFacingError as error:
+        show_error(error)
+        return
     st.caption(
-        f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by the {role} "
-        f"({plain(found.spec.model.name)}, {found.spec.model.precision}), minus the mean over {minus}."
+        f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by "
+        f"{plain(found.spec.model.name)} ({found.spec.model.precision})."
     )
+    draw_found(have[choice.role], found, twins[0] if twins else None, choice, facts)
+
+
+def draw_found(moments: Moments, found: DirectionSet, twin: DirectionSet | None, choice: Choice, facts: Facts) -> None:
+    """The map and the card of one model's directions."""
     chart, card = st.columns([3, 2], gap="large")
     with chart:
-        cell = draw_map(found, n_layers=n_layers)
-        st.caption(paper_note(found, n_layers=n_layers))
+        cell = draw_map(found, twin, n_layers=facts[0].n_layers)
+        st.caption(paper_note(found, n_layers=facts[0].n_layers))
+        draw_reliability(moments, choice, cell)
     with card, st.container(border=True):
         draw_selectors(found)
         try:
@@ -82,7 +108,9 @@ def draw_result(found: DirectionSet, badge: str, facts: Facts) -> None:
             show_error(error)
             return
         draw_facts(direction, found, cell=cell)
+        draw_exact(cell.window, found)
         draw_save(direction)
+        draw_controls(moments, found, direction, cell)
     lens, others = st.columns([3, 2], gap="large")
     with others:
         draw_resemblance(direction)
@@ -106,13 +134,13 @@ if facts is None:
 request = ask(facts)
 if request is not None and request.submitted:
     start(request)
-shown = result(facts, request.spec if request else None)
+shown = result(facts, request)
 if shown:
     draw_result(*shown, facts)
 elif JOB not in st.session_state and request is not None:
     st.info(
-        f"Press **Extract**: the model reads {len(request.traces):,} traces once, for all layers and offsets, and the "
-        "map appears here. Then click a cell to see its direction.",
+        f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels, and "
+        "the map appears here. Window and label can then be changed without reading them again.",
         icon="🧭",
     )
 draw_list(facts[0])

@@ -10,11 +10,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.examples
-from core.values import PAPER_WINDOW, Trace, Window
+from core.contrast import contrast
+from core.values import Trace, Window
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.test_extraction import make_traces
-from ui.extraction_form import MAX_OFFSETS, single_offsets
+from ui.contrast_form import RANGE
+from ui.extraction_form import MAX_OFFSETS, offsets_of
 from ui.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
 from ui.state import workbench
 
@@ -53,7 +55,7 @@ def rerun(app: AppTest) -> AppTest:
 def opened(**offsets: int) -> AppTest:
     """The page, with the form's offsets as given; the map is kept short so that the small traces cover it."""
     app = page_test("extraction")
-    for name, value in ({"map_first": -4, "map_last": 2} | offsets).items():
+    for name, value in ({"map_first": -16, "map_last": 2} | offsets).items():
         app.session_state[f"extraction:{name}"] = value
     return rerun(app)
 
@@ -96,17 +98,19 @@ def test_without_a_pair_the_page_says_that_it_is_loading(tmp_path, monkeypatch):
 
 def test_the_form_opens_with_the_papers_settings(bench):
     app = rerun(page_test("extraction"))
-    values = [field.value for field in app.number_input][:4]
-    assert values == [-13, -8, -20, 5]
-    assert next(box for box in app.selectbox if box.label == "Label of the events").value == "backtracking"
-    assert app.segmented_control(key="extraction:source").value == "base"
+    values = [field.value for field in app.number_input][:2]
+    assert values == [-40, 10]
+    assert app.multiselect(key="extraction:labels").value == ["deduction", "backtracking"]
+    assert app.segmented_control(key="extraction:source").value == "both"
     assert "Press **Extract**" in said(app)
+    assert "one of them shuffled" in said(app)
 
 
 def test_from_form_to_map_to_card(bench):
     app = extracted()
     assert [badge.value for badge in app.markdown if "LIVE" in badge.value]
     assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+    assert app.selectbox(key="contrast:label").value == "backtracking"
     assert [metric.label for metric in app.metric] == ["unit", "raw", "of residual"]
     assert "not necessarily the one that steers best" in said(app)
     assert said(app).count("No vocabulary item contains") == 2
@@ -114,7 +118,7 @@ def test_from_form_to_map_to_card(bench):
 
 def test_the_same_form_again_comes_from_the_store(bench, monkeypatch):
     extracted()
-    monkeypatch.setattr("core.work.extract_directions", lambda *a: pytest.fail("extracted again"))
+    monkeypatch.setattr("core.work.record_moments", lambda *a: pytest.fail("extracted again"))
     app = opened()
     assert "CACHED" in said(app)
     assert "CACHED" in said(press(app, "Extract"))
@@ -133,12 +137,12 @@ def test_a_click_on_a_cell_shows_its_direction_and_the_selectors_follow(bench):
 
 def test_every_metric_and_the_table_are_drawn(bench):
     app = press(extracted(), "Save")
-    for metric in ("norm", "reliability", "cosine", "separation"):
+    for metric in ("norm", "reliability", "twin", "cosine", "separation"):
         app.segmented_control(key="extraction:metric").set_value(metric)
         rerun(app)
     app.toggle(key="extraction:table").set_value(True)
     tables = [frame.value for frame in rerun(app).dataframe]
-    assert any(list(table.columns) == ["-13..-8", *map(str, range(-4, 3))] for table in tables)
+    assert any(list(table.columns) == ["-13..-8", *map(str, range(-16, 3))] for table in tables)
 
 
 def test_cosine_without_a_reference_says_what_to_do(bench):
@@ -177,12 +181,80 @@ def test_a_damaged_file_is_listed_with_its_reason(bench, make_direction):
     assert any("damaged" in str(frame.value) for frame in app.dataframe)
 
 
-def test_a_window_that_ends_before_it_starts_is_explained_and_the_form_stays(bench):
-    app = opened(first=-3, last=-9)
-    assert "lies behind its last one" in said(app)
-    app = press(app, "Use the paper's window")
-    assert [field.value for field in app.number_input][:2] == [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
-    assert "lies behind" not in said(app)
+def test_the_window_moves_without_a_forward(bench, monkeypatch):
+    app = extracted()
+    monkeypatch.setattr("core.work.record_moments", lambda *a, **k: pytest.fail("read again"))
+    app.slider(key=RANGE).set_value((-7, -2))
+    app = settled(rerun(app))
+    assert name_of(app) == "backtracking · base · layer 1 · -7..-2"
+    assert "mean over its offsets" in said(app)
+    app = settled(press(app, "The paper's"))
+    assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+    assert "mean over its offsets" not in said(app)
+    for key, value in (("negatives", "other"), ("negatives", "same"), ("weighting", "token"), ("label", "deduction")):
+        app.selectbox(key=f"contrast:{key}").set_value(value)
+        app = settled(rerun(app))
+    assert name_of(app) == "deduction · base · layer 1 · -13..-8"
+    app.segmented_control(key="contrast:role").set_value("reasoner")
+    assert name_of(settled(rerun(app))) == "deduction · reasoner · layer 1 · -13..-8"
+
+
+def test_a_window_can_be_gathered_exactly(bench):
+    app = extracted()
+    app.slider(key=RANGE).set_value((-7, -2))
+    app = settled(press(settled(rerun(app)), "Gather -7..-2 exactly"))
+    assert name_of(app) == "backtracking · base · layer 1 · -7..-2"
+    assert "mean over its offsets" not in said(app)
+
+
+def test_controls_are_made_and_saved_with_what_they_are_controls_of(bench):
+    app = press(extracted(), "Make its controls")
+    (table,) = [frame.value for frame in app.dataframe if "control" in frame.value.columns]
+    assert list(table["control"])[:5] == ["random 1", "random 2", "random 3", "overall mean", "sign flip"]
+    app = press(app, f"Save these {len(table)} controls")
+    saved = [item.direction for item in bench.directions.list()]
+    assert len(saved) == len(table)
+    assert all(dict(d.provenance)["control_of_name"] == name_of(app) for d in saved)
+
+
+def test_the_reliability_of_few_traces_is_said(bench):
+    app = extracted()
+    assert "Are these traces enough?" in said(app)
+
+
+def test_a_label_must_be_chosen(bench):
+    app = opened()
+    app.multiselect(key="extraction:labels").set_value([])
+    assert "No label is chosen" in said(rerun(app))
+
+
+def test_the_base_models_reading_can_be_edited_and_is_part_of_what_is_asked(bench):
+    app = extracted()
+    assert "Both readings begin with the model's own start token" in said(app)
+    assert "vocabularies are the same" in said(app)
+    user = next(box for box in app.text_input if "user" in box.label)
+    assert user.value == "\\n"
+    user.set_value("Question: ")
+    app = settled(press(app, "Extract"))
+    assert "Question" in "".join(block.value for block in app.code)
+    (frame,) = {spec.frame for spec in app.session_state["extraction:found"][0] if spec.frame}
+    assert "Question: " in frame.prefix
+
+
+def test_a_saved_set_of_traces_can_be_chosen(bench):
+    bench.trace_sets.save(make_traces(7), name="seven", source="test")
+    app = opened()
+    app.segmented_control(key="extraction:traces").set_value("A saved set")
+    app = rerun(app)
+    assert "7 traces" in said(app)
+    assert name_of(settled(press(app, "Extract"))).startswith("backtracking")
+
+
+def test_more_memory_than_there_is_is_refused(bench, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    app = opened()
+    assert "are free" in said(app)
+    assert next(button for button in app.button if button.label == "Extract").disabled
 
 
 def test_a_map_without_offsets_is_explained(bench):
@@ -190,13 +262,11 @@ def test_a_map_without_offsets_is_explained(bench):
     assert "at most 64 offsets" in said(opened(map_first=-100, map_last=100))
 
 
-def test_a_window_outside_every_trace_is_explained_and_the_last_map_stays(bench):
-    app = extracted()
-    app.number_input(key="extraction:first").set_value(-400)
-    app.number_input(key="extraction:last").set_value(-390)
-    app = settled(press(app, "Extract"))
-    assert "The window -400..-390 lies outside every trace" in said(app)
+def test_an_offset_outside_every_trace_marks_its_column_alone(bench):
+    app = extracted(map_first=-60, map_last=2)
     assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+    app.selectbox(key=WINDOW_KEY).set_value("-60")
+    assert "The window -60 lies outside every trace" in said(settled(rerun(app)))
 
 
 def uploaded(data: bytes, name: str = "own.jsonl") -> AppTest:
@@ -240,8 +310,8 @@ def test_without_embedded_traces_an_upload_is_asked_for(bench, tmp_path):
 
 
 def test_offsets_layers_and_cosines():
-    assert single_offsets(-1, 0) == (Window(start=-1, stop=0), Window(start=0, stop=1))
-    assert len(single_offsets(1, MAX_OFFSETS)) == MAX_OFFSETS
+    assert offsets_of(-1, 0) == (Window(start=-1, stop=0), Window(start=0, stop=1))
+    assert len(offsets_of(1, MAX_OFFSETS)) == MAX_OFFSETS
     assert paper_layer(tuple(range(32)), 32) == 10
     assert paper_layer((0, 1, 2, 3, 4, 5), 6) == 2
     assert paper_layer((4, 5), 6) == 4
@@ -249,7 +319,7 @@ def test_offsets_layers_and_cosines():
 
 def test_the_cosine_of_a_cell_with_its_own_direction_is_one(bench):
     app = extracted()
-    found = app.session_state["extraction:found"][0]
+    found = contrast(bench.moments.get(app.session_state["extraction:found"][0][0]), "backtracking")
     values = cosines(found, found.at(1, found.spec.windows[0]))
     assert values[1, 0] == pytest.approx(1, abs=1e-5)
-    assert np.abs(values).max() <= 1 + 1e-5
+    assert np.nanmax(np.abs(values)) <= 1 + 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from typing import cast
 
@@ -40,6 +41,24 @@ def draw_facts(direction: Direction, found: DirectionSet, *, cell: Cell) -> None
         f"A coefficient of {SHOWN_COEFFICIENT} is {raw_multiple:.3g} × the raw difference{resid}."
     )
     st.markdown(_counts(found, cell))
+    st.markdown(_trust(found, cell))
+    if cell.window in found.composed:
+        st.caption(
+            "This window is the mean over its offsets. The paper's mean over the union of positions differs where "
+            "windows overlap or leave the text; the button below reads the traces again for it."
+        )
+
+
+def _trust(found: DirectionSet, cell: Cell) -> str:
+    i, j = found.spec.layers.index(cell.layer), found.spec.windows.index(cell.window)
+    low, high = found.separation_interval[:, i, j]
+    split, d = found.reliability[i, j], found.separation[i, j]
+    if not math.isfinite(d):
+        return "Too few traces have such an event to say how far it can be trusted."
+    return (
+        f"In traces that it was not made of, d′ is **{d:.2f}** (95% interval {low:.2f} to {high:.2f}); the even and "
+        f"the odd traces agree to a cosine of **{split:.2f}**."
+    )
 
 
 def _counts(found: DirectionSet, cell: Cell) -> str:

@@ -1,58 +1,60 @@
-"""Asking what to extract: the traces, and a form that becomes an ExtractionSpec. It starts nothing."""
+"""Asking what to extract: traces, models, labels, layers and offsets become a MomentsSpec per model. Starts nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import streamlit as st
 
-from core.directions import ExtractionSpec, Negatives
-from core.errors import BadInput, UserFacingError
-from core.examples import example_traces
-from core.pair import ModelFacts, Role
-from core.traces import TraceReport, digest_of, parse_traces
+from core.directions import DirectionSet
+from core.errors import BadInput
+from core.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
+from core.pair import ROLES, ModelFacts, Role
+from core.traces import digest_of
 from core.values import PAPER_WINDOW, Trace, Window
+from ui.extraction_traces import KEY, ask_traces
+from ui.reader_view import ask_frame
+from ui.state import workbench
 from ui.text import plain, show_error, size
 
 LABEL = "backtracking"
-MAP_FIRST, MAP_LAST = -20, 5
+MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
-MAX_TRACE_FILE_MB = 50
+MAX_LABELS = 8
 FAR = 400
-KEY = "extraction:"
 SUBMIT = "extraction:submit"
-_EMBEDDED, _UPLOAD = "Embedded traces", "Upload a file"
-_SUBTRACTED: dict[Negatives, str] = {"all": "All tokens (paper, Eq. 3)", "other": "Tokens outside the window"}
+EXACT, _AGAIN = "extraction:exact", "extraction:again"
+MAX_EXACT = 4
+_MODELS: dict[str, tuple[Role, ...]] = {"both": ROLES, "base": ("base",), "reasoner": ("reasoner",)}
+_TITLES = {"both": "Both models", "base": "Base model", "reasoner": "Reasoning model"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the form says now, and whether it was just submitted. `spec.windows[0]` is the chosen window."""
+    """What the form says now, and whether it was just submitted."""
 
-    spec: ExtractionSpec
+    specs: dict[Role, MomentsSpec]
+    """Of both models, whichever are asked for."""
+    roles: tuple[Role, ...]
+    """The models that are to read the traces."""
     traces: tuple[Trace, ...]
     submitted: bool
 
-
-def single_offsets(first: int, last: int) -> tuple[Window, ...]:
-    """One single-offset window for each offset from first to last, both included. Raises BadInput for none or many."""
-    if not 1 <= last - first + 1 <= MAX_OFFSETS:
-        raise BadInput(
-            f"The map was to run from offset {first} to {last}.",
-            f"Choose a first offset below the last one, at most {MAX_OFFSETS} offsets in all.",
-        )
-    return tuple(Window(start=offset, stop=offset + 1) for offset in range(first, last + 1))
+    @property
+    def asked(self) -> tuple[MomentsSpec, ...]:
+        """The specs of the models asked for."""
+        return tuple(self.specs[role] for role in self.roles)
 
 
 def draw_form(facts: tuple[ModelFacts, ModelFacts]) -> Request | None:
     """The traces and the form; None, with the next step said, while there is nothing to extract from.
 
-    Raises BadInput when window and offsets make no sense.
+    Raises BadInput when the offsets make no sense or nothing is chosen.
     """
-    traces = _ask_traces()
+    traces = ask_traces()
     if not traces:
         return None
     counts = Counter(part.label for trace in traces for part in trace.parts)
@@ -60,98 +62,145 @@ def draw_form(facts: tuple[ModelFacts, ModelFacts]) -> Request | None:
         show_error(
             BadInput(
                 f"None of these {len(traces)} traces has a labelled part.",
-                'Give each line "parts": a list of label, start and end.',
+                "Label them on the Traces page, or give each line of the file its parts.",
             )
         )
         return None
     _set_defaults(counts, facts[0].n_layers)
-    with st.form(f"{KEY}form"):
+    with st.container(border=True):
         return _fields(facts, traces, counts)
 
 
 def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], counts: Counter[str]) -> Request:
-    source, label, subtract = st.columns(3)
-    with source:
-        model = _ask_model(facts)
-    with label:
-        wanted = st.selectbox(
-            "Label of the events",
-            [name for name, _ in counts.most_common()],
-            format_func=lambda name: f"{name} · {counts[name]:,} parts",
-            key=f"{KEY}label",
-            persist_state="session",
-            help="An event is the first token of a part with this label: here, where the reasoning turns back.",
+    left, right = st.columns([2, 3])
+    with left:
+        roles = _ask_models()
+    with right:
+        labels = _ask_labels(counts)
+    layers_column, first_column, last_column = st.columns([3, 1, 1], vertical_alignment="bottom")
+    with layers_column:
+        layers = _ask_layers(facts[0].n_layers)
+    offsets = _ask_offsets(first_column, last_column)
+    frame = ask_frame(traces[0])
+    if not labels:
+        raise BadInput("No label is chosen.", "Choose the label of the events, and others to compare it with.")
+    shuffled = LABEL if LABEL in labels else labels[0]
+    common: dict[str, Any] = {
+        "traces_digest": digest_of(traces),
+        "labels": labels,
+        "windows": tuple(dict.fromkeys((PAPER_WINDOW, *st.session_state.get(EXACT, ()), *offsets))),
+        "layers": layers,
+        "shuffled": shuffled,
+    }
+    specs = {
+        role: MomentsSpec(
+            model=fact.spec, fingerprint=fact.fingerprint, frame=frame if role == "base" else None, **common
         )
-    with subtract:
-        negatives: Negatives = st.selectbox(
-            "Subtracted mean",
-            list(_SUBTRACTED),
-            format_func=_SUBTRACTED.__getitem__,
-            key=f"{KEY}negatives",
-            persist_state="session",
-            help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean "
-            "over all tokens of all traces, the window's included.",
-        )
-    _ask_offsets()
-    layers = _ask_layers(model.n_layers)
-    run, paper, _ = st.columns([2, 3, 5], vertical_alignment="center")
-    submitted = run.form_submit_button("Extract", key=SUBMIT, type="primary", width="stretch")
-    paper.form_submit_button("Use the paper's window", on_click=_use_paper_window, width="stretch")
-    window, offsets = _chosen_offsets()
-    spec = ExtractionSpec(
-        model=model.spec,
-        fingerprint=model.fingerprint,
-        traces_digest=digest_of(traces),
-        label=wanted,
-        windows=tuple(dict.fromkeys((window, *offsets))),
-        layers=layers,
-        negatives=negatives,
+        for role, fact in zip(ROLES, facts, strict=True)
+    }
+    specs = {role: _with_folds(spec, facts[0].d_model, len(traces)) for role, spec in specs.items()}
+    submitted = _draw_submit(specs["base"], facts[0].d_model, n_traces=len(traces), n_models=len(roles))
+    return Request(specs=specs, roles=roles, traces=traces, submitted=submitted)
+
+
+def _with_folds(spec: MomentsSpec, d_model: int, n_traces: int) -> MomentsSpec:
+    """The spec with as many folds as fit a file of the store, and no more than there are pairs of traces."""
+    possible = [folds for folds in FOLDS if 2 * folds <= n_traces] or [min(FOLDS)]
+    needed = [bytes_needed(replace(spec, folds=folds), d_model)[0] for folds in possible]
+    return replace(spec, folds=largest_folds(possible, needed, int(workbench().moments.largest_file)))
+
+
+def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: int) -> bool:
+    """The button, and what pressing it means: how much is read, and what it needs. True when it was pressed."""
+    kept, running = bytes_needed(spec, d_model)
+    room = psutil.virtual_memory().available
+    button, text = st.columns([1, 4], vertical_alignment="center")
+    pressed = button.button("Extract", key=SUBMIT, type="primary", width="stretch", disabled=running > room)
+    each = "both models read" if n_models == 2 else "the model reads"
+    text.caption(
+        f"In one pass {each} {n_traces:,} traces: {len(spec.layers)} layers × {len(spec.windows)} windows × "
+        f"{len(spec.rows)} labels (one of them shuffled) in {spec.folds} groups of traces. It needs {size(running)} "
+        f"while it runs and keeps {size(kept)} per model."
     )
-    return Request(spec=spec, traces=traces, submitted=submitted)
+    if running > room:
+        show_error(
+            BadInput(
+                f"This needs {size(running)} of memory, and {size(room)} are free.",
+                "Choose fewer labels, layers or offsets.",
+            )
+        )
+    elif kept > workbench().moments.largest_file:
+        st.info(
+            f"A result of {size(kept)} is too large for the store and stays in memory only. Fewer labels, layers or "
+            "offsets are kept on disk.",
+            icon="💾",
+        )
+    return pressed or bool(st.session_state.pop(_AGAIN, False))
 
 
-def _ask_model(facts: tuple[ModelFacts, ModelFacts]) -> ModelFacts:
-    by_role: dict[Role, ModelFacts] = {"base": facts[0], "reasoner": facts[1]}
-    titles = {"base": "Base model", "reasoner": "Reasoning model"}
-    role: Any = st.segmented_control(
-        "Model that reads the traces",
-        list(by_role),
-        format_func=titles.__getitem__,
+def draw_exact(window: Window, found: DirectionSet) -> None:
+    """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
+    if window not in found.composed:
+        return
+
+    def ask() -> None:
+        st.session_state[EXACT] = tuple(dict.fromkeys((*st.session_state.get(EXACT, ()), window)))[-MAX_EXACT:]
+        st.session_state[_AGAIN] = True
+
+    st.button(f"Gather {window.label} exactly", key=f"{EXACT}:button", on_click=ask, icon=":material/replay:")
+
+
+def _ask_models() -> tuple[Role, ...]:
+    picked: Any = st.segmented_control(
+        "Models that read the traces",
+        list(_MODELS),
+        format_func=_TITLES.__getitem__,
         required=True,
         key=f"{KEY}source",
         persist_state="session",
         help="Both models can read the same traces. The paper's point: the direction found in the base model, which "
         "never turns back by itself, makes the reasoning model turn back.",
     )
-    return by_role[role]
+    return _MODELS[picked]
 
 
-def _ask_offsets() -> None:
-    hint = "Tokens before (negative) or after the event's first token, which is offset 0. Both ends are included."
-    span = "The map shows each offset of this range on its own, beside the window."
-    fields = {
-        "first": ("Window: first offset", hint),
-        "last": ("Window: last offset", hint),
-        "map_first": ("Map: first offset", span),
-        "map_last": ("Map: last offset", span),
-    }
-    for column, (name, (label, text)) in zip(st.columns(4), fields.items(), strict=True):
-        column.number_input(
-            label, min_value=-FAR, max_value=FAR, step=1, key=f"{KEY}{name}", persist_state="session", help=text
-        )
-
-
-def _chosen_offsets() -> tuple[Window, tuple[Window, ...]]:
-    """The window and the map's single offsets. Raises BadInput where a first offset lies behind its last one."""
-    first, last, map_first, map_last = (
-        int(st.session_state[f"{KEY}{name}"]) for name in ("first", "last", "map_first", "map_last")
+def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
+    picked: list[str] = st.multiselect(
+        "Labels to gather",
+        [name for name, _ in counts.most_common()],
+        format_func=lambda name: f"{plain(name, 40)} · {counts[name]:,} parts",
+        key=f"{KEY}labels",
+        persist_state="session",
+        help="An event is the first token of a part with this label. Labels beside the one you are after serve as "
+        "controls; each takes as much memory as the first.",
     )
-    if first > last:
-        raise BadInput(
-            f"The window's first offset, {first}, lies behind its last one, {last}.",
-            f"Choose a first offset below the last one; the paper uses {PAPER_WINDOW.label}.",
+    return tuple(picked)
+
+
+def _ask_offsets(first: Any, last: Any) -> tuple[Window, ...]:
+    """One single-offset window per offset. Raises BadInput for none or too many."""
+    hint = "Tokens before (negative) or after an event's first token, which is offset 0. Both ends are included."
+    for column, name in ((first, "first"), (last, "last")):
+        column.number_input(
+            f"{name.capitalize()} offset",
+            min_value=-FAR,
+            max_value=FAR,
+            step=1,
+            key=f"{KEY}map_{name}",
+            persist_state="session",
+            help=hint,
         )
-    return Window(start=first, stop=last + 1), single_offsets(map_first, map_last)
+    return offsets_of(int(st.session_state[f"{KEY}map_first"]), int(st.session_state[f"{KEY}map_last"]))
+
+
+def offsets_of(first: int, last: int) -> tuple[Window, ...]:
+    """One single-offset window for each offset from first to last. Raises BadInput for none or many."""
+    if not 1 <= last - first + 1 <= MAX_OFFSETS:
+        raise BadInput(
+            f"The map was to run from offset {first} to {last}.",
+            f"Choose a first offset below the last one, at most {MAX_OFFSETS} offsets in all.",
+        )
+    return single_offsets(first, last)
 
 
 def _ask_layers(n_layers: int) -> tuple[int, ...]:
@@ -164,25 +213,25 @@ def _ask_layers(n_layers: int) -> tuple[int, ...]:
         key=f"{KEY}layers:{n_layers}",
         persist_state="session",
         help="The residual stream after these blocks, counted from 0. One pass over the traces serves all layers; "
-        "leaving out the last ones saves time.",
+        "leaving out the last ones saves time and memory.",
     )
     low, high = chosen
     return tuple(range(low, high + 1))
 
 
 def _set_defaults(counts: Counter[str], n_layers: int) -> None:
+    common = [name for name, n in counts.most_common(MAX_LABELS) if n > 1] or list(counts)[:1]
+    labels = common if LABEL in common or LABEL not in counts else [LABEL, *common[: MAX_LABELS - 1]]
+    kept = [name for name in st.session_state.get(f"{KEY}labels", ()) if name in counts]
+    if f"{KEY}labels" in st.session_state:
+        st.session_state[f"{KEY}labels"] = kept or labels
     defaults = {
-        "source": "base",
-        "negatives": "all",
-        "first": PAPER_WINDOW.start,
-        "last": PAPER_WINDOW.stop - 1,
+        "source": "both",
         "map_first": MAP_FIRST,
         "map_last": MAP_LAST,
-        "label": LABEL if LABEL in counts else counts.most_common(1)[0][0],
+        "labels": labels,
         f"layers:{n_layers}": (0, n_layers - 1),
     }
-    if st.session_state.get(f"{KEY}label") not in counts:
-        st.session_state.pop(f"{KEY}label", None)
     set_anew({f"{KEY}{name}": value for name, value in defaults.items()}, unless=SUBMIT)
 
 
@@ -194,82 +243,3 @@ def set_anew(defaults: dict[str, Any], *, unless: str) -> None:
     if unless not in st.session_state:
         for key, value in defaults.items():
             st.session_state[key] = st.session_state.get(key, value)
-
-
-def _use_paper_window() -> None:
-    st.session_state[f"{KEY}first"] = PAPER_WINDOW.start
-    st.session_state[f"{KEY}last"] = PAPER_WINDOW.stop - 1
-
-
-def _ask_traces() -> tuple[Trace, ...]:
-    choice = st.segmented_control(
-        "Labelled traces",
-        [_EMBEDDED, _UPLOAD],
-        required=True,
-        default=_EMBEDDED,
-        key=f"{KEY}traces",
-        persist_state="session",
-        help="Reasoning texts whose stretches are labelled. The embedded ones were written by the demo reasoner.",
-    )
-    if choice == _UPLOAD:
-        return _uploaded()
-    traces = example_traces()
-    if not traces:
-        st.info("No traces come with this copy of Retrace. Choose **Upload a file** above.", icon="📄")
-    return traces
-
-
-def _uploaded() -> tuple[Trace, ...]:
-    file = st.file_uploader(
-        "Traces as JSON Lines",
-        type=["jsonl", "json", "txt"],
-        key=f"{KEY}file",
-        max_upload_size=MAX_TRACE_FILE_MB,
-        help='One object per line: {"prompt": …, "text": …, "parts": [{"label": …, "start": …, "end": …}]}, where '
-        "start and end count characters of the text, end not included.",
-    )
-    kept: tuple[str, TraceReport] | None = st.session_state.get(f"{KEY}report")
-    if file is not None and (kept is None or kept[0] != file.file_id):
-        report = _parse(file.getvalue(), file.name)
-        kept = (file.file_id, report) if report else kept
-        if kept and report:
-            st.session_state[f"{KEY}report"] = kept
-    if kept is None:
-        st.info(
-            "Upload a file with one trace per line. An example of a line is below; start and end count characters.",
-            icon="📄",
-        )
-        st.code(
-            '{"prompt": "What is 2 + 3?", "text": "It is 6. Wait, that is wrong.", '
-            '"parts": [{"label": "backtracking", "start": 9, "end": 29}]}',
-            language="json",
-            wrap_lines=True,
-        )
-        return ()
-    _report(kept[1])
-    return kept[1].traces
-
-
-def _parse(data: bytes, name: str) -> TraceReport | None:
-    if len(data) > MAX_TRACE_FILE_MB << 20:
-        show_error(
-            BadInput(f"The file is {size(len(data))} large.", f"Split it: {MAX_TRACE_FILE_MB} MB are read at once.")
-        )
-        return None
-    try:
-        return parse_traces(data, source=name)
-    except UserFacingError as error:
-        show_error(error)
-        return None
-
-
-def _report(report: TraceReport) -> None:
-    source = report.traces[0].source
-    st.caption(f"{len(report.traces):,} traces of {plain(source, 80)} are in use.")
-    if report.problems:
-        _list_problems(report.problems)
-
-
-def _list_problems(problems: Sequence[str]) -> None:
-    with st.expander(f"{len(problems):,} lines could not be used; the others are", icon="⚠️"):
-        st.dataframe({"line and reason": list(problems)}, hide_index=True)
