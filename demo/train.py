@@ -98,6 +98,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     torch.set_num_threads(arguments["threads"])
     recipe = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe) if field.name != "seed"})
+    arguments["target"].mkdir(parents=True, exist_ok=True)
     write_prompts(arguments["target"] / "prompts.json")
     for seed in arguments["seeds"]:
         target = arguments["target"] / (Path("seeds") / str(seed) if seed else "")
