@@ -13,7 +13,7 @@ from ui.shell import require_shell
 from ui.state import pair_facts
 from ui.text import plain
 
-SECTIONS = ("Text", "Agreement")
+SECTIONS = ("Text", "Agreement", "Anticipation", "Corpus")
 
 
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
@@ -58,5 +58,13 @@ if section == "Agreement":
     from ui.agreement_panel import draw_agreement
 
     draw_agreement(attribution, request, reader)
+elif section == "Anticipation":
+    from ui.anticipation_panel import draw_anticipation
+
+    draw_anticipation(request)
+elif section == "Corpus":
+    from ui.corpus_panel import draw_corpus
+
+    draw_corpus(request, reader)
 else:
     draw_attribution(attribution, request, reader)

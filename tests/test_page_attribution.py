@@ -10,15 +10,19 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.examples
+from core.corpus import Extreme
+from core.method_agreement import FILE, rank_correlation
 from core.runs import Attribution, Generation, GenerationSpec, SteeringSpec
 from core.traces import LABELS
 from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from tests.test_method_agreement import REPORT
 from ui.attribution_catalogue import METHODS, methods_of
 from ui.attribution_form import open_in_attribution, place_parts
 from ui.attribution_methods import Readings
 from ui.attribution_view import STRIP_KEY, keyword_tokens
+from ui.corpus_panel import open_text
 from ui.pinned_token import next_tokens
 
 TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
@@ -319,7 +323,7 @@ def test_a_direction_of_a_deeper_layer_is_refused_in_words(bench, make_direction
 
 def test_empty_lists_say_what_to_do(bench, direction):
     assert "Steering playground" in words(opened(attribution_kind="generation"))
-    assert "no embedded traces" in words(opened(attribution_kind="trace"))
+    assert "There are no traces yet" in words(opened(attribution_kind="trace"))
 
 
 def test_a_busy_engine_is_said_and_can_be_tried_again(bench, direction, monkeypatch):
@@ -421,3 +425,77 @@ def test_parts_become_token_ranges_without_overlap():
     assert parts == ((4, 7, LABELS[1]), (7, 10, "backtracking"))
     assert events == (7,)
     assert place_parts(None, spans, text_start=4) == ((), ())
+
+
+def section(app: AppTest, name: str) -> AppTest:
+    app.segmented_control(key="attribution_section").set_value(name)
+    return rerun(app)
+
+
+def more_traces(tmp_path):
+    rows = [
+        TRACE,
+        {**TRACE, "id": "t2", "prompt": "What is 5 plus 6?"},
+        {**TRACE, "id": "t3", "text": "W" * 5000, "parts": []},
+    ]
+    (tmp_path / "demo" / "traces.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+
+
+def test_the_agreement_view_sets_estimates_against_exact_effects(bench, trace_file, direction):
+    app = finish(bench, section(opened(), "Agreement"))
+    if not app.metric:
+        app.button(key="interventions:go").click()
+        finish(bench, rerun(app))
+    gradients, exact = (app.session_state[f"{name}:shown"] for name in ("gradients", "interventions"))
+    assert gradients.spec.text == exact.spec.text
+    shown_metrics = {metric.label: metric.value for metric in app.metric}
+    rho = rank_correlation(exact.spec.coefficient * gradients.along[1], exact.steered)
+    assert shown_metrics["Steering: Spearman's ρ, estimate and exact"] == f"{rho:+.2f}"
+    assert shown_metrics["Positions edited one by one"] == str(exact.spec.text.targets[0] + 1)
+    assert "was not measured on these weights" in words(app)
+
+
+def test_the_recorded_agreement_is_shown_for_its_own_weights_only(bench, trace_file, direction, tmp_path):
+    facts = bench.pair.facts("reasoner")
+    (tmp_path / "demo" / FILE).write_text(json.dumps({**REPORT, "fingerprint": facts.fingerprint}))
+    app = finish(bench, choose(opened(), "gradient"))
+    assert "over 24 labelled traces" in words(app)
+    assert "+0.50" in words(app)
+    (tmp_path / "demo" / FILE).write_text(json.dumps(REPORT))
+    assert "was not measured on these weights" in words(rerun(app))
+
+
+def test_anticipation_reads_the_set_with_both_models(bench, trace_file, direction, tmp_path):
+    more_traces(tmp_path)
+    app = section(opened(), "Anticipation")
+    for _ in range(3):
+        finish(bench, app)
+    assert "2 traces" in words(app)
+    assert "reasoning model" in words(app)
+    assert "2 readings were left out as too long" in words(app)
+    app.selectbox(key="corpus_label").set_value("deduction")
+    assert "starts of deduction" in words(rerun(app))
+
+
+def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file, direction, tmp_path, monkeypatch):
+    more_traces(tmp_path)
+    opened_texts = []
+    monkeypatch.setattr("ui.corpus_panel._draw_histogram", lambda rows, title: opened_texts.append((rows, title)))
+    app = section(opened(), "Corpus")
+    for _ in range(2):
+        finish(bench, app)
+    rows, title = opened_texts[-1]
+    assert title == "Projection, layer 1"
+    assert set(rows) == {"deduction", "backtracking"}
+    strongest, weakest = (table.value for table in app.dataframe[:2])
+    assert list(strongest["value"]) == sorted(strongest["value"], reverse=True)
+    assert list(weakest["value"]) == sorted(weakest["value"])
+    corpus = app.session_state["corpus:kept"]["reasoner"][1]
+    item = Extreme(text=1, position=corpus.texts[1].spec.text_start + 4, value=0.0)
+    monkeypatch.setattr("ui.corpus_panel.st.session_state", state := {})
+    open_text(corpus, item)
+    app.session_state["attribution:pin_next"] = state["attribution:pin_next"]
+    app.selectbox(key="attribution_trace").set_value(state["attribution_trace"])
+    finish(bench, section(app, state["attribution_section"]))
+    assert shown(app).spec.token_ids == corpus.texts[1].spec.token_ids
+    assert pin_of(app) == item.position

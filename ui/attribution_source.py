@@ -9,17 +9,21 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.examples import example_traces
+from core.errors import UserFacingError
 from core.runs import Generation
 from core.store import Stored
+from core.trace_files import TraceSet
 from core.values import Trace
 from ui.state import workbench
+from ui.text import show_error
 
 Kind = Literal["trace", "generation", "paste"]
 
 OPENED = "attribution_source"
 """Session key of the generation that another page asked to have read."""
 KIND_KEY = "attribution_kind"
+SET_KEY = "attribution_set"
+TRACE_KEY = "attribution_trace"
 EVENT_LABEL = "backtracking"
 _KINDS: dict[Kind, str] = {"trace": "Labelled trace", "generation": "Stored generation", "paste": "Your own text"}
 _GENERATION_KEY = "attribution_generation"
@@ -40,15 +44,15 @@ class Source:
 def choose_source() -> Source | None:
     """Controls for the text; None, with the next step said, while there is none."""
     _take_opened()
-    traces = example_traces()
-    st.session_state.setdefault(KIND_KEY, "trace" if traces else "paste")
+    sets = usable_sets()
+    st.session_state.setdefault(KIND_KEY, "trace" if sets else "paste")
     left, right = st.columns([3, 10])
     kind = left.selectbox("Text", list(_KINDS), format_func=_KINDS.__getitem__, key=KIND_KEY, persist_state="session")
     if kind == "paste":
         return _paste(right)
     with right:
         if kind == "trace":
-            return _choose_trace(traces)
+            return _choose_trace(sets)
         return _choose_generation()
 
 
@@ -61,25 +65,45 @@ def _take_opened() -> None:
         st.session_state[_GENERATION_KEY] = 0
 
 
-def _choose_trace(traces: tuple[Trace, ...]) -> Source | None:
-    if not traces:
-        st.info("This copy has no embedded traces. Choose a stored generation, or paste a text.", icon="📄")
+def usable_sets() -> list[TraceSet]:
+    """The sets that hold traces, the embedded one first."""
+    return [found for found in workbench().trace_sets.list() if found.n_traces]
+
+
+def _choose_trace(sets: list[TraceSet]) -> Source | None:
+    if not sets:
+        st.info("There are no traces yet. Import some on the **Traces** page, or paste a text.", icon="📄")
         return None
-    picked = st.selectbox(
-        "Trace",
-        range(len(traces)),
-        format_func=lambda i: _trace_title(traces[i]),
-        key="attribution_trace",
-        persist_state="session",
-        help="Written by the embedded reasoning model, every sentence labelled. The number counts its turns back.",
-    )
-    trace = traces[picked]
+    by_id = {found.set_id: found for found in sets}
+    if st.session_state.get(SET_KEY) not in by_id:
+        st.session_state[SET_KEY] = sets[0].set_id
+    left, right = st.columns([2, 5]) if len(sets) > 1 else (None, st)
+    if left is not None:
+        left.selectbox(
+            "Trace set",
+            list(by_id),
+            format_func=lambda set_id: clipped(by_id[set_id].name, 40),
+            key=SET_KEY,
+            persist_state="session",
+        )
+    set_id = st.session_state[SET_KEY]
+    try:
+        rows = workbench().trace_sets.rows(set_id)
+        if st.session_state.get(TRACE_KEY, 0) not in range(len(rows)):
+            st.session_state[TRACE_KEY] = 0
+        picked = right.selectbox(
+            "Trace",
+            range(len(rows)),
+            format_func=lambda i: f"{rows[i].counts.get(EVENT_LABEL, 0)}× back · {clipped(rows[i].title)}",
+            key=TRACE_KEY,
+            persist_state="session",
+            help="The number counts the labelled turns back. Other sets are imported on the Traces page.",
+        )
+        trace = workbench().trace_sets.trace(set_id, picked)
+    except UserFacingError as error:
+        show_error(error)
+        return None
     return Source(question=trace.prompt, text=trace.text, trace=trace)
-
-
-def _trace_title(trace: Trace) -> str:
-    events = sum(part.label == EVENT_LABEL for part in trace.parts)
-    return f"{events}× back · {clipped(trace.prompt or trace.text)}"
 
 
 def _choose_generation() -> Source | None:

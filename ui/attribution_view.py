@@ -23,6 +23,8 @@ from ui.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.value_line import ValueLine, choose_form, value_line
 
 STRIP_KEY = "attribution_strip"
+PIN_NEXT = "attribution:pin_next"
+"""Session key of the token to pin in the text that is opened next."""
 _PINNED_FOR = "attribution:pinned_for"
 _HEIGHT = 400
 
@@ -133,9 +135,13 @@ def beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
 def _pin_something(attribution: Attribution, stops: Stops) -> None:
     """A text that is shown for the first time has its first event pinned, else a keyword, else its strongest token."""
     identity = (attribution.spec.token_ids, attribution.spec.fingerprint)
-    if st.session_state.get(_PINNED_FOR) == identity:
+    wanted = st.session_state.pop(PIN_NEXT, None)
+    if wanted is None and st.session_state.get(_PINNED_FOR) == identity:
         return
     st.session_state[_PINNED_FOR] = identity
+    if isinstance(wanted, int) and wanted < len(attribution.pieces):
+        select_token(STRIP_KEY, wanted)
+        return
     start = attribution.spec.text_start
     layer = min(attribution.spec.direction.layer, len(attribution.projection) - 1)
     strongest = start + int(attribution.projection[layer, start:].argmax())
