@@ -1,26 +1,42 @@
-"""Decoding on the embedded pair: a dose strip in one batch against single runs, and our loop against plain generate.
+"""Decoding: a dose strip in one batch against single runs, four lanes against one, and steered runs against peers.
 
-Rounds are interleaved and medians of ratios printed, since machines drift. python -m benchmarks.playground
+On the embedded pair in fp32, and on a random Llama of 250 million parameters in bf16. Rounds are interleaved and
+medians of ratios printed, since machines drift: python -m benchmarks.playground [demo|large]
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
+import transformers
 
-from core.examples import example_questions, recorded_directions
+from benchmarks.steering_peers import peers
+from core.directions import Direction
+from core.examples import example_questions
+from core.folders import ROOTS_VARIABLE
 from core.generation import stream_completions
 from core.models import LoadedModel, encode_prompt, load_model, set_threads
 from core.pair import DEMO_PAIR
 from core.runs import GenerationSpec, SteeringSpec
-from core.values import SamplingSpec
+from core.values import ModelSpec, SamplingSpec
 
+ROOT = Path(__file__).resolve().parent.parent
 ROUNDS, TOKENS = 5, 64
 DOSES = tuple(range(-12, 24, 3))
+LARGE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16, "vocab_size": 32_000}
+MATCHED = 8
+"""Tokens whose equality with the peers' is checked: later ones may part by rounding."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -30,50 +46,96 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def ratio(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[float, float]:
+def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
     """(median of peer time ÷ our time, median of our seconds) over interleaved rounds, after one warm-up of each."""
     ours(), peer()
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(ROUNDS)]
+    pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
     return statistics.median(b / a for a, b in pairs), statistics.median(a for a, _ in pairs)
 
 
-def drain(loaded: LoadedModel, specs: list[GenerationSpec]) -> None:
-    """Complete all rows in one batch."""
-    for _ in stream_completions(loaded, specs):
-        pass
+def drain(loaded: LoadedModel, specs: list[GenerationSpec]) -> list[int]:
+    """Complete all rows in one batch; the token ids of the first."""
+    return [token.token_id for step in stream_completions(loaded, specs) for token in step if token.row == 0]
 
 
-def main() -> None:
-    """Print the table."""
-    loaded = load_model(DEMO_PAIR.reasoner)
+def load_large() -> LoadedModel:
+    """A random Llama of 250 million parameters in bf16, with the embedded pair's tokenizer."""
+    folder = Path(tempfile.mkdtemp(prefix="retrace-large-"))
+    try:
+        config = transformers.LlamaConfig(
+            **LARGE, num_attention_heads=16, num_key_value_heads=4, max_position_embeddings=2048
+        )
+        torch.manual_seed(0)
+        transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(ROOT / DEMO_PAIR.reasoner.repo_id / name, folder / name)
+        os.environ[ROOTS_VARIABLE] = str(folder.parent)
+        return load_model(ModelSpec(repo_id=str(folder), precision="bf16"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure(loaded: LoadedModel, title: str, *, rounds: int) -> None:
+    """Print all figures of one model."""
     threads = set_threads(loaded)
     endless = replace(loaded, eos_ids=frozenset())
     prompt = encode_prompt(loaded, example_questions()[0].prompt)
+    rng = np.random.default_rng(0)
+    direction = Direction.from_raw(rng.standard_normal(loaded.d_model).astype(np.float32), name="random", layer=1)
+    layer = loaded.n_layers // 3
     plain = GenerationSpec(
         model=loaded.spec, fingerprint="", prompt=prompt, sampling=SamplingSpec(max_new_tokens=TOKENS)
     )
-    direction = recorded_directions()[0]
     strip = [
-        replace(plain, steering=(SteeringSpec(direction=direction, layer=direction.layer, coefficient=float(dose)),))
+        replace(plain, steering=(SteeringSpec(direction=direction, layer=layer, coefficient=float(dose)),))
         for dose in DOSES
     ]
-    ids = torch.tensor([prompt.token_ids])
+    print(f"{title}: CPU, {threads} thread(s), {TOKENS} tokens, medians of {rounds} interleaved rounds")
+    gain, took = ratio(lambda: drain(endless, strip), lambda: [drain(endless, [s]) for s in strip], rounds)
+    print(f"  {len(strip)} doses in one batch against {len(strip)} runs: {gain:.1f} times as fast ({took:.2f} s)")
+    lanes = [plain, *strip[:3]]
+    gain, took = ratio(lambda: drain(endless, lanes), lambda: drain(endless, [plain]), rounds)
+    print(f"  4 lanes against 1: {1 / gain:.2f} times the time of one ({took:.2f} s)")
+    compare(endless, strip[-1], layer, rounds)
 
-    def generate() -> None:
-        loaded.model.generate(
+
+def compare(loaded: LoadedModel, spec: GenerationSpec, layer: int, rounds: int) -> None:
+    """Print one steered run against plain generate and against the peers."""
+    ids = torch.tensor([spec.prompt.token_ids])
+    ours = drain(loaded, [spec])
+
+    def generate() -> object:
+        return loaded.model.generate(
             ids, attention_mask=torch.ones_like(ids), min_new_tokens=TOKENS, max_new_tokens=TOKENS, do_sample=False
         )
 
-    def single_runs() -> None:
-        for spec in strip:
-            drain(endless, [spec])
+    gain, took = ratio(lambda: drain(loaded, [spec]), generate, rounds)
+    print(f"  one steered run against plain generate: {gain:.2f} times as fast ({TOKENS / took:.0f} tokens/s)")
+    edit = spec.steering[0]
+    for name, run in peers(loaded, ids, edit.direction, layer=layer, dose=edit.coefficient, tokens=TOKENS):
+        if isinstance(run, str):
+            print(f"  {run}")
+            continue
+        found = run()
+        same = ""
+        if isinstance(found, torch.Tensor):
+            theirs = found[0, ids.shape[1] :].tolist()
+            same = "; same first tokens" if theirs[:MATCHED] == ours[:MATCHED] else "; other tokens"
+        gain, _ = ratio(lambda: drain(loaded, [spec]), run, rounds)
+        print(f"  against {name}: {gain:.2f} times as fast{same}")
 
-    print(f"embedded reasoner, fp32, CPU, {threads} thread(s), {TOKENS} tokens, medians of {ROUNDS} interleaved rounds")
-    gain, took = ratio(lambda: drain(endless, strip), single_runs)
-    print(f"{len(strip)} doses in one batch against {len(strip)} runs: {gain:.1f} times as fast ({took:.2f} s)")
-    gain, took = ratio(lambda: drain(endless, [strip[-1]]), generate)
-    print(f"one steered run against plain generate, unsteered: {gain:.2f} times as fast ({TOKENS / took:.0f} tokens/s)")
+
+def main(which: str = "all") -> None:
+    """Print the tables."""
+    transformers.utils.logging.disable_progress_bar()
+    if which in ("all", "demo"):
+        measure(load_model(DEMO_PAIR.reasoner), "embedded reasoner, fp32", rounds=ROUNDS)
+    if which in ("all", "large"):
+        loaded = load_large()
+        size = sum(p.numel() for p in loaded.model.parameters())
+        measure(loaded, f"random Llama, {size / 1e6:.0f} million parameters, bf16", rounds=3)
+    print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -14,7 +14,6 @@ from core.runs import Generation
 
 RESAMPLES = 2000
 _Z_INTERVAL, _Z_POWER = 1.96, 0.84
-MAX_NEEDED = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ def needed_prompts(arm: ArmReading, baseline: ArmReading) -> int | None:
     """How many prompts would tell the difference from none, at 5% and with 80% power, if it is as large as it looks.
 
     n = ((1.96 + 0.84) · s / |d|)², with mean d and standard deviation s of the difference per prompt. None where the
-    difference is 0, or too small for 100,000 prompts.
+    difference is 0.
     """
     pairs = zip(arm.hits, arm.words, baseline.hits, baseline.words, strict=True)
     differences = [h / w - b / v for h, w, b, v in pairs if w and v]
@@ -87,5 +86,4 @@ def needed_prompts(arm: ArmReading, baseline: ArmReading) -> int | None:
     mean, spread = float(np.mean(differences)), float(np.std(differences, ddof=1))
     if mean == 0:
         return None
-    needed = math.ceil(((_Z_INTERVAL + _Z_POWER) * spread / abs(mean)) ** 2)
-    return max(needed, 2) if needed <= MAX_NEEDED else None
+    return max(math.ceil(((_Z_INTERVAL + _Z_POWER) * spread / abs(mean)) ** 2), 2)

@@ -6,7 +6,7 @@ from core.errors import UserFacingError
 from core.pair import ModelFacts
 from ui.interrupted import draw_interrupted
 from ui.lane_plan import plan_lanes, steered_spec
-from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, start
+from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
 from ui.links import read_link, write_link
 from ui.prompt_form import prompts_of
 from ui.run_history import draw_history
@@ -14,7 +14,7 @@ from ui.set_view import draw_set
 from ui.settings import Settings
 from ui.shell import require_shell, wait_for_pair
 from ui.state import attach, workbench
-from ui.steering_form import FIELDS, ask_settings, ask_view, chosen_lanes
+from ui.steering_form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
 from ui.strip_view import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.text import show_error
 
@@ -24,7 +24,8 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
     plan = None
     if asked.question.strip() or pressed:
         plan = plan_lanes(prompts_of(asked.question), asked.program, asked.sampling, kinds=chosen_lanes())
-        if plan.specs and (pressed or is_first_look(plan, reasoner)):
+        live = bool(st.session_state.get(LIVE_KEY)) and needs_a_run(plan)
+        if plan.specs and (pressed or live or is_first_look(plan, reasoner)):
             start(plan)
         warn_about_dose(steered_spec(plan.specs[0].prompt, asked.program, asked.sampling), asked)
     draw_interrupted(SLOT, RAN)

@@ -367,3 +367,16 @@ def test_other_keywords_are_counted(bench, saved):
     app = run_to_the_end(playground(pg_keywords="so, but"), bench)
     assert app.query_params["keywords"] == "so, but"
     assert "keywords" in app.dataframe[0].value
+
+
+def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_stored(bench, saved):
+    app = run_to_the_end(playground(pg_live=True, pg_coefficient=6.0), bench)
+    for coefficient, stored in ((9.0, 3), (6.0, 3)):
+        app.session_state["pg_coefficient"] = coefficient
+        app.run()
+        for job in bench.engine.live():
+            bench.engine.wait(job.job_id, 30)
+        app.run()
+        assert not app.exception
+        assert len(bench.history.entries()) == stored
+        assert len(app.dataframe) == 1

@@ -1,4 +1,4 @@
-// Lanes: two to four completions side by side, redrawn while they grow. Needs token_text.js before it.
+// Lanes: two to four completions side by side, redrawn while they grow. Needs token_text.js and lanes_picture.js.
 
 const STATE_TEXT = {
   queued: "queued", running: "running", done: "done", cancelled: "stopped", interrupted: "interrupted",
@@ -84,12 +84,16 @@ class LanesView {
     this.root = element("div", "lanes");
     this.lanes = [];
     const room = element("div", "room");
-    room.append(this.root);
+    this.picture = element("button", "picture", "Save as picture (PNG)");
+    this.picture.type = "button";
+    this.picture.addEventListener("click", () => savePicture(this.data.lanes, this.root));
+    room.append(this.root, this.picture);
     host.append(room);
   }
 
   update(data, send) {
-    this.send = send;
+    Object.assign(this, { data, send });
+    this.picture.hidden = !data.picture;
     this.root.classList.toggle("stage", data.size === "stage");
     this.root.dataset.lanes = data.lanes.length;
     while (this.lanes.length > data.lanes.length) this.lanes.pop().root.remove();

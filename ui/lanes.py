@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
@@ -38,11 +39,17 @@ class Lane:
 
 
 _css, _js = read_assets("lanes")
-_component = st.components.v2.component("retrace_lanes", css=_css, js=_js)
+_picture = (Path(__file__).parent / "lanes_picture.js").read_text("utf-8")
+_component = st.components.v2.component("retrace_lanes", css=_css, js=f"{_picture}\n{_js}")
 
 
-def lanes(lanes: Sequence[Lane], *, key: str, size: Size = "normal", height: int = 340) -> tuple[int, int] | None:
-    """Draw the lanes and return (lane, token) of the pinned token. Longer texts scroll within `height` pixels."""
+def lanes(
+    lanes: Sequence[Lane], *, key: str, size: Size = "normal", height: int = 340, picture: bool = False
+) -> tuple[int, int] | None:
+    """Draw the lanes and return (lane, token) of the pinned token. Longer texts scroll within `height` pixels.
+
+    With `picture` there is a button that saves them as a PNG.
+    """
     pin = _pin(key)
     if not _within(pin["at"], lanes):
         pin["at"] = None
@@ -52,6 +59,7 @@ def lanes(lanes: Sequence[Lane], *, key: str, size: Size = "normal", height: int
         "height": height,
         "pinned": pin["at"],
         "jump": pin["jump"],
+        "picture": picture,
     }
     _component(key=key, data=data, on_pin_change=lambda: _take_pin(key))
     at: tuple[int, int] | None = pin["at"]

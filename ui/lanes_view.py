@@ -38,10 +38,9 @@ def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
     return idle and reasoner.spec == DEMO_PAIR.reasoner and not all(map(workbench().cached, plan.specs))
 
 
-def is_running() -> bool:
-    """Whether this session's lanes are being written."""
-    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
-    return job is not None and job.live
+def needs_a_run(plan: Plan) -> bool:
+    """Whether these lanes are neither stored nor what was asked for last: then a live page runs them by itself."""
+    return st.session_state.get(RAN) != plan and not all(map(workbench().cached, plan.specs))
 
 
 def draw_results(plan: Plan | None, settings: Settings) -> None:
@@ -86,6 +85,10 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
     if pinned:
         ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
     metrics_table(generations, plan.titles)
+    if any(spec.model.precision != "fp32" for spec in plan.specs):
+        st.caption(
+            "These weights are not in fp32: the text of a lane may depend on which other lanes were written beside it."
+        )
     draw_share(plan, generations)
     chosen = pinned[0] if pinned else min(1, len(generations) - 1)
     if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon="🔎"):

@@ -16,7 +16,7 @@ from ui.state import workbench
 from ui.text import plain, seconds, show_error
 
 PER_PAGE = 10
-SHOWN = 160
+SHOWN = 120
 
 
 def draw_history() -> None:
@@ -55,9 +55,8 @@ def _draw_entry(entry: HistoryEntry) -> None:
         pick, words, acts = st.columns([1, 10, 4], vertical_alignment="center")
         pick.checkbox("Choose", key=f"pg_pick:{entry.run_id}", label_visibility="collapsed")
         mark = "📌 " if record.pinned_at else ""
-        fork = f" · forked at token {record.forked_at}" if record.parent else ""
         words.markdown(
-            f"{mark}**{plain(title_of(spec))}** · {plain(subtitle_of(spec))}{fork}  \n"
+            f"{mark}**{plain(title_of(spec))}** · {plain(subtitle_of(spec))}  \n"
             f"{plain(spec.prompt.question, SHOWN)}  \n:gray[{plain(record.generation.text, SHOWN)}]"
         )
         if record.note:

@@ -50,7 +50,8 @@ def draw_lanes(
         lane = _lane(generation, baseline, title=title, subtitle=subtitle, badge=badge)
         reading = readings[i] if readings else None
         drawn.append(replace(lane, values=tuple(reading.kl.tolist()), value_name="KL") if reading else lane)
-    return lanes(drawn, key=key)
+    finished = all(generation is not None and generation.stop_reason != "running" for generation in generations)
+    return lanes(drawn, key=key, picture=finished)
 
 
 def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:

@@ -23,12 +23,13 @@ from ui.lane_plan import KINDS, LaneKind, plan_lanes
 from ui.prompt_form import prompts_of
 from ui.settings import Settings, keywords
 from ui.state import caller, guarded, workbench
-from ui.text import plain, show_error
+from ui.text import show_error
 
 SLOT = "job:set"
 SOURCES = {"heldout": "held-out questions", "examples": "example questions", "upload": "your own file"}
 OTHER_SEED = 10_007
 """Added to the seed of every prompt for the second unsteered run, whose difference is the resampling noise."""
+MANY = 10_000
 AGAIN = "unsteered, other seeds"
 
 
@@ -160,8 +161,7 @@ def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]
             said.append(f"**{arm.title}** differs from {arms[0].title}: {_percent(found, signed=True)}.")
         else:
             needed = needed_prompts(reading, baseline)
-            hint = f" About {needed} prompts would tell a difference of this size from none." if needed else ""
-            said.append(f"**{arm.title}** cannot be told from {arms[0].title} on this set.{hint}")
+            said.append(f"**{arm.title}** cannot be told from {arms[0].title} on this set.{_hint(needed)}")
         if 2 * reading.no_evidence > len(reading.hits):
             said.append(f"**{arm.title}**: {reading.no_evidence} of {len(reading.hits)} completions are no evidence.")
     if not any(arm.title == AGAIN for arm in arms):
@@ -169,12 +169,20 @@ def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]
     return said
 
 
+def _hint(needed: int | None) -> str:
+    if needed is None:
+        return ""
+    if needed > MANY:
+        return f" Not even {MANY:,} prompts would tell a difference as small as this one from none."
+    return f" About {needed:,} prompts would tell a difference of this size from none."
+
+
 def _draw_prompts(arms: Sequence[Arm], examples: Sequence[Example]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         at = st.selectbox(
             "Look at one prompt",
             range(len(examples)),
-            format_func=lambda i: f"{i + 1}. {plain(examples[i].prompt, 110)}",
+            format_func=lambda i: f"{i + 1}. {examples[i].prompt[:110]}",
             key="pg_set_prompt",
         )
         ids = [run_id_of(arm.specs[at]) for arm in arms if at < len(arm.specs)]

@@ -25,6 +25,7 @@ from ui.strip_view import STRIP_FIELDS
 
 View = Literal["lanes", "strip", "set", "history"]
 VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
+LIVE_KEY = "pg_live"
 DIRECTION_KEY = "pg_direction"
 FIELDS = {
     field.name: field
@@ -124,6 +125,13 @@ def ask_view() -> tuple[View, bool]:
     )
     if view in ("lanes", "set"):
         _ask_lanes(bar)
+    if view == "lanes":
+        bar.toggle(
+            "Live",
+            key=LIVE_KEY,
+            persist_state="session",
+            help="Runs by itself whenever a setting changes; what was run before comes back at once.",
+        )
     return view, pressed
 
 
