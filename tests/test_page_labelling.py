@@ -167,7 +167,7 @@ def test_two_equal_labellings_and_a_set_without_labels_say_what_to_do(bench):
 
 def test_edited_keywords_are_previewed_saved_and_compared(bench):
     app = opened("Keywords")
-    assert "8 sentences in 4 of the first 4 traces" in said(app)
+    assert "8 sentences in 4 of 4 traces" in said(app)
     app.text_area(key="labelling:words").set_value("go back")
     rerun(app)
     assert table(app, "sentence") == [f"Let me go back, {HOSTILE}."] * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -13,6 +14,7 @@ from core.trace_files import TraceSet
 from ui.labelling_chart import Cell, draw_confusion, name_of
 from ui.labelling_source import Labeller, labellers_of, one_line, traces_by
 from ui.shell import page_path
+from ui.text import plain
 from ui.trace_list import INDEX_KEY
 
 REFERENCE_KEY, OTHER_KEY = "agreement:reference", "agreement:other"
@@ -23,6 +25,10 @@ COMPARED_AT_ONCE = 5_000_000
 MAX_LISTED = 500
 _FOUND = "agreement:found"
 _UNITS: dict[Unit, str] = {"sentence": "Sentences", "character": "Characters"}
+_PLACES: dict[Unit, tuple[str, str]] = {
+    "sentence": ("sentence", "sentences"),
+    "character": ("stretch of text", "stretches of text"),
+}
 Found = tuple[Agreement, tuple[Score, ...], Interval]
 
 
@@ -147,12 +153,12 @@ def _range(interval: Interval, factor: int) -> str:
 
 def _meaning(agreement: Agreement, kappa: Interval) -> str:
     unit = "sentences" if agreement.unit == "sentence" else "characters"
-    n = agreement.unjudged
-    left_out = f"{n:,} without a label in the reference are left out. " if n else ""
-    return (
-        f"{agreement.table.sum():,} {unit} of {len(agreement.pairs):,} traces; colour is the share of the row. "
-        f"{left_out}Over all labels κ is {_say(kappa.mean, 1)} ({_range(kappa, 1)}). Intervals resample traces."
-    )
+    said = [f"{agreement.table.sum():,} {unit} of {len(agreement.pairs):,} traces; colour is the share of the row."]
+    if agreement.unjudged:
+        said.append(f"{agreement.unjudged:,} without a label in the reference are left out.")
+    if min(np.count_nonzero(agreement.table.sum(axis=axis)) for axis in (0, 1)) > 2:
+        said.append(f"Over all labels κ is {_say(kappa.mean, 1)} ({_range(kappa, 1)}).")
+    return " ".join([*said, "Intervals resample traces."])
 
 
 def _draw_scores(scores: tuple[Score, ...]) -> None:
@@ -181,10 +187,10 @@ def _draw_scores(scores: tuple[Score, ...]) -> None:
 def _draw_cell(agreement: Agreement, cell: Cell) -> None:
     """The sentences of one cell of the table; the one picked stands below with what is around it."""
     places = agreement.places.get((cell.row, cell.column), ())
-    what = "sentences" if agreement.unit == "sentence" else "stretches"
-    st.markdown(
-        f"**{len(places):,} {what}**: {name_of(cell.row)} in the reference, {name_of(cell.column)} in the other"
-    )
+    one, many = _PLACES[agreement.unit]
+    row, column = plain(name_of(cell.row), 60), plain(name_of(cell.column), 60)
+    counted = f"{len(places):,} {one if len(places) == 1 else many}"
+    st.markdown(f"**{counted}**: {row} in the reference, {column} in the other")
     if not places:
         st.info("There are none. Click another cell of the table.", icon="🔍")
         return
@@ -199,10 +205,6 @@ def _draw_cell(agreement: Agreement, cell: Cell) -> None:
         key=f"agreement:list:{cell}",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={
-            "sentence": st.column_config.TextColumn(width="large"),
-            "trace": st.column_config.TextColumn(width="small"),
-        },
         alt="The sentences of the chosen cell; a click on a row shows what stands around it",
     )
     if len(places) > MAX_LISTED:

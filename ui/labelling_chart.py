@@ -123,14 +123,14 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
             sort=None,
             title="the other labelling",
             scale=alt.Scale(domain=[name_of(name) for name in columns], paddingInner=0.05, paddingOuter=0),
-            axis=alt.Axis(grid=False, labelAngle=0 if len(columns) <= 3 else -35, labelLimit=170),
+            axis=alt.Axis(grid=False, labelAngle=0 if len(columns) <= 3 else -35, labelLimit=170, labelFlush=False),
         ),
         y=alt.Y(
             "reference:N",
             sort=None,
             title="the reference",
             scale=alt.Scale(domain=[name_of(name) for name in rows], paddingInner=0.05, paddingOuter=0),
-            axis=alt.Axis(grid=False, labelLimit=170),
+            axis=alt.Axis(grid=False, labelLimit=170, labelFlush=False),
         ),
     )
     cells = base.mark_rect(cursor="pointer").encode(

@@ -64,9 +64,9 @@ def _draw_set_up() -> None:
         icon="⚖️",
     )
     st.code(
-        f"export {URL_VARIABLE}=https://api.example.com/v1   # the address before /chat/completions\n"
+        f"# the address before /chat/completions\nexport {URL_VARIABLE}=https://api.example.com/v1\n"
         f"export {MODEL_VARIABLE}=the-models-name\n"
-        f"export {KEY_VARIABLE}=…                            # if it needs a key; never shown, stored or logged",
+        f"# if it needs a key; it is never shown, stored or logged\nexport {KEY_VARIABLE}=…",
         language="bash",
     )
     st.caption("Until then, sentences can be labelled by keywords, and labellings that were imported can be compared.")

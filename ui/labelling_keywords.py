@@ -87,7 +87,8 @@ def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:
     labelled = label_by_keywords(traces, keywords)
     found = [(trace, trace.text[part.start : part.end]) for trace in labelled for part in trace.parts]
     n_traces = sum(bool(trace.parts) for trace in labelled)
-    st.markdown(f"**{len(found):,} sentences** in {n_traces:,} of the first {len(traces):,} traces")
+    which = "the first " if len(traces) == PREVIEWED else ""
+    st.markdown(f"**{len(found):,} sentences** in {n_traces:,} of {which}{len(traces):,} traces")
     if not found:
         st.info("No sentence holds one of these words. Add a word, or choose another set of traces.", icon="🔍")
         return

@@ -60,7 +60,7 @@ def labellers_of(shown: TraceSet) -> list[Labeller]:
     found = workbench().trace_sets.labellings(shown.set_id)
     saved = [Labeller("saved", labelling.name, f"{labelling.saved_at}") for labelling in found]
     keywords = current_keywords()
-    return [*own, Labeller("keywords", keywords.name, repr(keywords)), *saved]
+    return [*own, *saved, Labeller("keywords", keywords.name, repr(keywords))]
 
 
 def current_keywords() -> KeywordSet:

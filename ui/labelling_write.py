@@ -105,6 +105,7 @@ def _ask_run(reasoner: ModelFacts, questions: tuple[str, ...]) -> None:
     seed = columns[4].number_input(
         "Seed", 0, 10**9, key=SEED_KEY, persist_state="session", help="The i-th question gets this number plus i."
     )
+    st.caption(f"{len(questions):,} questions are at hand. The first: {plain(questions[0], 200)}")
     if st.button("Write traces", type="primary", icon="✍️"):
         sampling = SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
         if guarded(lambda: _start(reasoner, questions[:count], sampling), SLOT):

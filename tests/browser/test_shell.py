@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 PAGES = {
     "": "Retrace",
+    "labelling": "Labelling",
     "extraction": "Extraction",
     "directions": "Directions",
     "playground": "Steering playground",
