@@ -223,4 +223,5 @@ class DirectionSet:
             ("tokens_in_window", str(int(self.counts[j, 1]))),
             ("events", str(self.n_events)),
             ("precision", self.spec.model.precision),
+            *((("question_frame", f"{frame.prefix!r} … {frame.suffix!r}"),) if (frame := self.spec.frame) else ()),
         )

@@ -18,7 +18,7 @@ from core.values import PAPER_WINDOW, Trace, Window
 from ui.extraction_traces import KEY, ask_traces
 from ui.reader_view import ask_frame
 from ui.state import workbench
-from ui.text import plain, show_error, size
+from ui.text import show_error, size
 
 LABEL = "backtracking"
 MAP_FIRST, MAP_LAST = -40, 10
@@ -72,11 +72,8 @@ def draw_form(facts: tuple[ModelFacts, ModelFacts]) -> Request | None:
 
 
 def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], counts: Counter[str]) -> Request:
-    left, right = st.columns([2, 3])
-    with left:
-        roles = _ask_models()
-    with right:
-        labels = _ask_labels(counts)
+    roles = _ask_models()
+    labels = _ask_labels(counts)
     layers_column, first_column, last_column = st.columns([3, 1, 1], vertical_alignment="bottom")
     with layers_column:
         layers = _ask_layers(facts[0].n_layers)
@@ -168,10 +165,10 @@ def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
     picked: list[str] = st.multiselect(
         "Labels to gather",
         [name for name, _ in counts.most_common()],
-        format_func=lambda name: f"{plain(name, 40)} · {counts[name]:,} parts",
+        format_func=lambda name: f"{name} · {counts[name]:,}",
         key=f"{KEY}labels",
         persist_state="session",
-        help="An event is the first token of a part with this label. Labels beside the one you are after serve as "
+        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after serve as "
         "controls; each takes as much memory as the first.",
     )
     return tuple(picked)

@@ -57,9 +57,11 @@ def chart(server: Server, trace_file: Path, page: Page) -> Locator:
     uploader = page.get_by_test_id("stFileUploader").filter(has_text="Traces as JSON Lines")
     uploader.locator("input[type=file]").set_input_files(trace_file)
     expect(page.get_by_text("5 traces of own.jsonl are in use")).to_be_visible(timeout=30_000)
-    expect(page.get_by_role("spinbutton", name="Window: first offset")).to_have_value("-13")
-    for label, value in (("Map: first offset", "-4"), ("Map: last offset", "2")):
+    expect(page.get_by_role("spinbutton", name="First offset")).to_have_value("-40")
+    for label, value in (("First offset", "-16"), ("Last offset", "2")):
         page.get_by_role("spinbutton", name=label).fill(value)
+        page.get_by_role("spinbutton", name=label).press("Enter")
+    expect(page.get_by_text("3 layers × 20 windows")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="Extract", exact=True).click()
     expect(page.get_by_text("LIVE", exact=True)).to_be_visible(timeout=60_000)
     return page.get_by_test_id("stVegaLiteChart").locator("svg.marks .mark-rect path[aria-label]")
@@ -92,8 +94,20 @@ def test_from_form_to_saved_direction(chart: Locator, server: Server, page: Page
         page.get_by_role("button", name="Download", exact=True).click()
     assert download.value.suggested_filename.endswith(".safetensors")
 
+    page.get_by_role("button", name="Make its controls").click()
+    page.get_by_role("button", name=re.compile("Save these [0-9]+ controls")).click()
+    expect(page.get_by_text("each says of what it is one")).to_be_visible(timeout=30_000)
     page.get_by_role("link", name="Try it in the playground").click()
     expect(page).to_have_url(re.compile("/playground"))
+
+
+def test_the_window_moves_by_keyboard_and_the_card_follows(chart: Locator, page: Page) -> None:
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8")
+    page.get_by_role("slider", name="Window: offsets").last.focus()
+    page.keyboard.press("ArrowRight")
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-7", timeout=30_000)
+    page.get_by_role("button", name="The paper's").click()
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8", timeout=30_000)
 
 
 def test_the_map_survives_a_page_switch_and_comes_back_from_the_store(chart: Locator, page: Page) -> None:
