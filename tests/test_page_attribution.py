@@ -492,8 +492,9 @@ def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file,
     assert list(weakest["value"]) == sorted(weakest["value"])
     corpus = app.session_state["corpus:kept"]["reasoner"][1]
     item = Extreme(text=1, position=corpus.texts[1].spec.text_start + 4, value=0.0)
-    monkeypatch.setattr("ui.corpus_panel.st.session_state", state := {})
-    open_text(corpus, item)
+    with monkeypatch.context() as patch:
+        patch.setattr("ui.corpus_panel.st.session_state", state := {})
+        open_text(corpus, item)
     app.session_state["attribution:pin_next"] = state["attribution:pin_next"]
     app.selectbox(key="attribution_trace").set_value(state["attribution_trace"])
     finish(bench, section(app, state["attribution_section"]))
