@@ -168,8 +168,8 @@ def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
         format_func=lambda name: f"{name} · {counts[name]:,}",
         key=f"{KEY}labels",
         persist_state="session",
-        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after serve as "
-        "controls; each takes as much memory as the first.",
+        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after "
+        "serve as controls; each takes as much memory as the first.",
     )
     return tuple(picked)
 
@@ -219,9 +219,9 @@ def _ask_layers(n_layers: int) -> tuple[int, ...]:
 def _set_defaults(counts: Counter[str], n_layers: int) -> None:
     common = [name for name, n in counts.most_common(MAX_LABELS) if n > 1] or list(counts)[:1]
     labels = common if LABEL in common or LABEL not in counts else [LABEL, *common[: MAX_LABELS - 1]]
-    kept = [name for name in st.session_state.get(f"{KEY}labels", ()) if name in counts]
-    if f"{KEY}labels" in st.session_state:
-        st.session_state[f"{KEY}labels"] = kept or labels
+    before = st.session_state.get(f"{KEY}labels")
+    if before and not set(before) <= set(counts):
+        st.session_state[f"{KEY}labels"] = [name for name in before if name in counts] or labels
     defaults = {
         "source": "both",
         "map_first": MAP_FIRST,
