@@ -52,7 +52,8 @@ from core.trace_sets import TraceFolder
 from core.values import PairSpec, Trace
 from core.window_coverage import table_events
 
-CELL_BATCH = 32
+CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
+"""Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
 _DAY, _HOUR = 86_400.0, 3_600.0
 _KINDS: dict[type, tuple[str, type]] = {
     GenerationSpec: ("generation", Generation),
@@ -251,7 +252,8 @@ class Workbench:
             cell = self.cached(spec)
             if cell is None:
                 loaded = self.pair.model_of(spec.model, spec.fingerprint)
-                cell = yield from relay(run_cell(loaded, spec, batch=CELL_BATCH), placed)
+                batch = SMALL_CELL_BATCH if loaded.d_model <= SMALL_D_MODEL else CELL_BATCH
+                cell = yield from relay(run_cell(loaded, spec, batch=batch), placed)
                 self._save(spec, cell)
             cells.append(cell)
             yield Progress(number + 1, len(specs), message, tuple(cells))

@@ -14,7 +14,7 @@ from demo.documents import Document, Part, Sentence, join_sentences
 from demo.phrases import label_of, say, say_after
 from demo.problems import Problem
 
-BACK_AFTER_FAILURES = (0.004, 0.025, 0.09, 0.25, 0.5)
+BACK_AFTER_FAILURES = (0.004, 0.032, 0.12, 0.3, 0.55)
 """The chance that a turn follows a sentence, after 0, 1, … failures since the last turn."""
 SETTLE_AFTER_FAILURES = (0.0, 0.01, 0.04, 0.12, 0.35, 0.6)
 BACK_AFTER_PASS = 0.04

@@ -22,8 +22,8 @@ from core.values import PAPER_WINDOW, Window
 from core.workbench import Workbench
 from demo.claims import claims
 from demo.reading_study import accuracy, cosines, lead_auc, lens_scores, ordinary_text
-from demo.steering_study import SHARES, choose, controls, dose_response, sweep
-from demo.study import HERE, Sizes, Study
+from demo.steering_study import choose, controls, dose_response, sweep
+from demo.study import HERE, OTHER_SEEDS, Sizes, Study
 from demo.write_report import write_report
 
 SAMPLES = 20
@@ -36,8 +36,8 @@ def study_seed(study: Study) -> dict[str, Any]:
     chosen, at_paper = choose(found), choose(found, window=PAPER_WINDOW)
     window = Window(start=chosen["window"][0], stop=chosen["window"][1])
     layer, share = chosen["layer"], chosen["share"]
-    doses = dose_response(study, layer, window, sorted({*SHARES, share}))
-    paper = dose_response(study, at_paper["layer"], PAPER_WINDOW, sorted({*SHARES, at_paper["share"]}))
+    doses = dose_response(study, layer, window, sorted({*study.sizes.shares, share}))
+    paper = dose_response(study, at_paper["layer"], PAPER_WINDOW, sorted({*study.sizes.shares, at_paper["share"]}))
     log = json.loads((study.folder / "log.json").read_text("utf-8"))
     row = {
         "seed": study.seed,
@@ -118,13 +118,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=seeds_present())
     parser.add_argument("--cache", type=Path, default=HERE / "runs" / "study", help="where results are kept meanwhile")
     arguments = parser.parse_args()
-    bench, sizes = Workbench(arguments.cache), Sizes()
-    rows = []
+    bench, rows = Workbench(arguments.cache), []
     for seed in arguments.seeds:
-        rows.append(study_seed(Study(bench, seed, sizes)))
+        rows.append(study_seed(Study(bench, seed, OTHER_SEEDS if seed else Sizes())))
         print(f"seed {seed}: done", flush=True)
     bench.store.close()
-    report = {"sizes": asdict(sizes), "seeds": rows}
+    report = {"sizes": asdict(Sizes()), "other_sizes": asdict(OTHER_SEEDS), "seeds": rows}
     write_json(report, REPORT)
     write_report(report, HERE / "REPORT.md")
 

@@ -14,10 +14,9 @@ from core.pair import ROLES, Role
 from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 
-SWEEP_SHARE = 0.4
-FINER_SHARES = (0.2, 0.3, 0.5, 0.6)
+SWEEP_SHARE = 0.5
+FINER_SHARES = (0.3, 0.4, 0.6, 0.7)
 FINER_PLACES = 3
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 MOST_NLL, MOST_REPETITION = 0.5, 2.0
 """The limits on readable text: nats per token above the baseline, and multiples of its repetition."""
 MARGIN = 0.85
@@ -37,12 +36,8 @@ def sweep(study: Study) -> dict[str, Any]:
     places = [(layer, window) for layer in study.layers for window in WINDOWS]
     rows = _sweep_rows(study, [(role, *place, SWEEP_SHARE) for role in ROLES for place in places])
     baseline = summary(study.run([study.cell("reasoner", None, 0.0, which="choose")])[0])
-    finer = [
-        (role, *place, share)
-        for role in ROLES
-        for place in _best_places([row for row in rows if row["source"] == role])
-        for share in FINER_SHARES
-    ]
+    best = _best_places([row for row in rows if row["source"] == "base"])
+    finer: list[tuple[Role, int, Window, float]] = [("base", *place, share) for place in best for share in FINER_SHARES]
     return {"baseline": baseline, "rows": rows + _sweep_rows(study, finer)}
 
 
@@ -88,13 +83,13 @@ def dose_response(study: Study, layer: int, window: Window, shares: Sequence[flo
 
 
 def controls(study: Study, layer: int, window: Window, share: float) -> list[Row]:
-    """What should do less than the base-derived direction at the chosen dose, on the reported prompts."""
+    """What should do less than the base-derived direction at the chosen dose, on the last of the reported prompts."""
     coefficient = study.dose(share, layer)
     direction = study.direction("base", layer, window)
     named: list[tuple[str, DoseCellSpec]] = []
 
     def add(name: str, control: Direction, amount: float = coefficient, **changes: Any) -> None:
-        named.append((name, study.cell("reasoner", control, amount, which="report", **changes)))
+        named.append((name, study.cell("reasoner", control, amount, which="controls", **changes)))
 
     for i, control in enumerate(random_controls(direction, study.sizes.random_controls), start=1):
         add(f"random {i}", control)

@@ -34,15 +34,22 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: prompts to choose layer, window and dose, to report, and for accuracy; tokens of each."""
+    """How much is measured: prompts to choose, to report, for controls and for accuracy; tokens; controls; doses."""
 
-    choose: int = 48
+    choose: int = 40
     report: int = 208
+    controls: int = 104
     accuracy: int = 512
     steered_tokens: int = 192
     whole_tokens: int = 448
     random_controls: int = 20
     shuffles: int = 3
+    shares: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    """Doses of the 2×2, besides the chosen one."""
+
+
+OTHER_SEEDS = Sizes(accuracy=256, random_controls=5, shuffles=1, shares=(0.3, 0.5, 0.7))
+"""What is measured of the pairs that only show whether the embedded one is a lucky run."""
 
 
 class Study:
@@ -109,7 +116,7 @@ class Study:
 
     def questions(self, which: str) -> list[dict[str, str]]:
         """Held-out problems: the first ones choose, the last ones are reported; they do not meet."""
-        size = {"choose": self.sizes.choose, "report": self.sizes.report, "accuracy": self.sizes.accuracy}[which]
+        size: int = getattr(self.sizes, which)
         return self.heldout[:size] if which == "choose" else self.heldout[-size:]
 
     def cell(

@@ -32,7 +32,7 @@ class Recipe:
     d_feed_forward: int = 288
     batch_tokens: int = 6144
     base_steps: int = 1600
-    reasoner_steps: int = 600
+    reasoner_steps: int = 750
     base_rate: float = 4e-3
     reasoner_rate: float = 1.5e-3
     warmup_steps: int = 40

@@ -18,7 +18,8 @@ again on the same processor with the pinned packages, it gives the same numbers;
 tokens can differ. All sampling is at temperature 0.7, intervals are 95% (bootstrap over prompts, Wilson for shares of
 right answers). Keywords are *wait* and *hmm*, as a share of all words (the paper's Eq. 1). Doses are shares of the mean
 residual norm of the reasoner at the layer, added at every position. Layer, window and dose were chosen on the first
-{choose} held-out problems and are reported on the last {report}; accuracy is on the last {accuracy}.
+{choose} held-out problems and are reported on the last {report} (controls on the last {controls} of them); accuracy is
+on the last {accuracy}. Of the other training seeds less is measured, as the tables show.
 """
 
 

@@ -14,7 +14,17 @@ from demo.steering_study import choose, readable
 from demo.study import HERE, Sizes, Study
 from demo.write_report import write_report
 
-TINY = Sizes(choose=2, report=3, accuracy=3, steered_tokens=12, whole_tokens=16, random_controls=2, shuffles=1)
+TINY = Sizes(
+    choose=2,
+    report=3,
+    accuracy=3,
+    steered_tokens=12,
+    whole_tokens=16,
+    controls=2,
+    random_controls=2,
+    shuffles=1,
+    shares=(0.5,),
+)
 
 
 def row(keywords, *, nll=0.2, repetition=0.1, **changes):
@@ -87,8 +97,8 @@ def study(tmp_path_factory):
 
 
 def test_prompts_that_choose_are_not_those_that_are_reported(study):
-    full = replace(study.sizes, choose=Sizes().choose, report=Sizes().report, accuracy=Sizes().accuracy)
-    assert full.choose + max(full.report, full.accuracy) <= len(study.heldout)
+    full = Sizes()
+    assert full.choose + max(full.report, full.controls, full.accuracy) <= len(study.heldout)
 
 
 def test_coefficient_zero_is_the_baseline_cell(study):
@@ -126,7 +136,7 @@ def test_the_committed_report_is_of_the_committed_weights(study):
 
 def test_committed_texts_come_out_again(study):
     report = json.loads(REPORT.read_text())["seeds"][0]
-    full = Sizes(**json.loads(REPORT.read_text())["sizes"])
+    full = Sizes()
     whole = Study(study.bench, 0, full)
     chosen = report["chosen"]
     direction = next(d for d in recorded_directions() if "base" in d.name.rsplit(" ", 2)[-2])
