@@ -61,10 +61,11 @@ class Encoder:
             )
         return Prompt(question=question, text=text, token_ids=ids)
 
-    def reading(self, frame: ChatFrame, question: str, text: str) -> Reading:
+    def reading(self, frame: ChatFrame, question: str, text: str, *, limited: bool = True) -> Reading:
         """Question and answer text in one encoding; its thought markers are tokens unless the frame is plain.
 
-        The question may be empty: a text whose question nobody kept is read behind an empty one.
+        The question may be empty: a text whose question nobody kept is read behind an empty one. Raises BadInput for
+        more tokens than the model reads, where that is `limited`.
         """
         _check_characters(question, "question")
         _check_characters(text, "text")
@@ -72,7 +73,7 @@ class Encoder:
         untrusted = [(start, start + len(question)), (begin, begin + len(text))]
         thoughts = None if frame.source == "plain" else begin
         tokens = self._encode(frame.render(question) + text, untrusted, thoughts_from=thoughts)
-        if len(tokens) > self._context_length:
+        if limited and len(tokens) > self._context_length:
             raise BadInput(
                 f"The question and text take {len(tokens)} tokens, and this model reads {self._context_length}.",
                 "Shorten the text, or choose a model with a longer context.",

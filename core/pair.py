@@ -90,16 +90,18 @@ class PairHolder:
         loaded = self._model(role)
         return loaded.encoder.continuation(text, thoughts=loaded.frame.source != "plain")
 
-    def read(self, role: Role, question: str, text: str, *, unasked: bool = False) -> Reading:
-        """Token ids and character spans of a text behind its question. Raises BadInput when it is too long.
-
-        An empty question is refused too, unless the text may be `unasked`.
-        """
+    def read(self, role: Role, question: str, text: str) -> Reading:
+        """Token ids and character spans of a text behind its question. Raises BadInput where either is unfit."""
         from core.models import encode_text
 
-        if not unasked and not question.strip():
+        if not question.strip():
             raise BadInput("The question is empty.", "Write a question first.")
         return encode_text(self._model(role), question, text)
+
+    def locate(self, role: Role, question: str, text: str) -> Reading:
+        """As `read`, for looking at the tokens alone: the question may be empty, the text longer than the context."""
+        loaded = self._model(role)
+        return loaded.encoder.reading(loaded.frame, question, text, limited=False)
 
     def pieces(self, role: Role, token_ids: tuple[int, ...]) -> tuple[str, ...]:
         """One text piece per token id."""

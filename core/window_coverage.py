@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import BadInput
 from core.jobs import Progress
 from core.traces import find_events
 from core.values import Trace, Window
@@ -48,8 +47,8 @@ class EventTable:
     """(n_traces,) tokens of each text."""
     positions: tuple[NDArray[np.int64], ...]
     """(n_traces,) sorted distinct positions of the events."""
-    unread: tuple[str, ...]
-    """Ids of the traces that are longer than the model's context; they have no tokens here."""
+    n_too_long: int
+    """Traces that, with their question, are longer than the model's context."""
 
     def coverage(self, window: Window) -> Coverage:
         """Of all traces together."""
@@ -86,20 +85,18 @@ def event_positions(trace: Trace, label: str, spans: Sequence[tuple[int, int]]) 
 def table_events(
     pair: PairHolder, role: Role, traces: Iterable[Trace], label: str, *, total: int
 ) -> Generator[Progress, None, EventTable]:
-    """The EventTable of a set, one trace a step; a trace that is too long to be read is listed."""
-    lengths, positions, unread = [], [], []
-    for number, trace in enumerate(traces):
-        try:
-            spans = pair.read(role, trace.prompt, trace.text, unasked=True).spans
-        except BadInput:
-            unread.append(trace.trace_id)
-        else:
-            lengths.append(len(spans))
-            positions.append(event_positions(trace, label, spans))
-        yield Progress(number + 1, total, f"finding the events of trace {number + 1:,} of {total:,}")
+    """The EventTable of a set, one trace a step."""
+    lengths, positions, n_too_long = [], [], 0
+    limit = pair.facts(role).context_length
+    for number, trace in enumerate(traces, start=1):
+        reading = pair.locate(role, trace.prompt, trace.text)
+        n_too_long += len(reading.token_ids) > limit
+        lengths.append(len(reading.spans))
+        positions.append(event_positions(trace, label, reading.spans))
+        yield Progress(number, total, f"finding the events of trace {number:,} of {total:,}")
     return EventTable(
         label=label,
         lengths=np.asarray(lengths, dtype=np.int64),
         positions=tuple(positions),
-        unread=tuple(unread),
+        n_too_long=n_too_long,
     )

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from core.errors import BadInput
 from core.traces import window_positions
 from core.values import Event, Part, Trace, Window
 from core.window_coverage import EventTable, cover, event_positions, table_events
@@ -49,7 +48,9 @@ def test_coverage_equals_counting_position_by_position():
 
 
 def test_a_set_is_the_sum_of_its_traces():
-    table = EventTable(label="backtracking", lengths=events(100, 20), positions=(events(5, 50), events(19)), unread=())
+    table = EventTable(
+        label="backtracking", lengths=events(100, 20), positions=(events(5, 50), events(19)), n_too_long=0
+    )
     found = table.coverage(Window(start=-13, stop=-7))
     assert (found.n_events, found.n_whole, found.n_off, found.n_positions) == (3, 2, 1, 12)
 
@@ -57,19 +58,19 @@ def test_a_set_is_the_sum_of_its_traces():
 class Words:
     """Stands in for the pair: words of a text are its tokens, and at most five are read."""
 
-    def read(self, role, question, text, *, unasked):
+    def facts(self, role):
+        return type("Facts", (), {"context_length": 5})
+
+    def locate(self, role, question, text):
         assert role == "base"
-        assert unasked
         spans, at = [], 0
         for word in text.split(" "):
             spans.append((at, at + len(word)))
             at += len(word) + 1
-        if len(spans) > 5:
-            raise BadInput("too long", "shorten it")
-        return type("Reading", (), {"spans": spans})
+        return type("Reading", (), {"spans": spans, "token_ids": range(len(spans))})
 
 
-def test_events_are_found_trace_by_trace_and_what_is_too_long_is_listed():
+def test_events_are_found_trace_by_trace_and_what_is_too_long_is_counted():
     part = Part(label="backtracking", start=2, end=3)
     again = Part(label="backtracking", start=2, end=5)
     traces = [
@@ -84,6 +85,6 @@ def test_events_are_found_trace_by_trace_and_what_is_too_long_is_listed():
     with pytest.raises(StopIteration) as end:
         next(work)
     table = end.value.value
-    assert table.lengths.tolist() == [4, 3]
-    assert [row.tolist() for row in table.positions] == [[1], []]
-    assert table.unread == ("long",)
+    assert table.lengths.tolist() == [4, 6, 3]
+    assert [row.tolist() for row in table.positions] == [[1], [1], []]
+    assert table.n_too_long == 1

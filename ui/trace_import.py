@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -18,6 +19,8 @@ from ui.text import plain, size
 SLOT = "traces:import"
 FILE_KEY, PATH_KEY, NAME_KEY, WAY_KEY = "traces:file", "traces:path", "traces:name", "traces:way"
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".md", ".log")
+BOX_KEY = "traces:import_box"
+"""Session key of a count that changes when the form is to be folded away."""
 _UPLOAD, _PATH = "Upload a file", "From a data folder"
 _HELP = (
     'The form is recognised: annotated chains (`["label"]…["end-section"]` beside the original text), response '
@@ -64,8 +67,7 @@ def _ask_upload() -> None:
         key=FILE_KEY,
     )
     if _ask_name(file.name if file else ""):
-        guarded(lambda: _start(io.BytesIO(file.getvalue()) if file else None, file.name if file else ""), SLOT)
-        st.rerun()
+        _try_start(lambda: _start(io.BytesIO(file.getvalue()) if file else None, file.name if file else ""))
 
 
 def _ask_path() -> None:
@@ -87,8 +89,7 @@ def _ask_path() -> None:
         placeholder="Choose a file or type its path",
     )
     if _ask_name(path or ""):
-        guarded(lambda: _start(open_data_file(path) if path else None, path or ""), SLOT)
-        st.rerun()
+        _try_start(lambda: _start(open_data_file(path) if path else None, path or ""))
 
 
 def _below_root(path: str) -> str:
@@ -104,6 +105,13 @@ def _ask_name(file_name: str) -> bool:
         "Name of the set", key=NAME_KEY, max_chars=120, placeholder=PurePath(file_name).stem or "The file's name"
     )
     return right.button("Import", key="traces:start", type="primary", width="stretch")
+
+
+def _try_start(start: Callable[[], str]) -> None:
+    """Start the import; its progress, or what prevented it, is shown above, so the form is folded away."""
+    guarded(start, SLOT)
+    st.session_state[BOX_KEY] = st.session_state.get(BOX_KEY, 0) + 1
+    st.rerun()
 
 
 def _start(file: BinaryIO | None, path: str) -> str:

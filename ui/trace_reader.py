@@ -56,10 +56,13 @@ FIELDS = {
 def draw_reader(shown: TraceSet, index: int) -> None:
     """The chosen trace of a set, and what can be done with it."""
     try:
-        trace, is_own = _labelled_trace(shown, index)
+        _draw(shown, index)
     except UserFacingError as error:
         show_error(error)
-        return
+
+
+def _draw(shown: TraceSet, index: int) -> None:
+    trace, is_own = _labelled_trace(shown, index)
     label, role = _ask_events(shown, trace)
     window = _ask_window()
     tokens = read_tokens(trace, role)
@@ -70,7 +73,7 @@ def draw_reader(shown: TraceSet, index: int) -> None:
     _draw_question(trace)
     pinned = token_strip(strip_of(trace, tokens, events, window), key=STRIP_KEY, height=430)
     _draw_jumps(events)
-    _explain_words(tokens)
+    _explain_reading(tokens, role)
     if not tokens.is_words:
         _draw_coverage(shown, events, window, tokens, label=label, role=role)
     if is_own:
@@ -185,11 +188,18 @@ def _draw_jumps(events: NDArray[np.int64]) -> None:
         st.button("Next event ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
 
 
-def _explain_words(tokens: TokenTrace) -> None:
-    if tokens.why is not None:
-        show_error(tokens.why)
-    if tokens.is_words:
-        st.info("The text is shown by words. Its tokens and the D+ window appear once a model can read it.", icon="⏳")
+def _explain_reading(tokens: TokenTrace, role: Role) -> None:
+    """What stands between the tokens that are shown and a model's reading of them."""
+    facts = pair_facts()
+    if tokens.is_words or facts is None:
+        st.info("The text is shown by words. Its tokens and the D+ window appear once a model is loaded.", icon="⏳")
+        return
+    limit = facts[0 if role == "base" else 1].context_length
+    if tokens.n_read > limit:
+        st.caption(
+            f"⚠️ With its question this text takes {tokens.n_read:,} tokens; the loaded model reads {limit:,}, so it "
+            "cannot take activations from it. Load a model with a longer context for that."
+        )
 
 
 def _draw_coverage(
@@ -201,11 +211,8 @@ def _draw_coverage(
     if table is not None:
         rows.append(("whole set", table.coverage(window)))
     _draw_table(rows)
-    if table is not None and table.unread:
-        st.caption(
-            f"{len(table.unread):,} traces are longer than the model's context and are not counted: "
-            f"{plain(', '.join(table.unread[:3]), 120)}{'…' if len(table.unread) > 3 else ''}"
-        )
+    if table is not None and table.n_too_long:
+        st.caption(f"{table.n_too_long:,} of {shown.n_traces:,} traces are longer than the loaded model's context.")
 
 
 def _draw_table(rows: Sequence[tuple[str, Coverage]]) -> None:

@@ -13,7 +13,7 @@ from core.trace_files import TraceSet
 from core.trace_queries import export_lines
 from ui.state import workbench
 from ui.text import plain, show_error
-from ui.trace_import import draw_import
+from ui.trace_import import BOX_KEY, draw_import
 
 SET_KEY = "traces_set"
 _ERROR = "traces:set_error"
@@ -34,7 +34,8 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
         persist_state="session",
     )
     shown = by_id[set_id]
-    with add.popover("Import", icon=":material/upload_file:", width="stretch"):
+    box = f"{BOX_KEY}:{st.session_state.get(BOX_KEY, 0)}"
+    with add.popover("Import", icon=":material/upload_file:", width="stretch", key=box):
         draw_import()
     with export.popover("Export", icon=":material/download:", width="stretch"):
         _draw_export(shown)

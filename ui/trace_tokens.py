@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UserFacingError
 from core.pair import Role
 from core.traces import Spans
 from core.values import Part, Trace, Window
@@ -26,8 +25,8 @@ class TokenTrace:
     spans: Spans
     """(n_tokens,) characters of the text."""
     is_words: bool
-    why: UserFacingError | None = None
-    """What kept the model's tokenizer from reading it, where `is_words`."""
+    n_read: int = 0
+    """Tokens that a model would read: the text's, and those of the question around it."""
 
     def placed(self, trace: Trace) -> tuple[tuple[int, int, Part], ...]:
         """(first token, token behind the last, part); a part ends where the next one begins."""
@@ -56,23 +55,13 @@ def _begin(trace: Trace, part: Part) -> int:
 
 
 def read_tokens(trace: Trace, role: Role) -> TokenTrace:
-    """The trace in the tokens of that role's model, or in words."""
+    """The trace in the tokens of that role's model; in words while no model is loaded."""
     pair = workbench().pair
     if pair.spec is None:
-        return _in_words(trace, None)
-    try:
-        reading = pair.read(role, trace.prompt, trace.text, unasked=True)
-    except UserFacingError as error:
-        return _in_words(trace, error)
+        words = list(_WORD.finditer(trace.text))
+        return TokenTrace(
+            pieces=tuple(word[0] for word in words), spans=tuple(word.span() for word in words), is_words=True
+        )
+    reading = pair.locate(role, trace.prompt, trace.text)
     pieces = pair.pieces(role, reading.token_ids[reading.text_start :])
-    return TokenTrace(pieces=pieces, spans=reading.spans, is_words=False)
-
-
-def _in_words(trace: Trace, why: UserFacingError | None) -> TokenTrace:
-    words = list(_WORD.finditer(trace.text))
-    return TokenTrace(
-        pieces=tuple(word[0] for word in words),
-        spans=tuple(word.span() for word in words),
-        is_words=True,
-        why=why,
-    )
+    return TokenTrace(pieces=pieces, spans=reading.spans, is_words=False, n_read=len(reading.token_ids))
