@@ -1,7 +1,7 @@
 """Decoding: a dose strip in one batch against single runs, four lanes against one, and steered runs against peers.
 
 On the embedded pair in fp32, and on a random Llama of 250 million parameters in bf16. Rounds are interleaved and
-medians of ratios printed, since machines drift: python -m benchmarks.playground [demo|large]
+medians of ratios printed, since machines drift: python -m benchmarks.playground [demo|large [cpu]]
 """
 
 from __future__ import annotations
@@ -39,17 +39,21 @@ MATCHED = 8
 """Tokens whose equality with the peers' is checked: later ones may part by rounding."""
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall seconds of one call."""
-    started = time.perf_counter()
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What is measured; beside other busy programs, the processor time of one thread is the steadier of the two."""
+
+
+def seconds(work: Callable[[], object], clock: str) -> float:
+    """Seconds of one call."""
+    started = CLOCKS[clock]()
     work()
-    return time.perf_counter() - started
+    return CLOCKS[clock]() - started
 
 
-def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
+def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int, clock: str) -> tuple[float, float]:
     """(median of peer time ÷ our time, median of our seconds) over interleaved rounds, after one warm-up of each."""
     ours(), peer()
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
+    pairs = [(seconds(ours, clock), seconds(peer, clock)) for _ in range(rounds)]
     return statistics.median(b / a for a, b in pairs), statistics.median(a for a, _ in pairs)
 
 
@@ -75,7 +79,7 @@ def load_large() -> LoadedModel:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(loaded: LoadedModel, title: str, *, rounds: int) -> None:
+def measure(loaded: LoadedModel, title: str, *, rounds: int, clock: str) -> None:
     """Print all figures of one model."""
     threads = set_threads(loaded)
     endless = replace(loaded, eos_ids=frozenset())
@@ -90,16 +94,16 @@ def measure(loaded: LoadedModel, title: str, *, rounds: int) -> None:
         replace(plain, steering=(SteeringSpec(direction=direction, layer=layer, coefficient=float(dose)),))
         for dose in DOSES
     ]
-    print(f"{title}: CPU, {threads} thread(s), {TOKENS} tokens, medians of {rounds} interleaved rounds")
-    gain, took = ratio(lambda: drain(endless, strip), lambda: [drain(endless, [s]) for s in strip], rounds)
+    print(f"{title}: CPU, {threads} thread(s), {TOKENS} tokens, medians of {rounds} interleaved rounds, {clock} time")
+    gain, took = ratio(lambda: drain(endless, strip), lambda: [drain(endless, [s]) for s in strip], rounds, clock)
     print(f"  {len(strip)} doses in one batch against {len(strip)} runs: {gain:.1f} times as fast ({took:.2f} s)")
     lanes = [plain, *strip[:3]]
-    gain, took = ratio(lambda: drain(endless, lanes), lambda: drain(endless, [plain]), rounds)
+    gain, took = ratio(lambda: drain(endless, lanes), lambda: drain(endless, [plain]), rounds, clock)
     print(f"  4 lanes against 1: {1 / gain:.2f} times the time of one ({took:.2f} s)")
-    compare(endless, strip[-1], layer, rounds)
+    compare(endless, strip[-1], layer, rounds=rounds, clock=clock)
 
 
-def compare(loaded: LoadedModel, spec: GenerationSpec, layer: int, rounds: int) -> None:
+def compare(loaded: LoadedModel, spec: GenerationSpec, layer: int, *, rounds: int, clock: str) -> None:
     """Print one steered run against plain generate and against the peers."""
     ids = torch.tensor([spec.prompt.token_ids])
     ours = drain(loaded, [spec])
@@ -109,7 +113,7 @@ def compare(loaded: LoadedModel, spec: GenerationSpec, layer: int, rounds: int) 
             ids, attention_mask=torch.ones_like(ids), min_new_tokens=TOKENS, max_new_tokens=TOKENS, do_sample=False
         )
 
-    gain, took = ratio(lambda: drain(loaded, [spec]), generate, rounds)
+    gain, took = ratio(lambda: drain(loaded, [spec]), generate, rounds, clock)
     print(f"  one steered run against plain generate: {gain:.2f} times as fast ({TOKENS / took:.0f} tokens/s)")
     edit = spec.steering[0]
     for name, run in peers(loaded, ids, edit.direction, layer=layer, dose=edit.coefficient, tokens=TOKENS):
@@ -121,21 +125,21 @@ def compare(loaded: LoadedModel, spec: GenerationSpec, layer: int, rounds: int) 
         if isinstance(found, torch.Tensor):
             theirs = found[0, ids.shape[1] :].tolist()
             same = "; same first tokens" if theirs[:MATCHED] == ours[:MATCHED] else "; other tokens"
-        gain, _ = ratio(lambda: drain(loaded, [spec]), run, rounds)
+        gain, _ = ratio(lambda: drain(loaded, [spec]), run, rounds, clock)
         print(f"  against {name}: {gain:.2f} times as fast{same}")
 
 
-def main(which: str = "all") -> None:
+def main(which: str = "all", clock: str = "wall") -> None:
     """Print the tables."""
     transformers.utils.logging.disable_progress_bar()
     if which in ("all", "demo"):
-        measure(load_model(DEMO_PAIR.reasoner), "embedded reasoner, fp32", rounds=ROUNDS)
+        measure(load_model(DEMO_PAIR.reasoner), "embedded reasoner, fp32", rounds=ROUNDS, clock=clock)
     if which in ("all", "large"):
         loaded = load_large()
         size = sum(p.numel() for p in loaded.model.parameters())
-        measure(loaded, f"random Llama, {size / 1e6:.0f} million parameters, bf16", rounds=3)
+        measure(loaded, f"random Llama, {size / 1e6:.0f} million parameters, bf16", rounds=3, clock=clock)
     print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:3])

@@ -35,7 +35,7 @@ def peers(
         try:
             yield name, makers[name](loaded, ids, raw, layer, tokens)
         except Exception as error:
-            yield name, f"{name} does not run with these package versions ({type(error).__name__}): skipped"
+            yield name, f"{name} does not run with these package versions ({type(error).__name__}: {str(error)[:80]})"
 
 
 def _arguments(ids: torch.Tensor, tokens: int) -> dict[str, Any]:
@@ -80,8 +80,9 @@ def _nnsight(loaded: LoadedModel, ids: torch.Tensor, raw: torch.Tensor, layer: i
     vector = raw.to(loaded.device, loaded.compute_dtype)
 
     def run() -> object:
-        with model.generate(ids, **_arguments(ids, tokens)) as tracer, tracer.all():
-            model.model.layers[layer].output = model.model.layers[layer].output + vector
+        with model.generate(ids, **_arguments(ids, tokens)) as tracer:
+            for _step in tracer.iter[:]:
+                model.model.layers[layer].output = model.model.layers[layer].output + vector
         return None
 
     run()

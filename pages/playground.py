@@ -11,7 +11,7 @@ from ui.links import read_link, write_link
 from ui.prompt_form import prompts_of
 from ui.run_history import draw_history
 from ui.set_view import draw_set
-from ui.settings import Settings
+from ui.settings import Settings, on_stage
 from ui.shell import require_shell, wait_for_pair
 from ui.state import attach, workbench
 from ui.steering_form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
@@ -23,7 +23,13 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
     """Two to four lanes of the question."""
     plan = None
     if asked.question.strip() or pressed:
-        plan = plan_lanes(prompts_of(asked.question), asked.program, asked.sampling, kinds=chosen_lanes())
+        plan = plan_lanes(
+            prompts_of(asked.question),
+            asked.program,
+            asked.sampling,
+            kinds=chosen_lanes(),
+            control_seed=asked.control_seed,
+        )
         live = bool(st.session_state.get(LIVE_KEY)) and needs_a_run(plan)
         if plan.specs and (pressed or live or is_first_look(plan, reasoner)):
             start(plan)
@@ -50,11 +56,12 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
 
 
 require_shell()
-st.title("Steering playground")
-st.markdown(
-    "Add a direction to the residual stream while the model writes, and see the same question answered without it."
-)
 read_link(FIELDS, "playground")
+st.title("Steering playground")
+if not on_stage():
+    st.markdown(
+        "Add a direction to the residual stream while the model writes, and see the same question answered without it."
+    )
 attach(SLOT, st.query_params.get("run", ""))
 _, reasoner_facts = wait_for_pair()
 

@@ -15,8 +15,9 @@ from core.runs import Generation, LaneKL
 from core.sentences import split_sentences
 from ui.lane_plan import Plan
 from ui.lanes import Badge, Lane, LaneState, lanes
-from ui.settings import keywords
+from ui.settings import keywords, on_stage
 from ui.text import seconds
+from ui.token_strip import Size
 
 _STATES: dict[str, LaneState] = {"running": "running", "eos": "done", "length": "done", "context": "done"}
 _STOPS = {
@@ -51,7 +52,8 @@ def draw_lanes(
         reading = readings[i] if readings else None
         drawn.append(replace(lane, values=tuple(reading.kl.tolist()), value_name="KL") if reading else lane)
     finished = all(generation is not None and generation.stop_reason != "running" for generation in generations)
-    return lanes(drawn, key=key, picture=finished)
+    size: Size = "stage" if on_stage() else "normal"
+    return lanes(drawn, key=key, size=size, height=560 if on_stage() else 340, picture=finished)
 
 
 def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:

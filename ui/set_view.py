@@ -72,7 +72,8 @@ def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKi
     by_kind: dict[str, list[GenerationSpec]] = {}
     for i, example in enumerate(examples):
         sampling = replace(asked.sampling, seed=asked.sampling.seed + i)
-        plan = plan_lanes(prompts_of(example.prompt), asked.program, sampling, kinds=kinds)
+        prompts = prompts_of(example.prompt)
+        plan = plan_lanes(prompts, asked.program, sampling, kinds=kinds, control_seed=asked.control_seed)
         for kind, spec in zip([kind for kind in KINDS if kind in kinds], plan.specs, strict=True):
             by_kind.setdefault(KINDS[kind], []).append(spec)
             if kind == "baseline" and sampling.temperature > 0:

@@ -12,12 +12,17 @@ from core.metrics import KEYWORDS, words_of
 from core.runs import SteeringSpec
 from core.values import SamplingSpec
 
-KEYWORDS_KEY = "pg_keywords"
+KEYWORDS_KEY, STAGE_KEY = "pg_keywords", "pg_stage"
 
 
 def keywords() -> tuple[str, ...]:
     """The words that this session counts (paper, Eq. 1): those of the settings, else wait and hmm."""
     return tuple(dict.fromkeys(words_of(st.session_state.get(KEYWORDS_KEY, "")))) or KEYWORDS
+
+
+def on_stage() -> bool:
+    """Whether the page is shown to a room: large letters, few controls."""
+    return bool(st.session_state.get(STAGE_KEY))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,5 +33,7 @@ class Settings:
     direction: Direction
     program: tuple[SteeringSpec, ...]
     sampling: SamplingSpec
+    control_seed: int
+    """Of the random direction that the control lane adds."""
     dose_note: DeltaGenerator
     """Where a warning about the coefficient goes."""

@@ -19,9 +19,10 @@ from ui.lane_plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
 from ui.links import Field, number, one_of, text
 from ui.program_form import PROGRAM_FIELDS, ask_program
 from ui.prompt_form import PROMPT_FIELDS, ask_frame, ask_prompt
-from ui.settings import KEYWORDS_KEY, Settings
+from ui.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
 from ui.shell import page_path
 from ui.strip_view import STRIP_FIELDS
+from ui.text import plain
 
 View = Literal["lanes", "strip", "set", "history"]
 VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
@@ -39,9 +40,11 @@ FIELDS = {
         Field(name="temperature", key="pg_temperature", default=0.0, parse=number(0.0, 2.0)),
         Field(name="top_p", key="pg_top_p", default=1.0, parse=number(0.05, 1.0)),
         Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
+        Field(name="control", key="pg_control_seed", default=0, parse=number(0, 10**9, int)),
         *STRIP_FIELDS,
         *FORK_FIELDS,
         Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=text(200)),
+        Field(name="stage", key=STAGE_KEY, default=False, parse=lambda raw: bool(one_of("1")(raw)), show=lambda _: "1"),
         Field(name="view", key="pg_view", default="lanes", parse=one_of(*VIEWS)),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
@@ -80,19 +83,35 @@ def ask_details(
             "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
         )
         top_p = nucleus.slider("Top-p", 0.05, 1.0, step=0.05, key="pg_top_p", help="1 keeps the whole vocabulary.")
-        st.text_input(
+        words, control = st.columns([3, 1])
+        words.text_input(
             "Keywords that are counted and marked",
             key=KEYWORDS_KEY,
             max_chars=200,
             help="Words; the paper counts wait and hmm (Eq. 1).",
+        )
+        control.number_input(
+            "Seed of the random control",
+            0,
+            10**9,
+            key="pg_control_seed",
+            help="Another seed, another direction.",
         )
         seed = dice.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
     return program, SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
 def ask_settings(reasoner: ModelFacts) -> Settings | None:
-    """The whole block; None while there is no direction. Raises BadInput for positions that select nothing."""
-    left, right = st.columns([1, 1], gap="large")
+    """The whole block; None while there is no direction. Raises BadInput for positions that select nothing.
+
+    On stage only question and dose are in sight; the rest is behind one button.
+    """
+    stage = on_stage()
+    if stage:
+        st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
+    upper = st.popover("Question, direction and program", icon="🎛️", width="content") if stage else st.container()
+    with upper:
+        left, right = st.columns([1, 1], gap="large")
     with left:
         question = ask_prompt()
     with right:
@@ -102,8 +121,16 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
             return None
         ask_frame(question)
     coefficient, layer, place = ask_dose(direction, reasoner)
-    program, sampling = ask_details(direction, coefficient, layer, reasoner)
-    return Settings(question=question, direction=direction, program=program, sampling=sampling, dose_note=place)
+    with upper if stage else st.container():
+        program, sampling = ask_details(direction, coefficient, layer, reasoner)
+    return Settings(
+        question=question,
+        direction=direction,
+        program=program,
+        sampling=sampling,
+        control_seed=st.session_state["pg_control_seed"],
+        dose_note=place,
+    )
 
 
 def ask_view() -> tuple[View, bool]:
@@ -132,6 +159,7 @@ def ask_view() -> tuple[View, bool]:
             persist_state="session",
             help="Runs by itself whenever a setting changes; what was run before comes back at once.",
         )
+    bar.toggle("Stage", key=STAGE_KEY, help="Large letters, and only question and dose in sight.")
     return view, pressed
 
 
