@@ -7,7 +7,7 @@ stopped goes on where it was. The asking happens on threads of its own: the engi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import BadInput
@@ -111,7 +111,11 @@ def judge_traces(
     finally:
         crew.stop()
         client.close()
-    return report_of(spec, traces, lookup=lambda batch: crew.answers.get(batch) or lookup(batch), failed=crew.failed)
+    rows = []
+    for trace in traces:
+        yield Progress(len(todo), len(todo), "putting the answers together")
+        rows.append(_row(spec, trace, lambda batch: crew.answers.get(batch) or lookup(batch), crew.failed))
+    return _report(rows)
 
 
 def _ask(client: JudgeClient, batch: JudgeBatch, *, complaint: str) -> JudgedBatch:
@@ -127,26 +131,38 @@ def _ask(client: JudgeClient, batch: JudgeBatch, *, complaint: str) -> JudgedBat
     return JudgedBatch(labels=labels)
 
 
-def report_of(
-    spec: JudgeSpec, traces: Sequence[Trace], *, lookup: Lookup, failed: Mapping[JudgeBatch, str] | None = None
-) -> JudgeReport:
-    """What `lookup` knows by now, without asking; `failed` says why batches have no labels."""
-    labelled, problems, n_sentences = [], [], 0
-    for trace in traces:
-        labels: list[str] = []
-        for batch in batches_of(trace, spec):
-            known, n = lookup(batch), len(batch.sentences)
-            if known is None:
-                reason = (failed or {}).get(batch, "They were not asked yet.")
-                problems.append(f"{trace.trace_id}, sentences {len(labels) + 1} to {len(labels) + n}: {reason}")
-            labels += known.labels if known else [""] * n
-        labelled.append(with_labels(trace, split_sentences(trace.text), labels))
-        n_sentences += len(labels)
+def report_of(spec: JudgeSpec, traces: Iterable[Trace], *, lookup: Lookup) -> JudgeReport:
+    """What `lookup` knows by now, without asking."""
+    return _report([_row(spec, trace, lookup, {}) for trace in traces])
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One trace of a report."""
+
+    trace: Trace
+    n_sentences: int
+    problems: tuple[str, ...]
+
+
+def _row(spec: JudgeSpec, trace: Trace, lookup: Lookup, failed: Mapping[JudgeBatch, str]) -> _Row:
+    labels: list[str] = []
+    problems = []
+    for batch in batches_of(trace, spec):
+        known, n = lookup(batch), len(batch.sentences)
+        if known is None:
+            reason = failed.get(batch, "They were not asked yet.")
+            problems.append(f"{trace.trace_id}, sentences {len(labels) + 1} to {len(labels) + n}: {reason}")
+        labels += known.labels if known else [""] * n
+    return _Row(with_labels(trace, split_sentences(trace.text), labels), len(labels), tuple(problems))
+
+
+def _report(rows: Sequence[_Row]) -> JudgeReport:
     return JudgeReport(
-        traces=tuple(labelled),
-        n_sentences=n_sentences,
-        n_labelled=sum(len(trace.parts) for trace in labelled),
-        problems=tuple(problems),
+        traces=tuple(row.trace for row in rows),
+        n_sentences=sum(row.n_sentences for row in rows),
+        n_labelled=sum(len(row.trace.parts) for row in rows),
+        problems=tuple(problem for row in rows for problem in row.problems),
     )
 
 

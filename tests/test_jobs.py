@@ -185,3 +185,26 @@ def test_relay_changes_progress_and_closes_the_inner_work():
     with pytest.raises(StopIteration) as stop:
         next(outer)
     assert stop.value.value == "result"
+
+
+def test_an_engine_whose_jobs_all_wait_rests_until_it_is_needed(monkeypatch):
+    monkeypatch.setattr("core.jobs._LOOK_EVERY", 60.0)
+    engine = Engine()
+    steps = []
+
+    def waits():
+        while True:
+            steps.append(1)
+            yield Progress(0, 1, waiting=True)
+
+    def works():
+        for i in range(50):
+            yield Progress(i, 50)
+
+    waiting = engine.submit("waits", waits())
+    while not steps:
+        time.sleep(0.001)
+    assert engine.wait(engine.submit("works", works()), 10).state == "done"
+    assert len(steps) < 60
+    engine.stop(waiting)
+    assert engine.wait(waiting, 10).state == "cancelled"

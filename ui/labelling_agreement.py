@@ -44,7 +44,7 @@ def draw_agreement(shown: TraceSet) -> None:
         return
     reference, other = _ask_labellings(shown, labellers)
     columns = st.columns([4, 3, 4], vertical_alignment="bottom")
-    unit, judged = _ask_unit(columns[1], columns[2])
+    unit, judged = _ask_unit(columns[1], columns[2], reference)
     if reference == other:
         st.info("Both are the same labelling. Choose two different ones.", icon="🏷️")
         return
@@ -78,7 +78,7 @@ def _ask_labellings(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labelle
     return picked[0], picked[1]
 
 
-def _ask_unit(left: DeltaGenerator, right: DeltaGenerator) -> tuple[Unit, bool]:
+def _ask_unit(left: DeltaGenerator, right: DeltaGenerator, reference: Labeller) -> tuple[Unit, bool]:
     """What is counted, and whether only what the reference labels counts."""
     unit: Any = left.segmented_control(
         "Counted by",
@@ -92,10 +92,10 @@ def _ask_unit(left: DeltaGenerator, right: DeltaGenerator) -> tuple[Unit, bool]:
     )
     judged = right.toggle(
         "Only what the reference labels",
-        value=True,
-        key=JUDGED_KEY,
+        value=reference.n_labels > 1,
+        key=f"{JUDGED_KEY}:{reference.n_labels > 1}",
         persist_state="session",
-        help="Sentences without a label in the reference are not known to be anything. Turn this off when the "
+        help="Sentences without a label in the reference are not known to be anything. This is off when the "
         "reference labels one thing only, as keywords do.",
     )
     return unit, judged

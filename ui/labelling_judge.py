@@ -14,9 +14,9 @@ from core.judge_crew import Pace
 from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, answer_format
 from core.trace_files import TraceSet, checked_name
 from core.traces import LABELS
-from core.values import Part, Trace
+from core.values import Part
 from ui.jobs import follow
-from ui.labelling_source import MAX_NAME, draw_labellings
+from ui.labelling_source import MAX_NAME, draw_labellings, first_traces
 from ui.notice import act
 from ui.state import caller, guarded, workbench
 from ui.text import plain, show_error
@@ -25,7 +25,7 @@ SLOT = "job:judge"
 MODEL_KEY, PROMPT_KEY, BATCH_KEY = "judge:model", "judge:prompt", "judge:batch"
 AT_ONCE_KEY, PER_MINUTE_KEY, FIRST_KEY = "judge:at_once", "judge:per_minute", "judge:first"
 NAME_KEY = "judge:name"
-_SHOWN = "judge:shown"
+_SHOWN, _COUNTED = "judge:shown", "judge:counted"
 _FIRST_TRACES = 20
 
 
@@ -36,25 +36,38 @@ def draw_judge(shown: TraceSet) -> None:
         _draw_set_up()
         return
     _draw_endpoint(endpoint)
-    traces = workbench().trace_sets.load(shown.set_id)
-    asked = _ask(shown, endpoint, traces)
+    asked = _ask(shown, endpoint)
     if asked is None:
         return
-    spec, pace, chosen = asked
-    n_questions = sum(len(batches_of(trace, spec)) for trace in chosen)
+    spec, pace, n_traces = asked
     left, right = st.columns([1, 4], vertical_alignment="center")
     if left.button("Ask the judge", type="primary", icon="⚖️", width="stretch"):
-        st.session_state.pop(_SHOWN, None)
-        if guarded(lambda: workbench().judge(spec, chosen, caller(), pace=pace), SLOT):
-            st.session_state[f"{SLOT}:asked"] = (shown.set_id, spec, chosen)
-        st.rerun()
+        _start(shown, spec, pace, n_traces)
     right.caption(
-        f"{n_questions:,} questions for {len(chosen):,} traces; those that were answered before are not asked again. "
-        f"Questions and sentences go to {plain(endpoint.host)}."
+        f"{_n_questions(shown, spec, n_traces):,} questions for {n_traces:,} traces; what was answered before is not "
+        f"asked again. The traces' texts go to {plain(endpoint.host)}."
     )
     _follow(shown)
     _draw_report(shown)
     draw_labellings(shown)
+
+
+def _start(shown: TraceSet, spec: JudgeSpec, pace: Pace, n_traces: int) -> None:
+    st.session_state.pop(_SHOWN, None)
+    chosen = first_traces(shown, n_traces)
+    if guarded(lambda: workbench().judge(spec, chosen, caller(), pace=pace), SLOT):
+        st.session_state[f"{SLOT}:asked"] = (shown.set_id, spec, chosen)
+    st.rerun()
+
+
+def _n_questions(shown: TraceSet, spec: JudgeSpec, n_traces: int) -> int:
+    """How many questions the traces make; counted anew only when they or the batch have changed."""
+    asked = (shown.digest, n_traces, spec.batch)
+    kept: tuple[Any, int] | None = st.session_state.get(_COUNTED)
+    if kept is None or kept[0] != asked:
+        kept = (asked, sum(len(batches_of(trace, spec)) for trace in first_traces(shown, n_traces)))
+        st.session_state[_COUNTED] = kept
+    return kept[1]
 
 
 def _draw_set_up() -> None:
@@ -83,9 +96,7 @@ def _draw_told(prompt: str) -> None:
     st.code(f"{prompt.strip()}\n\n{answer_format(LABELS)}", language=None, wrap_lines=True)
 
 
-def _ask(
-    shown: TraceSet, endpoint: Endpoint, traces: tuple[Trace, ...]
-) -> tuple[JudgeSpec, Pace, tuple[Trace, ...]] | None:
+def _ask(shown: TraceSet, endpoint: Endpoint) -> tuple[JudgeSpec, Pace, int] | None:
     """What the form asks for; None, with the reason shown, when that cannot work."""
     defaults = {
         MODEL_KEY: endpoint.model,
@@ -101,8 +112,8 @@ def _ask(
     first = columns[1].number_input(
         "Traces, from the first",
         1,
-        len(traces),
-        min(_FIRST_TRACES, len(traces)),
+        shown.n_traces,
+        min(_FIRST_TRACES, shown.n_traces),
         key=f"{FIRST_KEY}:{shown.set_id}",
         help="Begin with a few: the answers are kept, and a larger number later asks only for the rest.",
     )
@@ -129,7 +140,7 @@ def _ask(
         st.button("Back to the prompt that comes with Retrace", on_click=_reset_prompt)
     try:
         spec = JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=numbers[0])
-        return spec, Pace(at_once=numbers[1], per_minute=numbers[2]), traces[:first]
+        return spec, Pace(at_once=numbers[1], per_minute=numbers[2]), int(first)
     except UserFacingError as error:
         show_error(error)
         return None

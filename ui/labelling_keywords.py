@@ -11,7 +11,7 @@ from core.trace_files import TraceSet, checked_name
 from core.traces import LABELS
 from core.values import Trace
 from ui.jobs import follow
-from ui.labelling_source import MAX_NAME, WORDS_KEY, draw_labellings, one_line
+from ui.labelling_source import MAX_NAME, WORDS_KEY, draw_labellings, first_traces, one_line
 from ui.state import caller, guarded, workbench
 from ui.text import plain, show_error
 
@@ -48,7 +48,7 @@ def draw_keywords(shown: TraceSet) -> None:
         return
     _ask_save(shown, keywords)
     _draw_outcome()
-    _draw_preview(workbench().trace_sets.load(shown.set_id)[:PREVIEWED], keywords)
+    _draw_preview(first_traces(shown, PREVIEWED), keywords)
     draw_labellings(shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 import streamlit as st
@@ -31,6 +32,8 @@ class Labeller:
     name: str
     version: str
     """Changes when the parts do."""
+    n_labels: int
+    """How many different labels it gives."""
 
     @property
     def title(self) -> str:
@@ -56,11 +59,11 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
 
 def labellers_of(shown: TraceSet) -> list[Labeller]:
     """The set's own labels where it has any, what was saved, and the keywords of the form. Raises BadInput."""
-    own = [Labeller("own", "own", shown.digest)] if shown.counts else []
+    own = [Labeller("own", "own", shown.digest, len(shown.counts))] if shown.counts else []
     found = workbench().trace_sets.labellings(shown.set_id)
-    saved = [Labeller("saved", labelling.name, f"{labelling.saved_at}") for labelling in found]
+    saved = [Labeller("saved", label.name, f"{label.saved_at}", len(label.counts)) for label in found]
     keywords = current_keywords()
-    return [*own, *saved, Labeller("keywords", keywords.name, repr(keywords))]
+    return [*own, *saved, Labeller("keywords", keywords.name, repr(keywords), 1)]
 
 
 def current_keywords() -> KeywordSet:
@@ -69,6 +72,11 @@ def current_keywords() -> KeywordSet:
         return KeywordSet(keywords=parse_keywords(st.session_state.get(WORDS_KEY, ", ".join(KEYWORDS))))
     except UserFacingError:
         return KeywordSet()
+
+
+def first_traces(shown: TraceSet, n: int) -> tuple[Trace, ...]:
+    """The first traces of the set, read without the rest. Raises BadInput."""
+    return tuple(itertools.islice(workbench().trace_sets.iterate(shown.set_id), n))
 
 
 def traces_by(shown: TraceSet, labeller: Labeller) -> tuple[Trace, ...]:

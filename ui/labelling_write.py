@@ -24,7 +24,7 @@ TOKENS_KEY, TEMPERATURE_KEY, TOP_P_KEY, SEED_KEY, NAME_KEY = (
     f"write:{name}" for name in ("tokens", "temperature", "top_p", "seed", "name")
 )
 FORM = "written by a model"
-_ASKED, _LIST = "write:asked", "write:list"
+_ASKED, _WRITTEN, _LIST = "write:asked", "write:written", "write:list"
 _EXAMPLES, _UPLOAD = "Examples", "Upload a list"
 
 
@@ -117,6 +117,7 @@ def _start(reasoner: ModelFacts, questions: tuple[str, ...], sampling: SamplingS
     prompts = [_encoded(number, question) for number, question in enumerate(questions, start=1)]
     specs = generation_specs(prompts, model=reasoner.spec, fingerprint=reasoner.fingerprint, sampling=sampling)
     st.session_state[_ASKED] = specs
+    st.session_state.pop(_WRITTEN, None)
     return workbench().generate_set([spec for spec in specs if _finished(spec) is None], caller())
 
 
@@ -134,24 +135,27 @@ def _finished(spec: GenerationSpec) -> Generation | None:
 
 
 def _follow() -> None:
+    """The run's progress; when it has ended, what is finished by then is put on show."""
     snapshot = follow(SLOT)
-    if snapshot is not None:
-        st.session_state.pop(SLOT, None)
-        if snapshot.error is not None:
-            st.session_state[f"{SLOT}:error"] = snapshot.error
-        st.rerun()
+    if snapshot is None:
+        return
+    st.session_state.pop(SLOT, None)
+    if snapshot.error is not None:
+        st.session_state[f"{SLOT}:error"] = snapshot.error
+    specs: tuple[GenerationSpec, ...] = st.session_state.pop(_ASKED, ())
+    st.session_state[_WRITTEN] = (specs, [found for spec in specs if (found := _finished(spec)) is not None])
+    st.rerun()
 
 
 def _draw_written() -> None:
     """What is finished of the last run, and the button that makes it a set."""
-    specs: tuple[GenerationSpec, ...] | None = st.session_state.get(_ASKED)
-    if specs is None or SLOT in st.session_state:
+    specs, finished = st.session_state.get(_WRITTEN, ((), []))
+    if not specs or SLOT in st.session_state:
         return
-    finished = [generation for spec in specs if (generation := _finished(spec)) is not None]
-    written = traces_of(finished)
     if not finished:
         st.info("No completion is finished yet. Press **Write traces** to go on.", icon="✍️")
         return
+    written = traces_of(finished)
     facts = [f"{len(finished):,} of {len(specs):,} completions are finished"]
     if written.n_cut_off:
         facts.append(f"{written.n_cut_off:,} were cut off at the token limit")
@@ -159,20 +163,28 @@ def _draw_written() -> None:
         facts.append(f"{written.n_empty:,} hold no reasoning and give no trace")
     go_on = "" if len(finished) == len(specs) else " Press **Write traces** to go on with the rest; they are kept."
     st.success(f"{', '.join(facts)}.{go_on}", icon="✍️")
-    if not written.traces:
-        return
-    st.text(written.traces[0].text[:600] + ("…" if len(written.traces[0].text) > 600 else ""))
+    if written.traces:
+        _ask_save(written.traces, specs)
+
+
+def _ask_save(traces: tuple[Trace, ...], specs: tuple[GenerationSpec, ...]) -> None:
+    first = traces[0].text.strip()
+    with st.container(border=True):
+        st.caption("The first one begins")
+        st.text(first[:600] + ("…" if len(first) > 600 else ""))
     name, button = st.columns([3, 1], vertical_alignment="bottom")
-    default = f"{specs[0].model.name}, {len(written.traces)} questions"
+    model, sampling = specs[0].model.name, specs[0].sampling
+    default = f"{model}, {len(traces)} questions"
     typed = name.text_input("Name of the set", key=NAME_KEY, max_chars=MAX_NAME, placeholder=default)
-    if button.button(f"Save {len(written.traces):,} traces as a set", type="primary", width="stretch", icon="💾"):
+    if button.button(f"Save {len(traces):,} traces as a set", type="primary", width="stretch", icon="💾"):
+        source = f"{model}, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, seeds from {sampling.seed}"
         act(
-            lambda: _save(written.traces, typed or default, specs[0].model.name),
-            "The traces are saved as a set, and it is the one chosen above. Now label them.",
+            lambda: _save(traces, typed or default, source),
+            "The traces are saved as a set, and it is the one chosen below. Now label them.",
             then=(VIEW_KEY, "Keywords"),
         )
 
 
 def _save(traces: tuple[Trace, ...], name: str, source: str) -> None:
     st.session_state[SET_KEY] = workbench().trace_sets.save(traces, name=checked_name(name), source=source, form=FORM)
-    del st.session_state[_ASKED]
+    del st.session_state[_WRITTEN]
