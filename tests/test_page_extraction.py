@@ -208,7 +208,7 @@ def test_a_window_can_be_gathered_exactly(bench):
 
 
 def test_controls_are_made_and_saved_with_what_they_are_controls_of(bench):
-    app = press(extracted(), "Make its controls")
+    app = press(extracted(), "Make them")
     (table,) = [frame.value for frame in app.dataframe if "control" in frame.value.columns]
     assert list(table["control"])[:5] == ["random 1", "random 2", "random 3", "overall mean", "sign flip"]
     app = press(app, f"Save these {len(table)} controls")
@@ -236,7 +236,6 @@ def test_the_base_models_reading_can_be_edited_and_is_part_of_what_is_asked(benc
     assert user.value == "\\n"
     user.set_value("Question: ")
     app = settled(press(app, "Extract"))
-    assert "Question" in "".join(block.value for block in app.code)
     (frame,) = {spec.frame for spec in app.session_state["extraction:found"][0] if spec.frame}
     assert "Question: " in frame.prefix
 

@@ -18,13 +18,13 @@ KEY = "contrast:"
 RANGE = "contrast:window"
 _PAPER = "contrast:paper"
 _KEPT = "contrast:kept"
-_ROLES: dict[Role, str] = {"base": "Base model", "reasoner": "Reasoning model"}
+_ROLES: dict[Role, str] = {"base": "Base", "reasoner": "Reasoning"}
 _SUBTRACTED: dict[Negatives, str] = {
-    "all": "All tokens (paper, Eq. 3)",
-    "other": "Parts with other labels",
-    "same": "All tokens of the traces with an event",
+    "all": "All tokens (Eq. 3)",
+    "other": "Other labels' parts",
+    "same": "Same traces' tokens",
 }
-_WEIGHTED: dict[Weighting, str] = {"trace": "Every trace the same (Eq. 3)", "token": "Every token the same"}
+_WEIGHTED: dict[Weighting, str] = {"trace": "Per trace (Eq. 3)", "token": "Per token"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,10 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     label = label_column.selectbox(
         "Label of the events",
         moments.spec.rows,
-        format_func=lambda name: f"{name} · {int(moments.events[moments.row(name)]):,} events",
+        format_func=lambda name: f"{name} · {int(moments.events[moments.row(name)]):,}",
         key=f"{KEY}label",
         persist_state="session",
-        help="An event is the first token of a part with this label. Shuffled events lie at random words: a control.",
+        help="With the number of events; each is the first token of a part with this label. Shuffled events lie at random words: a control.",
     )
     negatives: Any = minus_column.selectbox(
         "Subtracted mean",
@@ -61,7 +61,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         key=f"{KEY}negatives",
         persist_state="session",
         help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean over "
-        "all tokens of all traces, the window's included.",
+        "all tokens of all traces, the window's included; the others are that of the tokens in parts with other labels, "
+        "and that of all tokens of the traces that have an event.",
     )
     weighting: Any = weight_column.selectbox(
         "Weighting",

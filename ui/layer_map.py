@@ -36,7 +36,7 @@ _TITLES: dict[Metric, str] = {
     "separation": "Separation",
     "norm": "Norm",
     "reliability": "Reliability",
-    "twin": "Base vs reasoning",
+    "twin": "Two models",
     "cosine": "Cosine to…",
 }
 _MEANING: dict[Metric, str] = {
