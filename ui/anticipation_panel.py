@@ -12,7 +12,7 @@ from core.pair import ROLES, ModelFacts, Role
 from core.values import PAPER_WINDOW
 from ui.attribution_form import Request
 from ui.attribution_source import EVENT_LABEL
-from ui.corpus_data import CORPUS_METHODS, Corpus, choose_set, read_set
+from ui.corpus_data import Corpus, CorpusMethod, choose_reading, choose_set, read_set
 from ui.state import pair_facts
 from ui.text import plain
 from ui.theme import BLUE, GRAY, ORANGE
@@ -38,45 +38,23 @@ def draw_anticipation(request: Request) -> None:
             return
         corpora.append(corpus)
     method, layer, label = _choose(corpora[0], request, facts[0])
-    curves = {
-        corpus.role: anticipate(corpus.aligned(CORPUS_METHODS[method].values(layer), label)) for corpus in corpora
-    }
+    curves = {corpus.role: anticipate(corpus.aligned(method.values(layer), label)) for corpus in corpora}
     if not any(curve.events.n.max(initial=0) for curve in curves.values()):
         st.info(f"No trace of this set has a part labelled {plain(label, 60)}; choose another label.", icon="🏷️")
         return
-    unit = CORPUS_METHODS[method].unit
-    title = CORPUS_METHODS[method].title + (f", layer {layer}" if CORPUS_METHODS[method].per_layer else "")
+    unit = method.unit
+    title = method.title + (f", layer {layer}" if method.per_layer else "")
     _draw_curves(curves, f"{title} ({unit})" if unit else title, label)
     _draw_auc(curves, label)
     _say(curves, corpora, label)
 
 
-def _choose(corpus: Corpus, request: Request, facts: ModelFacts) -> tuple[str, int, str]:
+def _choose(corpus: Corpus, request: Request, facts: ModelFacts) -> tuple[CorpusMethod, int, str]:
     left, middle, right = st.columns(3, vertical_alignment="bottom", gap="medium")
-    method = left.segmented_control(
-        "Reading",
-        list(CORPUS_METHODS),
-        default="projection",
-        required=True,
-        format_func=lambda key: CORPUS_METHODS[key].title,
-        key="corpus_method",
-        persist_state="session",
-        wrap=True,
-    )
-    layer = 0
-    if facts.n_layers > 1:
-        layer = middle.slider(
-            "Layer",
-            0,
-            facts.n_layers - 1,
-            min(request.spec.direction.layer, facts.n_layers - 1),
-            key=f"corpus_layer:{facts.n_layers}",
-            persist_state="session",
-            disabled=not CORPUS_METHODS[method or "projection"].per_layer,
-        )
+    method, layer = choose_reading(left, middle, request, facts)
     labels = sorted(corpus.labels, key=lambda label: label != EVENT_LABEL) or [EVENT_LABEL]
     label = right.selectbox("Event", labels, key="corpus_label", persist_state="session")
-    return method or "projection", layer, label or labels[0]
+    return method, layer, label or labels[0]
 
 
 def _rows(curves: dict[Role, Anticipation], label: str) -> pd.DataFrame:

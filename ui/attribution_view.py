@@ -14,6 +14,7 @@ from core import metrics
 from core.pair import ModelFacts
 from core.runs import Attribution
 from ui.attribution_choice import View, choose_view, drawable
+from ui.attribution_export import draw_export
 from ui.attribution_form import Request, Tokens
 from ui.attribution_methods import PERCENTILE, Readings, rounded_range
 from ui.attribution_readings import complete, known_readings
@@ -59,28 +60,26 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
 def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
     method, layer = view.method, view.layer
     wide, side = st.columns([2, 1], gap="medium")
+    strip = strip_of(readings, tokens, view, marks)
     with wide:
-        pinned = token_strip(strip_of(readings, tokens, view, marks), key=STRIP_KEY, height=_HEIGHT, search=True)
+        pinned = token_strip(strip, key=STRIP_KEY, height=_HEIGHT, search=True)
+        line = ValueLine(
+            values=method.values(readings, layer),
+            pieces=readings.attribution.pieces,
+            labels=marks.labels,
+            title=method.titled(layer),
+            events=tokens.events,
+            pinned=pinned,
+            first=readings.start,
+        )
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
         if method.needs in ("gradients", "interventions"):
             st.caption(recorded_words(facts))
         with st.container(horizontal=True, vertical_alignment="center"):
             form = choose_form("attribution_line")
             _draw_jumps(stops)
-        value_line(
-            ValueLine(
-                values=method.values(readings, layer),
-                pieces=readings.attribution.pieces,
-                labels=marks.labels,
-                title=method.titled(layer),
-                events=tokens.events,
-                pinned=pinned,
-                first=readings.start,
-            ),
-            form=form,
-            key="attribution_line",
-            on_pick=partial(select_token, STRIP_KEY),
-        )
+            draw_export(readings, strip, line, marks, layer=layer)
+        value_line(line, form=form, key="attribution_line", on_pick=partial(select_token, STRIP_KEY))
     with side:
         draw_pinned(readings, pinned, method=method, layer=layer, marks=marks)
 

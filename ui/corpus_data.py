@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.corpus import AlignedText, CorpusText, CorpusTextSpec
 from core.errors import UserFacingError
@@ -14,7 +15,7 @@ from core.pair import ModelFacts, Role
 from core.runs import AttributionSpec
 from core.trace_files import TraceSet
 from core.values import Floats, Trace
-from ui.attribution_form import TokenParts, place_parts
+from ui.attribution_form import Request, TokenParts, place_parts
 from ui.attribution_jobs import AUTO_RUN_MACS, forward_macs
 from ui.attribution_source import SET_KEY, usable_sets
 from ui.jobs import follow
@@ -78,6 +79,35 @@ CORPUS_METHODS = {
         title="P(next is a keyword)", unit="%", per_layer=False, read=lambda text: 100 * text.p_keyword
     ),
 }
+
+
+def choose_reading(
+    left: DeltaGenerator, right: DeltaGenerator, request: Request, facts: ModelFacts
+) -> tuple[CorpusMethod, int]:
+    """Which reading, and at which layer where it has layers; anticipation and corpus share the choice."""
+    key = left.segmented_control(
+        "Reading",
+        list(CORPUS_METHODS),
+        default="projection",
+        required=True,
+        format_func=lambda name: CORPUS_METHODS[name].title,
+        key="corpus_method",
+        persist_state="session",
+        wrap=True,
+    )
+    method = CORPUS_METHODS[key or "projection"]
+    if facts.n_layers == 1:
+        return method, 0
+    layer = right.slider(
+        "Layer",
+        0,
+        facts.n_layers - 1,
+        min(request.spec.direction.layer, facts.n_layers - 1),
+        key=f"corpus_layer:{facts.n_layers}",
+        persist_state="session",
+        disabled=not method.per_layer,
+    )
+    return method, layer
 
 
 def choose_set() -> TraceSet | None:

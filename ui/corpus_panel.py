@@ -15,7 +15,7 @@ from core.values import Floats
 from ui.attribution_form import Request
 from ui.attribution_source import KIND_KEY, SET_KEY, TRACE_KEY, clipped
 from ui.attribution_view import PIN_NEXT
-from ui.corpus_data import CORPUS_METHODS, Corpus, choose_set, label_rows, read_set
+from ui.corpus_data import Corpus, choose_reading, choose_set, label_rows, read_set
 from ui.text import plain, visible
 from ui.theme import CATEGORICAL, GRAY, LABEL_COLOURS
 
@@ -42,27 +42,7 @@ def draw_corpus(request: Request, facts: ModelFacts) -> None:
     if corpus is None:
         return
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="medium")
-    key = left.segmented_control(
-        "Reading",
-        list(CORPUS_METHODS),
-        default="projection",
-        required=True,
-        format_func=lambda name: CORPUS_METHODS[name].title,
-        key="corpus_method",
-        persist_state="session",
-    )
-    method = CORPUS_METHODS[key or "projection"]
-    layer = 0
-    if facts.n_layers > 1:
-        layer = right.slider(
-            "Layer",
-            0,
-            facts.n_layers - 1,
-            min(request.spec.direction.layer, facts.n_layers - 1),
-            key=f"corpus_layer:{facts.n_layers}",
-            persist_state="session",
-            disabled=not method.per_layer,
-        )
+    method, layer = choose_reading(left, right, request, facts)
     title = method.title + (f", layer {layer}" if method.per_layer else "")
     _draw_histogram(label_rows(corpus, method.values(layer)), title)
     rows = [method.values(layer)(text) for text in corpus.texts]
