@@ -52,7 +52,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         format_func=lambda name: f"{name} · {int(moments.events[moments.row(name)]):,}",
         key=f"{KEY}label",
         persist_state="session",
-        help="With the number of events; each is the first token of a part with this label. Shuffled events lie at random words: a control.",
+        help="With the number of events; each is the first token of a part with this label. Shuffled events lie at "
+        "random words: a control.",
     )
     negatives: Any = minus_column.selectbox(
         "Subtracted mean",
@@ -61,8 +62,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         key=f"{KEY}negatives",
         persist_state="session",
         help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean over "
-        "all tokens of all traces, the window's included; the others are that of the tokens in parts with other labels, "
-        "and that of all tokens of the traces that have an event.",
+        "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, and "
+        "over all tokens of the traces that have an event.",
     )
     weighting: Any = weight_column.selectbox(
         "Weighting",
