@@ -44,6 +44,7 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def test_a_judges_labels_are_compared_down_to_the_sentence(server: Server, stub: Stub, page: Page) -> None:
+    page.set_default_timeout(90_000)
     page.goto(server.url)
     page.get_by_test_id("stSidebarNav").get_by_text("Labelling").click(timeout=60_000)
     page.get_by_role("radio", name="Judge").click(timeout=180_000)
