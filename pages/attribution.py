@@ -13,7 +13,7 @@ from ui.shell import require_shell
 from ui.state import pair_facts
 from ui.text import plain
 
-SECTIONS = ("Text", "Agreement", "Anticipation", "Corpus")
+SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus")
 
 
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
@@ -58,6 +58,10 @@ if section == "Agreement":
     from ui.agreement_panel import draw_agreement
 
     draw_agreement(attribution, request, reader)
+elif section == "Compare":
+    from ui.compare_panel import draw_compare
+
+    draw_compare(attribution, request, reader)
 elif section == "Anticipation":
     from ui.anticipation_panel import draw_anticipation
 

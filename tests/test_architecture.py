@@ -47,6 +47,7 @@ LAYERS = (
         "experiments",
         "effects",
         "corpus",
+        "token_alignment",
         "direction_files",
         "contrast",
         "selection",

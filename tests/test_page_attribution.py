@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -500,3 +501,23 @@ def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file,
     finish(bench, section(app, state["attribution_section"]))
     assert shown(app).spec.token_ids == corpus.texts[1].spec.token_ids
     assert pin_of(app) == item.position
+
+
+def test_the_other_models_reading_is_aligned_with_this_one(bench, trace_file, direction):
+    app = section(opened(), "Compare")
+    finish(bench, app)
+    body = len(shown(app).spec.token_ids) - shown(app).spec.text_start
+    assert f"{body} tokens are shared, 0 stand in one text only" in words(app)
+    spec = app.session_state["compare:shown"].spec
+    assert spec.model == bench.pair.facts("base").spec
+
+
+def test_two_generations_are_compared_where_they_part(bench, direction):
+    edit = SteeringSpec(direction=direction, layer=1, coefficient=40.0)
+    first, second = generation_of(bench), generation_of(bench, steering=(edit,))
+    app = section(opened(attribution_source=first), "Compare")
+    app.segmented_control(key="compare_with").set_value("A stored generation")
+    finish(bench, rerun(app))
+    assert re.search(r"they part from token|share no token", words(app))
+    reading = bench.pair.read("reasoner", "What is 3 plus 4?", second.text)
+    assert app.session_state["compare:shown"].spec.token_ids == reading.token_ids

@@ -118,7 +118,7 @@ def _choose_generation() -> Source | None:
     picked = st.selectbox(
         "Generation",
         range(len(found)),
-        format_func=lambda i: f"{_generation_title(found[i][0])} · {found[i][1]}",
+        format_func=lambda i: f"{generation_title(found[i][0])} · {found[i][1]}",
         key=_GENERATION_KEY,
         persist_state="session",
         help=f"The last {_LIMIT} completed runs on this machine, newest first.",
@@ -131,7 +131,8 @@ def _recent() -> list[Stored[Generation]]:
     return workbench().store.recent("generation", Generation, _LIMIT)
 
 
-def _generation_title(generation: Generation) -> str:
+def generation_title(generation: Generation) -> str:
+    """Question, model and steering on one line, for option lists."""
     spec = generation.spec
     edits = " + ".join(f"{edit.operator} {edit.coefficient:+.3g} at layer {edit.layer}" for edit in spec.steering)
     return f"{clipped(spec.prompt.question)} · {clipped(spec.model.name, 24)} · {edits or 'unsteered'}"
