@@ -28,7 +28,7 @@ from core.values import ModelSpec, Part, Trace
 N_LAYERS, D_MODEL, D_VOCAB, SEQ, PARTS = 16, 512, 8192, 384, 24
 OFFSETS = single_offsets(-40, 9)
 ROUNDS, FEW_TRACES, TRACES = 3, 3, 12
-MEMORY_TRACES = (50, 500)
+MEMORY_TRACES, MEMORY_SEQ = (50, 500), 128
 MB = 2**20
 
 Way = Callable[[LoadedModel, Sequence[Trace]], object]
@@ -86,12 +86,12 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
     )
 
 
-def random_traces(n: int) -> list[Trace]:
-    """Traces of SEQ tokens cut into PARTS parts, whose labels are drawn at random."""
+def random_traces(n: int, seq: int = SEQ) -> list[Trace]:
+    """Traces of `seq` tokens cut into PARTS parts, whose labels are drawn at random."""
     rng, traces = np.random.default_rng(0), []
     for number in range(n):
-        words = [f"{i:03d}" for i in rng.integers(0, 1000, SEQ)]
-        cuts = [0, *sorted(rng.choice(np.arange(1, SEQ), PARTS - 1, replace=False).tolist()), SEQ]
+        words = [f"{i:03d}" for i in rng.integers(0, 1000, seq)]
+        cuts = [0, *sorted(rng.choice(np.arange(1, seq), PARTS - 1, replace=False).tolist()), seq]
         parts = tuple(
             Part(label=str(rng.choice(LABELS)), start=4 * a, end=4 * b - 1) for a, b in itertools.pairwise(cuts)
         )
@@ -141,9 +141,10 @@ def places_of(loaded: LoadedModel, traces: Sequence[Trace]) -> list[Places]:
     found, offsets = [], torch.tensor([window.start for window in OFFSETS])
     for trace in traces:
         spans = loaded.encoder.reading(loaded.frame, "", trace.text).spans
+        seq = len(spans)
         events = [find_events(trace, label, spans=spans, text_start=0) for label in LABELS]
         places = [torch.tensor([e.position for e in some], dtype=torch.int64)[:, None] + offsets for some in events]
-        found.append(([p.clamp(0, SEQ - 1) for p in places], [(p >= 0) & (p < SEQ) for p in places]))
+        found.append(([p.clamp(0, seq - 1) for p in places], [(p >= 0) & (p < seq) for p in places]))
     return found
 
 
@@ -218,7 +219,7 @@ def peak_growth(way: str, n: int) -> float:
 def measure_growth(way: str, n: int) -> None:
     """In the fresh process: read, and print the growth."""
     torch.set_num_threads(1)
-    loaded, traces = random_model(width=64), random_traces(n)
+    loaded, traces = random_model(width=64), random_traces(n, MEMORY_SEQ)
     bare(loaded, traces[:1])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (ours if way == "ours" else all_hidden_states)(loaded, traces)
@@ -231,9 +232,8 @@ def compare_memory() -> None:
     grown = {n: peak_growth("ours", n) for n in MEMORY_TRACES}
     kept = peak_growth("kept", few)
     estimate = bytes_needed(spec_of([]), D_MODEL)[1] / MB
-    print(
-        f"one pass grows by {grown[few]:.0f} MB at {few} traces, {grown[many]:.0f} MB at {many} (said: {estimate:.0f})"
-    )
+    print(f"memory, traces of {MEMORY_SEQ} tokens; the estimate before the run is {estimate:.0f} MB:")
+    print(f"one pass grows by {grown[few]:.0f} MB at {few} traces, by {grown[many]:.0f} MB at {many}")
     print(f"kept hidden states grow by {kept:.0f} MB at {few} traces, that is {kept * many / few:.0f} MB at {many}")
     print(f"share: 1/{kept / grown[few]:.1f} at {few} traces, 1/{kept * many / few / grown[many]:.1f} at {many}")
 

@@ -262,10 +262,10 @@ def test_a_map_without_offsets_is_explained(bench):
 
 
 def test_an_offset_outside_every_trace_marks_its_column_alone(bench):
-    app = extracted(map_first=-60, map_last=2)
-    assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
-    app.selectbox(key=WINDOW_KEY).set_value("-60")
-    assert "The window -60 lies outside every trace" in said(settled(rerun(app)))
+    app = extracted(map_first=-110, map_last=-48)
+    assert name_of(app) == "backtracking · base · layer 1 · -48"
+    app.selectbox(key=WINDOW_KEY).set_value("-110")
+    assert "The window -110 lies outside every trace" in said(settled(rerun(app)))
 
 
 def uploaded(data: bytes, name: str = "own.jsonl") -> AppTest:

@@ -62,8 +62,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         key=f"{KEY}negatives",
         persist_state="session",
         help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean over "
-        "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, and "
-        "over all tokens of the traces that have an event.",
+        "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, "
+        "and over all tokens of the traces that have an event.",
     )
     weighting: Any = weight_column.selectbox(
         "Weighting",

@@ -18,7 +18,8 @@ _MAX = 200
 def ask_frame(trace: Trace) -> ChatFrame | None:
     """The base model's frame where the user changed it, else None; everything lies in an expander."""
     readers = workbench().pair.readers()
-    with st.expander("How each model reads a trace", icon="🔤"):
+    differ = f" · their vocabularies differ at {readers.n_differences:,} ids" if readers.n_differences else ""
+    with st.expander(f"How each model reads a trace{differ}", icon="🔤"):
         st.caption(
             "The base model gets the same text without special tokens that it never saw; the paper's authors replaced "
             "Llama's ids 128011 to 128014 for this. Write \\\\n for a line break; nothing removes the token."
