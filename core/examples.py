@@ -5,6 +5,7 @@ All of it is data in `demo/`; a folder without it is no error, only emptier.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,18 @@ def example_questions(kind: str = "examples") -> tuple[Example, ...]:
 
 
 def example_traces() -> tuple[Trace, ...]:
-    """The labelled traces that the embedded reasoner wrote."""
+    """The labelled traces that the embedded reasoner wrote; read again only when their file has changed."""
+    path = DEMO / "traces.jsonl"
     try:
-        return read_traces(DEMO / "traces.jsonl").traces
-    except UserFacingError:
+        status = path.stat()
+        return _traces_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except (OSError, UserFacingError):
         return ()
+
+
+@functools.lru_cache(maxsize=2)
+def _traces_of(path: Path, stamp: tuple[int, int, int]) -> tuple[Trace, ...]:
+    return read_traces(path).traces
 
 
 def recorded_directions() -> tuple[Direction, ...]:

@@ -41,6 +41,7 @@ class TraceFolder:
         self._embedded = embedded
         self._rows: dict[str, tuple[str, tuple[TraceRow, ...]]] = {}
         self._kept: tuple[str, tuple[Trace, ...]] = ("", ())
+        self._digested: tuple[object, str] = (None, "")
         files.remove_unfinished(self.folder)
 
     @contextlib.contextmanager
@@ -238,10 +239,16 @@ class TraceFolder:
 
     def _path(self, set_id: str) -> Path:
         if set_id == EMBEDDED:
-            return self.folder / f"embedded-{digest_of(self._embedded())}"
+            return self.folder / f"embedded-{self._embedded_digest()}"
         if not SET_ID.fullmatch(set_id):
             raise _not_there(set_id)
         return self.folder / set_id
+
+    def _embedded_digest(self) -> str:
+        traces = self._embedded()
+        if self._digested[0] is not traces:
+            self._digested = (traces, digest_of(traces))
+        return self._digested[1]
 
     def _facts(self, set_id: str) -> dict[str, Any]:
         if set_id != EMBEDDED:
@@ -252,7 +259,7 @@ class TraceFolder:
             "n_traces": len(traces),
             "n_characters": sum(len(trace.text) for trace in traces),
             "counts": _summed(row.counts for row in map(_row, enumerate(traces))),
-            "digest": digest_of(traces),
+            "digest": self._embedded_digest(),
         }
 
     def _read_rows(self, set_id: str, folder: Path, edited: dict[int, Parts]) -> tuple[TraceRow, ...]:
