@@ -180,5 +180,6 @@ def _control(direction: Direction, vector: NDArray[Any], kind: str, how: str) ->
             (CONTROL, kind),
             (CONTROL_OF, direction.digest),
             (CONTROL_OF_NAME, direction.name),
+            *(note for note in direction.provenance if note[0] == "window"),
         ),
     )

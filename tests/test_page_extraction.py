@@ -208,7 +208,7 @@ def test_a_window_can_be_gathered_exactly(bench):
 
 
 def test_controls_are_made_and_saved_with_what_they_are_controls_of(bench):
-    app = press(extracted(), "Make them")
+    app = press(extracted(), "Make its controls")
     (table,) = [frame.value for frame in app.dataframe if "control" in frame.value.columns]
     assert list(table["control"])[:5] == ["random 1", "random 2", "random 3", "overall mean", "sign flip"]
     app = press(app, f"Save these {len(table)} controls")

@@ -29,11 +29,11 @@ _MEANING = {
 def draw_controls(moments: Moments, found: DirectionSet, direction: Direction, cell: Cell) -> None:
     """A button that makes the controls, their table, and one that saves all of them."""
     st.markdown("##### Controls")
-    number, seed, make = st.columns([3, 3, 5], vertical_alignment="bottom")
-    k = int(number.number_input("Random", 1, 20, DEFAULT_RANDOM, key=f"{KEY}:k", persist_state="session"))
+    number, seed = st.columns(2)
+    k = int(number.number_input("Random ones", 1, 20, DEFAULT_RANDOM, key=f"{KEY}:k", persist_state="session"))
     start = int(seed.number_input("Seed", 0, 10_000, 0, key=f"{KEY}:seed", persist_state="session"))
     asked = (direction.digest, k, start)
-    if make.button("Make them", key=KEY, icon=":material/tune:", width="stretch"):
+    if st.button("Make its controls", key=KEY, icon=":material/tune:", width="stretch"):
         st.session_state[f"{KEY}:for"] = asked
     if st.session_state.get(f"{KEY}:for") != asked:
         st.caption(
