@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from core.chat_frame import ChatFrame
 from core.encoding import Encoder, Reading
 from core.extraction import record_moments
 from core.hooks import record_residuals, run_decoder
@@ -41,7 +42,7 @@ class Characters(Encoder):
     def __init__(self) -> None:
         self._context_length = 4096
 
-    def reading(self, frame: object, question: str, text: str) -> Reading:
+    def reading(self, frame: ChatFrame, question: str, text: str, *, limited: bool = True) -> Reading:
         words = text.split(" ")
         spans = tuple((4 * i, 4 * i + 3) for i in range(len(words)))
         return Reading(token_ids=tuple(int(word) for word in words), spans=spans, text_start=0)
@@ -53,8 +54,6 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
     `width` of the MLP does not change what an extraction keeps: for memory a narrow one measures the same sooner.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
-
-    from core.chat_frame import ChatFrame
 
     config = LlamaConfig(
         vocab_size=D_VOCAB,
