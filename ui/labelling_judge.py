@@ -26,7 +26,7 @@ MODEL_KEY, PROMPT_KEY, BATCH_KEY = "judge:model", "judge:prompt", "judge:batch"
 AT_ONCE_KEY, PER_MINUTE_KEY, FIRST_KEY = "judge:at_once", "judge:per_minute", "judge:first"
 NAME_KEY = "judge:name"
 _SHOWN, _COUNTED = "judge:shown", "judge:counted"
-_FIRST_TRACES = 20
+_FIRST_HELP = "Begin with a few: the answers are kept, and a larger number later asks only for the rest."
 
 
 def draw_judge(shown: TraceSet) -> None:
@@ -97,53 +97,47 @@ def _draw_told(prompt: str) -> None:
 
 
 def _ask(shown: TraceSet, endpoint: Endpoint) -> tuple[JudgeSpec, Pace, int] | None:
-    """What the form asks for; None, with the reason shown, when that cannot work."""
-    defaults = {
-        MODEL_KEY: endpoint.model,
-        PROMPT_KEY: DEFAULT_PROMPT,
-        BATCH_KEY: 20,
-        AT_ONCE_KEY: 4,
-        PER_MINUTE_KEY: 120,
-    }
-    for key, value in defaults.items():
-        st.session_state.setdefault(key, value)
-    columns = st.columns([3, 2, 2, 2, 2], vertical_alignment="bottom")
-    model = columns[0].text_input("Model", key=MODEL_KEY, persist_state="session", max_chars=200)
-    first = columns[1].number_input(
-        "Traces, from the first",
-        1,
-        shown.n_traces,
-        min(_FIRST_TRACES, shown.n_traces),
-        key=f"{FIRST_KEY}:{shown.set_id}",
-        help="Begin with a few: the answers are kept, and a larger number later asks only for the rest.",
-    )
-    numbers: list[Any] = [
-        column.number_input(label, 1, high, key=key, persist_state="session", help=text)
-        for column, key, label, high, text in (
-            (
-                columns[2],
-                BATCH_KEY,
-                "Sentences at once",
-                MAX_BATCH,
-                "Consecutive sentences of a trace in one question.",
-            ),
-            (columns[3], AT_ONCE_KEY, "Questions at once", 32, "How many wait for an answer side by side."),
-            (columns[4], PER_MINUTE_KEY, "A minute, at most", 10_000, "The endpoint's limit of requests per minute."),
-        )
-    ]
+    """What the form asks for, with the number of traces; None, with the reason shown, when that cannot work."""
+    model, n_traces, batch, at_once, per_minute = _ask_numbers(shown, endpoint)
+    st.session_state.setdefault(PROMPT_KEY, DEFAULT_PROMPT)
     with st.expander("Prompt", icon=":material/edit:"):
         prompt = st.text_area(
-            "What the judge is told", key=PROMPT_KEY, persist_state="session", height=320, max_chars=MAX_PROMPT
+            "What the judge is told", key=PROMPT_KEY, persist_state="session", height=340, max_chars=MAX_PROMPT
         )
         st.caption("The form of the answer is added behind it:")
         st.code(answer_format(LABELS), language=None, wrap_lines=True)
         st.button("Back to the prompt that comes with Retrace", on_click=_reset_prompt)
     try:
-        spec = JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=numbers[0])
-        return spec, Pace(at_once=numbers[1], per_minute=numbers[2]), int(first)
+        spec = JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=batch)
+        return spec, Pace(at_once=at_once, per_minute=per_minute), n_traces
     except UserFacingError as error:
         show_error(error)
         return None
+
+
+def _ask_numbers(shown: TraceSet, endpoint: Endpoint) -> tuple[str, int, int, int, int]:
+    """Model, traces, sentences in a question, questions side by side, and questions a minute."""
+    st.session_state.setdefault(MODEL_KEY, endpoint.model)
+    columns = st.columns([3, 2, 2, 2, 2], vertical_alignment="bottom")
+    model = columns[0].text_input("Model", key=MODEL_KEY, persist_state="session", max_chars=200)
+    fields = (
+        (
+            f"{FIRST_KEY}:{shown.set_id}",
+            "First traces",
+            min(20, shown.n_traces),
+            shown.n_traces,
+            _FIRST_HELP,
+        ),
+        (BATCH_KEY, "Sentences at once", 20, MAX_BATCH, "Consecutive sentences of one trace that a question holds."),
+        (AT_ONCE_KEY, "Questions at once", 4, 32, "How many wait for an answer side by side."),
+        (PER_MINUTE_KEY, "A minute, at most", 120, 10_000, "The endpoint's limit of requests per minute."),
+    )
+    numbers = []
+    for column, (key, label, first, high, text) in zip(columns[1:], fields, strict=True):
+        st.session_state.setdefault(key, first)
+        numbers.append(int(column.number_input(label, 1, high, key=key, persist_state="session", help=text)))
+    n_traces, batch, at_once, per_minute = numbers
+    return model, n_traces, batch, at_once, per_minute
 
 
 def _reset_prompt() -> None:
