@@ -36,7 +36,7 @@ def sweep(study: Study) -> dict[str, Any]:
     places = [(layer, window) for layer in study.layers for window in WINDOWS]
     rows = _sweep_rows(study, [(role, *place, SWEEP_SHARE) for role in ROLES for place in places])
     baseline = summary(study.run([study.cell("reasoner", None, 0.0, which="choose")])[0])
-    best = _best_places([row for row in rows if row["source"] == "base"])
+    best = _best_places([row for row in rows if row["source"] == "base"], baseline)
     finer: list[tuple[Role, int, Window, float]] = [("base", *place, share) for place in best for share in FINER_SHARES]
     return {"baseline": baseline, "rows": rows + _sweep_rows(study, finer)}
 
@@ -52,9 +52,9 @@ def _sweep_rows(study: Study, asked: Sequence[tuple[Role, int, Window, float]]) 
     ]
 
 
-def _best_places(rows: Sequence[Row]) -> list[tuple[int, Window]]:
-    """The places with the strongest effect, and the best layers of the paper's window."""
-    ranked = sorted(rows, key=lambda row: -row["keywords"][0])
+def _best_places(rows: Sequence[Row], baseline: Row) -> list[tuple[int, Window]]:
+    """Where the effect is strongest, readable text first, and the best layers of the paper's window."""
+    ranked = sorted(rows, key=lambda row: (not readable(row, baseline), -row["keywords"][0]))
     paper = [row for row in ranked if row["window"] == [PAPER_WINDOW.start, PAPER_WINDOW.stop]]
     chosen = ranked[:FINER_PLACES] + paper[:FINER_PLACES]
     return list(dict.fromkeys((row["layer"], Window(start=row["window"][0], stop=row["window"][1])) for row in chosen))
