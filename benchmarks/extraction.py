@@ -28,7 +28,7 @@ from core.values import ModelSpec, Part, Trace
 
 N_LAYERS, D_MODEL, D_VOCAB, SEQ, PARTS = 16, 512, 8192, 384, 24
 OFFSETS = single_offsets(-40, 9)
-ROUNDS, FEW_TRACES, TRACES = 3, 3, 12
+ROUNDS, FEW_TRACES, TRACES = 3, 3, 24
 MEMORY_TRACES, MEMORY_SEQ = (50, 500), 128
 MB = 2**20
 
