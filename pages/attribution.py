@@ -13,7 +13,7 @@ from ui.shell import require_shell
 from ui.state import pair_facts
 from ui.text import plain
 
-SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus")
+SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction lens")
 
 
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
@@ -66,6 +66,10 @@ elif section == "Anticipation":
     from ui.anticipation_panel import draw_anticipation
 
     draw_anticipation(request)
+elif section == "Direction lens":
+    from ui.lens_panel import draw_lens
+
+    draw_lens(request)
 elif section == "Corpus":
     from ui.corpus_panel import draw_corpus
 

@@ -521,3 +521,19 @@ def test_two_generations_are_compared_where_they_part(bench, direction):
     assert re.search(r"they part from token|share no token", words(app))
     reading = bench.pair.read("reasoner", "What is 3 plus 4?", second.text)
     assert app.session_state["compare:shown"].spec.token_ids == reading.token_ids
+
+
+def test_directions_of_every_layer_are_read_through_both_unembeddings(bench, trace_file, direction, tmp_path):
+    rows = [TRACE, {**TRACE, "id": "t2", "prompt": "What is 5 plus 6?"}]
+    (tmp_path / "demo" / "traces.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    app = section(opened(attribution_lens_words="we"), "Direction lens")
+    for role in ("base", "reasoner"):
+        app.button(key=f"lens:go:{role}").click()
+        finish(bench, rerun(app))
+    assert "At layer 1: from the base model" in words(app)
+    app.toggle(key="lens_table").set_value(True)
+    finish(bench, rerun(app))
+    table = app.dataframe[0].value
+    assert len(table) == 4 * 3
+    assert set(table["W_U"]) == {"of the base model", "of the reasoning model"}
+    assert "At layer 1: from the base model" in words(app)
