@@ -114,7 +114,7 @@ def test_an_upload_becomes_the_set_that_is_shown_with_its_report(bench):
     (info,) = [found for found in bench.trace_sets.list() if not found.embedded]
     assert info.set_id == set_id
     assert (info.name, info.n_traces) == ("own", 1)
-    assert "1 traces from 2 records, 2 of 3 parts placed" in said(app)
+    assert "1 trace from 2 records, 2 of 3 parts placed" in said(app)
     (kinds,) = [frame.value for frame in app.dataframe if "result" in frame.value.columns]
     assert kinds["how many"].sum() >= 4
     app.selectbox(key="traces:places").set_value("not in the text")

@@ -126,7 +126,7 @@ def _start(file: BinaryIO | None, path: str) -> str:
 def draw_report(report: ImportReport) -> None:
     """What became of a file, folded away: counts by kind, then the places."""
     n_left_out = sum(n for kind, n in report.kinds.items() if KINDS[kind][0] == "left out")
-    title = f"Import report: {report.n_traces:,} traces from {report.n_records:,} records"
+    title = f"Import report: {_counted(report.n_traces, 'trace')} from {_counted(report.n_records, 'record')}"
     if report.n_parts:
         title += f", {report.n_aligned:,} of {report.n_parts:,} parts placed"
     with st.expander(title, icon=":material/fact_check:" if not n_left_out else ":material/report:"):
@@ -151,6 +151,10 @@ def draw_report(report: ImportReport) -> None:
             alt="What the import found, by kind",
         )
         _draw_places(report)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _draw_places(report: ImportReport) -> None:

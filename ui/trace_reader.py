@@ -36,7 +36,7 @@ EVENT_LABEL = "backtracking"
 COUNTED_AT_ONCE = 3_000_000
 """Characters of a set that is tokenised without being asked for."""
 _SLOT, _TABLE = "traces:events", "traces:table"
-_PINNED_FOR = "traces:pinned_for"
+_PINNED_FOR, _LABEL_FOR = "traces:pinned_for", "traces:label_for"
 _OWN = "The set's own"
 _ROLES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 FIELDS = {
@@ -107,9 +107,9 @@ def _labelled_trace(shown: TraceSet, index: int) -> tuple[Trace, bool]:
 
 
 def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
-    labels = list(dict.fromkeys([*shown.counts, *(part.label for part in trace.parts)])) or [EVENT_LABEL]
-    if st.session_state.get(EVENT_LABEL_KEY) not in labels:
-        st.session_state[EVENT_LABEL_KEY] = EVENT_LABEL if EVENT_LABEL in labels else labels[0]
+    _fit_label(shown)
+    chosen = st.session_state[EVENT_LABEL_KEY]
+    labels = list(dict.fromkeys([*shown.counts, *(part.label for part in trace.parts), chosen]))
     left, right = st.columns(2, vertical_alignment="bottom")
     label = left.selectbox(
         "Label of the events",
@@ -126,6 +126,15 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
         help="Both models' tokenizers can cut the text; offsets of the window count tokens.",
     )
     return label, role
+
+
+def _fit_label(shown: TraceSet) -> None:
+    """A set that is shown anew has events of a label that it holds; a correction may then take the last one away."""
+    chosen = st.session_state.get(EVENT_LABEL_KEY)
+    if chosen is None or (st.session_state.get(_LABEL_FOR) != shown.set_id and chosen not in shown.counts):
+        held = EVENT_LABEL in shown.counts or not shown.counts
+        st.session_state[EVENT_LABEL_KEY] = EVENT_LABEL if held else next(iter(shown.counts))
+    st.session_state[_LABEL_FOR] = shown.set_id
 
 
 def _ask_window() -> Window:
