@@ -16,7 +16,7 @@ CHART_KEY = "agreement:chart"
 ROW_KEY, COLUMN_KEY = "agreement:row", "agreement:column"
 _SEEN, _FOR = "agreement:chart:seen", "agreement:chart:for"
 _NONE = "no label"
-_ROW_HEIGHT, _FRAME_HEIGHT = 44, 150
+_ROW_HEIGHT, _FRAME_HEIGHT, _TILTED_HEIGHT = 44, 110, 90
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def _frame(agreement: Agreement, rows: list[str], columns: list[str]) -> pd.Data
 
 def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell) -> Any:
     mode = screen_mode(st.context.theme.type)
+    tilted = len(columns) > 3
     ramp = list(SEQUENTIAL if mode == "light" else SEQUENTIAL[::-1])
     click = alt.selection_point(name="cell", fields=["reference", "other"], toggle=False, empty=False)
     base = alt.Chart(frame).encode(
@@ -123,7 +124,9 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
             sort=None,
             title="the other labelling",
             scale=alt.Scale(domain=[name_of(name) for name in columns], paddingInner=0.05, paddingOuter=0),
-            axis=alt.Axis(grid=False, labelAngle=0 if len(columns) <= 3 else -35, labelLimit=170, labelFlush=False),
+            axis=alt.Axis(
+                grid=False, labelAngle=-50 if tilted else 0, labelLimit=170, labelFlush=False, labelOverlap=False
+            ),
         ),
         y=alt.Y(
             "reference:N",
@@ -137,8 +140,8 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
         color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=ramp, interpolate="rgb"), legend=None),
         tooltip=["reference", "other", "count", alt.Tooltip("share", format=".1%")],
     )
-    on_dark = "datum.share > 0.62" if mode == "light" else "datum.share < 0.38"
-    numbers = base.mark_text(fontSize=15).encode(
+    on_dark = "datum.share > 0.55" if mode == "light" else "datum.share < 0.45"
+    numbers = base.mark_text(fontSize=15, fontWeight=600).encode(
         text=alt.Text("count:Q", format=","),
         color=alt.condition(on_dark, alt.value("#ffffff"), alt.value(TEXT["light"])),
     )
@@ -149,5 +152,5 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
         chosen.mark_rect(filled=False, stroke=colour, strokeWidth=width, strokeOpacity=1)
         for colour, width in ((BACKGROUND[mode], 5), (TEXT[mode], 2.5))
     ]
-    height = _FRAME_HEIGHT + _ROW_HEIGHT * len(rows)
+    height = _FRAME_HEIGHT + (_TILTED_HEIGHT if tilted else 0) + _ROW_HEIGHT * len(rows)
     return alt.layer(cells.add_params(click), numbers, *rings).properties(height=height)
