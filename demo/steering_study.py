@@ -15,7 +15,7 @@ from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 
 SWEEP_SHARE = 0.5
-FINER_SHARES = (0.3, 0.4, 0.6, 0.7)
+FINER_SHARES = (0.3, 0.4, 0.6, 0.65, 0.7)
 FINER_PLACES = 3
 MOST_NLL, MOST_REPETITION = 0.5, 2.0
 """The limits on readable text: nats per token above the baseline, and multiples of its repetition."""
