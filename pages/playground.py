@@ -10,13 +10,17 @@ from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, needs_a_run, s
 from ui.links import read_link, write_link
 from ui.prompt_form import prompts_of
 from ui.run_history import draw_history
+from ui.set_view import SLOT as SET_SLOT
 from ui.set_view import draw_set
 from ui.settings import Settings, on_stage
 from ui.shell import require_shell, wait_for_pair
 from ui.state import attach, workbench
 from ui.steering_form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
+from ui.strip_view import SLOT as STRIP_SLOT
 from ui.strip_view import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.text import show_error
+
+SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
 
 
 def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> None:
@@ -62,7 +66,7 @@ if not on_stage():
     st.markdown(
         "Add a direction to the residual stream while the model writes, and see the same question answered without it."
     )
-attach(SLOT, st.query_params.get("run", ""))
+attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""))
 _, reasoner_facts = wait_for_pair()
 
 try:
@@ -80,5 +84,5 @@ try:
 except UserFacingError as error:
     show_error(error)
 
-job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
+job = workbench().engine.snapshot(st.session_state.get(SLOTS[st.session_state["pg_view"]], ""))
 write_link(FIELDS, run=job.job_id if job is not None and job.live else "")

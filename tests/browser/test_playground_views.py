@@ -8,13 +8,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running
-from tests.browser.test_playground import lane, n_tokens, open_playground, run, state
+from tests.browser.test_playground import address, lane, n_tokens, run, state
 from tests.browser.test_shell import forget_probes
 from tests.browser.tiny_server import prepare
 
 FULL = os.environ.get("RETRACE_FULL") == "1"
 SECONDS = 120 if FULL else 10
-PATIENCE = 60_000
+PATIENCE = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,18 @@ def server(tmp_path_factory):
     root = tmp_path_factory.mktemp("views")
     with running("app.py", root / "cache", prepare(root)) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def patient(request):
+    """These pages do much at once: on a busy machine a click may wait for a whole redraw."""
+    if "page" in request.fixturenames:
+        request.getfixturevalue("page").set_default_timeout(PATIENCE)
+
+
+def open_playground(page, server, **settings):
+    page.goto(address(server, **settings))
+    expect(page.get_by_label("Question")).to_be_visible(timeout=2 * PATIENCE)
 
 
 def doses(page):
