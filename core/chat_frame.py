@@ -22,7 +22,7 @@ from core.errors import ModelUnavailable
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
 THINK = "<think>"
 THOUGHT_MARKERS = (THINK, "</think>")
-CHILD_SECONDS = 3.5
+CHILD_SECONDS = 30.0
 
 _MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)
 _CHILD_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
@@ -130,7 +130,7 @@ def _render(template: str, special_tokens: str) -> str:
     except (subprocess.TimeoutExpired, ValueError):
         answer = {}
     if "text" not in answer:
-        raise _refused(answer.get("error", "it did not finish within 2 seconds"))
+        raise _refused(answer.get("error", "it did not finish within 2 seconds of processor time"))
     return str(answer["text"])
 
 

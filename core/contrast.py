@@ -77,7 +77,7 @@ def contrast(
         separation=separation[:, 0].astype(np.float32),
         separation_interval=np.moveaxis(separation[:, 1:], 1, 0).astype(np.float32),
         reliability=reliability.astype(np.float32),
-        n_traces=moments.n_traces,
+        n_traces=moments.n_traces - len(moments.skipped),
         n_events=int(moments.events[moments.row(label)]),
         n_tokens=moments.n_tokens,
         composed=tuple(window for window in windows if window not in moments.spec.windows),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class _Sums:
     """(n_rows,)."""
     n_traces: int = 0
     n_tokens: int = 0
+    skipped: list[str] = field(default_factory=list)
 
 
 def record_moments(
@@ -68,7 +69,8 @@ def record_moments(
 
     Trace i belongs to fold i mod folds. Where two events of a label share a token or their windows a position, it
     counts once. `on_stop` gets the sums of a pass that is closed before its end; given as `begun` to the next, it goes
-    on from there. Raises BadInput for a layer that the model lacks and for a trace that is longer than its context.
+    on from there. A trace that the model cannot read, such as one longer than its context, is left out and listed in
+    `skipped`. Raises BadInput for a layer that the model lacks, and when no trace can be read.
     """
     _check_layers(loaded, spec)
     sums = _empty(loaded, spec)
@@ -78,20 +80,20 @@ def record_moments(
     try:
         for number in range(sums.n_traces, len(traces)):
             trace = traces[number]
-            reading = _read(loaded, trace, spec)
-            _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
+            try:
+                reading = loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
+            except BadInput as error:
+                sums.skipped.append(f"{trace.trace_id}: {error.problem}")
+            else:
+                _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
+            sums.n_traces += 1
             yield number + 1
     except GeneratorExit:
         on_stop(_finish(spec, sums))
         raise
+    if sums.skipped and len(sums.skipped) == len(traces):
+        raise BadInput(f"None of the traces can be read. {sums.skipped[0]}", "Choose a set with shorter traces.")
     yield _finish(spec, sums)
-
-
-def _read(loaded: LoadedModel, trace: Trace, spec: MomentsSpec) -> Reading:
-    try:
-        return loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
-    except BadInput as error:
-        raise BadInput(f"Trace {trace.trace_id!r}: {error.problem}", error.remedy) from error
 
 
 def extract_directions(
@@ -162,7 +164,7 @@ def _resume(sums: _Sums, begun: Moments) -> None:
     sums.counts, sums.negative_counts, sums.events = (
         array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
     )
-    sums.n_traces, sums.n_tokens = begun.n_traces, begun.n_tokens
+    sums.n_traces, sums.n_tokens, sums.skipped = begun.n_traces, begun.n_tokens, list(begun.skipped)
 
 
 def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
@@ -200,7 +202,6 @@ def _count(selection: Selection, fold: int, sums: _Sums) -> None:
     sums.negative_counts[0, :, :, fold] += selection.background_tokens > 0
     sums.negative_counts[1, :, :, fold] += selection.background_tokens
     sums.events += selection.events
-    sums.n_traces += 1
 
 
 def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
@@ -224,4 +225,5 @@ def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
         events=sums.events,
         n_traces=sums.n_traces,
         n_tokens=sums.n_tokens,
+        skipped=tuple(sums.skipped),
     )

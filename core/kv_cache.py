@@ -16,6 +16,8 @@ ROOM = 128
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """A layer whose keys and values (batch, heads, seq, head_dim) are the filled part of larger tensors."""
 
+    keys: Any
+    values: Any
     _key_room: Tensor | None = None
     _value_room: Tensor | None = None
 
@@ -24,12 +26,12 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         used = self.get_seq_length()
-        self._key_room = _with_room(self._key_room, self.keys, key_states, used)
-        self._value_room = _with_room(self._value_room, self.values, value_states, used)
         stop = used + key_states.shape[-2]
-        self._key_room[..., used:stop, :] = key_states
-        self._value_room[..., used:stop, :] = value_states
-        self.keys, self.values = self._key_room[..., :stop, :], self._value_room[..., :stop, :]
+        keys = _with_room(self._key_room, self.keys, key_states, used)
+        values = _with_room(self._value_room, self.values, value_states, used)
+        keys[..., used:stop, :], values[..., used:stop, :] = key_states, value_states
+        self._key_room, self._value_room = keys, values
+        self.keys, self.values = keys[..., :stop, :], values[..., :stop, :]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:

@@ -79,7 +79,10 @@ class Moments:
     events: Counts = field(repr=False)
     """(n_rows,) events."""
     n_traces: int
+    """Traces of the pass, those that were left out included."""
     n_tokens: int
+    skipped: tuple[str, ...] = ()
+    """Traces that the model could not read, with the reason."""
 
     def __post_init__(self) -> None:
         rows, layers, windows = len(self.spec.rows), len(self.spec.layers), len(self.spec.windows)

@@ -15,6 +15,7 @@ from ui.direction_list import draw_list
 from ui.extraction_form import Request, draw_exact, draw_form
 from ui.jobs import follow
 from ui.layer_map import draw_map, draw_selectors, paper_note
+from ui.reader_view import draw_skipped
 from ui.reliability_chart import draw_reliability
 from ui.shell import require_shell
 from ui.state import caller, guarded, pair_facts, workbench
@@ -90,6 +91,7 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
         f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by "
         f"{plain(found.spec.model.name)} ({found.spec.model.precision})."
     )
+    draw_skipped(have[choice.role].skipped)
     draw_found(have[choice.role], found, twins[0] if twins else None, choice, facts)
 
 

@@ -144,6 +144,16 @@ def test_windows_and_layers_do_not_change_each_other(tmp_path):
     assert np.array_equal(everything.at(1, PAPER_WINDOW).vector, alone.at(1, PAPER_WINDOW).vector)
 
 
+def test_a_trace_that_is_too_long_is_left_out_and_listed(tmp_path):
+    loaded = tiny_loaded(tmp_path)
+    traces = make_traces()
+    too_long = replace(traces[0], trace_id="endless", text="long " * 2000, parts=())
+    spec = spec_for(loaded, traces)
+    with_it = extract(loaded, [*traces, too_long], spec)
+    assert np.array_equal(with_it.vectors, extract(loaded, traces, spec).vectors)
+    assert with_it.n_traces == len(traces)
+
+
 def test_what_cannot_be_extracted_is_refused_with_a_remedy(tmp_path):
     loaded = tiny_loaded(tmp_path)
     traces = make_traces()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -145,12 +145,16 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
         text=alt.Text("count:Q", format=","),
         color=alt.condition(on_dark, alt.value("#ffffff"), alt.value(TEXT["light"])),
     )
+    height = _FRAME_HEIGHT + (_TILTED_HEIGHT if tilted else 0) + _ROW_HEIGHT * len(rows)
+    return alt.layer(cells.add_params(click), numbers, *_rings(base, cell, mode)).properties(height=height)
+
+
+def _rings(base: Any, cell: Cell, mode: Literal["light", "dark"]) -> list[Any]:
+    """A double outline around the chosen cell."""
     chosen = base.transform_filter(
         (alt.datum.reference == name_of(cell.row)) & (alt.datum.other == name_of(cell.column))
     )
-    rings = [
+    return [
         chosen.mark_rect(filled=False, stroke=colour, strokeWidth=width, strokeOpacity=1)
         for colour, width in ((BACKGROUND[mode], 5), (TEXT[mode], 2.5))
     ]
-    height = _FRAME_HEIGHT + (_TILTED_HEIGHT if tilted else 0) + _ROW_HEIGHT * len(rows)
-    return alt.layer(cells.add_params(click), numbers, *rings).properties(height=height)

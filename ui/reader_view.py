@@ -100,3 +100,15 @@ def _draw_vocabularies(readers: Readers) -> None:
         },
         hide_index=True,
     )
+
+
+def draw_skipped(skipped: tuple[str, ...]) -> None:
+    """The traces that a model could not read, with the reasons; nothing when it read them all."""
+    if not skipped:
+        return
+    traces = "One trace was" if len(skipped) == 1 else f"{len(skipped):,} traces were"
+    with st.expander(f"{traces} left out, since the model cannot read them", icon="✂️"):
+        for line in skipped[:_MAX]:
+            st.text(line)
+        if len(skipped) > _MAX:
+            st.caption(f"and {len(skipped) - _MAX:,} more")
