@@ -16,7 +16,6 @@ from demo.study import LABEL, WINDOWS, Study, summary
 
 SWEEP_SHARE = 0.5
 FINER_SHARES = (0.3, 0.4, 0.6, 0.65, 0.7)
-FINER_PLACES = 3
 MOST_NLL, MOST_REPETITION = 0.5, 2.0
 """The limits on readable text: nats per token above the baseline, and multiples of its repetition."""
 MARGIN = 0.85
@@ -34,9 +33,9 @@ def readable(row: Row, baseline: Row, *, share: float = 1.0) -> bool:
 def sweep(study: Study) -> dict[str, Any]:
     """Every layer × window × source at one dose, then more doses at the best places, all on the choosing prompts."""
     places = [(layer, window) for layer in study.layers for window in WINDOWS]
-    rows = _sweep_rows(study, [(role, *place, SWEEP_SHARE) for role in ROLES for place in places])
+    rows = _sweep_rows(study, [(role, *place, SWEEP_SHARE) for role in study.sizes.swept for place in places])
     baseline = summary(study.run([study.cell("reasoner", None, 0.0, which="choose")])[0])
-    best = _best_places([row for row in rows if row["source"] == "base"], baseline)
+    best = _best_places([row for row in rows if row["source"] == "base"], baseline, study.sizes.places)
     finer: list[tuple[Role, int, Window, float]] = [("base", *place, share) for place in best for share in FINER_SHARES]
     return {"baseline": baseline, "rows": rows + _sweep_rows(study, finer)}
 
@@ -52,11 +51,11 @@ def _sweep_rows(study: Study, asked: Sequence[tuple[Role, int, Window, float]]) 
     ]
 
 
-def _best_places(rows: Sequence[Row], baseline: Row) -> list[tuple[int, Window]]:
+def _best_places(rows: Sequence[Row], baseline: Row, n: int) -> list[tuple[int, Window]]:
     """Where the effect is strongest, readable text first, and the best layers of the paper's window."""
     ranked = sorted(rows, key=lambda row: (not readable(row, baseline), -row["keywords"][0]))
     paper = [row for row in ranked if row["window"] == [PAPER_WINDOW.start, PAPER_WINDOW.stop]]
-    chosen = ranked[:FINER_PLACES] + paper[:FINER_PLACES]
+    chosen = ranked[:n] + paper[:n]
     return list(dict.fromkeys((row["layer"], Window(start=row["window"][0], stop=row["window"][1])) for row in chosen))
 
 

@@ -46,9 +46,13 @@ class Sizes:
     shuffles: int = 3
     shares: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
     """Doses of the 2×2, besides the chosen one."""
+    swept: tuple[Role, ...] = ("base", "reasoner")
+    """Whose directions are swept over layers and windows."""
+    places: int = 3
+    """How many of the best places are looked at with more doses, and again at the paper's window."""
 
 
-OTHER_SEEDS = Sizes(accuracy=256, random_controls=5, shuffles=1, shares=(0.3, 0.5, 0.7))
+OTHER_SEEDS = Sizes(accuracy=256, random_controls=5, shuffles=1, shares=(), swept=("base",), places=2)
 """What is measured of the pairs that only show whether the embedded one is a lucky run."""
 
 
