@@ -88,7 +88,7 @@ def _base_stays(seed: Row) -> Row:
 
 
 def _controls_below(seed: Row) -> Row:
-    _, row = steered_row(seed, "dose_response", "chosen")
+    zero, row = steered_row(seed, "dose_response", "chosen")
     low = row["keywords"][1]
     above = [control for control in seed["controls"] if control["keywords"][2] >= low]
     strongest = max(seed["controls"], key=lambda control: control["keywords"][0])
@@ -96,9 +96,13 @@ def _controls_below(seed: Row) -> Row:
     beaten = sum(value < row["keywords"][0] for value in random)
     found = (
         f"strongest: {strongest['control']}, {percent(strongest['keywords'], 2)}; stronger than {beaten} of "
-        f"{len(random)} random directions; not below: {', '.join(c['control'] for c in above) or 'none'}"
+        f"{len(random)} random directions; not below: {', '.join(_name(control, zero) for control in above) or 'none'}"
     )
     return _claim("Every control's interval lies below the base-derived direction's", not above) | {"found": found}
+
+
+def _name(control: Row, baseline: Row) -> str:
+    return control["control"] + ("" if readable(control, baseline) else " (its text is not readable)")
 
 
 LIMITS = (

@@ -11,7 +11,7 @@ UNITS = {
     "raw": "× raw",
     "share": "% of norm",
 }
-DEFAULT_SHARE = 0.4
+DEFAULT_SHARE = 0.6
 _FALLBACK = 12.0
 
 

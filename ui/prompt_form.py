@@ -15,7 +15,7 @@ from ui.links import Field, one_of, text
 from ui.state import workbench
 from ui.text import plain, show_error
 
-FIRST_EXAMPLE = 9
+FIRST_EXAMPLE = 10
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
 MAX_FRAME = 2000
