@@ -25,6 +25,7 @@ from ui.attribution_methods import Readings
 from ui.attribution_view import STRIP_KEY, keyword_tokens
 from ui.corpus_panel import open_text
 from ui.pinned_token import next_tokens
+from ui.state import workbench
 
 TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
 TRACE = {
@@ -69,7 +70,7 @@ def opened(**state: object) -> AppTest:
         app.session_state[name] = value
     app.run()
     assert not app.exception
-    return app
+    return finish(workbench(), app)
 
 
 def pasted(text: str = TEXT, question: str = "What is 3 plus 4?") -> AppTest:
@@ -141,10 +142,13 @@ def choose(app: AppTest, key: str) -> AppTest:
 
 
 def finish(bench: Workbench, app: AppTest) -> AppTest:
-    """Wait for the jobs that the page started, and draw it again."""
-    for job in bench.engine.live():
-        bench.engine.wait(job.job_id, 60)
-    return rerun(app)
+    """Draw the page again once the jobs that it started have ended, those of that drawing included."""
+    while True:
+        for job in bench.engine.live():
+            bench.engine.wait(job.job_id, 60)
+        rerun(app)
+        if not bench.engine.live():
+            return app
 
 
 def test_switching_method_and_layer_starts_no_job(bench, trace_file, direction, monkeypatch):
