@@ -19,7 +19,7 @@ from ui.attribution_form import Request
 from ui.attribution_methods import Readings
 from ui.attribution_readings import Target, choose_target, complete, known_readings
 from ui.recorded_agreement import recorded_words
-from ui.text import plain, visible
+from ui.text import visible
 from ui.theme import BLUE, GRAY, diverging_scale, screen_mode
 
 _KINDS = ("Steering", "Ablation")
@@ -134,7 +134,7 @@ def _draw_numbers(gradients: Gradients, exact: Interventions) -> None:
     )
     total = float(np.nansum(exact.steered))
     lines = [
-        f"One by one, steering moves the target by {total:+.2f} logits in sum; all at once by {exact.steered_all:+.2f}.",
+        f"One by one, steering moves the target by {total:+.2f} logits in sum; at once by {exact.steered_all:+.2f}.",
         f"Ablating all of them at once moves it by {exact.ablated_all:+.2f}, from {exact.target:+.2f}.",
     ]
     if exact.spec.first > 0:
@@ -162,7 +162,7 @@ def _draw_ranks(readings: Readings, target: Target) -> None:
     )
     st.markdown(f"**Do they rank the tokens alike?** Spearman's ρ over {stop - start} tokens, layer {layer}")
     base = alt.Chart(frame).encode(
-        x=alt.X("other:N", sort=titles, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=220)),
+        x=alt.X("other:N", sort=titles, title=None, axis=alt.Axis(labelAngle=-60, labelLimit=220, labelOverlap=False)),
         y=alt.Y("one:N", sort=titles, title=None, axis=alt.Axis(labelLimit=260)),
         tooltip=["one:N", "other:N", "ρ:Q"],
     )
@@ -179,6 +179,6 @@ def _draw_ranks(readings: Readings, target: Target) -> None:
         alt.layer(cells, numbers).properties(height=height), width="stretch", alt="Rank correlations of all readings"
     )
     st.caption(
-        f"Readings of the direction, of the output and of effects answer different questions of {plain(target.words)}; "
-        "low numbers between them are no fault. Low numbers between an estimate and what it estimates are."
+        "Readings of the direction, of the output and of effects answer different questions: low numbers between them "
+        "are no fault. Low numbers between an estimate and what it estimates are."
     )

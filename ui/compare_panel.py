@@ -47,7 +47,13 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
     """Controls, both texts, and their values over the shared tokens."""
     left, middle, right = st.columns([4, 4, 4], gap="medium", vertical_alignment="bottom")
     against = left.segmented_control(
-        "Compare with", (_MODEL, _TEXT), default=_MODEL, required=True, key="compare_with", persist_state="session"
+        "Compare with",
+        (_MODEL, _TEXT),
+        default=_MODEL,
+        required=True,
+        key="compare_with",
+        persist_state="session",
+        wrap=True,
     )
     options = [method.key for method in METHODS if not method.needs]
     with middle:
