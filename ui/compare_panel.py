@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import UserFacingError
 from core.method_agreement import rank_correlation
@@ -46,15 +47,7 @@ class Side:
 def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) -> None:
     """Controls, both texts, and their values over the shared tokens."""
     left, middle, right = st.columns([4, 4, 4], gap="medium", vertical_alignment="bottom")
-    against = left.segmented_control(
-        "Compare with",
-        (_MODEL, _TEXT),
-        default=_MODEL,
-        required=True,
-        key="compare_with",
-        persist_state="session",
-        wrap=True,
-    )
+    against = _ask_against(left)
     options = [method.key for method in METHODS if not method.needs]
     with middle:
         key = st.selectbox(
@@ -84,6 +77,19 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
         st.info(method.missing(sides[0].readings) or method.missing(sides[1].readings), icon="🚫")
         return
     _draw(sides, method, layer)
+
+
+def _ask_against(column: DeltaGenerator) -> str | None:
+    chosen: str | None = column.segmented_control(
+        "Compare with",
+        (_MODEL, _TEXT),
+        default=_MODEL,
+        required=True,
+        key="compare_with",
+        persist_state="session",
+        wrap=True,
+    )
+    return chosen
 
 
 def _other_model(request: Request) -> tuple[str, AttributionSpec, ModelFacts] | None:
