@@ -102,7 +102,7 @@ def _controls_below(seed: Row) -> Row:
 
 
 def _name(control: Row, baseline: Row) -> str:
-    return control["control"] + ("" if readable(control, baseline) else " (its text is not readable)")
+    return str(control["control"]) + ("" if readable(control, baseline) else " (its text is not readable)")
 
 
 LIMITS = (
