@@ -20,7 +20,7 @@ from ui.attribution_methods import Readings
 from ui.attribution_readings import Target, choose_target, complete, known_readings
 from ui.recorded_agreement import recorded_words
 from ui.text import visible
-from ui.theme import BLUE, GRAY, diverging_scale, screen_mode
+from ui.theme import BLUE, GRAY, TEXT, diverging_scale, screen_mode
 
 _KINDS = ("Steering", "Ablation")
 
@@ -59,9 +59,10 @@ def _warn_of_readout(gradients: Gradients, layer: int) -> None:
     here = float(along[list(gradients.spec.text.targets)].sum() / max(float(along.sum()), 1e-12))
     if math.isfinite(share) and share > READOUT_LIMIT:
         st.warning(
-            f"**Read-out explains this result.** {share:.0%} of the summed effect at layer {layer} reaches the target "
-            "through the final norm and W_U alone: the direction is close to the keywords' own rows, and no later "
-            "block has to do anything. Choose an earlier layer before you conclude that the model computes with it.",
+            f"**Read-out explains this result.** Through the final norm and W_U alone, {share:.0%} of the summed effect "
+            f"at layer {layer} reaches the target{' (later blocks take some of it back)' if share > 1 else ''}: the "
+            "direction is close to the keywords' own rows. Choose an earlier layer before you conclude that the model "
+            "computes with it.",
             icon="⚠️",
         )
     elif here > READOUT_LIMIT:
@@ -161,19 +162,20 @@ def _draw_ranks(readings: Readings, target: Target) -> None:
         ]
     )
     st.markdown(f"**Do they rank the tokens alike?** Spearman's ρ over {stop - start} tokens, layer {layer}")
+    mode = screen_mode(st.context.theme.type)
     base = alt.Chart(frame).encode(
         x=alt.X("other:N", sort=titles, title=None, axis=alt.Axis(labelAngle=-60, labelLimit=220, labelOverlap=False)),
-        y=alt.Y("one:N", sort=titles, title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("one:N", sort=titles, title=None, axis=alt.Axis(labelLimit=260, labelOverlap=False)),
         tooltip=["one:N", "other:N", "ρ:Q"],
     )
     cells = base.mark_rect().encode(
         color=alt.Color(
             "ρ:Q",
-            scale=diverging_scale(1, screen_mode(st.context.theme.type)),
+            scale=diverging_scale(1, mode),
             legend=alt.Legend(orient="top", gradientLength=160),
         )
     )
-    numbers = base.mark_text(fontSize=11).encode(text=alt.Text("ρ:Q", format=".2f"))
+    numbers = base.mark_text(fontSize=11, color=TEXT[mode]).encode(text=alt.Text("ρ:Q", format=".2f"))
     height = 150 + 26 * len(titles)
     st.altair_chart(
         alt.layer(cells, numbers).properties(height=height), width="stretch", alt="Rank correlations of all readings"
