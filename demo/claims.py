@@ -23,7 +23,7 @@ def claims(seed: Row) -> list[Row]:
         _claim(f"At least {TURNING:.0f}% of its traces turn back", free["turning"][0] >= TURNING)
         | {"found": percent(free["turning"])},
         _claim(f"It is at least {WORSE:.0f} points worse when it may not turn back", lost >= WORSE)
-        | {"found": f"{percent(banned['right'])}, {lost:.1f} points less"},
+        | {"found": f"{percent(banned['right'])}, {abs(lost):.1f} points {'less' if lost >= 0 else 'more'}"},
         _claim(
             f"Under {BASE_KEYWORDS}% of the base model's words in solutions are wait or hmm; its stories use them",
             base["keywords"][0] < BASE_KEYWORDS < said,

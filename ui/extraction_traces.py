@@ -41,7 +41,9 @@ def ask_traces() -> tuple[Trace, ...]:
 
 def _load(set_id: str) -> tuple[Trace, ...]:
     try:
-        return workbench().trace_sets.load(set_id)
+        found = workbench().trace_sets.load(set_id)
+        if found:
+            return found
     except UserFacingError as error:
         if set_id != EMBEDDED:
             show_error(error)
