@@ -59,8 +59,8 @@ def _warn_of_readout(gradients: Gradients, layer: int) -> None:
     here = float(along[list(gradients.spec.text.targets)].sum() / max(float(along.sum()), 1e-12))
     if math.isfinite(share) and share > READOUT_LIMIT:
         st.warning(
-            f"**Read-out explains this result.** Through the final norm and W_U alone, {share:.0%} of the summed effect "
-            f"at layer {layer} reaches the target{' (later blocks take some of it back)' if share > 1 else ''}: the "
+            f"**Read-out explains this result.** Through final norm and W_U alone, {share:.0%} of the summed effect at "
+            f"layer {layer} reaches the target{' (later blocks take some of it back)' if share > 1 else ''}: the "
             "direction is close to the keywords' own rows. Choose an earlier layer before you conclude that the model "
             "computes with it.",
             icon="⚠️",
@@ -148,11 +148,10 @@ def _draw_ranks(readings: Readings, target: Target) -> None:
     exact = readings.interventions
     assert exact is not None
     layer, stop = exact.spec.layer, max(target.positions) + 1
-    methods = [method for method in METHODS if method.available(readings)]
     start = min(readings.start, stop - 1)
-    rows = {method.title: method.values(readings, layer)[start:stop].astype(np.float64) for method in methods}
-    matrix = rank_matrix(rows)
-    titles = list(rows)
+    at_hand = (method for method in METHODS if method.available(readings))
+    rows = {m.title: m.values(readings, layer)[start:stop].astype(np.float64) for m in at_hand}
+    matrix, titles = rank_matrix(rows), list(rows)
     frame = pd.DataFrame(
         [
             {"one": a, "other": b, "ρ": None if math.isnan(value) else round(float(value), 2)}
