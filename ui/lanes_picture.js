@@ -1,6 +1,6 @@
 // Lanes as one PNG, drawn in the browser with the page's own fonts and colours. Needs token_text.js before it.
 
-const PICTURE = { column: 720, pad: 28, line: 36, size: 22, small: 17, tallest: 16000 };
+const SHEET = { column: 720, pad: 28, line: 36, size: 22, small: 17, tallest: 16000 };
 
 // Lines of tokens for one column: a token that does not fit begins the next line; newlines are kept.
 function pictureLines(ctx, lane, width, family) {
@@ -9,7 +9,7 @@ function pictureLines(ctx, lane, width, family) {
   let x = 0;
   lane.pieces.forEach((piece, i) => {
     const bold = keywords.has(i);
-    ctx.font = `${bold ? 700 : 400} ${PICTURE.size}px ${family}`;
+    ctx.font = `${bold ? 700 : 400} ${SHEET.size}px ${family}`;
     piece.split("\n").forEach((part, k) => {
       if (k > 0) { lines.push([]); x = 0; }
       let text = part.replace(EMOJI_OR_INVISIBLE, (all, odd) => (odd === undefined ? all : "\ufffd"));
@@ -24,24 +24,24 @@ function pictureLines(ctx, lane, width, family) {
 }
 
 function drawPictureColumn(ctx, lane, lines, left, colour, family) {
-  const width = PICTURE.column - 2 * PICTURE.pad;
+  const width = SHEET.column - 2 * SHEET.pad;
   ctx.fillStyle = colour("--st-text-color");
-  ctx.font = `700 ${PICTURE.size + 2}px ${family}`;
-  ctx.fillText(lane.title, left, PICTURE.pad + 24, width);
-  ctx.font = `400 ${PICTURE.small}px ${family}`;
-  ctx.fillText(lane.subtitle, left, PICTURE.pad + 52, width);
-  if (lane.note) ctx.fillText(lane.note, left, PICTURE.pad + 76, width);
+  ctx.font = `700 ${SHEET.size + 2}px ${family}`;
+  ctx.fillText(lane.title, left, SHEET.pad + 24, width);
+  ctx.font = `400 ${SHEET.small}px ${family}`;
+  ctx.fillText(lane.subtitle, left, SHEET.pad + 52, width);
+  if (lane.note) ctx.fillText(lane.note, left, SHEET.pad + 76, width);
   lines.forEach((line, row) => {
-    const y = PICTURE.pad + 120 + row * PICTURE.line;
+    const y = SHEET.pad + 120 + row * SHEET.line;
     for (const token of line) {
       ctx.globalAlpha = 0.4;
       ctx.fillStyle = colour("--st-blue-color");
-      if (token.bold) ctx.fillRect(left + token.x, y - PICTURE.size, token.wide, PICTURE.size * 1.35);
+      if (token.bold) ctx.fillRect(left + token.x, y - SHEET.size, token.wide, SHEET.size * 1.35);
       ctx.globalAlpha = 1;
       ctx.fillStyle = colour("--st-orange-color");
       if (token.diverged) ctx.fillRect(left + token.x, y + 6, token.wide, 4);
       ctx.fillStyle = colour("--st-text-color");
-      ctx.font = `${token.bold ? 700 : 400} ${PICTURE.size}px ${family}`;
+      ctx.font = `${token.bold ? 700 : 400} ${SHEET.size}px ${family}`;
       ctx.fillText(token.text, left + token.x, y);
     }
   });
@@ -52,16 +52,16 @@ function lanesPicture(lanes, root) {
   const colour = (name) => style.getPropertyValue(name).trim() || "#777";
   const canvas = document.createElement("canvas");
   const ctx = canvas.getContext("2d");
-  const columns = lanes.map((lane) => pictureLines(ctx, lane, PICTURE.column - 2 * PICTURE.pad, style.fontFamily));
-  const height = PICTURE.pad * 2 + 120 + Math.max(...columns.map((lines) => lines.length)) * PICTURE.line;
-  const scale = Math.min(2, PICTURE.tallest / height);
-  canvas.width = lanes.length * PICTURE.column * scale;
+  const columns = lanes.map((lane) => pictureLines(ctx, lane, SHEET.column - 2 * SHEET.pad, style.fontFamily));
+  const height = SHEET.pad * 2 + 120 + Math.max(...columns.map((lines) => lines.length)) * SHEET.line;
+  const scale = Math.min(2, SHEET.tallest / height);
+  canvas.width = lanes.length * SHEET.column * scale;
   canvas.height = height * scale;
   ctx.scale(scale, scale);
   ctx.fillStyle = colour("--st-background-color");
   ctx.fillRect(0, 0, canvas.width, canvas.height);
   lanes.forEach((lane, i) => {
-    drawPictureColumn(ctx, lane, columns[i], i * PICTURE.column + PICTURE.pad, colour, style.fontFamily);
+    drawPictureColumn(ctx, lane, columns[i], i * SHEET.column + SHEET.pad, colour, style.fontFamily);
   });
   return canvas;
 }

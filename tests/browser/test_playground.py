@@ -40,7 +40,7 @@ def address(server, **settings):
 
 def open_playground(page, server, **settings):
     page.goto(address(server, **settings))
-    expect(page.get_by_label("Question")).to_be_visible(timeout=60_000)
+    expect(page.get_by_label("Question", exact=True)).to_be_visible(timeout=60_000)
 
 
 def lane(page, index):
@@ -170,12 +170,12 @@ def test_unknown_values_of_a_link_are_named_and_ignored(server, page, faults):
 
 def test_an_empty_question_is_a_sentence_and_the_page_stays_usable(server, page, faults, question):
     open_playground(page, server, prompt=question, tokens=32)
-    page.get_by_label("Question").fill("")
-    page.get_by_label("Question").press("Control+Enter")
+    page.get_by_label("Question", exact=True).fill("")
+    page.get_by_label("Question", exact=True).press("Control+Enter")
     run(page)
     expect(page.get_by_test_id("stAlert").first).to_contain_text("empty")
-    page.get_by_label("Question").fill("Why?")
-    page.get_by_label("Question").press("Control+Enter")
+    page.get_by_label("Question", exact=True).fill("Why?")
+    page.get_by_label("Question", exact=True).press("Control+Enter")
     run(page)
     expect(state(page, 1)).to_contain_text("done", timeout=30_000)
     forget_probes(faults)
@@ -183,7 +183,7 @@ def test_an_empty_question_is_a_sentence_and_the_page_stays_usable(server, page,
 
 def test_a14_hostile_text_is_shown_literally(server, page, faults):
     open_playground(page, server, prompt=HOSTILE, tokens=32, operator=HOSTILE)
-    assert HOSTILE in page.get_by_label("Question").input_value()
+    assert HOSTILE in page.get_by_label("Question", exact=True).input_value()
     run(page)
     expect(state(page, 1)).to_contain_text("done", timeout=30_000)
     page.get_by_role("button", name="Read it token by token").click()

@@ -33,7 +33,7 @@ def patient(request):
 
 def open_playground(page, server, **settings):
     page.goto(address(server, **settings))
-    expect(page.get_by_label("Question")).to_be_visible(timeout=2 * PATIENCE)
+    expect(page.get_by_label("Question", exact=True)).to_be_visible(timeout=2 * PATIENCE)
 
 
 def doses(page):
@@ -87,7 +87,7 @@ def test_the_lanes_are_saved_as_a_picture_that_the_browser_draws(server, page, f
 
 def test_with_the_keyboard_alone_a_question_is_run_and_forked(server, page, faults):
     open_playground(page, server, prompt="Keys?", tokens=32)
-    page.get_by_label("Question").focus()
+    page.get_by_label("Question", exact=True).focus()
     page.keyboard.press("End")
     page.keyboard.type(" Now")
     page.keyboard.press("Control+Enter")
