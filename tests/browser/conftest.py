@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -149,6 +149,9 @@ def screen() -> Screen:
     return Screen()
 
 
+expect.set_options(timeout=20_000)
+
+
 @pytest.fixture
 def faults() -> list[str]:
     """What went wrong in the page so far; a test that provokes a fault clears it."""
@@ -182,7 +185,7 @@ def new_page(browser: Browser, screen: Screen, faults: list[str]) -> Iterator[Ca
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(40_000)
         watch(page, faults)
         return page
 
