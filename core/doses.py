@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.metrics import KEYWORDS, measure_text
+from core.metrics import KEYWORDS, measure_text, stays_coherent
 from core.runs import Generation, GenerationSpec
 
 UNIT_DOSES = (-12.0, -8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 """Coefficients around those of the paper, in unit vectors."""
 SHARE_DOSES = (-0.6, -0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 """The same row as shares of the mean residual norm, for models whose streams are longer or shorter."""
-MAX_NLL_ABOVE_BASELINE = 0.5
-MAX_REPETITION_FACTOR, MIN_REPETITION_LIMIT = 2.0, 0.1
+ALLOWED_REPETITION = 0.1
+"""Of one text alone; it is a noisy number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,5 +88,9 @@ def _is_coherent(reading: DoseReading, baseline: DoseReading | None) -> bool:
         return False
     if baseline is None:
         return True
-    limit = max(MAX_REPETITION_FACTOR * baseline.repetition, MIN_REPETITION_LIMIT)
-    return not reading.nll > baseline.nll + MAX_NLL_ABOVE_BASELINE and reading.repetition <= limit
+    return stays_coherent(
+        reading.nll,
+        reading.repetition,
+        baseline=(baseline.nll, baseline.repetition),
+        always_allowed=ALLOWED_REPETITION,
+    )

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 KEYWORDS = ("wait", "hmm")
 LENS_WORDS = ("wait", "but")
+MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR = 0.5, 2.0
+"""Up to where a steered text counts as coherent: nats per token, and multiples of the baseline's repetition."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LOOP_NGRAM = 0.5
 _LOOP_ZLIB = 0.25
@@ -45,6 +47,18 @@ class TextMetrics:
     """Compressed over plain size; small for repetitive text."""
     no_evidence: str | None
     """Why the numbers above say nothing (empty or looping text), or None."""
+
+
+def stays_coherent(
+    nll: float, repetition: float, *, baseline: tuple[float, float], always_allowed: float = 0.0, share: float = 1.0
+) -> bool:
+    """Whether a steered text stays within `share` of both limits above its baseline's (NLL, repetition).
+
+    `always_allowed` is a repetition that is no fault, whatever the baseline's. An unknown NLL (nan) is none either.
+    """
+    base_nll, base_repetition = baseline
+    limit = max(share * MAX_REPETITION_FACTOR * base_repetition, always_allowed)
+    return not nll > base_nll + share * MAX_NLL_ABOVE_BASELINE and repetition <= limit
 
 
 def words_of(text: str) -> list[str]:

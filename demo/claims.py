@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from demo.steering_study import MOST_NLL, MOST_REPETITION, readable
+from core.metrics import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR
+from demo.steering_study import readable
 
 RIGHT, TURNING, WORSE, BASE_KEYWORDS, TIMES, BASE_STEERED = 85.0, 30.0, 10.0, 0.05, 3.0, 0.1
 """The goals: % right, % of traces that turn, points lost without turning, % of words, times, % of words."""
@@ -80,7 +81,8 @@ def _base_stays(seed: Row) -> Row:
     highest = max(row["keywords"][0] for row in worst)
     empty = sum(row["no_evidence"] for row in worst)
     nll = max(row["nll"][0] for row in worst) - worst[0]["nll"][0]
-    holds = highest < BASE_STEERED and empty <= sum(row["prompts"] for row in worst) / 10 and nll <= MOST_NLL
+    written = empty <= sum(row["prompts"] for row in worst) / 10
+    holds = highest < BASE_STEERED and written and nll <= MAX_NLL_ABOVE_BASELINE
     found = f"at most {highest:.3f}% up to the chosen dose, NLL {nll:+.2f}, {empty} texts without evidence"
     return _claim(f"Neither direction brings the base model to {BASE_STEERED}%, and its text stays readable", holds) | {
         "found": found
@@ -106,5 +108,6 @@ def _name(control: Row, baseline: Row) -> str:
 
 
 LIMITS = (
-    f"Readable: NLL at most {MOST_NLL} nats above the baseline, repetition at most {MOST_REPETITION:.0f} times its."
+    f"Readable: NLL at most {MAX_NLL_ABOVE_BASELINE} nats above the baseline, repetition at most "
+    f"{MAX_REPETITION_FACTOR:.0f} times its."
 )

@@ -10,14 +10,13 @@ from core.contrast import contrast
 from core.controls import label_controls, matched, nearest_projected_out, overall_mean, random_controls, shuffled_events
 from core.directions import Direction
 from core.experiments import DoseCell, DoseCellSpec
+from core.metrics import stays_coherent
 from core.pair import ROLES, Role
 from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 
 SWEEP_SHARE = 0.5
 FINER_SHARES = (0.3, 0.4, 0.6, 0.65, 0.7)
-MOST_NLL, MOST_REPETITION = 0.5, 2.0
-"""The limits on readable text: nats per token above the baseline, and multiples of its repetition."""
 MARGIN = 0.85
 """The choice is made with a share of the limits, since the reported prompts are others."""
 Row = dict[str, Any]
@@ -25,9 +24,10 @@ Row = dict[str, Any]
 
 def readable(row: Row, baseline: Row, *, share: float = 1.0) -> bool:
     """Whether a dose stays within a share of the limits."""
-    more = row["nll"][0] - baseline["nll"][0]
-    within = row["repetition"] <= share * MOST_REPETITION * baseline["repetition"]
-    return bool(within and more <= share * MOST_NLL and row["no_evidence"] <= row["prompts"] / 10)
+    coherent = stays_coherent(
+        row["nll"][0], row["repetition"], baseline=(baseline["nll"][0], baseline["repetition"]), share=share
+    )
+    return coherent and bool(row["no_evidence"] <= row["prompts"] / 10)
 
 
 def sweep(study: Study) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from core.experiments import DosePoint
-from core.metrics import bootstrap_mean, bootstrap_ratio
+from core.metrics import bootstrap_mean, bootstrap_ratio, stays_coherent
 
 TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
 SOURCES = {"base": "from the base model", "reasoner": "from the reasoning model"}
 COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
-MAX_NLL_ABOVE_BASELINE = 0.5
-MAX_REPETITION_FACTOR = 2.0
+ALLOWED_REPETITION = 0.02
 
 
 def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFrame:
@@ -52,9 +51,8 @@ def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
         return False
     if baseline is None:
         return True
-    nll_ok = bootstrap_mean(point.nll).mean <= bootstrap_mean(baseline.nll).mean + MAX_NLL_ABOVE_BASELINE
-    limit = max(MAX_REPETITION_FACTOR * float(np.mean(baseline.repetition)), 0.02)
-    return nll_ok and float(np.mean(point.repetition)) <= limit
+    own, unsteered = ((bootstrap_mean(one.nll).mean, float(np.mean(one.repetition))) for one in (point, baseline))
+    return stays_coherent(*own, baseline=unsteered, always_allowed=ALLOWED_REPETITION)
 
 
 def dose_charts(rows: pd.DataFrame) -> list[alt.LayerChart]:
