@@ -18,6 +18,8 @@ from core.experiments import DosePoint
 from core.traces import read_traces
 from core.values import Trace, Window
 
+DOSE = "dose"
+"""Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 

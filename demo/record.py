@@ -11,11 +11,12 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from core.direction_files import direction_bytes
+from core.examples import DOSE
 from core.experiments import DoseCell
 from core.pair import ROLES
 from core.values import PAPER_WINDOW, Window
@@ -67,6 +68,7 @@ def _shown(
     (HERE / "directions").mkdir(exist_ok=True)
     for role in ROLES:
         direction = study.direction(role, layer, window)
+        direction = replace(direction, provenance=(*direction.provenance, (DOSE, str(share))))
         (HERE / "directions" / f"{role}.safetensors").write_bytes(direction_bytes(direction))
     steered = {row["share"]: cell for row, cell in doses if (row["source"], row["target"]) == ("base", "reasoner")}
     texts = {

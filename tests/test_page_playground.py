@@ -1,5 +1,7 @@
 """The playground under AppTest: runs, the store, faults of use, interrupted runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.runs import Generation, GenerationSpec, LaneKL
@@ -380,3 +382,13 @@ def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_s
         assert not app.exception
         assert len(bench.history.entries()) == stored
         assert len(app.dataframe) == 1
+
+
+def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_percent(make_direction):
+    from core.examples import DOSE
+    from ui.coefficient import default_coefficient
+
+    plain = replace(make_direction(32), resid_norm=10.0)
+    assert default_coefficient(plain) == 4.0
+    assert default_coefficient(replace(plain, provenance=((DOSE, "0.65"),))) == 6.5
+    assert default_coefficient(replace(plain, provenance=((DOSE, "1e9"),))) == 4.0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 
 from core.directions import Direction
+from core.examples import DOSE
 
 UNITS = {
     "unit": "× unit",
     "raw": "× raw",
     "share": "% of norm",
 }
-DEFAULT_SHARE = 0.6
+DEFAULT_SHARE = 0.4
 _FALLBACK = 12.0
 
 
@@ -21,8 +24,10 @@ def unit_size(direction: Direction, unit: str) -> float:
 
 
 def default_coefficient(direction: Direction) -> float:
-    """40% of the mean residual norm where it is known, else the paper's best, 12 unit vectors."""
-    return round(DEFAULT_SHARE * direction.resid_norm, 1) if direction.resid_norm else _FALLBACK
+    """The dose that it was recorded at, else 40% of the mean residual norm, else the paper's best, 12 unit vectors."""
+    recorded = dict(direction.provenance).get(DOSE, "")
+    share = float(recorded) if re.fullmatch(r"0\.[0-9]{1,3}", recorded) else DEFAULT_SHARE
+    return round(share * direction.resid_norm, 1) if direction.resid_norm else _FALLBACK
 
 
 def describe(coefficient: float, direction: Direction) -> str:
