@@ -29,7 +29,7 @@ def bench(tmp_path, monkeypatch) -> Workbench:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(tensor_files, "_run_child", tensor_child.answer)
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
-    monkeypatch.setattr("ui.directions.recorded_directions", tuple)
+    monkeypatch.setattr("ui.directions._recorded", tuple)
     workbench.clear()
     return workbench()
 

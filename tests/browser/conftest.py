@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -156,6 +156,14 @@ expect.set_options(timeout=20_000)
 def faults() -> list[str]:
     """What went wrong in the page so far; a test that provokes a fault clears it."""
     return []
+
+
+def scrolled_to(element: Locator) -> None:
+    """Bring it into view, no script running and the scroll over: either would close a list that opens meanwhile."""
+    app = element.page.locator("[data-testid=stApp]")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=90_000)
+    element.scroll_into_view_if_needed()
+    element.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def watch(page: Page, faults: list[str]) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from core.data_files import ROOTS_VARIABLE as DATA_ROOTS
 from core.folders import ROOTS_VARIABLE
 from core.trace_sets import TraceFolder
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, scrolled_to
 from tests.page_helpers import save_tiny_pair
 
 HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>\u202e\x00"
@@ -97,6 +97,7 @@ def test_a_stopped_import_and_then_from_a_messy_file_to_a_corrected_part(server:
     event = page.locator(".t[data-mark=event]").first
     label = page.get_by_role("combobox", name="Label of the part")
     expect(label).to_have_value("backtracking")
+    scrolled_to(label)
     label.click()
     page.get_by_role("option", name="deduction").click()
     page.get_by_role("button", name="Save", exact=True).click()
