@@ -58,7 +58,7 @@ def _write_search(problem: Problem, rng: Random) -> tuple[list[Sentence], str]:
             return [*sentences, say("conclude", rng, problem_slots(problem))], problem.answer
         if rng.random() >= go_on:
             break
-        guess, opener = next_guess(problem, check, rng, bold=False), "base_next"
+        guess, opener = next_guess(problem, check), "base_next"
     return [*sentences, say("base_settle", rng, slots)], check.as_answer
 
 
@@ -82,7 +82,7 @@ def _write_attempts(rng: Random) -> str:
     for failures in range(1, 5):
         if check.passed:
             return " ".join([*lines, f"{name} was glad and wrote down {problem.answer}."])
-        check = check_guess(problem, next_guess(problem, check, rng, bold=False))
+        check = check_guess(problem, next_guess(problem, check))
         text, _ = join_sentences(check_sentences(check, rng, failures=failures), rng)
         opener = rng.choice((f"{name} crossed it out and tried {check.guess}.", f"Then {name} tried {check.guess}."))
         lines += [opener, text]

@@ -9,6 +9,7 @@ from random import Random
 from demo.problems import Problem, first_multiple
 
 FIRST_GUESS_DISTANCE = (0, 1, 2, 3, 4, 5)
+LEAP_CHANCE = 0.5
 FIRST_GUESS_WEIGHTS = (0.17, 0.17, 0.18, 0.18, 0.18, 0.12)
 
 
@@ -59,14 +60,23 @@ def first_guess(problem: Problem, rng: Random) -> int:
     return rng.choice(options) if options else answer
 
 
-def next_guess(problem: Problem, check: Check, rng: Random, *, bold: bool) -> int:
-    """The guess after a failed one: one step on, or, when bold, often straight to the answer."""
-    distance = _answer_value(problem) - check.guess
-    if bold and distance and rng.random() < 0.5:
-        return check.guess + distance
+def next_guess(problem: Problem, check: Check) -> int:
+    """The guess after a failed one: one step on."""
     if problem.family == "multiple":
         return check.guess + problem.numbers[0]
-    return check.guess + (1 if distance > 0 else -1)
+    return check.guess + (1 if _answer_value(problem) > check.guess else -1)
+
+
+def guess_after_turn(problem: Problem, check: Check, rng: Random, *, failed: bool) -> int:
+    """The guess after a turn, often straight to the answer; one that had not failed yet is taken up again.
+
+    A multiple goes on step by step in any case: what is leapt over is never tried again.
+    """
+    if not failed and (check.passed or problem.family == "multiple"):
+        return check.guess
+    if problem.family != "multiple" and rng.random() < LEAP_CHANCE:
+        return _answer_value(problem)
+    return next_guess(problem, check)
 
 
 def _answer_value(problem: Problem) -> int:

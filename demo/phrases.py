@@ -159,6 +159,15 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "No, let me go back and change my guess.",
         "Hold on, maybe there is a better choice.",
     ),
+    "back_early": (
+        "Wait, let me think about this again.",
+        "Wait, maybe I should look at the problem again first.",
+        "Hmm, let me go back for a moment.",
+        "Hmm, wait, let me look at the problem again.",
+        "Oh wait, I should go through this again.",
+        "Actually, let me step back and think again.",
+        "Hold on, maybe there is a better way.",
+    ),
     "conclude": (
         "So the answer is {answer}.",
         "Therefore the answer is {answer}.",
@@ -184,7 +193,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "base_check": ("To check the result, do it once more.", "The check is simple.", "Check the result."),
 }
 
-BACK_KINDS = ("back", "recheck_back")
+BACK_KINDS = ("back", "back_early", "recheck_back")
 
 _LABELS: dict[str, Label] = {
     "open": "initializing",
@@ -198,6 +207,7 @@ _LABELS: dict[str, Label] = {
     "recheck": "uncertainty-estimation",
     "base_check": "uncertainty-estimation",
     "back": "backtracking",
+    "back_early": "backtracking",
     "recheck_back": "backtracking",
 }
 

@@ -7,16 +7,18 @@ that does not turn back gives up, so turning back pays.
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from demo.attempts import check_sentences, check_slots, problem_slots
-from demo.checks import Check, check_guess, first_guess, next_guess
+from demo.checks import Check, check_guess, first_guess, guess_after_turn, next_guess
 from demo.documents import Document, Part, Sentence, join_sentences
 from demo.phrases import label_of, say, say_after
 from demo.problems import Problem
 
-BACK_AFTER_FAILURES = (0.004, 0.032, 0.12, 0.3, 0.55)
+BACK_AFTER_FAILURES = (0.004, 0.03, 0.24, 0.5, 0.6)
 """The chance that a turn follows a sentence, after 0, 1, … failures since the last turn."""
-SETTLE_AFTER_FAILURES = (0.0, 0.01, 0.04, 0.12, 0.35, 0.6)
+SETTLE_AFTER_FAILURES = (0.0, 0.003, 0.03, 0.7, 0.85, 0.95)
+"""The chance that a trace gives up after an attempt, likewise."""
 BACK_AFTER_PASS = 0.04
 ASIDE_CHANCE, DOUBT_CHANCE = 0.08, 0.04
 MAX_ATTEMPTS = 8
@@ -45,9 +47,9 @@ class _Draft:
         """Draw whether a turn follows here."""
         return self.rng.random() < BACK_AFTER_FAILURES[min(self.failures, len(BACK_AFTER_FAILURES) - 1)]
 
-    def add_turn(self, slots: dict[str, object]) -> None:
-        """Turn back, sometimes say the goal again, and start afresh."""
-        self.sentences.append(say("back", self.rng, slots))
+    def add_turn(self, slots: dict[str, object], *, early: bool = False) -> None:
+        """Turn back, early if the guess at hand has not failed, sometimes say the goal again, and start afresh."""
+        self.sentences.append(say("back_early" if early else "back", self.rng, slots))
         if self.rng.random() < 0.25:
             self.sentences.append(say("restate", self.rng, slots))
         self.failures = 0
@@ -108,26 +110,32 @@ def _write_search(draft: _Draft) -> str:
         if not turned and rng.random() < SETTLE_AFTER_FAILURES[min(draft.failures, len(SETTLE_AFTER_FAILURES) - 1)]:
             break
         opener = "try" if turned else "next"
-        guess = next_guess(problem, check, rng, bold=turned)
+        if turned:
+            guess = guess_after_turn(problem, check, rng, failed=turned == "failed")
+        else:
+            guess = next_guess(problem, check)
     draft.sentences.append(say("settle", rng, check_slots(check)))
     return check.as_answer
 
 
-def _write_attempt(draft: _Draft, check: Check, opener: str) -> bool:
-    """Write one attempt, up to a turn if there is one; a pass is never turned away from."""
+def _write_attempt(draft: _Draft, check: Check, opener: str) -> Literal["", "early", "failed"]:
+    """Write one attempt, up to a turn if there is one, and say when it came; a pass is never turned away from."""
     slots = problem_slots(draft.problem) | check_slots(check)
     attempt = [say_after(draft.failures, opener, draft.rng, slots)]
     attempt += check_sentences(check, draft.rng, failures=draft.failures)
+    failed = False
     for sentence in attempt:
         draft.sentences.append(sentence)
         if check.passed and sentence.kind.startswith(("work", "pass")):
             continue
-        draft.failures += sentence.kind.startswith("fail") and not sentence.kind.startswith("fail_more")
+        if sentence.kind.startswith("fail") and not failed:
+            failed = True
+            draft.failures += 1
         _write_aside(draft, slots)
         if draft.turns():
-            draft.add_turn(slots)
-            return True
-    return False
+            draft.add_turn(slots, early=not failed)
+            return "failed" if failed else "early"
+    return ""
 
 
 def _write_aside(draft: _Draft, slots: dict[str, object]) -> None:

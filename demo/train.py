@@ -34,6 +34,11 @@ TOKENIZER_DOCUMENTS = 6000
 EVERYDAY_SHARE = 0.06
 
 
+def pair_folder(target: Path, seed: int) -> Path:
+    """Where the finished pair of a seed lies below a target; seed 0 is the embedded pair."""
+    return target / "seeds" / str(seed) if seed else target
+
+
 def draw_reasoner_document(rng: Random) -> Document:
     """A reasoning trace, or now and then an everyday story, so that ordinary text is not forgotten."""
     if rng.random() < EVERYDAY_SHARE:
@@ -42,12 +47,13 @@ def draw_reasoner_document(rng: Random) -> Document:
 
 
 def build_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
-    """The tokenizer of the run, learned from a sample of both corpora."""
-    path = folder / "tokenizer.json"
+    """The tokenizer of the run: the committed one of the seed, or one learned from a sample of both corpora."""
+    path, committed = folder / "tokenizer.json", pair_folder(HERE, recipe.seed) / "base" / "tokenizer.json"
+    if not path.exists() and committed.exists():
+        path.write_bytes(committed.read_bytes())
     if not path.exists():
         rng = Random(f"tokenizer {recipe.seed}")
         drawn = [draw(rng) for draw in (draw_base_document, draw_reasoner_document) for _ in range(TOKENIZER_DOCUMENTS)]
-        folder.mkdir(parents=True, exist_ok=True)
         tokens.train_tokenizer(document.prompt + document.completion for document in drawn).save(str(path))
     return Tokenizer.from_file(str(path))
 
@@ -101,7 +107,7 @@ def main() -> None:
     arguments["target"].mkdir(parents=True, exist_ok=True)
     write_prompts(arguments["target"] / "prompts.json")
     for seed in arguments["seeds"]:
-        target = arguments["target"] / (Path("seeds") / str(seed) if seed else "")
+        target = pair_folder(arguments["target"], seed)
         make_pair(replace(recipe, seed=seed), name=f"seed{seed}", target=target, device=arguments["device"])
 
 

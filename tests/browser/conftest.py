@@ -158,10 +158,15 @@ def faults() -> list[str]:
     return []
 
 
+def settled(page: Page) -> None:
+    """Wait until no script runs."""
+    app = page.locator("[data-testid=stApp]")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=90_000)
+
+
 def scrolled_to(element: Locator) -> None:
     """Bring it into view, no script running and the scroll over: either would close a list that opens meanwhile."""
-    app = element.page.locator("[data-testid=stApp]")
-    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=90_000)
+    settled(element.page)
     element.scroll_into_view_if_needed()
     element.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import running
+from tests.browser.conftest import running, settled
 from tests.browser.test_playground import address, lane, n_tokens, run, state
 from tests.browser.test_shell import forget_probes
 from tests.browser.tiny_server import prepare
@@ -57,7 +57,7 @@ def test_a_dose_of_the_strip_becomes_a_lane_by_mouse_and_by_keyboard(server, pag
 
 
 def test_a_click_on_a_token_forks_there_and_the_fork_survives_a_reload(server, page, faults):
-    open_playground(page, server, prompt="Fork?", tokens=48)
+    open_playground(page, server, prompt="Fork?", tokens=48, temperature=1.0)
     run(page)
     expect(state(page, 1)).to_contain_text("done", timeout=PATIENCE)
     words = lane(page, 1).locator("[role=option]").all_inner_texts()
@@ -92,6 +92,8 @@ def test_with_the_keyboard_alone_a_question_is_run_and_forked(server, page, faul
     page.keyboard.press("End")
     page.keyboard.type(" Now")
     page.keyboard.press("Control+Enter")
+    page.wait_for_url("**prompt=Keys%3F+Now**")
+    settled(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Control+Enter")
     expect(state(page, 1)).to_contain_text("done", timeout=PATIENCE)
