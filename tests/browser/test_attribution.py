@@ -1,4 +1,4 @@
-"""The attribution page in a real browser, on a tiny pair: click, switch, keyboard, line."""
+"""The attribution page in a real browser, on a tiny pair: click, switch, keyboard, line, a lasting computation."""
 
 from __future__ import annotations
 
@@ -73,3 +73,41 @@ def test_click_and_keyboard(tokens: Locator, page: Page) -> None:
     page.keyboard.press("Enter")
     position(page, 42)
     assert page.evaluate("window.hacked") is None
+
+
+def magnitudes(tokens: Locator) -> list[str]:
+    """How strongly each token is coloured."""
+    found: list[str] = tokens.evaluate_all("nodes => nodes.map(node => node.style.getPropertyValue('--m'))")
+    return found
+
+
+def test_reading_and_layer_switch_without_another_pass(tokens: Locator, page: Page) -> None:
+    tokens.nth(40).click()
+    position(page, 40)
+    scale = page.locator(".scale strong")
+    expect(scale).to_have_text(re.compile("^Projection, layer 1"))
+    seen = [magnitudes(tokens)]
+    page.get_by_role("radio", name="Cosine").click()
+    expect(scale).to_have_text(re.compile("^Cosine, layer 1"))
+    seen.append(magnitudes(tokens))
+    slider = page.get_by_role("slider", name="Layer that is read")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(scale).to_have_text(re.compile("^Cosine, layer 2"))
+    seen.append(magnitudes(tokens))
+    page.get_by_role("radio", name="Read-out").click()
+    expect(scale).to_have_text(re.compile("^P"))
+    expect(slider).to_be_disabled()
+    assert len({tuple(one) for one in seen}) == 3
+    position(page, 40)
+
+
+def test_a_reading_that_computes_says_so_and_arrives(tokens: Locator, page: Page) -> None:
+    page.get_by_role("radio", name="Gradient").click()
+    start = page.get_by_role("button", name=re.compile("^(Compute|Read)"))
+    title = page.locator(".scale strong", has_text=re.compile("radient"))
+    expect(start.or_(title).first).to_be_visible(timeout=60_000)
+    if start.count():
+        start.first.click()
+    expect(title).to_be_visible(timeout=60_000)
+    assert any(magnitudes(tokens))
