@@ -1,8 +1,9 @@
 """The study of the embedded pair in one command: python -m demo.record (or: make record).
 
 For every training seed that is there: accuracy, sweep, 2×2 dose-response, controls, and readings of the directions; all
-through the workbench, so that the numbers are those that the app itself would measure. Writes `report.json`,
-`REPORT.md` and `directions/`. A run that was stopped goes on from what it had.
+through the workbench, so that the numbers are those that the app itself would measure; on one thread, so that they do
+not depend on the number of cores. Writes `report.json`, `REPORT.md` and `directions/`. A run that was stopped goes on
+from what it had.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from core.direction_files import direction_bytes
 from core.examples import DOSE
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=seeds_present())
     parser.add_argument("--cache", type=Path, default=HERE / "runs" / "study", help="where results are kept meanwhile")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     bench, rows = Workbench(arguments.cache), []
     for seed in arguments.seeds:
         rows.append(study_seed(Study(bench, seed, OTHER_SEEDS if seed else Sizes())))
