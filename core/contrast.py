@@ -157,15 +157,21 @@ def reliability_curve(
     if not sizes:
         raise BadInput("Too few traces have an event for two groups of them.", "Add traces, or choose another label.")
     means = [float(c.mean()) for c in cosines]
-    noise = [n * (1 / max(c, 1e-3) - 1) for n, c in zip(sizes, means, strict=True)]
     return ReliabilityCurve(
         traces=tuple(sizes),
         cosine=tuple(means),
         low=tuple(float(c.min()) for c in cosines),
         high=tuple(float(c.max()) for c in cosines),
         n_traces=int(of_fold.sum()),
-        noise=float(np.average(noise, weights=sizes)),
+        noise=_fitted_noise(np.array(sizes), np.array(means)),
     )
+
+
+def _fitted_noise(sizes: Doubles, cosines: Doubles) -> float:
+    """c of n / (n + c) by least squares, larger groups counting more; the end of the scale where nothing agrees."""
+    tried = np.geomspace(1e-4, 1e6, 20_001)[:, None]
+    errors = ((sizes / (sizes + tried) - cosines) ** 2 * sizes).sum(1)
+    return float(tried[errors.argmin(), 0])
 
 
 class _View:

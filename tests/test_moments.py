@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.contrast import MIN_TRACES, contrast, cosine_map, mean_activation, reliability_curve
+from core.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
 from core.errors import BadInput
 from core.extraction import record_moments
 from core.hooks import run_decoder
@@ -266,6 +266,13 @@ def test_the_reliability_curve_rises_as_its_formula_says(loaded):
     assert curve.predicted == pytest.approx(64 / (64 + noise), abs=0.03)
     assert curve.traces_for(curve.predicted) == pytest.approx(64)
     assert all(low <= c <= high for low, c, high in zip(curve.low, curve.cosine, curve.high, strict=True))
+
+
+def test_one_size_that_happens_to_disagree_does_not_decide_the_fit():
+    sizes = np.array([3.0, 6.0, 9.0, 12.0])
+    exact = sizes / (sizes + 20)
+    assert np.isclose(_fitted_noise(sizes, exact), 20, rtol=1e-2)
+    assert 20 < _fitted_noise(sizes, np.array([0.0, *exact[1:]])) < 24
 
 
 def test_noise_alone_has_no_reliability(loaded):
