@@ -39,7 +39,7 @@ if loaded is None:
     st.info(
         "The first text appears here as soon as a model pair is loaded. The sidebar shows how far that is; if nothing "
         "is being loaded there, choose a pair under **Change models**.",
-        icon="⏳",
+        icon=":material/hourglass_top:",
     )
     st.stop()
 

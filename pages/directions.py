@@ -23,9 +23,9 @@ def draw_saved() -> None:
             "Nothing is saved yet. Extract a direction from traces and press **Save** there, or choose **Import** "
             "above to add a file of your own. Those recorded with the embedded pair are under **Cosines** and "
             "**Arithmetic**.",
-            icon="🧭",
+            icon=":material/explore:",
         )
-        st.page_link(page_path("extraction"), label="To the extraction", icon="🧭")
+        st.page_link(page_path("extraction"), label="To the extraction", icon=":material/explore:")
         return
     facts = pair_facts()
     draw_table(saved, facts[0] if facts else None)

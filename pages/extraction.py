@@ -66,7 +66,7 @@ def result(facts: Facts, request: Request | None) -> tuple[Have, str] | None:
         st.session_state.pop(JOB)
         st.session_state[FOUND] = (snapshot.result, "LIVE")
     elif snapshot is not None and snapshot.state == "cancelled":
-        st.info("The extraction was stopped before its end. Press **Extract** to go on from there.", icon="⏹️")
+        st.info("The extraction was stopped. Press **Extract** to go on from there.", icon=":material/stop_circle:")
     specs, badge = st.session_state.get(FOUND, ((), ""))
     have = on_hand(specs, facts)
     if have:
@@ -143,6 +143,6 @@ elif JOB not in st.session_state and request is not None:
     st.info(
         f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels, and "
         "the map appears here. Window and label can then be changed without reading them again.",
-        icon="🧭",
+        icon=":material/explore:",
     )
 draw_list(facts[0])

@@ -13,9 +13,24 @@ st.markdown(
 )
 
 ways = (
-    ("playground", "🎛️", "Make it backtrack", "The same question with and without the direction, side by side."),
-    ("extraction", "🧭", "Find the direction", "A difference of means over tokens just before the model turns back."),
-    ("attribution", "🔎", "Read it token by token", "Where a text points along the direction, and what comes next."),
+    (
+        "playground",
+        ":material/tune:",
+        "Make it backtrack",
+        "The same question with and without the direction, side by side.",
+    ),
+    (
+        "extraction",
+        ":material/explore:",
+        "Find the direction",
+        "A difference of means over tokens just before the model turns back.",
+    ),
+    (
+        "attribution",
+        ":material/manage_search:",
+        "Read it token by token",
+        "Where a text points along the direction, and what comes next.",
+    ),
 )
 for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
     with column.container(border=True, height="stretch"):

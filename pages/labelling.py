@@ -24,7 +24,10 @@ def chosen_set() -> TraceSet | None:
     """The set to work on; None, with the next step said, where there is none."""
     sets = workbench().trace_sets.list()
     if not sets:
-        st.info("There are no traces yet. Import a file on the Traces page, or choose **Write traces**.", icon="📄")
+        st.info(
+            "There are no traces yet. Import a file on the Traces page, or choose **Write traces**.",
+            icon=":material/description:",
+        )
         return None
     shown = choose_set(sets)
     draw_facts(shown)

@@ -45,7 +45,10 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
 def draw_strip_view(asked: Settings, pressed: bool) -> None:
     """The question at a row of doses, and the chosen dose as a lane beside the unsteered one."""
     if asked.program[0].operator == "ablate":
-        st.info("Projecting a direction out has no dose: choose another operator for the strip.", icon="🎚️")
+        st.info(
+            "Projecting a direction out has no dose: choose another operator for the strip.",
+            icon=":material/linear_scale:",
+        )
         return
     ask_doses(asked.direction)
     prompts = prompts_of(asked.question)

@@ -42,7 +42,7 @@ if imported is not None:
 sets = workbench().trace_sets.list()
 draw_broken(workbench().trace_sets.broken())
 if not sets:
-    st.info("There are no traces yet. Import a file below; its traces then appear here.", icon="📄")
+    st.info("There are no traces yet. Import a file below; its traces then appear here.", icon=":material/description:")
     draw_import()
     st.stop()
 try:

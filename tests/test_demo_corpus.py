@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from demo.base_corpus import draw_base_document, write_solution
 from demo import reasoner_corpus
+from demo.base_corpus import draw_base_document, write_solution
 from demo.checks import check_guess, guess_after_turn
 from demo.phrases import PHRASES, label_of
 from demo.problems import FAMILIES, draw_problem, is_heldout

@@ -63,13 +63,13 @@ def _warn_of_readout(gradients: Gradients, layer: int) -> None:
             f"layer {layer} reaches the target{' (later blocks take some of it back)' if share > 1 else ''}: the "
             "direction is close to the keywords' own rows. Choose an earlier layer before you conclude that the model "
             "computes with it.",
-            icon="⚠️",
+            icon=":material/warning:",
         )
     elif here > READOUT_LIMIT:
         st.warning(
             f"**The target's own position explains this result.** {here:.0%} of the gradient × direction at layer "
             f"{layer} sits at the target itself; what came before it hardly matters here.",
-            icon="⚠️",
+            icon=":material/warning:",
         )
     else:
         st.caption(

@@ -40,7 +40,10 @@ def draw_anticipation(request: Request) -> None:
     method, layer, label = _choose(corpora[0], request, facts[0])
     curves = {corpus.role: anticipate(corpus.aligned(method.values(layer), label)) for corpus in corpora}
     if not any(curve.events.n.max(initial=0) for curve in curves.values()):
-        st.info(f"No trace of this set has a part labelled {plain(label, 60)}; choose another label.", icon="🏷️")
+        st.info(
+            f"No trace of this set has a part labelled {plain(label, 60)}; choose another label.",
+            icon=":material/label:",
+        )
         return
     unit = method.unit
     title = method.title + (f", layer {layer}" if method.per_layer else "")

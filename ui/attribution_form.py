@@ -221,7 +221,7 @@ def _agrees_to_reread(generation: Generation, facts: ModelFacts) -> bool:
         f"This was written by **{plain(generation.spec.model.name)}** with weights or a tokenizer that are not "
         "loaded now, so its token ids may mean other words here. Load that model in the sidebar, or read the text "
         "again; its tokens may then differ from those that were generated.",
-        icon="🔁",
+        icon=":material/repeat:",
     )
     return st.toggle(
         f"Read its text again with the tokenizer of {plain(facts.name)}",

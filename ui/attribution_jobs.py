@@ -74,5 +74,5 @@ def _is_live(slot: str) -> bool:
 
 
 def _agrees(name: str, offer: str, button: str) -> bool:
-    st.info(offer, icon="⏳")
+    st.info(offer, icon=":material/hourglass_top:")
     return st.button(button, type="primary", key=f"{name}:go")

@@ -72,7 +72,10 @@ def usable_sets() -> list[TraceSet]:
 
 def _choose_trace(sets: list[TraceSet]) -> Source | None:
     if not sets:
-        st.info("There are no traces yet. Import some on the **Traces** page, or paste a text.", icon="📄")
+        st.info(
+            "There are no traces yet. Import some on the **Traces** page, or paste a text.",
+            icon=":material/description:",
+        )
         return None
     by_id = {found.set_id: found for found in sets}
     if st.session_state.get(SET_KEY) not in by_id:
@@ -113,7 +116,10 @@ def _choose_generation() -> Source | None:
         moment = next((moment for generation, moment in found if generation == at_hand), "just opened")
         found = [(at_hand, moment)] + [item for item in found if item[0] != at_hand]
     if not found:
-        st.info("No generation is stored yet. Run one in the **Steering playground**; it then appears here.", icon="🎛️")
+        st.info(
+            "No generation is stored yet. Run one in the **Steering playground**; it then appears here.",
+            icon=":material/tune:",
+        )
         return None
     picked = st.selectbox(
         "Generation",
@@ -161,7 +167,7 @@ def _paste(right: DeltaGenerator) -> Source | None:
         st.info(
             "Write or paste a text of at least two tokens, and above it the question that it answers; "
             "then press **Read this text**.",
-            icon="📝",
+            icon=":material/edit_note:",
         )
         return None
     return Source(question=question or "", text=text)

@@ -52,7 +52,7 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
     if readings is None:
         return
     if not view.method.available(readings):
-        st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon="🚫")
+        st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon=":material/block:")
         return
     _draw(readings, tokens, view, marks, stops, facts)
 

@@ -17,7 +17,7 @@ def draw_claims(pair: tuple[ModelFacts, ModelFacts]) -> None:
         return
     embedded, *others = found
     held = sum(claim.holds for claim in embedded.claims)
-    with st.expander(f"{TITLE}: {held} of {len(embedded.claims)} hold", icon="🧾"):
+    with st.expander(f"{TITLE}: {held} of {len(embedded.claims)} hold", icon=":material/receipt_long:"):
         st.table(_rows(embedded, found))
         others_too = f" and on {len(others)} pairs trained in the same way from another start" if others else ""
         st.caption(
@@ -30,7 +30,7 @@ def draw_claims(pair: tuple[ModelFacts, ModelFacts]) -> None:
 def _rows(embedded: RecordedClaims, found: tuple[RecordedClaims, ...]) -> list[dict[str, str]]:
     rows = []
     for i, claim in enumerate(embedded.claims):
-        row = {"Claim": claim.text, "Holds": "✅ yes" if claim.holds else "❌ no", "Found": claim.found}
+        row = {"Claim": claim.text, "Holds": "✓ yes" if claim.holds else "✗ no", "Found": claim.found}
         if len(found) > 1:
             row["In all trainings"] = f"{sum(one.claims[i].holds for one in found)} of {len(found)}"
         rows.append(row)

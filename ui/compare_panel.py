@@ -74,7 +74,7 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
         Side(name=name, readings=Readings(attribution=found)),
     )
     if not all(method.available(side.readings) for side in sides):
-        st.info(method.missing(sides[0].readings) or method.missing(sides[1].readings), icon="🚫")
+        st.info(method.missing(sides[0].readings) or method.missing(sides[1].readings), icon=":material/block:")
         return
     _draw(sides, method, layer)
 
@@ -109,7 +109,7 @@ def _other_text(request: Request, facts: ModelFacts) -> tuple[str, AttributionSp
         st.info(
             "There is no other generation to compare with. Run one in the **Steering playground**, baseline and "
             "steered, choose one of them as the text above, and the other here.",
-            icon="🎛️",
+            icon=":material/tune:",
         )
         return None
     picked = st.selectbox(

@@ -85,4 +85,4 @@ def _save(controls: Sequence[Direction]) -> None:
     except UserFacingError as error:
         show_error(error)
         return
-    st.success(f"{len(controls)} controls are saved; each says of what it is one.", icon="✅")
+    st.success(f"{len(controls)} controls are saved; each says of what it is one.", icon=":material/check_circle:")

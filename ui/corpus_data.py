@@ -114,7 +114,10 @@ def choose_set() -> TraceSet | None:
     """The set whose texts are read: the one that the form shows, or the first; None, with what to do, without any."""
     sets = usable_sets()
     if not sets:
-        st.info("There are no traces yet. Import some on the **Traces** page; they are then read here.", icon="📄")
+        st.info(
+            "There are no traces yet. Import some on the **Traces** page; they are then read here.",
+            icon=":material/description:",
+        )
         return None
     return next((found for found in sets if found.set_id == st.session_state.get(SET_KEY)), sets[0])
 
@@ -186,7 +189,10 @@ def _plan(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSp
 def _from_job(asked: Asked, role: Role, facts: ModelFacts) -> Corpus | None:
     slot = f"job:corpus:{role}"
     if not asked.specs:
-        st.warning("No trace of this set can be read by this model: they are too long for it, or empty.", icon="📄")
+        st.warning(
+            "No trace of this set can be read by this model: they are too long for it, or empty.",
+            icon=":material/description:",
+        )
         return None
     if not asked.started:
         tokens = sum(len(spec.token_ids) for spec in asked.specs)
@@ -194,7 +200,7 @@ def _from_job(asked: Asked, role: Role, facts: ModelFacts) -> Corpus | None:
             st.info(
                 f"Reading {len(asked.specs)} traces ({tokens:,} tokens) with {plain(facts.name)} takes a while. It can "
                 "be stopped and goes on where it was; the result is kept.",
-                icon="⏳",
+                icon=":material/hourglass_top:",
             )
             if not st.button(f"Read all traces with {plain(facts.name)}", type="primary", key=f"corpus:go:{role}"):
                 return None

@@ -91,8 +91,8 @@ def draw_save(direction: Direction) -> None:
         help="A safetensors file with the vector and where it came from; any tool that reads safetensors opens it.",
     )
     if st.session_state.get(SAVED) == direction_id:
-        st.success("Saved. It is kept until you delete it.", icon="✅")
-        st.page_link(page_path("playground"), label="Try it in the playground", icon="🎛️")
+        st.success("Saved. It is kept until you delete it.", icon=":material/check_circle:")
+        st.page_link(page_path("playground"), label="Try it in the playground", icon=":material/tune:")
 
 
 def _save(direction: Direction, name: str) -> None:

@@ -39,7 +39,9 @@ def draw_cosines() -> None:
     every = [choice.direction.d_model for choice in by_id.values()]
     widths = sorted(dict.fromkeys(every), key=lambda width: every.count(width) < 2)
     if len(by_id) < 2:
-        st.info("There are fewer than two directions. Extract and save some, or import a file.", icon="🧭")
+        st.info(
+            "There are fewer than two directions. Extract and save some, or import a file.", icon=":material/explore:"
+        )
         return
     width = widths[0]
     if len(widths) > 1:
@@ -55,7 +57,7 @@ def draw_cosines() -> None:
         persist_state="session",
     )
     if len(picked) < 2:
-        st.info("Choose two or more directions.", icon="🧭")
+        st.info("Choose two or more directions.", icon=":material/explore:")
         return
     _matrix([by_id[i] for i in picked])
     st.caption(
@@ -86,7 +88,7 @@ def draw_arithmetic() -> None:
     """Two directions and an operation; the result with its norm and cosines, and a button that saves it."""
     by_id = {choice.direction_id: choice for choice in choices()}
     if not by_id:
-        st.info("There is no direction yet. Extract and save one, or import a file.", icon="🧭")
+        st.info("There is no direction yet. Extract and save one, or import a file.", icon=":material/explore:")
         return
     operation = _ask_operation()
     first, second = st.columns(2)

@@ -26,7 +26,7 @@ def draw_list(facts: ModelFacts | None) -> None:
         st.info(
             "Nothing is saved yet. Extract above, choose a cell of the map and press **Save**, or import a file on the "
             "**Directions** page.",
-            icon="🧭",
+            icon=":material/explore:",
         )
     draw_broken(workbench().directions.broken())
 
@@ -60,7 +60,7 @@ def draw_table(saved: list[SavedDirection], facts: ModelFacts | None) -> None:
 def draw_broken(broken: list[tuple[str, str]]) -> None:
     """File name and reason for each file that cannot be used; nothing when there is none."""
     if broken:
-        st.warning("Some saved files cannot be used; they were left as they are.", icon="⚠️")
+        st.warning("Some saved files cannot be used; they were left as they are.", icon=":material/warning:")
         st.dataframe({"file": [n for n, _ in broken], "reason": [r for _, r in broken]}, hide_index=True)
 
 

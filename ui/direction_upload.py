@@ -100,7 +100,7 @@ def _ask_means(means: MeanVectors) -> None:
         f"A set of mean vectors: **{len(means.labels)} labels**, {means.n_layers} layers, {means.d_model:,} dimensions."
     )
     if left_out:
-        st.warning(f"Left out: {plain('; '.join(left_out))}.", icon="⚠️")
+        st.warning(f"Left out: {plain('; '.join(left_out))}.", icon=":material/warning:")
     with st.form("means:keep", border=False):
         name, model = st.columns(2)
         named = name.text_input("Name of the set", means.name, max_chars=MAX_NAME)

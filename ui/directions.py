@@ -57,14 +57,16 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
         st.info(
             "No direction fits the loaded pair yet. Extract one on the **Extraction** page and save it; "
             "it then appears here.",
-            icon="🧭",
+            icon=":material/explore:",
         )
         return None
     by_id = {choice.direction_id: choice for choice in found}
     asked = st.session_state.get(key)
     if asked not in by_id:
         if asked is not None:
-            st.warning("The direction that was asked for is not on this machine; another is chosen.", icon="🧭")
+            st.warning(
+                "The direction that was asked for is not on this machine; another is chosen.", icon=":material/explore:"
+            )
         st.session_state[key] = found[0].direction_id
     picked = st.selectbox(
         "Direction",

@@ -44,7 +44,7 @@ def draw_dose_response(pair: Pair) -> None:
         st.info(
             "There is no direction from both models yet. On the **Extraction** page, extract one from the base model "
             "and one from the reasoning model, and save both: then this experiment can run.",
-            icon="🧭",
+            icon=":material/explore:",
         )
         return
     _ask(lines)
@@ -127,6 +127,6 @@ def _ask(lines: Sequence[DoseLine]) -> None:
     count, button, _ = st.columns([2, 2, 4], vertical_alignment="bottom")
     count.select_slider("Questions per point", PROMPT_COUNTS, value=16, key="dose_prompts", persist_state="session")
     specs = list(dict.fromkeys(spec for line in lines for spec in line.cells))
-    if button.button("Run it live", icon="▶️", width="stretch"):
+    if button.button("Run it live", icon=":material/play_arrow:", width="stretch"):
         guarded(lambda: workbench().run_cells(specs, caller()), SLOT)
         st.rerun()

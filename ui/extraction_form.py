@@ -130,7 +130,7 @@ def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: in
         st.info(
             f"A result of {size(kept)} is too large for the store and stays in memory only. Fewer labels, layers or "
             "offsets are kept on disk.",
-            icon="💾",
+            icon=":material/save:",
         )
     return pressed or bool(st.session_state.pop(_AGAIN, False))
 

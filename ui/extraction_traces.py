@@ -48,7 +48,7 @@ def _load(set_id: str) -> tuple[Trace, ...]:
         if set_id != EMBEDDED:
             show_error(error)
             return ()
-    st.info("No traces come with this copy of Retrace. Choose **Upload a file** above.", icon="📄")
+    st.info("No traces come with this copy of Retrace. Choose **Upload a file** above.", icon=":material/description:")
     return ()
 
 
@@ -87,7 +87,7 @@ def _uploaded() -> tuple[Trace, ...]:
     if kept is None:
         st.info(
             "Upload a file with one trace per line. An example of a line is below; start and end count characters.",
-            icon="📄",
+            icon=":material/description:",
         )
         st.code(
             '{"prompt": "What is 2 + 3?", "text": "It is 6. Wait, that is wrong.", '
@@ -121,5 +121,5 @@ def _report(report: TraceReport) -> None:
 
 
 def _list_problems(problems: Sequence[str]) -> None:
-    with st.expander(f"{len(problems):,} lines could not be used; the others are", icon="⚠️"):
+    with st.expander(f"{len(problems):,} lines could not be used; the others are", icon=":material/warning:"):
         st.dataframe({"line and reason": list(problems)}, hide_index=True)

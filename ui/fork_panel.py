@@ -48,7 +48,7 @@ def opened() -> list[RunRecord]:
     asked: list[str] = st.session_state[OPEN_KEY]
     found = {run_id: record for run_id in asked if (record := workbench().history.find(run_id)) is not None}
     if len(found) < len(asked):
-        st.warning("A run that was asked for is not on this machine any more.", icon="🗂️")
+        st.warning("A run that was asked for is not on this machine any more.", icon=":material/folder_open:")
         st.session_state[OPEN_KEY] = list(found)
     return list(found.values())
 
@@ -87,7 +87,7 @@ def ask_fork(parent: Generation, token: int, settings: Settings, *, slot: str, r
                 "Steering", list(SOURCES), format_func=SOURCES.__getitem__, required=True, key="pg_fork_steering"
             )
             own = st.toggle("Sampling as in this lane", value=True, key="pg_fork_sampling", persist_state="session")
-            pressed = st.button("Continue from here", icon="🔱", key=f"{name}:go", type="primary")
+            pressed = st.button("Continue from here", icon=":material/call_split:", key=f"{name}:go", type="primary")
         st.caption(
             "Other steering begins at the fork; what steered the text before it stays as it was. With steering and "
             "sampling as in this lane, the fork goes on exactly as the lane did."
@@ -122,7 +122,7 @@ def draw_tree(run_id: str) -> None:
     rows = workbench().history.tree(run_id)
     if len(rows) < 2:
         return
-    with st.expander(f"Tree of forks: {len(rows)} runs", expanded=True, icon="🌳"):
+    with st.expander(f"Tree of forks: {len(rows)} runs", expanded=True, icon=":material/account_tree:"):
         for depth, entry in rows:
             _draw_row(depth, entry)
 

@@ -15,7 +15,10 @@ def draw_interrupted(slot: str, ran_key: str) -> None:
     for run in workbench().journal.interrupted():
         tokens = sum(len(generation.token_ids) for generation in run.generations)
         with st.container(border=True):
-            st.warning(f"A run was interrupted when the server stopped; its first {tokens} tokens are kept.", icon="⚡")
+            st.warning(
+                f"A run was interrupted when the server stopped; its first {tokens} tokens are kept.",
+                icon=":material/bolt:",
+            )
             plan = plan_of([generation.spec for generation in run.generations])
             draw_lanes(plan, run.generations, badge="", key=f"cut:{run.run_id}")
             again, discard, _ = st.columns([2, 2, 5])

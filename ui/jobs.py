@@ -34,7 +34,7 @@ def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stopp
     if snapshot.error is not None:
         show_error(snapshot.error)
     elif snapshot.state == "timeout":
-        st.warning("The run reached its time limit and was stopped; what it had is kept.", icon="⏱️")
+        st.warning("The run reached its time limit and was stopped; what it had is kept.", icon=":material/timer:")
     return snapshot
 
 

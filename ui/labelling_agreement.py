@@ -39,21 +39,21 @@ def draw_agreement(shown: TraceSet) -> None:
         st.info(
             "This set has no labels yet, so there is nothing to compare the keywords with. Label it by keywords or by "
             "a judge above and save that; or choose another set.",
-            icon="🏷️",
+            icon=":material/label:",
         )
         return
     reference, other = _ask_labellings(shown, labellers)
     columns = st.columns([4, 3, 4], vertical_alignment="bottom")
     unit, judged = _ask_unit(columns[1], columns[2], reference)
     if reference == other:
-        st.info("Both are the same labelling. Choose two different ones.", icon="🏷️")
+        st.info("Both are the same labelling. Choose two different ones.", icon=":material/label:")
         return
     found = _found(shown, reference, other, unit=unit, judged=judged)
     if found is None:
         return
     agreement, scores, kappa = found
     if not agreement.table.sum():
-        st.info("The reference labels nothing. Turn off **Only what the reference labels**.", icon="🏷️")
+        st.info("The reference labels nothing. Turn off **Only what the reference labels**.", icon=":material/label:")
         return
     score = _ask_label(columns[0], scores)
     _draw_metrics(score, agreement)
@@ -107,8 +107,13 @@ def _found(shown: TraceSet, reference: Labeller, other: Labeller, *, unit: Unit,
     kept: tuple[Any, Found] | None = st.session_state.get(_FOUND)
     if kept is not None and kept[0] == asked:
         return kept[1]
-    if shown.n_characters > COMPARED_AT_ONCE and not st.button("Compare them", type="primary", icon="⚖️"):
-        st.info("This set is large: the comparison takes a while, so it starts when you press the button.", icon="⏳")
+    if shown.n_characters > COMPARED_AT_ONCE and not st.button(
+        "Compare them", type="primary", icon=":material/balance:"
+    ):
+        st.info(
+            "This set is large: the comparison takes a while, so it starts when you press the button.",
+            icon=":material/hourglass_top:",
+        )
         return None
     with st.spinner("Comparing…", show_time=True):
         agreement = compare(traces_by(shown, reference), traces_by(shown, other), unit=unit, only_judged=judged)
@@ -192,7 +197,7 @@ def _draw_cell(agreement: Agreement, cell: Cell) -> None:
     counted = f"{len(places):,} {one if len(places) == 1 else many}"
     st.markdown(f"**{counted}**: {row} in the reference, {column} in the other")
     if not places:
-        st.info("There are none. Click another cell of the table.", icon="🔍")
+        st.info("There are none. Click another cell of the table.", icon=":material/search:")
         return
     listed = places[:MAX_LISTED]
     event: Any = st.dataframe(
@@ -230,6 +235,6 @@ def _draw_place(agreement: Agreement, place: Place) -> None:
         st.text(text[place.start : place.end])
         st.caption("Behind")
         st.text(after.strip() + ("…" if place.end + 240 < len(text) else ""))
-    if st.button("Read it in its trace", icon="📄", key="agreement:open"):
+    if st.button("Read it in its trace", icon=":material/description:", key="agreement:open"):
         st.session_state[INDEX_KEY] = place.trace
         st.switch_page(page_path("traces"))

@@ -41,7 +41,7 @@ def draw_judge(shown: TraceSet) -> None:
         return
     spec, pace, n_traces = asked
     left, right = st.columns([1, 4], vertical_alignment="center")
-    if left.button("Ask the judge", type="primary", icon="⚖️", width="stretch"):
+    if left.button("Ask the judge", type="primary", icon=":material/balance:", width="stretch"):
         _start(shown, spec, pace, n_traces)
     right.caption(
         f"{_n_questions(shown, spec, n_traces):,} questions for {n_traces:,} traces; what was answered before is not "
@@ -74,7 +74,7 @@ def _draw_set_up() -> None:
     st.info(
         "No judge is set up. Any endpoint with OpenAI's chat completions will do, also a server on this machine. Set "
         "these variables where Retrace is started, and start it again.",
-        icon="⚖️",
+        icon=":material/balance:",
     )
     st.code(
         f"# the address before /chat/completions\nexport {URL_VARIABLE}=https://api.example.com/v1\n"
@@ -168,10 +168,10 @@ def _draw_report(shown: TraceSet) -> None:
     _, spec, report, state = kept
     said = f"{report.n_labelled:,} of {report.n_sentences:,} sentences have a label."
     if state == "done" and not report.problems:
-        st.success(said, icon="✅")
+        st.success(said, icon=":material/check_circle:")
     else:
         begin = "The run was stopped. " if state == "cancelled" else ""
-        st.warning(f"{begin}{said} Ask again to get the rest: what was answered is kept.", icon="⚖️")
+        st.warning(f"{begin}{said} Ask again to get the rest: what was answered is kept.", icon=":material/balance:")
     if report.problems:
         with st.expander(f"{len(report.problems):,} questions without labels, and why"):
             st.dataframe({"where and why": list(report.problems)}, hide_index=True)
@@ -182,7 +182,7 @@ def _draw_report(shown: TraceSet) -> None:
 def _ask_save(shown: TraceSet, spec: JudgeSpec, report: JudgeReport) -> None:
     name, button = st.columns([3, 1], vertical_alignment="bottom")
     typed = name.text_input("Save as", key=NAME_KEY, max_chars=MAX_NAME, placeholder=spec.name)
-    if button.button("Save the labelling", width="stretch", icon="💾"):
+    if button.button("Save the labelling", width="stretch", icon=":material/save:"):
         parts: list[tuple[Part, ...]] = [trace.parts for trace in report.traces]
         parts += [()] * (shown.n_traces - len(parts))
         act(

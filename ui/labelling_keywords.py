@@ -59,7 +59,7 @@ def _use(words: tuple[str, ...]) -> None:
 def _ask_save(shown: TraceSet, keywords: KeywordSet) -> None:
     name, button = st.columns([3, 1], vertical_alignment="bottom")
     typed = name.text_input("Save as", key=NAME_KEY, max_chars=MAX_NAME, placeholder=keywords.name)
-    if button.button("Label the set", type="primary", width="stretch", icon="🏷️"):
+    if button.button("Label the set", type="primary", width="stretch", icon=":material/label:"):
         guarded(lambda: _start(shown, keywords, typed or keywords.name), SLOT)
         st.rerun()
 
@@ -76,10 +76,10 @@ def _draw_outcome() -> None:
         st.success(
             f"The labelling is saved with {snapshot.result:,} parts. Compare it under **Agreement**, or read it on the "
             "Traces page.",
-            icon="✅",
+            icon=":material/check_circle:",
         )
     elif snapshot.state == "cancelled":
-        st.info("The labelling was stopped before its end; nothing was saved.", icon="⏹️")
+        st.info("The labelling was stopped before its end; nothing was saved.", icon=":material/stop_circle:")
     st.session_state.pop(SLOT, None)
 
 
@@ -90,7 +90,10 @@ def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:
     which = "the first " if len(traces) == PREVIEWED else ""
     st.markdown(f"**{len(found):,} sentences** in {n_traces:,} of {which}{len(traces):,} traces")
     if not found:
-        st.info("No sentence holds one of these words. Add a word, or choose another set of traces.", icon="🔍")
+        st.info(
+            "No sentence holds one of these words. Add a word, or choose another set of traces.",
+            icon=":material/search:",
+        )
         return
     st.dataframe(
         {

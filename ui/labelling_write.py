@@ -32,7 +32,10 @@ def draw_write() -> None:
     """The form, the run, and saving what it gave. Raises BadInput."""
     facts = pair_facts()
     if facts is None:
-        st.info("The model pair is still loading; the sidebar shows how far it is. The form appears here.", icon="⏳")
+        st.info(
+            "The model pair is still loading; the sidebar shows how far it is. The form appears here.",
+            icon=":material/hourglass_top:",
+        )
         return
     reasoner = facts[1]
     st.caption(
@@ -55,7 +58,7 @@ def _ask_questions() -> tuple[str, ...]:
         return _uploaded()
     examples = tuple(example.prompt for example in example_questions("heldout"))
     if not examples:
-        st.info("No questions come with this copy of Retrace. Choose **Upload a list**.", icon="📄")
+        st.info("No questions come with this copy of Retrace. Choose **Upload a list**.", icon=":material/description:")
     return examples
 
 
@@ -75,10 +78,12 @@ def _uploaded() -> tuple[str, ...]:
             return ()
         st.session_state[_LIST] = kept
     if kept is None:
-        st.info("Upload a list of questions; each gives one trace.", icon="📄")
+        st.info("Upload a list of questions; each gives one trace.", icon=":material/description:")
         return ()
     if kept[1].problems:
-        with st.expander(f"{len(kept[1].problems):,} lines hold no question; the others are used", icon="⚠️"):
+        with st.expander(
+            f"{len(kept[1].problems):,} lines hold no question; the others are used", icon=":material/warning:"
+        ):
             st.dataframe({"line and reason": list(kept[1].problems)}, hide_index=True)
     return kept[1].questions
 
@@ -106,7 +111,7 @@ def _ask_run(reasoner: ModelFacts, questions: tuple[str, ...]) -> None:
         "Seed", 0, 10**9, key=SEED_KEY, persist_state="session", help="The i-th question gets this number plus i."
     )
     st.caption(f"{len(questions):,} questions are at hand. The first: {plain(questions[0], 200)}")
-    if st.button("Write traces", type="primary", icon="✍️"):
+    if st.button("Write traces", type="primary", icon=":material/edit_note:"):
         sampling = SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
         if guarded(lambda: _start(reasoner, questions[:count], sampling), SLOT):
             st.rerun()
@@ -153,7 +158,7 @@ def _draw_written() -> None:
     if not specs or SLOT in st.session_state:
         return
     if not finished:
-        st.info("No completion is finished yet. Press **Write traces** to go on.", icon="✍️")
+        st.info("No completion is finished yet. Press **Write traces** to go on.", icon=":material/edit_note:")
         return
     written = traces_of(finished)
     facts = [f"{len(finished):,} of {len(specs):,} completions are finished"]
@@ -162,7 +167,7 @@ def _draw_written() -> None:
     if written.n_empty:
         facts.append(f"{written.n_empty:,} hold no reasoning and give no trace")
     go_on = "" if len(finished) == len(specs) else " Press **Write traces** to go on with the rest; they are kept."
-    st.success(f"{', '.join(facts)}.{go_on}", icon="✍️")
+    st.success(f"{', '.join(facts)}.{go_on}", icon=":material/edit_note:")
     if written.traces:
         _ask_save(written.traces, specs)
 
@@ -176,7 +181,7 @@ def _ask_save(traces: tuple[Trace, ...], specs: tuple[GenerationSpec, ...]) -> N
     model, sampling = specs[0].model.name, specs[0].sampling
     default = f"{model}, {len(traces)} questions"
     typed = name.text_input("Name of the set", key=NAME_KEY, max_chars=MAX_NAME, placeholder=default)
-    if button.button(f"Save {len(traces):,} traces as a set", type="primary", width="stretch", icon="💾"):
+    if button.button(f"Save {len(traces):,} traces as a set", type="primary", width="stretch", icon=":material/save:"):
         source = f"{model}, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, seeds from {sampling.seed}"
         act(
             lambda: _save(traces, typed or default, source),

@@ -53,14 +53,14 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
         return
     found = [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
     if plan is not None and not plan.specs:
-        st.info("Choose at least one lane above.", icon="↔️")
+        st.info("Choose at least one lane above.", icon=":material/swap_horiz:")
     elif plan is not None and len(found) == len(plan.specs):
         draw_done(plan, found, "LIVE" if ended is not None and ran == plan else "CACHED", settings)
     elif ran is not None and ended is not None and ended.result:
-        st.info("The settings have changed since this run. Press **Run** for new lanes.", icon="✏️")
+        st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
         draw_done(ran, ended.result, "CACHED", settings)
     else:
-        st.info("Press **Run**: baseline and steered text are written side by side.", icon="▶️")
+        st.info("Press **Run**: baseline and steered text are written side by side.", icon=":material/play_arrow:")
 
 
 def _draw_opened(settings: Settings) -> bool:
@@ -69,7 +69,7 @@ def _draw_opened(settings: Settings) -> bool:
     if not records:
         return False
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info("These runs come from the history; the settings above are not theirs.", icon="🗂️")
+        st.info("These runs come from the history; the settings above are not theirs.", icon=":material/folder_open:")
         st.button("Back to the lanes of the settings", on_click=open_runs, args=([],), key="pg_close")
     generations = [record.generation for record in records]
     plan = plan_of([generation.spec for generation in generations])
@@ -91,7 +91,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
         )
     draw_share(plan, generations)
     chosen = pinned[0] if pinned else min(1, len(generations) - 1)
-    if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon="🔎"):
+    if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon=":material/manage_search:"):
         open_in_attribution(generations[chosen])
         st.switch_page(page_path("attribution"))
 

@@ -49,7 +49,10 @@ def draw_lens(request: Request) -> None:
                 return
             rows.append(_frame(lens, source, reader))
     if not np.isfinite(pd.concat(rows)["score"]).any():
-        st.info("No item of this vocabulary contains one of the words, or no window reached a text.", icon="🏷️")
+        st.info(
+            "No item of this vocabulary contains one of the words, or no window reached a text.",
+            icon=":material/label:",
+        )
         return
     _draw(pd.concat(rows), request)
 

@@ -48,7 +48,7 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
         st.warning(
             f"The link held values that do not exist here and were ignored: {plain('; '.join(ignored))}. "
             "The defaults are used instead.",
-            icon="🔗",
+            icon=":material/link:",
         )
 
 

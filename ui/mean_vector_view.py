@@ -27,7 +27,7 @@ def draw_sets() -> None:
         st.info(
             "No set of mean vectors is kept yet. Under **Import**, choose a `.pt` file of "
             '{label: {"mean": (n_layers, d_model), "count": int}}, as Venhoff and others publish them.',
-            icon="🧮",
+            icon=":material/calculate:",
         )
         return
     if st.session_state.get(SET_KEY) not in sets:
@@ -45,7 +45,7 @@ def _draw(kept: Kept[MeanVectors]) -> None:
     minus, layer = _ask(means, kept.item_id)
     names = means.others(minus)
     if len(names) < 2:
-        st.info("One label alone has no cosines. Import a set with more labels.", icon="🧮")
+        st.info("One label alone has no cosines. Import a set with more labels.", icon=":material/calculate:")
         return
     cosines = _cosines(kept.item_id, means, minus)
     matrix, table = st.columns([3, 2], gap="large")

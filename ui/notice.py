@@ -33,4 +33,4 @@ def show_notice() -> None:
         notice, then = kept
         if then:
             st.session_state[then[0]] = then[1]
-        st.success(notice, icon="✅")
+        st.success(notice, icon=":material/check_circle:")

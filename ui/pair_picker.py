@@ -84,7 +84,7 @@ def _show_need(pair: PairSpec) -> None:
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
     if need > free:
-        st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon="⚠️")
+        st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
 
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:

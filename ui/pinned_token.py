@@ -37,7 +37,7 @@ def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer:
         st.info(
             "No token is pinned. Click or tap one in the text, or press Tab until the text has the focus, move with "
             "the arrow keys and press Enter. Its values and likely next tokens are then listed here.",
-            icon="📌",
+            icon=":material/push_pin:",
         )
         return
     attribution = readings.attribution

@@ -152,13 +152,15 @@ def _ask_extras(direction: Direction, facts: ModelFacts) -> list[tuple[Extra, Di
     found = {choice.direction_id: choice for choice in choices(d_model=facts.d_model)}
     extras: list[Extra] = [extra for extra in st.session_state["pg_more"] if extra.direction_id in found]
     if len(extras) < len(st.session_state["pg_more"]):
-        st.warning("A further direction that was asked for is not on this machine and is left out.", icon="🧭")
+        st.warning(
+            "A further direction that was asked for is not on this machine and is left out.", icon=":material/explore:"
+        )
     kept = []
     for i, extra in enumerate(extras):
         asked = _ask_extra(i, extra, found, facts)
         if asked is not None:
             kept.append(asked)
-    if len(kept) < MAX_MORE and st.button("Add another direction", icon="➕", key=f"pg_add:{len(kept)}"):
+    if len(kept) < MAX_MORE and st.button("Add another direction", icon=":material/add:", key=f"pg_add:{len(kept)}"):
         newest = next(iter(found.values()))
         size = round(default_coefficient(newest.direction), 2)
         layer = min(newest.direction.layer, facts.n_layers - 1)

@@ -19,7 +19,7 @@ def ask_frame(trace: Trace) -> ChatFrame | None:
     """The base model's frame where the user changed it, else None; everything lies in an expander."""
     readers = workbench().pair.readers()
     differ = f" · their vocabularies differ at {readers.n_differences:,} ids" if readers.n_differences else ""
-    with st.expander(f"How each model reads a trace{differ}", icon="🔤"):
+    with st.expander(f"How each model reads a trace{differ}", icon=":material/text_fields:"):
         st.caption(
             "The base model gets the same text without special tokens that it never saw; the paper's authors replaced "
             "Llama's ids 128011 to 128014 for this. Write \\\\n for a line break; nothing removes the token."
@@ -67,13 +67,13 @@ def _draw_first_tokens(readers: Readers, frame: ChatFrame, trace: Trace) -> None
     begin = {
         (True, True): "Both readings begin with the model's own start token.",
         (False, False): "Neither reading begins with a start token.",
-        (True, False): "⚠️ Only the base model's reading begins with a start token.",
-        (False, True): "⚠️ Only the reasoning model's reading begins with a start token.",
+        (True, False): ":material/warning: Only the base model's reading begins with a start token.",
+        (False, True): ":material/warning: Only the reasoning model's reading begins with a start token.",
     }[(starts[0], starts[1])]
     text = (
         "The text itself becomes the same tokens in both."
         if same
-        else "⚠️ The text becomes different tokens in the two models, so offsets differ a little."
+        else ":material/warning: The text becomes different tokens in the two models, so offsets differ a little."
     )
     st.caption(f"{begin} {text} Tokens before the text belong to neither mean.")
 
@@ -90,7 +90,7 @@ def _draw_vocabularies(readers: Readers) -> None:
         return
     st.warning(
         f"The vocabularies differ at {readers.n_differences:,} token ids; the base model reads the text with its own.",
-        icon="🔤",
+        icon=":material/text_fields:",
     )
     st.dataframe(
         {
@@ -107,7 +107,7 @@ def draw_skipped(skipped: tuple[str, ...]) -> None:
     if not skipped:
         return
     traces = "One trace was" if len(skipped) == 1 else f"{len(skipped):,} traces were"
-    with st.expander(f"{traces} left out, since the model cannot read them", icon="✂️"):
+    with st.expander(f"{traces} left out, since the model cannot read them", icon=":material/content_cut:"):
         for line in skipped[:_MAX]:
             st.text(line)
         if len(skipped) > _MAX:

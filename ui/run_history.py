@@ -23,7 +23,10 @@ def draw_history() -> None:
     """All runs, pinned ones first; what is chosen opens side by side."""
     entries = workbench().history.entries()
     if not entries:
-        st.info("No run has been kept yet. Press **Run** under Lanes: every finished run appears here.", icon="🗂️")
+        st.info(
+            "No run has been kept yet. Press **Run** under Lanes: every finished run appears here.",
+            icon=":material/folder_open:",
+        )
         return
     words = st.text_input("Search", key="pg_search", placeholder="words of a question, a text, a note or a direction")
     found = search(entries, words)
@@ -44,7 +47,7 @@ def draw_history() -> None:
         )
         st.caption(f"{len(found)} of {len(entries)} runs")
     if not found:
-        st.info("No run holds all of these words. Search for fewer.", icon="🔎")
+        st.info("No run holds all of these words. Search for fewer.", icon=":material/manage_search:")
     for entry in found[page * PER_PAGE : (page + 1) * PER_PAGE]:
         _draw_entry(entry)
 
@@ -54,13 +57,13 @@ def _draw_entry(entry: HistoryEntry) -> None:
     with st.container(border=True):
         pick, words, acts = st.columns([1, 10, 4], vertical_alignment="center")
         pick.checkbox("Choose", key=f"pg_pick:{entry.run_id}", label_visibility="collapsed")
-        mark = "📌 " if record.pinned_at else ""
+        mark = ":material/push_pin: " if record.pinned_at else ""
         words.markdown(
             f"{mark}**{plain(title_of(spec))}** · {plain(subtitle_of(spec))}  \n"
             f"{plain(spec.prompt.question, SHOWN)}  \n:gray[{plain(record.generation.text, SHOWN)}]"
         )
         if record.note:
-            words.caption(f"📝 {plain(record.note, SHOWN)}")
+            words.caption(f":material/edit_note: {plain(record.note, SHOWN)}")
         words.caption(f"{len(record.generation.token_ids)} tokens · {seconds(time.time() - entry.stored_at)} ago")
         with acts:
             _draw_acts(entry)

@@ -62,7 +62,9 @@ def ask_set() -> tuple[Example, ...]:
         key="pg_file",
     )
     if file is None:
-        st.info("Choose a file of prompts, or take the questions that come with the pair.", icon="📄")
+        st.info(
+            "Choose a file of prompts, or take the questions that come with the pair.", icon=":material/description:"
+        )
         return ()
     return read_prompts(file.getvalue())[:limit]
 
@@ -102,7 +104,9 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     total = sum(len(arm.specs) for arm in arms)
     if done < total:
         kept = f" {done} of {total} completions are there already and are not run again." if done else ""
-        st.info(f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon="▶️")
+        st.info(
+            f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon=":material/play_arrow:"
+        )
         return
     _draw_readings(arms, found, examples)
 

@@ -47,7 +47,9 @@ def _draw_files(plan: Plan, generations: Sequence[Generation]) -> None:
             ("HTML page", to_html(lanes), "html", "text/html"),
         ):
             data = made.encode("utf-8", "replace")
-            st.download_button(label, data, f"{name}.{ending}", kind, icon="⬇️", on_click="ignore", key=f"pg_{ending}")
+            st.download_button(
+                label, data, f"{name}.{ending}", kind, icon=":material/download:", on_click="ignore", key=f"pg_{ending}"
+            )
     st.caption("The HTML page stands alone: no scripts, and nothing is loaded when it is opened. It prints well.")
 
 
@@ -62,8 +64,8 @@ def _draw_note(generations: Sequence[Generation]) -> None:
             if st.button("Save the note", key="pg_note_save"):
                 for generation in generations:
                     history.annotate(generation, note)
-                st.toast("Noted: the runs are now kept until you delete them.", icon="📝")
-            if st.button("Unpin" if pinned else "Pin", icon="📌", key="pg_pin"):
+                st.toast("Noted: the runs are now kept until you delete them.", icon=":material/edit_note:")
+            if st.button("Unpin" if pinned else "Pin", icon=":material/push_pin:", key="pg_pin"):
                 for generation in generations:
                     history.pin(generation, 0.0 if pinned else time.time())
                 st.rerun()

@@ -12,13 +12,13 @@ from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbenc
 from ui.text import plain, size
 
 _PAGES = (
-    ("home", "Home", "🏠"),
-    ("traces", "Traces", "📄"),
-    ("labelling", "Labelling", "🏷️"),
-    ("extraction", "Extraction", "🧭"),
-    ("directions", "Directions", "🧮"),
-    ("playground", "Steering playground", "🎛️"),
-    ("attribution", "Token attribution", "🔎"),
+    ("home", "Home", ":material/home:"),
+    ("traces", "Traces", ":material/description:"),
+    ("labelling", "Labelling", ":material/label:"),
+    ("extraction", "Extraction", ":material/explore:"),
+    ("directions", "Directions", ":material/calculate:"),
+    ("playground", "Steering playground", ":material/tune:"),
+    ("attribution", "Token attribution", ":material/manage_search:"),
 )
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
@@ -61,7 +61,7 @@ def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
     """(base, reasoner) facts; while no pair is loaded, show how far the load is and end the run here."""
     facts = pair_facts()
     if facts is None:
-        st.info("The models are being loaded. This page goes on by itself.", icon="⏳")
+        st.info("The models are being loaded. This page goes on by itself.", icon=":material/hourglass_top:")
         if LOAD_SLOT in st.session_state:
             follow(LOAD_SLOT, stoppable=False)
         st.stop()
@@ -113,5 +113,5 @@ def _draw_live_work() -> None:
 def _draw_store() -> None:
     bench = workbench()
     if bench.store.warning:
-        st.warning(plain(bench.store.warning), icon="💾")
+        st.warning(plain(bench.store.warning), icon=":material/save:")
     st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")

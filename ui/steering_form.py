@@ -109,7 +109,11 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
     stage = on_stage()
     if stage:
         st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
-    upper = st.popover("Question, direction and program", icon="🎛️", width="content") if stage else st.container()
+    upper = (
+        st.popover("Question, direction and program", icon=":material/tune:", width="content")
+        if stage
+        else st.container()
+    )
     with upper:
         left, right = st.columns([1, 1], gap="large")
     with left:
@@ -117,7 +121,7 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
     with right:
         direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
         if direction is None:
-            st.page_link(page_path("extraction"), label="Find a direction", icon="🧭")
+            st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
             return None
         ask_frame(question)
     coefficient, layer, place = ask_dose(direction, reasoner)
@@ -139,7 +143,7 @@ def ask_view() -> tuple[View, bool]:
     view: View = st.session_state["pg_view"]
     label = {"lanes": "Run", "strip": "Run the strip", "set": "Run the set", "history": ""}[view]
     pressed = bool(label) and bar.button(
-        label, type="primary", width=220, icon="▶️", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
+        label, type="primary", width=220, icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
     )
     bar.segmented_control(
         "View",
@@ -179,7 +183,10 @@ def _ask_lanes(bar: DeltaGenerator) -> None:
         width="content",
     )
     if len(kinds) > MAX_LANES:
-        st.warning(f"Only the first {MAX_LANES} lanes are shown: take one away to see the others.", icon="↔️")
+        st.warning(
+            f"Only the first {MAX_LANES} lanes are shown: take one away to see the others.",
+            icon=":material/swap_horiz:",
+        )
 
 
 def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:

@@ -57,7 +57,10 @@ def ask_doses(direction: Direction) -> None:
     row.text_input("Doses of your own", key="pg_doses", placeholder=usual, label_visibility="collapsed", max_chars=200)
     written = st.session_state["pg_doses"]
     if written.strip() and not _written(written):
-        st.warning(f"Write up to {MAX_DOSES} numbers with commas between them; the usual row is used.", icon="🎚️")
+        st.warning(
+            f"Write up to {MAX_DOSES} numbers with commas between them; the usual row is used.",
+            icon=":material/linear_scale:",
+        )
 
 
 def _written(raw: str) -> tuple[float, ...]:
@@ -97,7 +100,7 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
         asked.dose_note.warning(
             f"Outside the coherent band of this question, {band[0]:.3g} to {band[1]:.3g} × unit: the text falls apart, "
             "and its keywords are no evidence.",
-            icon="⚠️",
+            icon=":material/warning:",
         )
 
 
@@ -122,7 +125,7 @@ def draw_strip(spec: GenerationSpec, direction: Direction, *, chosen: float) -> 
         st.info(
             f"Press **Run the strip**: the question is answered at {len(doses)} doses at once, and you see where the "
             "effect begins and where the text falls apart.",
-            icon="🎚️",
+            icon=":material/linear_scale:",
         )
         return
     draw(kept, finished=True)

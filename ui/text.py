@@ -42,7 +42,7 @@ def _named(match: re.Match[str]) -> str:
 
 def show_error(error: UserFacingError) -> None:
     """Cause and remedy in an error box; what they quote is shown literally."""
-    st.error(f"**{plain(error.problem)}** {plain(error.remedy)}", icon="⚠️")
+    st.error(f"**{plain(error.problem)}** {plain(error.remedy)}", icon=":material/warning:")
 
 
 def seconds(value: float) -> str:

@@ -36,7 +36,7 @@ def finish_import() -> str | None:
         return None
     st.session_state.pop(SLOT, None)
     if snapshot.state == "cancelled":
-        st.info("The import was stopped. Nothing of it was kept.", icon="⏹️")
+        st.info("The import was stopped. Nothing of it was kept.", icon=":material/stop_circle:")
     elif snapshot.error is not None:
         st.session_state[f"{SLOT}:error"] = snapshot.error
     return snapshot.result if snapshot.state == "done" else None
@@ -75,7 +75,7 @@ def _ask_path() -> None:
         st.info(
             f"No data folder is set. Start Retrace with the environment variable {ROOTS_VARIABLE} naming the folders, "
             "separated by colons, that files may be read from; or upload the file.",
-            icon="📁",
+            icon=":material/folder:",
         )
         return
     path = st.selectbox(
@@ -133,7 +133,10 @@ def draw_report(report: ImportReport) -> None:
         forms = ", ".join(f"{n:,} as {form}" for form, n in report.forms.items())
         st.caption(f"{plain(report.source, 80)} · {size(report.n_bytes)} · {report.layout} · {forms}")
         if not report.kinds:
-            st.success("Every record gave a trace, and every part has its place in the original.", icon="✅")
+            st.success(
+                "Every record gave a trace, and every part has its place in the original.",
+                icon=":material/check_circle:",
+            )
             return
         st.dataframe(
             {

@@ -24,7 +24,7 @@ def choose_trace(shown: TraceSet) -> int | None:
     wanted = _ask_filter(shown)
     rows = _filtered(shown, wanted)
     if not rows:
-        st.info("No trace of this set has all that. Empty a filter above to see more.", icon="🔍")
+        st.info("No trace of this set has all that. Empty a filter above to see more.", icon=":material/search:")
         st.button("Empty all filters", on_click=_empty_filters)
         return None
     places = {row.index: place for place, row in enumerate(rows)}

@@ -201,13 +201,16 @@ def _explain_reading(tokens: TokenTrace, role: Role) -> None:
     """What stands between the tokens that are shown and a model's reading of them."""
     facts = pair_facts()
     if tokens.is_words or facts is None:
-        st.info("The text is shown by words. Its tokens and the D+ window appear once a model is loaded.", icon="⏳")
+        st.info(
+            "The text is shown by words. Its tokens and the D+ window appear once a model is loaded.",
+            icon=":material/hourglass_top:",
+        )
         return
     limit = facts[0 if role == "base" else 1].context_length
     if tokens.n_read > limit:
         st.caption(
-            f"⚠️ With its question this text takes {tokens.n_read:,} tokens; the loaded model reads {limit:,}, so it "
-            "cannot take activations from it. Load a model with a longer context for that."
+            f":material/warning: With its question this text takes {tokens.n_read:,} tokens; the loaded model reads "
+            f"{limit:,}, so it cannot take activations from it. Load a model with a longer context for that."
         )
 
 

@@ -65,7 +65,9 @@ def draw_broken(broken: list[str]) -> None:
     """The sets that cannot be read, each with the way to delete it."""
     for set_id in broken:
         text, button = st.columns([6, 2], vertical_alignment="center")
-        text.warning(f"The saved set {set_id} is damaged. Delete it, and import its file again.", icon="⚠️")
+        text.warning(
+            f"The saved set {set_id} is damaged. Delete it, and import its file again.", icon=":material/warning:"
+        )
         button.button("Delete it", key=f"traces:broken:{set_id}", on_click=_try, args=(_delete(set_id),))
 
 
