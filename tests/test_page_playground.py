@@ -63,6 +63,17 @@ def test_without_a_direction_the_next_step_is_said(bench):
     assert "Extract one" in said(playground())
 
 
+def test_run_pressed_again_while_it_is_written_starts_nothing(bench, saved):
+    app = press_run(playground(pg_tokens=2000))
+    (job,) = bench.engine.live()
+    app = press_run(app)
+    assert [live.job_id for live in bench.engine.live()] == [job.job_id]
+    bench.engine.stop(job.job_id)
+    bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert bench.engine.live() == []
+
+
 def test_a_run_gives_both_lanes_and_is_kept(bench, saved):
     app = run_to_the_end(playground(), bench)
     (table,) = app.dataframe

@@ -26,7 +26,10 @@ KEY = "lanes"
 
 
 def start(plan: Plan) -> None:
-    """Queue the run; from now on its own plan is shown, whatever the settings become."""
+    """Queue the run, unless it is being written; from now on its own plan is shown, whatever the settings become."""
+    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
+    if job is not None and job.live and st.session_state.get(RAN) == plan:
+        return
     if guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
         st.session_state[OPEN_KEY] = []

@@ -19,6 +19,23 @@ def home(page: Page, server: Server) -> None:
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
 
 
+def traces(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/traces")
+    expect(page.get_by_role("cell", name="whole set")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".t").first).to_be_visible(timeout=WAIT)
+
+
+def labelling(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/labelling")
+    expect(page.get_by_role("heading", name="Labelling", level=1)).to_be_visible(timeout=WAIT)
+
+
+def directions(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/directions")
+    page.get_by_role("radio", name="Cosines").click(timeout=WAIT)
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
+
+
 def extraction(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/extraction")
     button = page.get_by_role("button", name="Extract").first
@@ -45,7 +62,10 @@ def attribution(page: Page, server: Server) -> None:
 
 PAGES: dict[str, Callable[[Page, Server], None]] = {
     "home": home,
+    "traces": traces,
+    "labelling": labelling,
     "extraction": extraction,
+    "directions": directions,
     "playground": playground,
     "attribution": attribution,
 }

@@ -1,0 +1,132 @@
+"""What a person waits for in a real browser, on the embedded pair: python -m benchmarks.pages
+
+Each figure runs from the click to what it asked for on screen, drawing and polling included; medians over rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from core.examples import example_questions
+from tests.browser.conftest import FLAGS, Server, find_chromium, running, settled
+
+ROUNDS, WAIT = 5, 90_000
+
+
+def timed(act: Callable[[], object], shown: Locator) -> float:
+    """Seconds from an act to the moment its result is on screen."""
+    started = time.perf_counter()
+    act()
+    shown.wait_for(state="visible", timeout=WAIT)
+    return time.perf_counter() - started
+
+
+def report(name: str, found: list[float]) -> None:
+    """Print the median and the slowest."""
+    print(f"  {name}: {statistics.median(found):.2f} s, slowest {max(found):.2f} s", flush=True)
+
+
+def open_playground(page: Page, server: Server, **settings: object) -> None:
+    """The playground with these settings, nothing running."""
+    query = {"prompt": example_questions()[1].prompt} | settings
+    page.goto(f"{server.url}/playground?{urllib.parse.urlencode(query)}")
+    expect(page.get_by_role("button", name="Run", exact=False).first).to_be_visible(timeout=WAIT)
+    settled(page)
+
+
+def lane_state(page: Page, words: str) -> Locator:
+    """The second lane's state when it holds these words."""
+    return page.locator("section.lane").nth(1).locator(".state", has_text=words)
+
+
+def time_runs(page: Page, server: Server) -> None:
+    """A new run's first token, Stop, and a stored run."""
+    first, stop, stored = [], [], []
+    token = page.locator("section.lane").nth(1).locator(".tokens [role=option]").first
+    for seed in range(1, ROUNDS + 1):
+        open_playground(page, server, seed=seed, temperature=1.0, tokens=900, coefficient=80)
+        run = page.get_by_role("button", name="Run", exact=False).first
+        first.append(timed(run.click, token))
+        halt = page.get_by_role("button", name="Stop").first
+        stop.append(timed(halt.click, lane_state(page, "stopped")))
+    for seed in range(1, ROUNDS + 1):
+        open_playground(page, server, seed=seed, tokens=32)
+        run = page.get_by_role("button", name="Run", exact=False).first
+        timed(run.click, lane_state(page, "done"))
+        page.get_by_label("Seed", exact=True).fill(str(1000 + seed))
+        page.get_by_label("Seed", exact=True).press("Enter")
+        settled(page)
+        timed(run.click, lane_state(page, "done"))
+        page.get_by_label("Seed", exact=True).fill(str(seed))
+        page.get_by_label("Seed", exact=True).press("Enter")
+        settled(page)
+        stored.append(timed(run.click, page.locator("section.lane").nth(1).get_by_text("CACHED")))
+    report("first token of a new run", first)
+    report("Stop", stop)
+    report("a stored run", stored)
+
+
+def time_strip(page: Page, server: Server) -> None:
+    """A dose of the strip as a lane."""
+    open_playground(page, server, tokens=64, view="strip")
+    page.get_by_role("button", name="Run the strip").click()
+    expect(page.get_by_text("Coherent:")).to_be_visible(timeout=WAIT)
+    settled(page)
+    doses, found = page.locator(".strip .dose"), []
+    for index in (2, 7, 3, 8, 4):
+        picked = page.locator(f".strip .dose:nth-child({index + 1})[aria-selected=true]")
+        found.append(timed(doses.nth(index).click, picked))
+        settled(page)
+    report("a dose of the strip as a lane", found)
+
+
+def time_readings(page: Page, server: Server) -> None:
+    """Another reading, and another layer, of a text at hand."""
+    page.goto(f"{server.url}/attribution")
+    scale = page.locator(".scale strong")
+    expect(scale).to_be_visible(timeout=WAIT)
+    settled(page)
+    readings, layers = [], []
+    slider = page.get_by_role("slider", name="Layer that is read")
+    for round_ in range(ROUNDS):
+        for name in ("Cosine", "Projection"):
+            button = page.get_by_role("radio", name=name)
+            readings.append(timed(button.click, scale.filter(has_text=name)))
+            settled(page)
+        key = "ArrowLeft" if round_ % 2 else "ArrowRight"
+        slider.focus()
+        before = scale.inner_text()
+        layers.append(timed(lambda key=key: page.keyboard.press(key), scale.filter(has_not_text=before)))  # type: ignore[misc]
+        settled(page)
+    report("another reading of a text", readings)
+    report("another layer", layers)
+
+
+def main() -> None:
+    """Print the table."""
+    path = find_chromium()
+    if path is None:
+        raise SystemExit("No Chromium was found: install the package chromium, or set CHROMIUM.")
+    print("embedded pair, headless Chromium, from the click to the screen; medians")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running("app.py", Path(folder) / "cache") as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.set_default_timeout(WAIT)
+        for part in (time_runs, time_strip, time_readings):
+            part(page, server)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
