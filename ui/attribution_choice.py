@@ -50,7 +50,7 @@ def choose_view(request: Request, attribution: Attribution) -> View:
             format_func=lambda key: BY_KEY[key].short,
             key=f"{METHOD_KEY}:{family}",
             persist_state="session",
-            label_visibility="hidden",
+            label_visibility="collapsed",
             wrap=True,
         )
     method = BY_KEY[chosen or options[0].key]
