@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 BOS, EOS, PAD, THINK, END_THINK = "<|bos|>", "<|eos|>", "<|pad|>", "<think>", "</think>"
 SPECIAL_TOKENS = [BOS, EOS, PAD, THINK, END_THINK]
 VOCABULARY_SIZE = 1280
-MAX_POSITIONS = 1024
+MAX_POSITIONS = 8192
 LARGEST_NUMBER = 130
 NUMBER_REPEATS = 400
 _WORDS = Regex(r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s")

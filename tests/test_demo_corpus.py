@@ -154,7 +154,7 @@ def test_exported_model_loads_and_writes(name: str):
     ids = tokenizer("<|bos|>Problem: ", return_tensors="pt", add_special_tokens=False)["input_ids"]
     output = model.generate(ids, max_new_tokens=5, do_sample=False)
     assert output.shape[1] > ids.shape[1]
-    assert model.config.max_position_embeddings >= 1024
+    assert model.config.max_position_embeddings >= 8192
 
 
 def test_tokenizers_share_one_vocabulary_and_only_the_reasoner_has_a_template():
