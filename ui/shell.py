@@ -12,13 +12,13 @@ from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbenc
 from ui.text import plain, size
 
 _PAGES = (
-    ("home", "Home", ":material/home:"),
-    ("traces", "Traces", ":material/description:"),
-    ("labelling", "Labelling", ":material/label:"),
-    ("extraction", "Extraction", ":material/explore:"),
-    ("directions", "Directions", ":material/calculate:"),
-    ("playground", "Steering playground", ":material/tune:"),
-    ("attribution", "Token attribution", ":material/manage_search:"),
+    ("home", "Home"),
+    ("traces", "Traces"),
+    ("labelling", "Labelling"),
+    ("extraction", "Extraction"),
+    ("directions", "Directions"),
+    ("playground", "Steering playground"),
+    ("attribution", "Token attribution"),
 )
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
@@ -37,10 +37,7 @@ def navigation() -> StreamlitPage:
     Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
     """
     page = st.navigation(
-        [
-            st.Page(PROJECT / "pages" / f"{stem}.py", title=title, icon=icon, default=stem == "home")
-            for stem, title, icon in _PAGES
-        ]
+        [st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home") for stem, title in _PAGES]
     )
     if workbench().pair.spec is not None and page.url_path not in _WITHOUT_CHARTS:
         from ui.theme import use_chart_theme
