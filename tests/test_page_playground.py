@@ -8,6 +8,7 @@ from core.runs import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 from ui.program_form import Extra
+from ui.text import plain
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,13 @@ def said(app):
 
 def test_without_a_direction_the_next_step_is_said(bench):
     assert "Extract one" in said(playground())
+
+
+def test_on_stage_the_first_question_is_in_sight_on_a_first_visit(bench, saved):
+    app = playground(pg_prompt="", pg_stage=True)
+    question = app.session_state["pg_prompt"]
+    assert question
+    assert any(block.value == f"#### {plain(question, 400)}" for block in app.markdown)
 
 
 def test_run_pressed_again_while_it_is_written_starts_nothing(bench, saved):

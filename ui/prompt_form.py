@@ -29,11 +29,16 @@ PROMPT_FIELDS = (
 )
 
 
+def offer_first_question() -> None:
+    """On a first visit an example is the question."""
+    examples = example_questions()
+    if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
+        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)].prompt
+
+
 def ask_prompt() -> str:
     """The question, written or taken from the examples."""
     examples = [example.prompt for example in example_questions()]
-    if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
-        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)]
 
     def take() -> None:
         if st.session_state["pg_example"]:

@@ -18,7 +18,7 @@ from ui.fork_panel import FORK_FIELDS
 from ui.lane_plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
 from ui.links import Field, number, one_of, text
 from ui.program_form import PROGRAM_FIELDS, ask_program
-from ui.prompt_form import PROMPT_FIELDS, ask_frame, ask_prompt
+from ui.prompt_form import PROMPT_FIELDS, ask_frame, ask_prompt, offer_first_question
 from ui.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
 from ui.shell import page_path
 from ui.strip_view import STRIP_FIELDS
@@ -106,6 +106,7 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
 
     On stage only question and dose are in sight; the rest is behind one button.
     """
+    offer_first_question()
     stage = on_stage()
     if stage:
         st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
