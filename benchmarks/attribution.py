@@ -17,12 +17,12 @@ from core.effects import Gradients, GradientSpec, TargetText
 from core.examples import example_traces, recorded_directions
 from core.gradients import attribute_gradients
 from core.metrics import KEYWORDS
-from core.models import encode_text, load_model, set_threads
+from core.models import LoadedModel, encode_text, load_model, set_threads
 from core.pair import DEMO_PAIR
 from core.runs import Attribution, AttributionSpec
 from core.store import Store
 
-TOKENS = 2000
+LENGTHS = (2000, 6000)
 
 
 def last(steps: Iterator[Any]) -> Any:
@@ -39,14 +39,13 @@ def timed(name: str, work: Callable[[], Any]) -> Any:
     return result
 
 
-def main() -> None:
-    """Print the table."""
-    loaded = replace(load_model(DEMO_PAIR.reasoner), context_length=TOKENS)
+def measure(loaded: LoadedModel, tokens: int) -> None:
+    """Print the figures of one length."""
     threads = set_threads(loaded)
     traces = example_traces()
     reading = encode_text(replace(loaded, context_length=10**6), traces[0].prompt, traces[0].text)
     body = reading.token_ids[reading.text_start :]
-    ids = (reading.token_ids + body * (TOKENS // len(body) + 1))[:TOKENS]
+    ids = (reading.token_ids + body * (tokens // len(body) + 1))[:tokens]
     direction = recorded_directions()[0]
     spec = AttributionSpec(
         model=loaded.spec,
@@ -58,8 +57,8 @@ def main() -> None:
         coefficient=4.0,
         keywords=KEYWORDS,
     )
-    gradient = GradientSpec(text=TargetText.of(spec, (TOKENS - 2,)), direction=direction)
-    print(f"{TOKENS} tokens, {loaded.n_layers} layers, fp32, CPU, {threads} thread(s); the first call is cold")
+    gradient = GradientSpec(text=TargetText.of(spec, (tokens - 2,)), direction=direction)
+    print(f"{tokens} tokens, {loaded.n_layers} layers, fp32, CPU, {threads} thread(s); the first call is cold")
     found = timed("projection, lens, next-token probability, steering", lambda: last(attribute_tokens(loaded, spec)))
     slopes = timed("gradients and direct logit attribution", lambda: last(attribute_gradients(loaded, gradient)))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +75,13 @@ def main() -> None:
             ),
         )
         store.close()
+
+
+def main() -> None:
+    """Print the table."""
+    loaded = load_model(DEMO_PAIR.reasoner)
+    for tokens in LENGTHS:
+        measure(loaded, tokens)
 
 
 if __name__ == "__main__":
