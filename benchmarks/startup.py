@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -34,22 +35,25 @@ def healthy_after() -> float:
         process.wait(10)
 
 
-def loaded_after() -> float:
-    """Seconds until a fresh process has imported torch and loaded the embedded pair."""
+def loaded_after() -> tuple[float, float]:
+    """Seconds until a fresh process has imported torch and loaded the embedded pair, and those of loading it again."""
     code = (
-        "from core.models import load_model; from core.pair import DEMO_PAIR as p; "
-        "load_model(p.base, frame_from=load_model(p.reasoner))"
+        "import time; from core.models import load_model; from core.pair import DEMO_PAIR as p\n"
+        "def load(): load_model(p.base, frame_from=load_model(p.reasoner))\n"
+        "load(); started = time.perf_counter(); load(); print(time.perf_counter() - started)"
     )
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    return time.perf_counter() - started
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    again = float(printed.split()[-1])
+    return time.perf_counter() - started - again, again
 
 
 def main() -> None:
     """Print the medians."""
-    healthy = sorted(healthy_after() for _ in range(ROUNDS))[ROUNDS // 2]
-    loaded = sorted(loaded_after() for _ in range(ROUNDS))[ROUNDS // 2]
-    print(f"server answers after {healthy:.1f} s; pair loaded, imports included, after {loaded:.1f} s")
+    healthy = statistics.median(healthy_after() for _ in range(ROUNDS))
+    first, again = (statistics.median(column) for column in zip(*(loaded_after() for _ in range(ROUNDS)), strict=True))
+    print(f"server answers after {healthy:.1f} s; pair loaded, imports included, after {first:.1f} s")
+    print(f"loading the pair alone, in a process that has loaded one before: {again:.2f} s")
 
 
 if __name__ == "__main__":
