@@ -14,6 +14,8 @@ from ui.state import workbench
 from ui.text import plain, seconds, show_error
 
 TICK = 0.25
+END_SEEN = 0.3
+"""Seconds that a page waits for a job to end after Stop, so that it shows the end at once; a token takes far less."""
 
 
 def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stoppable: bool = True) -> Snapshot | None:
@@ -38,6 +40,14 @@ def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stopp
     return snapshot
 
 
+def stop(job_id: str) -> None:
+    """Ask a job to end, and give it a moment."""
+    engine = workbench().engine
+    engine.stop(job_id)
+    if engine.snapshot(job_id) is not None:
+        engine.wait(job_id, END_SEEN)
+
+
 @st.fragment(run_every=TICK)
 def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, stoppable: bool) -> None:
     snapshot = workbench().engine.snapshot(job_id)
@@ -49,7 +59,7 @@ def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, sto
         share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
         st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))
     if stoppable:
-        button.button("Stop", key=f"{slot}:stop", on_click=workbench().engine.stop, args=(job_id,), width="stretch")
+        button.button("Stop", key=f"{slot}:stop", on_click=stop, args=(job_id,), width="stretch")
     if render is not None:
         render(snapshot)
 

@@ -26,11 +26,14 @@ KEY = "lanes"
 
 
 def start(plan: Plan) -> None:
-    """Queue the run, unless it is being written; from now on its own plan is shown, whatever the settings become."""
+    """Queue the run, unless it is stored or being written; its plan is shown from now on, whatever is set later."""
     job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
     if job is not None and job.live and st.session_state.get(RAN) == plan:
         return
-    if guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
+    stored = all(map(workbench().cached, plan.specs))
+    if stored:
+        st.session_state.pop(SLOT, None)
+    if stored or guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
         st.session_state[OPEN_KEY] = []
 

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from core.pair import ModelFacts
-from ui.jobs import follow
+from ui.jobs import follow, stop
 from ui.pair_picker import draw_pair_picker
 from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbench
 from ui.text import plain, size
@@ -101,7 +101,7 @@ def _draw_live_work() -> None:
     for job in mine:
         name, button = st.columns([3, 2], vertical_alignment="center")
         name.caption(plain(job.title))
-        button.button("Stop", key=f"side:{job.job_id}", on_click=workbench().engine.stop, args=(job.job_id,))
+        button.button("Stop", key=f"side:{job.job_id}", on_click=stop, args=(job.job_id,))
     others = len(live) - len(mine)
     if others:
         st.caption(f"{others} run{'s' if others > 1 else ''} of other visitors")
