@@ -28,7 +28,6 @@ LOAD_SLOT = "job:load"
 def set_up() -> None:
     """Page settings; to be called first in every run."""
     st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
-    st.session_state[_MARK] = True
 
 
 def navigation() -> StreamlitPage:
@@ -39,6 +38,7 @@ def navigation() -> StreamlitPage:
     page = st.navigation(
         [st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home") for stem, title in _PAGES]
     )
+    st.session_state[_MARK] = True
     if workbench().pair.spec is not None and page.url_path not in _WITHOUT_CHARTS:
         from ui.theme import use_chart_theme
 
@@ -47,9 +47,8 @@ def navigation() -> StreamlitPage:
 
 
 def require_shell() -> None:
-    """On a fresh server a deep link runs the page file without `app.py`: register the navigation and start over."""
+    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over."""
     if _MARK not in st.session_state:
-        st.session_state[_MARK] = True
         navigation()
         st.rerun()
 
