@@ -53,16 +53,15 @@ def lane_state(page: Page, words: str) -> Locator:
 
 
 def time_runs(page: Page, server: Server) -> None:
-    """A new run's first token, and Stop."""
-    first, stop = [], []
+    """Stop, while both lanes are being written."""
+    stop = []
     token = page.locator("section.lane").nth(1).locator(".tokens [role=option]").first
     for seed in range(1, ROUNDS + 1):
         open_playground(page, server, seed=seed, temperature=1.0, tokens=900, coefficient=80)
-        run = page.get_by_role("button", name="Run", exact=False).first
-        first.append(timed(run.click, token))
+        page.get_by_role("button", name="Run", exact=False).first.click()
+        token.wait_for(timeout=WAIT)
         halt = page.get_by_role("button", name="Stop").first
         stop.append(timed(halt.click, lane_state(page, "stopped")))
-    report("first token of a new run", first)
     report("Stop", stop)
 
 
@@ -74,7 +73,7 @@ def time_strip(page: Page, server: Server) -> None:
     settled(page)
     doses, found = page.locator(".strip .dose"), []
     for index in (2, 7, 3, 8, 4):
-        shown = page.locator("section.lane").nth(1).locator("header")
+        shown = page.locator("section.lane").nth(1).locator(".subtitle")
         before = shown.inner_text() if shown.count() else ""
         found.append(timed(doses.nth(index).click, shown.filter(has_not_text=before or "?")))
         settled(page)

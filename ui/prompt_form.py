@@ -31,8 +31,9 @@ PROMPT_FIELDS = (
 
 def offer_first_question() -> None:
     """On a first visit an example is the question."""
-    examples = example_questions()
-    if examples and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
+    if st.session_state["pg_prompt"] or "pg_example" in st.session_state:
+        return
+    if examples := example_questions():
         st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)].prompt
 
 
