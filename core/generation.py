@@ -167,15 +167,19 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
     width = batch.n_read + batch.input_ids.shape[1]
     columns = torch.arange(width, device=batch.input_ids.device)
     positions = columns[None, batch.n_read :] - batch.pads[:, None]
-    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": positions.clamp(min=0)}
+    # An index of the last column: cut out as a slice, a batch of them makes torch copy the unembedding for every row.
+    last = columns[-1:] - batch.n_read
+    arguments: dict[str, Any] = {
+        "input_ids": batch.input_ids,
+        "position_ids": positions.clamp(min=0),
+        "logits_to_keep": last,
+    }
     if bool(batch.pads.any()):
         arguments["attention_mask"] = (columns[None, :] >= batch.pads[:, None]).long()
     batch.steering.positions, batch.steering.finite = positions, None
     batch.steering.padded = "attention_mask" in arguments and batch.n_read == 0
     with loaded.lock, steer_residuals(loaded, batch.steering), torch.inference_mode():
-        output = loaded.model(
-            **arguments, past_key_values=batch.cache, use_cache=batch.cache is not None, logits_to_keep=1
-        )
+        output = loaded.model(**arguments, past_key_values=batch.cache, use_cache=batch.cache is not None)
     if batch.steering.finite is not None and not bool(batch.steering.finite):
         raise BadDirection(
             "The steered residual stream overflowed.", "Use a smaller coefficient, or load the model in fp32 or bf16."

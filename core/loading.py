@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from core.checkpoints import available_memory, estimate_folder
 from core.errors import ModelUnavailable, OutOfMemory
+from core.packed_attention import use_packed_attention
 from core.values import ModelSpec, Precision
 
 WORKING_TOKENS = 2048
@@ -124,6 +125,7 @@ def load_weights(spec: ModelSpec, folder: Path, config: Any) -> Any:
             f"{absent} weights of {spec.name} are missing or of another shape than config.json says.",
             "Fetch the model's files again; these do not belong together.",
         )
+    use_packed_attention(model)
     return model.eval().requires_grad_(False)
 
 

@@ -11,6 +11,7 @@ from core.errors import BadInput
 from core.generation import score_completions, stream_completions
 from core.hooks import hook_count
 from core.models import encode_prompt
+from core.packed_attention import packed_attention
 from core.runs import GenerationSpec, SteeringSpec
 from core.values import Positions, Prompt, SamplingSpec
 from tests.tiny_models import tiny_loaded
@@ -192,3 +193,27 @@ def test_the_score_is_the_mean_negative_log_probability(loaded):
     padded = score_completions(loaded, [(prompt, completion), (prompt, (1,)), (prompt, completion * 3), (prompt, ())])
     assert padded[0] == pytest.approx(naive, abs=1e-5)
     assert math.isnan(padded[3])
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
+def test_packed_attention_is_attention_with_repeated_keys(family, tmp_path):
+    """One new token over shared keys: softmax(q · kᵀ · scale) · v with each key repeated for its group's heads."""
+    model = tiny_loaded(tmp_path, family).model
+    assert model.config._attn_implementation == "sdpa_packed"
+    query, keys, values = torch.randn(3, 8, 1, 16), torch.randn(3, 2, 40, 16), torch.randn(3, 2, 40, 16)
+    found, _ = packed_attention(None, query, keys, values, None, scaling=0.3)
+    weights = torch.softmax(query @ keys.repeat_interleave(4, 1).transpose(-1, -2) * 0.3, -1)
+    expected = (weights @ values.repeat_interleave(4, 1)).transpose(1, 2)
+    assert found.shape == (3, 1, 8, 16)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_never_copies_the_unembedding(loaded):
+    """A copy for every row took longer than all other work of the first step of a large vocabulary."""
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu, record_shapes=True) as profile:
+        list(stream_completions(loaded, [spec_of(loaded, max_new_tokens=2)] * 3))
+    unembedding = list(loaded.unembed.weight.T.shape)
+    products = [event.input_shapes for event in profile.events() if event.name in ("aten::mm", "aten::bmm")]
+    assert sum(unembedding in shapes for shapes in products) == 2
+    assert not any([3, *unembedding] in shapes for shapes in products)
