@@ -5,6 +5,7 @@ Each figure runs from the click to what it asked for on screen, drawing and poll
 
 from __future__ import annotations
 
+import re
 import statistics
 import tempfile
 import urllib.parse
@@ -45,24 +46,48 @@ def open_playground(page: Page, server: Server, **settings: object) -> None:
     page.goto(f"{server.url}/playground?{urllib.parse.urlencode(query)}")
     expect(page.get_by_role("button", name="Run", exact=False).first).to_be_visible(timeout=WAIT)
     settled(page)
+    if settings.get("view") != "strip":
+        expect(lane_state(page, "done")).to_be_visible(timeout=WAIT)
+        settled(page)
 
 
-def lane_state(page: Page, words: str) -> Locator:
+def lane_state(page: Page, words: str | re.Pattern[str]) -> Locator:
     """The second lane's state when it holds these words."""
     return page.locator("section.lane").nth(1).locator(".state", has_text=words)
 
 
+def ask(page: Page, question: str) -> Locator:
+    """Write another question, and the button that runs it once nothing is being drawn."""
+    page.get_by_label("Question").first.fill(question)
+    page.keyboard.press("Tab")
+    settled(page)
+    return page.get_by_role("button", name="Run", exact=False).first
+
+
 def time_runs(page: Page, server: Server) -> None:
-    """Stop, while both lanes are being written."""
-    stop = []
-    token = page.locator("section.lane").nth(1).locator(".tokens [role=option]").first
-    for seed in range(1, ROUNDS + 1):
-        open_playground(page, server, seed=seed, temperature=1.0, tokens=900, coefficient=80)
-        page.get_by_role("button", name="Run", exact=False).first.click()
-        token.wait_for(timeout=WAIT)
-        halt = page.get_by_role("button", name="Stop").first
-        stop.append(timed(halt.click, lane_state(page, "stopped")))
-    report("Stop", stop)
+    """First token and Stop of runs that are new, then the same runs out of the store."""
+    open_playground(page, server, tokens=900, coefficient=80)
+    text = page.locator("section.lane").nth(1).locator(".tokens")
+    started, stopped, stored, texts = [], [], [], []
+    questions = [example.prompt for example in example_questions()[2 : 2 + ROUNDS]]
+    for question in questions:
+        started.append(timed(ask(page, question).click, lane_state(page, re.compile(r"running · [1-9]"))))
+        halted = page.locator("section.lane .state", has_text="stopped").first
+        stopped.append(timed(page.get_by_role("button", name="Stop").first.click, halted))
+    report("first token of a new run, both lanes", started)
+    report("Stop", stopped)
+    open_playground(page, server, tokens=400, coefficient=80)
+    for question in questions:
+        ask(page, question).click()
+        lane_state(page, "running").wait_for(timeout=WAIT)
+        lane_state(page, "done").wait_for(timeout=WAIT)
+        settled(page)
+        texts.append(text.inner_text())
+    for question, written in zip(questions, texts, strict=True):
+        page.get_by_label("Question").first.fill(question)
+        stored.append(timed(lambda: page.keyboard.press("Tab"), text.filter(has_text=written)))
+        settled(page)
+    report("a stored run, from leaving the question", stored)
 
 
 def time_strip(page: Page, server: Server) -> None:
@@ -72,7 +97,7 @@ def time_strip(page: Page, server: Server) -> None:
     expect(page.get_by_text("Coherent:")).to_be_visible(timeout=WAIT)
     settled(page)
     doses, found = page.locator(".strip .dose"), []
-    for index in (2, 7, 3, 8, 4):
+    for index in (2, 7, 3, 8, 9):
         shown = page.locator("section.lane").nth(1).locator(".subtitle")
         before = shown.inner_text() if shown.count() else ""
         found.append(timed(doses.nth(index).click, shown.filter(has_not_text=before or "?")))

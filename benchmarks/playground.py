@@ -137,7 +137,7 @@ def main(which: str = "all", clock: str = "wall") -> None:
     if which in ("all", "large"):
         loaded = load_large()
         size = sum(p.numel() for p in loaded.model.parameters())
-        measure(loaded, f"random Llama, {size / 1e6:.0f} million parameters, bf16", rounds=3, clock=clock)
+        measure(loaded, f"random Llama, {size / 1e6:.0f} million parameters, bf16", rounds=ROUNDS, clock=clock)
     print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))
 
 

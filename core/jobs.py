@@ -88,6 +88,8 @@ class _Job:
     started: float = 0.0
     last_seen: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Set once there is something to show, or nothing more to wait for."""
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -179,6 +181,12 @@ class Engine:
         job.ended.wait(timeout)
         return job.snapshot
 
+    def wait_for_partial(self, job_id: str, timeout: float) -> None:
+        """Block until the job has something to show or has ended, at most `timeout` seconds."""
+        with self._lock:
+            job = self._jobs[job_id]
+        job.begun.wait(timeout)
+
     def _live(self) -> list[_Job]:
         return [job for job in self._jobs.values() if job.snapshot.live]
 
@@ -237,6 +245,8 @@ class Engine:
                 self._end(job, "error", error=_as_user_facing(error))
             else:
                 job.snapshot = replace(job.snapshot, progress=progress, seconds=now - job.started)
+                if progress.partial is not None:
+                    job.begun.set()
 
     def _end(self, job: _Job, state: State, *, result: Any = None, error: UserFacingError | None = None) -> None:
         try:
@@ -246,6 +256,7 @@ class Engine:
             log.exception("job %s did not close cleanly", job.snapshot.kind)
         seconds = time.monotonic() - job.started
         job.snapshot = replace(job.snapshot, state=state, result=result, error=error, seconds=seconds)
+        job.begun.set()
         job.ended.set()
 
 

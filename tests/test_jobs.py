@@ -208,3 +208,24 @@ def test_an_engine_whose_jobs_all_wait_rests_until_it_is_needed(monkeypatch):
     assert len(steps) < 60
     engine.stop(waiting)
     assert engine.wait(waiting, 10).state == "cancelled"
+
+
+def test_waiting_for_something_to_show_ends_with_the_first_partial_the_end_or_the_time_limit():
+    engine, go = Engine(), threading.Event()
+
+    def work():
+        yield Progress(0, 2, "starting")
+        go.wait(5)
+        yield Progress(1, 2, partial="a token")
+        yield from forever()
+
+    slow = engine.submit("x", work())
+    engine.wait_for_partial(slow, 0.05)
+    assert engine.snapshot(slow).progress.partial is None
+    go.set()
+    engine.wait_for_partial(slow, 5)
+    assert engine.snapshot(slow).state == "running"
+    engine.stop(slow)
+    ended = engine.submit("y", count_to(0))
+    engine.wait_for_partial(ended, 5)
+    assert not engine.snapshot(ended).live

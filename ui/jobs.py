@@ -14,6 +14,8 @@ from ui.state import workbench
 from ui.text import plain, seconds, show_error
 
 TICK = 0.25
+FIRST_SEEN = 0.2
+"""Seconds that a page waits for the first tokens of a run: a small model has them sooner, a large one need not."""
 END_SEEN = 0.3
 """Seconds that a page waits for a job to end after Stop, so that it shows the end at once; a token takes far less."""
 
@@ -38,6 +40,14 @@ def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stopp
     elif snapshot.state == "timeout":
         st.warning("The run reached its time limit and was stopped; what it had is kept.", icon=":material/timer:")
     return snapshot
+
+
+def await_first(slot: str) -> None:
+    """Give the job that has just begun under `slot` a moment, so that its first tokens come with the page."""
+    job_id = st.session_state.get(slot)
+    engine = workbench().engine
+    if job_id and engine.snapshot(job_id) is not None:
+        engine.wait_for_partial(job_id, FIRST_SEEN)
 
 
 def stop(job_id: str) -> None:

@@ -12,7 +12,7 @@ from core.pair import DEMO_PAIR, ModelFacts
 from core.runs import Generation, LaneKL, LaneKLSpec
 from ui.attribution_form import open_in_attribution
 from ui.fork_panel import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened
-from ui.jobs import follow
+from ui.jobs import await_first, follow
 from ui.lane_plan import Plan, plan_of
 from ui.lanes import Badge
 from ui.run_view import draw_lanes, metrics_table
@@ -36,6 +36,7 @@ def start(plan: Plan) -> None:
     if stored or guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
         st.session_state[OPEN_KEY] = []
+        await_first(SLOT)
 
 
 def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
