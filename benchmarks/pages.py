@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from core.examples import example_questions
 from tests.browser.conftest import FLAGS, Server, find_chromium, running, settled
 
-ROUNDS, WAIT = 5, 30_000
+ROUNDS, WAIT, LONG = 6, 30_000, 2_000
 
 
 _LISTEN = """() => {
@@ -97,7 +97,7 @@ def time_strip(page: Page, server: Server) -> None:
     expect(page.get_by_text("Coherent:")).to_be_visible(timeout=WAIT)
     settled(page)
     doses, found = page.locator(".strip .dose"), []
-    for index in (2, 7, 3, 8, 9):
+    for index in (2, 7, 3, 8, 9, 1):
         shown = page.locator("section.lane").nth(1).locator(".subtitle")
         before = shown.inner_text() if shown.count() else ""
         found.append(timed(doses.nth(index).click, shown.filter(has_not_text=before or "?")))
@@ -106,8 +106,40 @@ def time_strip(page: Page, server: Server) -> None:
 
 
 def time_readings(page: Page, server: Server) -> None:
-    """Another reading, and another layer, of a text at hand."""
+    """Another reading and another layer, of the embedded trace and of a text of 2,000 tokens."""
     page.goto(f"{server.url}/attribution")
+    switch_readings(page, "a trace")
+    page.get_by_role("combobox", name="Text", exact=True).click()
+    page.get_by_role("option", name="Your own text").click()
+    page.get_by_label("Question that it answers").fill("What is 3 plus 4?")
+    page.get_by_label("Your text").fill("Wait, that is not right. " * (LONG // 7))
+    page.get_by_role("button", name="Read this text").click()
+    page.locator(".t").nth(LONG * 9 // 10).wait_for(timeout=WAIT)
+    switch_readings(page, f"{LONG:,} tokens")
+
+
+_WATCH = """(strip, before) => {
+  window.shownAt = null;
+  const look = () => {
+    if (strip.querySelector(".scale strong").textContent === before) requestAnimationFrame(look);
+    else requestAnimationFrame(() => { window.shownAt = performance.now(); });
+  };
+  look();
+}"""
+
+
+def timed_switch(page: Page, act: Callable[[], object]) -> float:
+    """Seconds from the click or key to the frame after the one in which the strip's legend tells the new reading."""
+    page.evaluate(_LISTEN)
+    page.locator(".strip").evaluate(_WATCH, page.locator(".scale strong").inner_text())
+    act()
+    page.wait_for_function("() => window.shownAt", timeout=WAIT)
+    found: float = page.evaluate("() => window.shownAt - window.pressedAt")
+    return found / 1000
+
+
+def switch_readings(page: Page, text: str) -> None:
+    """Switch to and fro on the text that is shown."""
     scale = page.locator(".scale strong")
     expect(scale).to_be_visible(timeout=WAIT)
     settled(page)
@@ -115,16 +147,14 @@ def time_readings(page: Page, server: Server) -> None:
     slider = page.get_by_role("slider", name="Layer that is read")
     for round_ in range(ROUNDS):
         for name in ("Cosine", "Projection"):
-            button = page.get_by_role("radio", name=name)
-            readings.append(timed(button.click, scale.filter(has_text=name)))
+            readings.append(timed_switch(page, page.get_by_role("radio", name=name).click))
             settled(page)
         key = "ArrowLeft" if round_ % 2 else "ArrowRight"
         slider.focus()
-        before = scale.inner_text()
-        layers.append(timed(lambda key=key: page.keyboard.press(key), scale.filter(has_not_text=before)))  # type: ignore[misc]
+        layers.append(timed_switch(page, lambda key=key: page.keyboard.press(key)))  # type: ignore[misc]
         settled(page)
-    report("another reading of a text", readings)
-    report("another layer", layers)
+    report(f"another reading of {text}", readings)
+    report(f"another layer of {text}", layers)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as to_safetensors
 
-from core.values import canonical
+from core.values import canonical, is_simple
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return value if is_simple(value) else [_plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value

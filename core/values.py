@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -169,6 +170,11 @@ class Prompt:
     token_ids: tuple[int, ...]
 
 
+def is_simple(values: Sequence[Any]) -> bool:
+    """Whether all are plain integers or texts, as token ids and pieces are: thousands that need no look at each."""
+    return set(map(type, values)) <= {int, str}
+
+
 def canonical(value: Any) -> Any:
     """JSON-ready form of a spec, for keys: dataclasses become sorted objects, arrays their sha256."""
     if hasattr(value, "digest"):
@@ -182,7 +188,7 @@ def canonical(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, tuple | list):
-        return [canonical(item) for item in value]
+        return list(value) if is_simple(value) else [canonical(item) for item in value]
     if isinstance(value, dict):
         return {str(k): canonical(v) for k, v in sorted(value.items())}
     return value

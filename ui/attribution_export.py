@@ -17,7 +17,7 @@ from ui.pinned_token import Marks
 from ui.strip_export import strip_html
 from ui.theme import chart_theme
 from ui.token_strip import Strip
-from ui.value_line import ValueLine, line_chart
+from ui.value_line import ValueLine, line_chart, line_rows, with_bands
 
 _WIDTH = 900
 
@@ -72,7 +72,7 @@ def picture(line: ValueLine, form: Literal["png", "svg"]) -> bytes:
     """The line as it is on screen, on white, with its title."""
     import vl_convert
 
-    chart = line_chart(line).properties(width=_WIDTH, title=line.title)
+    chart = line_chart(with_bands(line_rows(line))).properties(width=_WIDTH, title=line.title)
     described = {**chart.to_dict(validate=False), **chart_theme("light")}
     if form == "png":
         return bytes(vl_convert.vegalite_to_png(described, scale=3))

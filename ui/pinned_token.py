@@ -14,6 +14,7 @@ from core.values import PAPER_WINDOW
 from ui.attribution_catalogue import METHODS
 from ui.attribution_methods import Method, Readings
 from ui.attribution_readings import explain_token
+from ui.fixed_chart import Data, fixed_chart
 from ui.text import plain, visible
 from ui.theme import BLUE, GRAY, ORANGE
 
@@ -106,22 +107,26 @@ def _draw_profile(readings: Readings, token: int, *, method: Method, layer: int)
     if profile is None:
         st.caption("This reading has no profile over layers.")
         return
-    frame = pd.DataFrame({"layer": range(len(profile)), "value": profile.astype(float)})
-    x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=3))
-    here = pd.DataFrame({"layer": [layer]})
-    chart = alt.layer(
-        alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=GRAY, opacity=0.5).encode(y=y),
-        alt.Chart(here).mark_rule(color=GRAY, strokeWidth=2).encode(x=x),
-        alt.Chart(frame)
-        .mark_line(point={"size": 40}, color=BLUE, strokeWidth=1.6)
-        .encode(x=x, y=y, tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("value:Q", format=".3g")]),
-    )
-    st.altair_chart(
-        chart.properties(height=130),
-        width="stretch",
+    layers = np.arange(len(profile))
+    fixed_chart(
+        profile_chart,
+        pd.DataFrame({"layer": layers, "value": profile.astype(float), "shown": layers == layer}),
         alt=f"{method.title} of the pinned token over the layers, layer {layer} marked",
     )
+
+
+def profile_chart(rows: Data) -> alt.LayerChart:
+    """One token's reading over the layers, with the layer that is shown."""
+    x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=3))
+    chart = alt.Chart()
+    line = chart.mark_line(point={"size": 40}, color=BLUE, strokeWidth=1.6)
+    return alt.layer(
+        chart.mark_rule(color=GRAY, opacity=0.5).encode(y=alt.datum(0)),
+        chart.transform_filter("datum.shown").mark_rule(color=GRAY, strokeWidth=2).encode(x=x),
+        line.encode(x=x, y=y, tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("value:Q", format=".3g")]),
+        data=rows,
+    ).properties(height=130)
 
 
 def _draw_next(attribution: Attribution, token: int) -> None:
@@ -177,19 +182,20 @@ def _draw_direct(readings: Readings, token: int) -> None:
     st.markdown(
         f"**What wrote this prediction**  \nkeywords less likeliest others: {_signed(rows.sum())} logits in all"
     )
+    fixed_chart(direct_chart, frame, alt="Direct logit attribution by layer and part")
+
+
+def direct_chart(rows: Data) -> alt.Chart:
+    """What each part of each layer adds to a logit difference."""
     colour = alt.Color("part:N", title=None, scale=alt.Scale(range=[GRAY, BLUE, ORANGE, "#8a63d2"]), sort=None)
-    chart = (
-        alt.Chart(frame)
-        .mark_bar()
-        .encode(
-            x=alt.X("layer:N", sort=None, title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
-            xOffset=alt.XOffset("part:N", sort=None),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
-            color=colour.legend(alt.Legend(orient="top", columns=2)),
-            tooltip=["layer:N", "part:N", alt.Tooltip("value:Q", format="+.3g")],
-        )
-    )
-    st.altair_chart(chart.properties(height=230), width="stretch", alt="Direct logit attribution by layer and part")
+    chart = alt.Chart(rows).mark_bar()
+    return chart.encode(
+        x=alt.X("layer:N", sort=None, title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
+        xOffset=alt.XOffset("part:N", sort=None),
+        y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
+        color=colour.legend(alt.Legend(orient="top", columns=2)),
+        tooltip=["layer:N", "part:N", alt.Tooltip("value:Q", format="+.3g")],
+    ).properties(height=230)
 
 
 def _signed(value: float) -> str:

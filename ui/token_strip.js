@@ -3,6 +3,8 @@
 
 const PAGE = 6000;
 const ROW_HEIGHT = 5;
+const AT_A_TIME = 300;
+const AFTER_FRAME = 50;
 
 function setData(node, name, value) {
   if (value === undefined) delete node.dataset[name];
@@ -185,14 +187,48 @@ class StripView {
     this.page = Math.max(0, Math.min(page, Math.ceil(total / PAGE) - 1));
     const offset = this.page * PAGE;
     const shown = total <= PAGE ? this.data.pieces : this.data.pieces.slice(offset, offset + PAGE);
-    this.list.sync(shown, { lengths: this.data.lengths, offset, total });
-    this.list.nodes.forEach((node, i) => this.#paint(node, offset + i));
+    const kept = this.list.sync(shown, { lengths: this.data.lengths, offset, total });
+    this.#paintAll(kept === shown.length ? this.#inSight() : [0, shown.length]);
     this.list.setPinned(this.list.pinned);
     this.pager.hidden = total <= PAGE;
     const last = Math.min(offset + PAGE, total);
     this.pagerText.textContent = `Tokens ${offset} to ${last - 1} of ${total.toLocaleString("en")}`;
     this.previous.disabled = this.page === 0;
     this.next.disabled = last === total;
+  }
+
+  // [first, last[ of the nodes that the scrolling box shows now.
+  #inSight() {
+    const { nodes } = this.list;
+    const { top, bottom } = this.box.getBoundingClientRect();
+    const firstBelow = (edge) => {
+      let [low, high] = [0, nodes.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (nodes[middle].getBoundingClientRect().bottom < edge) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    };
+    return [firstBelow(top), Math.min(firstBelow(bottom) + 1, nodes.length)];
+  }
+
+  // Paints [first, last[ at once, and the others in parts once that is on screen: a long text makes no switch wait.
+  #paintAll([first, last]) {
+    clearTimeout(this.later);
+    const { nodes, offset } = this.list;
+    const paint = (from, to) => nodes.slice(from, to).forEach((node, k) => this.#paint(node, offset + from + k));
+    paint(first, last);
+    let [before, after] = [first, last];
+    const next = () => {
+      if (before === 0 && after === nodes.length) return;
+      paint(Math.max(0, before - AT_A_TIME), before);
+      paint(after, after + AT_A_TIME);
+      before = Math.max(0, before - AT_A_TIME);
+      after = Math.min(nodes.length, after + AT_A_TIME);
+      this.later = setTimeout(next, 0);
+    };
+    this.later = setTimeout(next, AFTER_FRAME);
   }
 
   #paint(node, i) {

@@ -15,10 +15,13 @@ import pandas as pd
 import streamlit as st
 
 from core.values import Floats
+from ui.fixed_chart import Data, fixed_chart
 from ui.text import visible
 from ui.theme import BLUE, GRAY, RED
 
 HEIGHT = 170
+POINTS = 250
+"""Stretches of a long text of which the line shows the extremes; there are hardly more pixels."""
 _PICK = "pick"
 Form = Literal["Line", "Table"]
 FORMS: tuple[Form, ...] = ("Line", "Table")
@@ -66,43 +69,69 @@ def _draw_line(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) -> 
         if points:
             on_pick(int(points[0]["token"]))
 
-    st.altair_chart(
-        line_chart(line),
-        width="stretch",
+    rows = line_rows(line)
+    shown = extremes(rows)
+    fixed_chart(
+        line_chart,
+        with_bands(shown),
         key=key,
         on_select=take,
         selection_mode=_PICK,
         alt=f"{line.title} over the tokens of the text; the table shows the same values.",
     )
+    if len(shown) < len(rows):
+        st.caption("So many tokens have more points than the line has pixels: it goes through the lowest and highest.")
 
 
-def line_chart(line: ValueLine) -> alt.LayerChart:
-    """The value over the tokens, with events in red and the pinned token marked; the nearest point can be clicked."""
+def line_rows(line: ValueLine) -> pd.DataFrame:
+    """One row per token from the first on: what `line_chart` draws."""
     tokens = np.arange(line.first, len(line.values))
-    frame = pd.DataFrame({"token": tokens, "value": line.values[line.first :].astype(float)})
-    domain = alt.Scale(domain=[line.first, max(len(line.values) - 1, line.first + 1)], nice=False)
-    x = alt.X("token:Q", scale=domain, title="Token", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+    values = line.values[line.first :].astype(float)
+    return pd.DataFrame(
+        {"token": tokens, "value": values, "event": np.isin(tokens, line.events), "pinned": tokens == line.pinned}
+    )
+
+
+def extremes(rows: pd.DataFrame) -> pd.DataFrame:
+    """About 2 × POINTS of the rows at most: the lowest and highest value of every stretch, and all that is marked."""
+    if len(rows) <= 2 * POINTS:
+        return rows
+    stretch = pd.Series(np.arange(len(rows)) * POINTS // len(rows))
+    values = rows["value"].groupby(stretch.to_numpy())
+    kept = {0, len(rows) - 1, *values.idxmin().dropna(), *values.idxmax().dropna()}
+    kept |= set(np.flatnonzero(rows["event"] | rows["pinned"]))
+    return rows.iloc[sorted(int(index) for index in kept)]
+
+
+def with_bands(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the range (`left`, `right`) of tokens that is nearest to each."""
+    tokens = rows["token"].to_numpy(dtype=float)
+    middles = (tokens[:-1] + tokens[1:]) / 2
+    return rows.assign(left=[*tokens[:1], *middles], right=[*middles, *tokens[-1:]])
+
+
+def line_chart(rows: Data) -> alt.LayerChart:
+    """The value over the tokens, with events in red and the pinned token marked. A click takes the nearest token.
+
+    Nearest by bands rather than by Vega-Lite's `nearest`, whose cells take longer to draw than all else.
+    """
+    axis, scale = alt.Axis(grid=False, tickMinStep=1, format="d"), alt.Scale(nice=False, zero=False)
+    x, left = (alt.X(f"{field}:Q", title="Token", axis=axis, scale=scale) for field in ("token", "left"))
     y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4))
-    pick = alt.selection_point(name=_PICK, fields=["token"], nearest=True, on="click", clear=False, toggle=False)
+    pick = alt.selection_point(name=_PICK, fields=["token"], on="click", clear=False, toggle=False)
     tooltip = [alt.Tooltip("token:Q", title="Token"), alt.Tooltip("value:Q", title="Value", format=".3g")]
-    curve = alt.Chart(frame).mark_line(strokeWidth=1.4, color=BLUE).encode(x=x, y=y)
-    points = curve.mark_point(opacity=0, size=40).encode(tooltip=tooltip).add_params(pick)
-    layers = [_rules(line.events, x, RED, width=1.6), curve, points]
-    if line.pinned is not None and line.pinned >= line.first:
-        layers.append(_rules((line.pinned,), x, GRAY, width=1.2))
-        layers.append(_pin(line, x, y))
-    return alt.layer(*layers).properties(height=HEIGHT)
-
-
-def _rules(tokens: tuple[int, ...], x: alt.X, colour: str, *, width: float) -> alt.Chart:
-    frame = pd.DataFrame({"token": pd.Series(tokens, dtype="int64")})
-    return alt.Chart(frame).mark_rule(color=colour, strokeWidth=width, opacity=0.75).encode(x=x)
-
-
-def _pin(line: ValueLine, x: alt.X, y: alt.Y) -> alt.Chart:
-    assert line.pinned is not None
-    frame = pd.DataFrame({"token": [line.pinned], "value": [float(line.values[line.pinned])]})
-    return alt.Chart(frame).mark_point(size=110, filled=True, color=BLUE, stroke=GRAY, strokeWidth=2).encode(x=x, y=y)
+    chart = alt.Chart()
+    curve = chart.mark_line(strokeWidth=1.4, color=BLUE).encode(x=x, y=y)
+    events = chart.transform_filter("datum.event").mark_rule(color=RED, strokeWidth=1.6, opacity=0.75).encode(x=x)
+    pinned = chart.transform_filter("datum.pinned")
+    return alt.layer(
+        events,
+        curve,
+        chart.mark_rect(opacity=0, aria=False).encode(x=left, x2="right:Q", tooltip=tooltip).add_params(pick),
+        pinned.mark_rule(color=GRAY, strokeWidth=1.2, opacity=0.75).encode(x=x),
+        pinned.mark_point(size=110, filled=True, color=BLUE, stroke=GRAY, strokeWidth=2).encode(x=x, y=y),
+        data=rows,
+    ).properties(height=HEIGHT)
 
 
 def _draw_table(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) -> None:

@@ -1,0 +1,31 @@
+"""Charts that keep their form while their numbers change: the form is built and checked once, then only data travel.
+
+Altair copies and checks a chart every time one is built, which takes longer than everything else on a page; and the
+browser draws a chart of another form anew, while it only moves the marks of one that it has.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+Data: TypeAlias = pd.DataFrame | alt.NamedData
+Form = Callable[[Data], Any]
+"""A function of a module: from the data to an Altair chart whose form does not depend on them."""
+
+
+def fixed_chart(form: Form, rows: pd.DataFrame, **options: Any) -> Any:
+    """Draw the chart of these rows as wide as its place; `options` are those of st.vega_lite_chart."""
+    return st.vega_lite_chart(rows, json.loads(_spec(form)), width="stretch", **options)
+
+
+@functools.cache
+def _spec(form: Form) -> str:
+    spec = form(alt.NamedData(name="rows")).to_dict()
+    return json.dumps({name: value for name, value in spec.items() if name != "data"})
