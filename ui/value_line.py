@@ -80,7 +80,7 @@ def _draw_line(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) -> 
         alt=f"{line.title} over the tokens of the text; the table shows the same values.",
     )
     if len(shown) < len(rows):
-        st.caption("So many tokens have more points than the line has pixels: it goes through the lowest and highest.")
+        st.caption("More tokens than the line has pixels: it goes through the lowest and highest value of every few.")
 
 
 def line_rows(line: ValueLine) -> pd.DataFrame:
