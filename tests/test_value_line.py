@@ -32,13 +32,23 @@ def test_of_a_long_text_the_extremes_of_every_stretch_and_all_marks_remain():
     values[40] = np.nan
     rows = line_rows(line_of(values, events=(17, 4711), pinned=123))
     shown = extremes(rows)
-    assert len(shown) <= 2 * POINTS + 5
+    assert len(shown) <= 2 * POINTS + 6
     assert {0, 17, 123, 4711, 5999} <= set(shown["token"])
     assert shown["token"].is_monotonic_increasing
     assert shown["token"].is_unique
     for start in range(0, 6000, 6000 // POINTS):
         stretch, kept = (f["value"][f["token"].between(start, start + 6000 // POINTS - 1)] for f in (rows, shown))
         assert (kept.min(), kept.max()) == (stretch.min(), stretch.max())
+
+
+def test_a_reading_that_exists_at_few_positions_keeps_its_gaps():
+    values = np.full(3000, np.nan)
+    values[2700:2900] = np.arange(200)
+    shown = extremes(line_rows(line_of(values, pinned=5)))
+    assert len(shown) <= 3 * POINTS
+    assert {5, 2700, 2899} <= set(shown["token"])
+    assert shown["value"][shown["token"] < 2700].isna().all()
+    assert shown["value"].max() == 199
 
 
 def test_the_band_of_a_token_holds_what_is_nearest_to_it():

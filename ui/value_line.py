@@ -93,14 +93,16 @@ def line_rows(line: ValueLine) -> pd.DataFrame:
 
 
 def extremes(rows: pd.DataFrame) -> pd.DataFrame:
-    """About 2 × POINTS of the rows at most: the lowest and highest value of every stretch, and all that is marked."""
+    """About 2 × POINTS of the rows: the lowest and highest value and one gap of every stretch, and all marks."""
     if len(rows) <= 2 * POINTS:
         return rows
-    stretch = pd.Series(np.arange(len(rows)) * POINTS // len(rows))
-    values = rows["value"].groupby(stretch.to_numpy())
-    kept = {0, len(rows) - 1, *values.idxmin().dropna(), *values.idxmax().dropna()}
+    stretch = np.arange(len(rows)) * POINTS // len(rows)
+    known = rows["value"].dropna()
+    values = known.groupby(stretch[known.index])
+    gaps = pd.Series(np.flatnonzero(rows["value"].isna()))
+    kept = {0, len(rows) - 1, *values.idxmin(), *values.idxmax(), *gaps.groupby(stretch[gaps]).first()}
     kept |= set(np.flatnonzero(rows["event"] | rows["pinned"]))
-    return rows.iloc[sorted(int(index) for index in kept)]
+    return rows.iloc[sorted(map(int, kept))]
 
 
 def with_bands(rows: pd.DataFrame) -> pd.DataFrame:
