@@ -2,11 +2,13 @@
 
 import json
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 
-from ui.fixed_chart import _spec
+from ui.fixed_chart import _spec, fixed_chart
 from ui.pinned_token import direct_chart, profile_chart
 from ui.value_line import POINTS, ValueLine, extremes, line_chart, line_rows, with_bands
 
@@ -70,4 +72,17 @@ def test_the_form_of_a_chart_is_the_same_whatever_its_data(form):
     whole = form(FRAMES[form]).to_dict()
     assert whole.pop("datasets")
     assert whole.pop("data")
+    assert whole.pop("config")
     assert json.loads(_spec(form)) == whole
+
+
+@pytest.mark.parametrize("colour", ["#111111", "#eeeeee"])
+def test_a_chart_takes_the_theme_of_the_session_that_draws_it(colour, monkeypatch):
+    """One session may be light and the next dark, on the same server."""
+    drawn = {}
+    monkeypatch.setattr(st, "vega_lite_chart", lambda rows, spec, **options: drawn.update(spec))
+    theme = {"config": {"axis": {"labelColor": colour}}}
+    alt.theme.register("of a session", enable=False)(lambda: theme)
+    with alt.theme.enable("of a session"):
+        fixed_chart(line_chart, FRAMES[line_chart])
+    assert drawn["config"] == theme["config"]

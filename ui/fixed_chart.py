@@ -21,11 +21,16 @@ Form = Callable[[Data], Any]
 
 
 def fixed_chart(form: Form, rows: pd.DataFrame, **options: Any) -> Any:
-    """Draw the chart of these rows as wide as its place; `options` are those of st.vega_lite_chart."""
-    return st.vega_lite_chart(rows, json.loads(_spec(form)), width="stretch", **options)
+    """Draw the chart of these rows as wide as its place, in the theme of this session.
+
+    `options` are those of st.vega_lite_chart.
+    """
+    theme = alt.theme.get()
+    assert theme is not None
+    return st.vega_lite_chart(rows, json.loads(_spec(form)) | theme(), width="stretch", **options)
 
 
 @functools.cache
 def _spec(form: Form) -> str:
     spec = form(alt.NamedData(name="rows")).to_dict()
-    return json.dumps({name: value for name, value in spec.items() if name != "data"})
+    return json.dumps({name: value for name, value in spec.items() if name not in ("data", "config")})
