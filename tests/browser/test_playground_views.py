@@ -1,10 +1,12 @@
 """The playground's strip, forks, pictures and keyboard in a real browser, and three people on it at once."""
 
+import contextlib
 import os
 import time
 
 import psutil
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running, settled
@@ -86,6 +88,16 @@ def test_the_lanes_are_saved_as_a_picture_that_the_browser_draws(server, page, f
     forget_probes(faults)
 
 
+def run_by_key(page):
+    """Press the shortcut of Run until there are lanes: a busy machine may draw the button anew just then."""
+    for _ in range(3):
+        settled(page)
+        page.keyboard.press("Control+Enter")
+        with contextlib.suppress(PlaywrightTimeout):
+            lane(page, 1).wait_for(timeout=PATIENCE / 6)
+            return
+
+
 def test_with_the_keyboard_alone_a_question_is_run_and_forked(server, page, faults):
     open_playground(page, server, prompt="Keys?", tokens=32)
     page.get_by_label("Question", exact=True).focus()
@@ -93,9 +105,8 @@ def test_with_the_keyboard_alone_a_question_is_run_and_forked(server, page, faul
     page.keyboard.type(" Now")
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**prompt=Keys%3F+Now**")
-    settled(page)
     page.keyboard.press("Tab")
-    page.keyboard.press("Control+Enter")
+    run_by_key(page)
     expect(state(page, 1)).to_contain_text("done", timeout=PATIENCE)
     lane(page, 1).locator(".tokens").focus()
     for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"):
