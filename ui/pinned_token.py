@@ -118,7 +118,7 @@ def _draw_profile(readings: Readings, token: int, *, method: Method, layer: int)
 def profile_chart(rows: Data) -> alt.LayerChart:
     """One token's reading over the layers, with the layer that is shown."""
     x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=3))
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=3, format="~g"))
     chart = alt.Chart()
     line = chart.mark_line(point={"size": 40}, color=BLUE, strokeWidth=1.6)
     return alt.layer(
