@@ -14,7 +14,7 @@ from core.direction_exports import export_bytes
 from core.direction_files import DirectionFolder
 from core.direction_imports import read_vectors
 from core.mean_vectors import MeanVectorFolder
-from tests.browser.conftest import Screen, Server
+from tests.browser.conftest import Screen, Server, settled
 from tests.test_mean_vectors import make_means
 from tests.test_tensor_files import Touches
 
@@ -69,6 +69,7 @@ def test_files_in_and_out_without_a_model(server: Server, page: Page, tmp_path: 
     page.get_by_role("button", name="Export").click()
     page.get_by_role("combobox", name="Format").click()
     page.get_by_role("option", name="GGUF").click()
+    settled(page)
     with page.expect_download(timeout=60_000) as download:
         page.get_by_role("button", name="Download", exact=True).click()
     (saved,) = DirectionFolder(server.cache).list()
