@@ -24,11 +24,11 @@ import transformers
 from benchmarks.steering_peers import peers
 from core.directions import Direction
 from core.examples import example_questions
-from core.folders import ROOTS_VARIABLE
 from core.generation import stream_completions
 from core.models import LoadedModel, encode_prompt, load_model, set_threads
 from core.pair import DEMO_PAIR
 from core.runs import GenerationSpec, SteeringSpec
+from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, SamplingSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +73,7 @@ def load_large() -> LoadedModel:
         transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(ROOT / DEMO_PAIR.reasoner.repo_id / name, folder / name)
-        os.environ[ROOTS_VARIABLE] = str(folder.parent)
+        os.environ[MODEL_ROOTS] = str(folder.parent)
         return load_model(ModelSpec(repo_id=str(folder), precision="bf16"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

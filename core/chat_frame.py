@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from core.child import run_child
 from core.errors import ModelUnavailable
 
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
@@ -25,8 +22,6 @@ THOUGHT_MARKERS = (THINK, "</think>")
 CHILD_SECONDS = 30.0
 
 _MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)
-_CHILD_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -116,18 +111,10 @@ def _template_of(tokenizer: Any) -> str | None:
 @functools.lru_cache(maxsize=32)
 def _render(template: str, special_tokens: str) -> str:
     request = {"template": template, "question": SENTINEL, "special_tokens": json.loads(special_tokens)}
+    status, output = run_child("core.chat_template", request, seconds=CHILD_SECONDS)
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "core.chat_template"],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=CHILD_SECONDS,
-            cwd=_ROOT,
-            env={name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ},
-            check=False,
-        )
-        answer = json.loads(child.stdout) if child.returncode == 0 else {}
-    except (subprocess.TimeoutExpired, ValueError):
+        answer = json.loads(output) if status == 0 else {}
+    except ValueError:
         answer = {}
     if "text" not in answer:
         raise _refused(answer.get("error", "it did not finish within 2 seconds of processor time"))

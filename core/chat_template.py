@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import signal
 import sys
 from typing import Any
 
@@ -16,25 +15,10 @@ from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from core.child import limit_process
+
 RENDER_SECONDS = 2.0
-MEMORY_BYTES = 512 * 2**20
 MAX_CHARACTERS = 100_000
-
-
-def _limit_process() -> None:
-    """The default action of SIGPROF ends the process even inside one long C call.
-
-    It counts processor time: a template has the same chance on a busy machine.
-    """
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, RENDER_SECONDS)
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    except (ImportError, OSError, ValueError):
-        pass
 
 
 def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
@@ -70,7 +54,7 @@ def render(template: str, question: str, special_tokens: dict[str, str]) -> str:
 def main() -> None:
     """Answer {"text"} or {"error"}."""
     request = json.load(sys.stdin)
-    _limit_process()
+    limit_process(RENDER_SECONDS)
     try:
         text = render(request["template"], request["question"], request["special_tokens"])
         answer = {"text": text} if len(text) <= MAX_CHARACTERS else {"error": "it writes too much text"}

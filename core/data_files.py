@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import BadInput
+from core.settings import DATA_ROOTS, data_roots
 
-ROOTS_VARIABLE = "RETRACE_DATA_ROOTS"
 MAX_FILE_BYTES = 500 * 10**6
 MAX_LISTED = 500
-
-
-def data_roots() -> tuple[Path, ...]:
-    """The folders that files may be read from, links resolved."""
-    named = [root for root in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if root.strip()]
-    return tuple(Path(os.path.realpath(Path(root).expanduser())) for root in named)
 
 
 def list_data_files(suffixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -39,7 +33,7 @@ def open_data_file(path: str) -> BinaryIO:
     if real is None or not any(real.is_relative_to(root) for root in roots):
         raise BadInput(
             f"The file {path!r} is not below a folder that data may be read from.",
-            f"Set the environment variable {ROOTS_VARIABLE} to the folder that holds it and start again, or upload it.",
+            f"Set the environment variable {DATA_ROOTS} to the folder that holds it and start again, or upload it.",
         )
     try:
         fd = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

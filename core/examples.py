@@ -15,12 +15,13 @@ from core.direction_files import read_direction_bytes
 from core.directions import Direction
 from core.errors import UserFacingError
 from core.experiments import DosePoint
+from core.settings import PROJECT
 from core.traces import read_traces
 from core.values import Trace, Window
 
 DOSE = "dose"
 """Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
-DEMO = Path(__file__).resolve().parent.parent / "demo"
+DEMO = PROJECT / "demo"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
+from core.settings import MODEL_ROOTS, PROJECT, model_roots
 
-ROOTS_VARIABLE = "RETRACE_MODEL_ROOTS"
-PROJECT = Path(__file__).resolve().parent.parent
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -39,7 +38,7 @@ def local_folder(repo_id: str) -> Path | None:
 
     Raises ModelUnavailable for a folder outside the roots, a path that does not exist, and a malformed id.
     """
-    roots = _roots()
+    roots = model_roots()
     folders = _existing(repo_id, roots)
     allowed = [f for f in folders if any(f.is_relative_to(root) for root in roots)]
     if allowed:
@@ -50,7 +49,7 @@ def local_folder(repo_id: str) -> Path | None:
     if folders:
         raise ModelUnavailable(
             f"The folder {repo_id!r} is outside the folders that models may be loaded from.",
-            f"Set the environment variable {ROOTS_VARIABLE} to the folder that holds it, and start again.",
+            f"Set the environment variable {MODEL_ROOTS} to the folder that holds it, and start again.",
         )
     raise ModelUnavailable(
         f"There is no model folder {repo_id!r}, and it is not a hub id.",
@@ -163,11 +162,6 @@ def weight_files(folder: Path) -> list[Path]:
     if not names or any(Path(n).name != n for n in names):
         raise ModelUnavailable("The index of the model's weights is broken.", "Fetch the model's files again.")
     return [folder / n for n in names]
-
-
-def _roots() -> tuple[Path, ...]:
-    extra = [r for r in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if r.strip()]
-    return tuple(Path(os.path.realpath(Path(r).expanduser())) for r in [str(PROJECT / "demo"), *extra])
 
 
 def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from core.errors import BadInput
+from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 
 if TYPE_CHECKING:
     import httpx2
 
-URL_VARIABLE, MODEL_VARIABLE, KEY_VARIABLE = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
 TIMEOUT_SECONDS = 90.0
 MAX_REPLY_BYTES = 2 << 20
 MAX_RETRY_AFTER = 120.0
@@ -67,12 +67,12 @@ class Endpoint:
     model: str
 
     def __post_init__(self) -> None:
-        remedy = f"Set {URL_VARIABLE} to an address such as https://api.example.com/v1 and start Retrace again."
+        remedy = f"Set {JUDGE_URL} to an address such as https://api.example.com/v1 and start Retrace again."
         parts = _split(self.url)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput("The judge's address is not an http or https address.", remedy)
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise BadInput("The judge's address holds more than host and path.", f"{remedy} Keys go to {KEY_VARIABLE}.")
+            raise BadInput("The judge's address holds more than host and path.", f"{remedy} Keys go to {JUDGE_KEY}.")
 
     @property
     def host(self) -> str:
@@ -100,8 +100,8 @@ class Unanswered(Exception):
 
 def configured_endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
     """The endpoint that the environment names; None where it names none. Raises BadInput for a bad address."""
-    url = environment.get(URL_VARIABLE, "").strip().rstrip("/")
-    return Endpoint(url=url, model=environment.get(MODEL_VARIABLE, "").strip()) if url else None
+    url = environment.get(JUDGE_URL, "").strip().rstrip("/")
+    return Endpoint(url=url, model=environment.get(JUDGE_MODEL, "").strip()) if url else None
 
 
 class JudgeClient:
@@ -204,15 +204,15 @@ def _split(url: str) -> Any:
 
 
 def _key_for(endpoint: Endpoint, environment: Mapping[str, str]) -> Secret:
-    key = environment.get(KEY_VARIABLE, "").strip()
+    key = environment.get(JUDGE_KEY, "").strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise BadInput(
-            f"The key in {KEY_VARIABLE} holds a character that no key has.", "Copy it again and start Retrace again."
+            f"The key in {JUDGE_KEY} holds a character that no key has.", "Copy it again and start Retrace again."
         )
     if key and not endpoint.is_local and not endpoint.url.startswith("https://"):
         raise BadInput(
             f"The judge's address {endpoint.host} is not encrypted, and the key would be readable on the way.",
-            f"Use an https address in {URL_VARIABLE}, or unset {KEY_VARIABLE} if the endpoint needs none.",
+            f"Use an https address in {JUDGE_URL}, or unset {JUDGE_KEY} if the endpoint needs none.",
         )
     return Secret(key)
 

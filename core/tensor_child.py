@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import signal
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -21,8 +20,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from core.child import limit_process
+
 CPU_SECONDS = 5.0
-MEMORY_BYTES = 512 * 2**20
 MAX_BYTES = 64 << 20
 MAX_ENTRIES, MAX_DEPTH, MAX_IGNORED = 20_000, 6, 20
 REFUSED = 2
@@ -191,21 +191,6 @@ ACTIONS: dict[str, tuple[Callable[[Path], bytes], str]] = {
 }
 
 
-def _limit_process() -> None:
-    """Memory and processor time on top of what the imports took; SIGPROF ends the process even inside C code."""
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-    try:
-        import resource
-
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        pass
-
-
 def _reason(error: Exception) -> str:
     """What to tell a person about an error of a reader; its own text may quote the file and is not passed on."""
     if isinstance(error, Refused):
@@ -230,7 +215,7 @@ def main() -> None:
     """Answer the request on stdin, {"action", "path"}, on stdout; libraries are imported before the limits hold."""
     request = json.load(sys.stdin)
     __import__(ACTIONS[request["action"]][1])
-    _limit_process()
+    limit_process(CPU_SECONDS)
     status, output = answer(request["action"], Path(request["path"]))
     sys.stdout.buffer.write(output)
     sys.stdout.flush()

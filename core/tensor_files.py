@@ -7,9 +7,6 @@ process at a time. Knows nothing of directions.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 
 from core import codec
+from core.child import run_child
 from core.errors import BadInput
 
 Kind = Literal["safetensors", "pt", "npy", "gguf"]
@@ -44,8 +42,6 @@ _NAMES: dict[Kind, str] = {
     "npy": "NumPy",
     "gguf": "GGUF",
 }
-_CHILD_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "HOME")
-_ROOT = Path(__file__).resolve().parent.parent
 _one_child = threading.Lock()
 
 
@@ -127,21 +123,7 @@ def _in_child(action: str, data: bytes, failed: str) -> bytes:
 
 
 def _run_child(action: str, path: Path) -> tuple[int, bytes]:
-    """Exit status and output of one child process; what it is told of the environment cannot weaken it."""
-    known = {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "core.tensor_child"],
-            input=json.dumps({"action": action, "path": str(path)}).encode(),
-            capture_output=True,
-            timeout=CHILD_SECONDS,
-            cwd=_ROOT,
-            env=known | {"OMP_NUM_THREADS": "1"},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return -1, b""
-    return child.returncode, child.stdout
+    return run_child("core.tensor_child", {"action": action, "path": str(path)}, seconds=CHILD_SECONDS)
 
 
 def _refused(failed: str, reason: str) -> BadInput:

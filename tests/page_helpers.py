@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.settings import CACHE, PAIR
 from core.values import ModelSpec, PairSpec
 from core.workbench import Workbench
 from tests.tiny_models import tiny_folder
 from ui.shell import _MARK
-from ui.state import CACHE_VARIABLE, PAIR_VARIABLE, workbench
+from ui.state import workbench
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,8 +26,8 @@ def save_tiny_pair(root: Path, *, d_model: int = 32) -> PairSpec:
 
 def start_workbench(cache: Path, pair: PairSpec, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """The workbench that pages will use, on an own cache folder, with the pair loaded."""
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
-    monkeypatch.setenv(PAIR_VARIABLE, f"{pair.base.repo_id},{pair.reasoner.repo_id}")
+    monkeypatch.setenv(CACHE, str(cache))
+    monkeypatch.setenv(PAIR, f"{pair.base.repo_id},{pair.reasoner.repo_id}")
     monkeypatch.setenv("RETRACE_PRECISION", "fp32")
     workbench.clear()
     bench = workbench()

@@ -15,12 +15,15 @@ SOURCES = [
 ]
 HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 LAYERS = (
-    ("errors", "metrics", "files", "chat_template", "tensor_child"),
+    ("errors", "metrics", "settings", "files"),
+    ("child",),
     (
         "values",
         "jobs",
         "folders",
         "chat_frame",
+        "chat_template",
+        "tensor_child",
         "safe_disk",
         "chat_logs",
         "data_files",

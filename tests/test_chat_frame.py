@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import chat_frame
+from core import child
 from core.chat_frame import ChatFrame, load_frame, plain_frame
 from core.errors import ModelUnavailable
 
@@ -99,8 +99,8 @@ def test_template_cannot_change_the_messages() -> None:
 def test_the_child_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_SECRET")
     seen: list[dict[str, str]] = []
-    run = chat_frame.subprocess.run
-    monkeypatch.setattr(chat_frame.subprocess, "run", lambda *a, **k: (seen.append(k["env"]), run(*a, **k))[1])
+    run = child.subprocess.run
+    monkeypatch.setattr(child.subprocess, "run", lambda *a, **k: (seen.append(k["env"]), run(*a, **k))[1])
     load_frame(_tokenizer(USER_ONLY + "keys"))
     assert "hf_SECRET" not in str(seen)
     assert seen

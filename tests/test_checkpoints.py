@@ -20,7 +20,8 @@ from huggingface_hub import errors
 from core import checkpoints, folders
 from core.checkpoints import available_memory, estimate_memory, find_checkpoint
 from core.errors import ModelUnavailable
-from core.folders import ROOTS_VARIABLE, read_header
+from core.folders import read_header
+from core.settings import MODEL_ROOTS
 from core.values import ModelSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -55,7 +56,7 @@ def _safetensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A whole model of two blocks under a configured root."""
-    monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(MODEL_ROOTS, str(tmp_path / "models"))
     folder = tmp_path / "models" / "tiny"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
@@ -108,8 +109,8 @@ def test_unchanged_folder_is_hashed_once(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_folder_outside_the_roots_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOTS_VARIABLE, str(folder.parent.parent / "elsewhere"))
-    with pytest.raises(ModelUnavailable, match=ROOTS_VARIABLE):
+    monkeypatch.setenv(MODEL_ROOTS, str(folder.parent.parent / "elsewhere"))
+    with pytest.raises(ModelUnavailable, match=MODEL_ROOTS):
         find_checkpoint(_spec(folder))
 
 
@@ -118,13 +119,14 @@ def test_link_out_of_the_roots_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, outside)
     (folder.parent / "link").symlink_to(outside)
     for way in (folder.parent / "link", folder.parent / ".." / "outside"):
-        with pytest.raises(ModelUnavailable, match=ROOTS_VARIABLE):
+        with pytest.raises(ModelUnavailable, match=MODEL_ROOTS):
             find_checkpoint(_spec(way))
 
 
 def test_the_demo_folder_needs_no_variable(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ROOTS_VARIABLE)
+    monkeypatch.delenv(MODEL_ROOTS)
     monkeypatch.setattr(folders, "PROJECT", tmp_path)
+    monkeypatch.setattr("core.settings.PROJECT", tmp_path)
     shutil.copytree(folder, tmp_path / "demo" / "base")
     assert find_checkpoint(_spec("demo/base")).path == tmp_path / "demo" / "base"
     with pytest.raises(ModelUnavailable, match="no model folder"):

@@ -16,9 +16,6 @@ from core.errors import BadInput, JudgeUnavailable
 from core.jobs import Engine
 from core.judge import JudgedBatch, JudgeSpec, batches_of, judge_traces, report_of
 from core.judge_client import (
-    KEY_VARIABLE,
-    MODEL_VARIABLE,
-    URL_VARIABLE,
     Endpoint,
     JudgeClient,
     Secret,
@@ -27,6 +24,7 @@ from core.judge_client import (
 )
 from core.judge_crew import Pace
 from core.judge_prompt import DEFAULT_PROMPT, Malformed, answer_format, parse_answer
+from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 from core.store import Store
 from core.traces import LABELS
 from core.values import Trace
@@ -45,7 +43,7 @@ TRACES = tuple(
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch):
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(JUDGE_KEY, KEY)
 
 
 @pytest.fixture
@@ -302,26 +300,26 @@ def test_thoughts_fences_and_spelling_do_no_harm():
 
 def test_the_endpoint_comes_from_the_environment():
     assert configured_endpoint({}) is None
-    found = configured_endpoint({URL_VARIABLE: " https://api.example.com/v1/ ", MODEL_VARIABLE: "m", KEY_VARIABLE: KEY})
+    found = configured_endpoint({JUDGE_URL: " https://api.example.com/v1/ ", JUDGE_MODEL: "m", JUDGE_KEY: KEY})
     assert found == Endpoint(url="https://api.example.com/v1", model="m")
     assert found.host == "api.example.com"
     for bad in ("ftp://a/v1", "api.example.com", f"https://user:{KEY}@a/v1", f"https://a/v1?key={KEY}", "http://a:x/"):
         with pytest.raises(BadInput) as raised:
-            configured_endpoint({URL_VARIABLE: bad})
+            configured_endpoint({JUDGE_URL: bad})
         assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\nx", f"{KEY} x", f"{KEY}é", f"{KEY}\x7f"])
 def test_a_key_that_cannot_be_a_header_is_refused_without_showing_it(key):
     with pytest.raises(BadInput) as raised:
-        JudgeClient(Endpoint(url="https://a.example/v1", model="m"), environment={KEY_VARIABLE: key})
+        JudgeClient(Endpoint(url="https://a.example/v1", model="m"), environment={JUDGE_KEY: key})
     assert KEY not in str(raised.value)
 
 
 def test_a_key_does_not_leave_this_machine_unencrypted():
     remote = Endpoint(url="http://judge.example/v1", model="m")
     with pytest.raises(BadInput, match="not encrypted"):
-        JudgeClient(remote, environment={KEY_VARIABLE: KEY})
+        JudgeClient(remote, environment={JUDGE_KEY: KEY})
     JudgeClient(remote, environment={}).close()
 
 

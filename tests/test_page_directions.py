@@ -13,12 +13,13 @@ from core import tensor_child, tensor_files
 from core.direction_exports import FORMATS, export_bytes
 from core.direction_files import direction_bytes
 from core.directions import Direction
+from core.settings import CACHE
 from core.workbench import Workbench
 from tests.page_helpers import page_test
 from tests.test_mean_vectors import make_means
 from tests.test_tensor_files import Touches, numpy_bytes, torch_bytes
 from ui.direction_upload import FILE_KEY, VIEW_KEY
-from ui.state import CACHE_VARIABLE, workbench
+from ui.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 
@@ -26,7 +27,7 @@ HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 @pytest.fixture
 def bench(tmp_path, monkeypatch) -> Workbench:
     """An own cache folder and no model; files are read in this process."""
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     monkeypatch.setattr(tensor_files, "_run_child", tensor_child.answer)
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
     monkeypatch.setattr("ui.directions._recorded", tuple)

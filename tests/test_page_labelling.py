@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 import core.examples
 from core.agreement import compare
-from core.judge_client import KEY_VARIABLE, MODEL_VARIABLE, URL_VARIABLE
 from core.labels import KeywordSet, label_by_keywords
 from core.runs import Generation
+from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 from core.trace_files import EMBEDDED
 from core.traces import record_of
 from core.values import Part, Trace
@@ -60,7 +60,7 @@ def bench(pair, tmp_path, monkeypatch) -> Workbench:
     """A loaded pair, and the small traces and questions in the place of the embedded ones."""
     monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
-    for variable in (URL_VARIABLE, MODEL_VARIABLE, KEY_VARIABLE):
+    for variable in (JUDGE_URL, JUDGE_MODEL, JUDGE_KEY):
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / "demo").mkdir()
     rows = "\n".join(json.dumps(record_of(trace)) for trace in TRACES)
@@ -196,7 +196,7 @@ def test_keywords_that_cannot_be_used_are_refused_in_words(bench):
 def test_without_an_endpoint_the_judge_says_how_to_set_it_up(bench):
     app = opened("Judge")
     assert "No judge is set up" in said(app)
-    assert URL_VARIABLE in said(app)
+    assert JUDGE_URL in said(app)
     assert not [found for found in app.button if found.label == "Ask the judge"]
 
 
@@ -205,9 +205,9 @@ def judge(monkeypatch):
     """Starts the page on a stub: judge(stub)."""
 
     def start(stub) -> AppTest:
-        monkeypatch.setenv(URL_VARIABLE, stub.url)
-        monkeypatch.setenv(MODEL_VARIABLE, "judge-1")
-        monkeypatch.setenv(KEY_VARIABLE, KEY)
+        monkeypatch.setenv(JUDGE_URL, stub.url)
+        monkeypatch.setenv(JUDGE_MODEL, "judge-1")
+        monkeypatch.setenv(JUDGE_KEY, KEY)
         app = opened("Judge")
         app.session_state["judge:per_minute"] = 10_000
         return rerun(app)
@@ -279,7 +279,7 @@ def test_malformed_answers_are_listed(bench, judge, monkeypatch):
 
 
 def test_a_bad_address_is_refused_without_quoting_it(bench, monkeypatch):
-    monkeypatch.setenv(URL_VARIABLE, f"https://user:{KEY}@judge.example/v1")
+    monkeypatch.setenv(JUDGE_URL, f"https://user:{KEY}@judge.example/v1")
     app = opened("Judge")
     assert "holds more than host and path" in said(app)
     assert not shows(app, KEY)

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.examples
-from core.data_files import ROOTS_VARIABLE
+from core.settings import DATA_ROOTS
 from core.trace_files import EMBEDDED
 from core.traces import record_of
 from core.values import PAPER_WINDOW, Part, Trace
@@ -152,7 +152,7 @@ def test_a_file_below_a_data_root_is_read_by_path_and_another_is_refused(bench, 
     (tmp_path / "data" / "a.json").write_text(json.dumps([{"text": "Some text."}]))
     (tmp_path / "secret.json").write_text(json.dumps([{"text": "Secret."}]))
     (tmp_path / "data" / "link.json").symlink_to(tmp_path / "secret.json")
-    monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(DATA_ROOTS, str(tmp_path / "data"))
     app = rerun(app)
     app.selectbox(key="traces:path").set_value(str(tmp_path / "data" / "a.json"))
     app = settled(press(rerun(app), "Import"))

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from core import tensor_child, tensor_files
+from core import child, tensor_child, tensor_files
 from core.errors import BadInput
 from core.tensor_files import kind_of, read_tensors, write_layers
 
@@ -180,11 +180,11 @@ def test_the_child_is_told_of_no_variable_that_makes_it_unsafe(monkeypatch):
 
     def run(*args, env, **options):
         seen.update(env)
-        raise tensor_files.subprocess.TimeoutExpired("child", 1)
+        raise child.subprocess.TimeoutExpired("child", 1)
 
     monkeypatch.setenv(RUN_UNSAFE, "1")
     monkeypatch.setenv("HF_TOKEN", "secret")
-    monkeypatch.setattr(tensor_files.subprocess, "run", run)
+    monkeypatch.setattr(child.subprocess, "run", run)
     with pytest.raises(BadInput, match="too long"):
         read_tensors(torch_bytes(torch.ones(2)), label="f")
     assert "OMP_NUM_THREADS" in seen
@@ -281,7 +281,7 @@ def test_a_file_cut_anywhere_is_refused(kind):
 
 def test_an_upload_above_the_limit_starts_no_child(monkeypatch):
     monkeypatch.setattr(tensor_files, "MAX_UPLOAD_BYTES", 100)
-    monkeypatch.setattr(tensor_files.subprocess, "run", None)
+    monkeypatch.setattr(child.subprocess, "run", None)
     with pytest.raises(BadInput, match="are allowed"):
         read_tensors(torch_bytes(torch.ones(100)), label="f")
 

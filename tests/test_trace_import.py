@@ -13,10 +13,11 @@ import pytest
 from core import record_reader
 from core.alignment import squeeze
 from core.annotated_chains import parse_annotation
-from core.data_files import ROOTS_VARIABLE, list_data_files, open_data_file
+from core.data_files import list_data_files, open_data_file
 from core.errors import BadInput
 from core.jobs import Progress
 from core.record_reader import find_layout
+from core.settings import DATA_ROOTS
 from core.trace_import import import_traces
 from core.trace_report import KINDS, MAX_LISTED, report_from_json
 from core.trace_sets import TraceFolder
@@ -350,7 +351,7 @@ def test_only_files_below_the_roots_are_opened(tmp_path, monkeypatch):
     for place in (root / "deep" / "a.json", outside / "b.json", root / ".hidden.json"):
         place.write_text("[]")
     (root / "link.json").symlink_to(outside / "b.json")
-    monkeypatch.setenv(ROOTS_VARIABLE, str(root))
+    monkeypatch.setenv(DATA_ROOTS, str(root))
     with open_data_file(str(root / "deep" / "a.json")) as file:
         assert file.read() == b"[]"
     with open_data_file("deep/a.json") as file:
@@ -360,14 +361,14 @@ def test_only_files_below_the_roots_are_opened(tmp_path, monkeypatch):
     for path in hostile:
         with pytest.raises(BadInput, match="is not below a folder"):
             open_data_file(path)
-    monkeypatch.delenv(ROOTS_VARIABLE)
-    with pytest.raises(BadInput, match=ROOTS_VARIABLE):
+    monkeypatch.delenv(DATA_ROOTS)
+    with pytest.raises(BadInput, match=DATA_ROOTS):
         open_data_file(str(root / "deep" / "a.json"))
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text("[1, 2, 3]")
-    monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(DATA_ROOTS, str(tmp_path))
     monkeypatch.setattr("core.data_files.MAX_FILE_BYTES", 3)
     with pytest.raises(BadInput, match="not a regular file of at most"):
         open_data_file("a.json")

@@ -12,8 +12,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from core.folders import ROOTS_VARIABLE
 from core.models import LoadedModel, load_model
+from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, Precision
 
 Family = Literal["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gpt_neox"]
@@ -108,9 +108,9 @@ def tiny_loaded(
 
 def allow_root(path: Path) -> None:
     """Add `path` to the folders that models may be loaded from, for this process."""
-    roots = os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep)
+    roots = os.environ.get(MODEL_ROOTS, "").split(os.pathsep)
     if str(path) not in roots:
-        os.environ[ROOTS_VARIABLE] = os.pathsep.join([*filter(None, roots), str(path)])
+        os.environ[MODEL_ROOTS] = os.pathsep.join([*filter(None, roots), str(path)])
 
 
 def _config(family: Family, *, n_layers: int, d_model: int, context_length: int) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import streamlit as st
 
 from core.errors import UserFacingError
 from core.judge import MAX_BATCH, JudgeReport, JudgeSpec, batches_of, report_of
-from core.judge_client import KEY_VARIABLE, MODEL_VARIABLE, URL_VARIABLE, Endpoint, configured_endpoint
+from core.judge_client import Endpoint, configured_endpoint
 from core.judge_crew import Pace
 from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, answer_format
+from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL, has_judge_key
 from core.trace_files import TraceSet, checked_name
 from core.traces import LABELS
 from core.values import Part
@@ -77,9 +77,9 @@ def _draw_set_up() -> None:
         icon=":material/balance:",
     )
     st.code(
-        f"# the address before /chat/completions\nexport {URL_VARIABLE}=https://api.example.com/v1\n"
-        f"export {MODEL_VARIABLE}=the-models-name\n"
-        f"# if it needs a key; it is never shown, stored or logged\nexport {KEY_VARIABLE}=…",
+        f"# the address before /chat/completions\nexport {JUDGE_URL}=https://api.example.com/v1\n"
+        f"export {JUDGE_MODEL}=the-models-name\n"
+        f"# if it needs a key; it is never shown, stored or logged\nexport {JUDGE_KEY}=…",
         language="bash",
     )
     st.caption("Until then, sentences can be labelled by keywords, and labellings that were imported can be compared.")
@@ -88,7 +88,7 @@ def _draw_set_up() -> None:
 
 
 def _draw_endpoint(endpoint: Endpoint) -> None:
-    key = "a key is set" if os.environ.get(KEY_VARIABLE, "").strip() else "no key is set"
+    key = "a key is set" if has_judge_key() else "no key is set"
     st.caption(f"Endpoint: **{plain(endpoint.host)}**, from the configuration · {key}")
 
 

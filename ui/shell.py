@@ -6,9 +6,10 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from core.pair import ModelFacts
+from core.settings import PROJECT
 from ui.jobs import follow, stop
 from ui.pair_picker import draw_pair_picker
-from ui.state import PROJECT, caller, chosen_pair, guarded, pair_facts, workbench
+from ui.state import caller, chosen_pair, guarded, pair_facts, workbench
 from ui.text import plain, size
 
 _PAGES = (

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast, get_args
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core import settings
 from core.errors import UserFacingError
 from core.jobs import Caller
 from core.pair import DEMO_PAIR, ModelFacts
 from core.values import ModelSpec, PairSpec, Precision
 from core.workbench import Workbench
-
-PROJECT = Path(__file__).resolve().parent.parent
-CACHE_VARIABLE = "RETRACE_CACHE"
-PAIR_VARIABLE = "RETRACE_PAIR"
 
 log = logging.getLogger("retrace")
 
@@ -28,7 +23,7 @@ log = logging.getLogger("retrace")
 @st.cache_resource(show_spinner=False)
 def workbench() -> Workbench:
     """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
-    return Workbench(Path(os.environ.get(CACHE_VARIABLE, PROJECT / "cache")))
+    return Workbench(settings.cache_folder())
 
 
 def caller() -> Caller:
@@ -50,17 +45,17 @@ def chosen_pair() -> PairSpec:
 
 def _first_pair() -> PairSpec:
     """The pair RETRACE_PAIR names as "base,reasoner" (RETRACE_PRECISION, RETRACE_DEVICE apply), else the embedded."""
-    base, _, reasoner = os.environ.get(PAIR_VARIABLE, "").partition(",")
-    if not (base and reasoner):
+    named = settings.first_pair()
+    if named is None:
         return DEMO_PAIR
-    precision, device = os.environ.get("RETRACE_PRECISION", "bf16"), os.environ.get("RETRACE_DEVICE", "cpu")
+    precision, device = settings.first_precision(), settings.first_device()
     if precision not in get_args(Precision):
-        log.warning("RETRACE_PRECISION is not one of %s; bf16 is used", get_args(Precision))
+        log.warning(settings.PRECISION + " is not one of %s; bf16 is used", get_args(Precision))
         precision = "bf16"
-    return PairSpec(
-        base=ModelSpec(repo_id=base.strip(), precision=cast(Precision, precision), device=device),
-        reasoner=ModelSpec(repo_id=reasoner.strip(), precision=cast(Precision, precision), device=device),
+    base, reasoner = (
+        ModelSpec(repo_id=repo_id, precision=cast(Precision, precision), device=device) for repo_id in named
     )
+    return PairSpec(base=base, reasoner=reasoner)
 
 
 def pair_facts() -> tuple[ModelFacts, ModelFacts] | None:

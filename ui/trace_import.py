@@ -9,8 +9,9 @@ from typing import BinaryIO
 
 import streamlit as st
 
-from core.data_files import ROOTS_VARIABLE, data_roots, list_data_files, open_data_file
+from core.data_files import list_data_files, open_data_file
 from core.errors import BadInput
+from core.settings import DATA_ROOTS, data_roots
 from core.trace_report import KINDS, MAX_LISTED, ImportReport
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench
@@ -73,7 +74,7 @@ def _ask_upload() -> None:
 def _ask_path() -> None:
     if not data_roots():
         st.info(
-            f"No data folder is set. Start Retrace with the environment variable {ROOTS_VARIABLE} naming the folders, "
+            f"No data folder is set. Start Retrace with the environment variable {DATA_ROOTS} naming the folders, "
             "separated by colons, that files may be read from; or upload the file.",
             icon=":material/folder:",
         )

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from core.direction_files import DirectionFolder
-from core.folders import ROOTS_VARIABLE
+from core.settings import MODEL_ROOTS
 from tests.browser.conftest import Server
 from tests.page_helpers import save_tiny_pair
 from tests.test_extraction import make_traces
@@ -30,7 +30,7 @@ def server(
     env = {
         "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
         "RETRACE_PRECISION": "fp32",
-        ROOTS_VARIABLE: str(root),
+        MODEL_ROOTS: str(root),
     }
     with fresh_server("app.py", **env) as running:
         yield running

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.judge_client import KEY_VARIABLE, MODEL_VARIABLE, URL_VARIABLE
+from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 from core.trace_sets import TraceFolder
 from core.values import Trace
 from tests.browser.conftest import Server
@@ -31,7 +31,7 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def server(tmp_path: Path, fresh_server: Callable[..., AbstractContextManager[Server]], stub: Stub) -> Iterator[Server]:
-    env = prepare(tmp_path) | {URL_VARIABLE: stub.url, MODEL_VARIABLE: "judge-1", KEY_VARIABLE: KEY}
+    env = prepare(tmp_path) | {JUDGE_URL: stub.url, JUDGE_MODEL: "judge-1", JUDGE_KEY: KEY}
     folder = TraceFolder(tmp_path / "cache")
     folder.save([Trace(trace_id=f"t{i}", prompt="p", text=text) for i, text in enumerate(TEXTS)], name="mine")
     with fresh_server("app.py", **env) as running_server:

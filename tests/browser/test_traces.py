@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.data_files import ROOTS_VARIABLE as DATA_ROOTS
-from core.folders import ROOTS_VARIABLE
+from core.settings import DATA_ROOTS, MODEL_ROOTS
 from core.trace_sets import TraceFolder
 from tests.browser.conftest import Server, scrolled_to
 from tests.page_helpers import save_tiny_pair
@@ -48,7 +47,7 @@ def server(
     env = {
         "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
         "RETRACE_PRECISION": "fp32",
-        ROOTS_VARIABLE: str(root),
+        MODEL_ROOTS: str(root),
         DATA_ROOTS: str(data),
     }
     with fresh_server("app.py", **env) as running:

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.direction_files import DirectionFolder
 from core.directions import Direction
-from core.folders import ROOTS_VARIABLE
+from core.settings import MODEL_ROOTS
 from tests.tiny_models import tiny_folder
 
 QUESTION = "What is 3 plus 4?"
@@ -25,5 +25,5 @@ def prepare(root: Path, *, name: str = "random direction") -> dict[str, str]:
     return {
         "RETRACE_PAIR": f"{root / 'base'},{root / 'reasoner'}",
         "RETRACE_PRECISION": "fp32",
-        ROOTS_VARIABLE: str(root),
+        MODEL_ROOTS: str(root),
     }

@@ -1,0 +1,72 @@
+"""Everything that is set from outside: the environment variables, what each means, and the project's own folder.
+
+Nothing is read at import. Keys (HF_TOKEN, RETRACE_JUDGE_KEY) are only named here; who needs one reads it itself.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+CACHE = "RETRACE_CACHE"
+PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
+MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
+JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
+
+VARIABLES = {
+    CACHE: "folder for results and saved directions; default `cache/`",
+    PAIR: "the pair loaded at the start, as `base,reasoner`; default the embedded pair",
+    PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
+    DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
+    MODEL_ROOTS: "folders (separated by `:`) that local models may be loaded from",
+    DATA_ROOTS: "folders (separated by `:`) that trace files may be read from",
+    JUDGE_URL: "the judge's endpoint: the address before `/chat/completions`",
+    JUDGE_MODEL: "the judge's model, by the name that the endpoint knows",
+    JUDGE_KEY: "the judge's key; never shown, stored or logged, and sent over https or to this machine only",
+    "HF_TOKEN": "access to gated models on the hub; never shown, stored or logged",
+    "CHROMIUM": "the browser that the tests drive",
+}
+"""Every variable with its meaning, as the README's table gives it."""
+
+
+def cache_folder() -> Path:
+    """The folder of results and saved directions."""
+    return Path(os.environ.get(CACHE, PROJECT / "cache"))
+
+
+def first_pair() -> tuple[str, str] | None:
+    """(base, reasoner) ids of the pair to load at the start, or None where none is named."""
+    base, _, reasoner = (part.strip() for part in os.environ.get(PAIR, "").partition(","))
+    return (base, reasoner) if base and reasoner else None
+
+
+def first_precision() -> str:
+    """Precision of the first pair as written; the caller checks it."""
+    return os.environ.get(PRECISION, "bf16")
+
+
+def first_device() -> str:
+    """Device of the first pair as written."""
+    return os.environ.get(DEVICE, "cpu")
+
+
+def model_roots() -> tuple[Path, ...]:
+    """Folders that local models may be loaded from, `demo/` first, links resolved."""
+    return Path(os.path.realpath(PROJECT / "demo")), *_folders(MODEL_ROOTS)
+
+
+def data_roots() -> tuple[Path, ...]:
+    """Folders that trace files may be read from, links resolved."""
+    return _folders(DATA_ROOTS)
+
+
+def has_judge_key() -> bool:
+    """Whether a key for the judge is set."""
+    return bool(os.environ.get(JUDGE_KEY, "").strip())
+
+
+def _folders(variable: str) -> tuple[Path, ...]:
+    named = [root for root in os.environ.get(variable, "").split(os.pathsep) if root.strip()]
+    return tuple(Path(os.path.realpath(Path(root).expanduser())) for root in named)
