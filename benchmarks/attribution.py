@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from core.attribution import attribute_tokens
+from core.disk.store import Store
 from core.effects import Gradients, GradientSpec, TargetText
 from core.examples import example_traces, recorded_directions
 from core.gradients import attribute_gradients
-from core.metrics import KEYWORDS
 from core.models import LoadedModel, encode_text, load_model, set_threads
 from core.pair import DEMO_PAIR
 from core.runs import Attribution, AttributionSpec
-from core.store import Store
+from core.text.words import KEYWORDS
 
 LENGTHS = (2000, 6000)
 

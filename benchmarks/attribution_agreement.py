@@ -31,9 +31,9 @@ from core.method_agreement import (
     rank_correlation,
     readout_share,
 )
-from core.metrics import KEYWORDS
 from core.models import LoadedModel, encode_text, load_model, set_threads
 from core.pair import DEMO_PAIR
+from core.text.words import KEYWORDS
 from core.traces import find_events
 
 POSITIONS = 64

@@ -14,7 +14,7 @@ from core.agreement import Unit, compare
 from core.labels import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
 from core.metrics import Interval
 from core.record_reader import find_layout, read_records
-from core.sentences import split_sentences
+from core.text.sentences import split_sentences
 from core.trace_records import read_record
 from core.values import Trace
 

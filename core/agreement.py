@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.errors import BadInput
 from core.metrics import Doubles, Interval, bootstrap_sums
-from core.sentences import split_sentences
+from core.text.sentences import split_sentences
 from core.traces import LABELS
 from core.values import Trace
 

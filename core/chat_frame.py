@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 from core.child import run_child
 from core.errors import ModelUnavailable
+from core.text.thoughts import THINK, THOUGHT_MARKERS
 
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
-THINK = "<think>"
-THOUGHT_MARKERS = (THINK, "</think>")
 CHILD_SECONDS = 30.0
 
 _MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)

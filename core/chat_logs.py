@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-THINK, END_THINK = "<think>", "</think>"
+from core.text.thoughts import has_thought, split_thought
+
 MESSAGE_FIELDS = ("messages", "conversation", "conversations", "chat", "dialogue")
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_text")
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model", "ai")
@@ -40,30 +41,6 @@ def read_chat(record: dict[str, Any]) -> list[Turn]:
         first = thoughtful[0]
         return [Turn(prompt=first.prompt, text=first.text, notes=(*first.notes, *notes)), *thoughtful[1:]]
     return [turn for turn, _ in turns[-1:]]
-
-
-def split_thought(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The reasoning in a response, and what was left out of it; a response without marks is reasoning as a whole.
-
-    Reasoning models omit `<think>` where their template writes it, and `</think>` where they are cut off.
-    """
-    before, begin, thought = text.partition(THINK)
-    if not begin:
-        before, thought = "", text
-    thought, end, after = thought.partition(END_THINK)
-    notes = []
-    if before.strip():
-        notes.append(("outside the reasoning", f"{len(before.strip()):,} characters before {THINK} are left out"))
-    if after.strip():
-        notes.append(("outside the reasoning", f"{len(after.strip()):,} characters behind {END_THINK} are left out"))
-    if begin and not end:
-        notes.append(("cut off", f"the reasoning has no {END_THINK}; it is read to the end"))
-    return thought, tuple(notes)
-
-
-def has_thought(text: str) -> bool:
-    """Whether the text marks reasoning."""
-    return THINK in text or END_THINK in text
 
 
 def message_text(message: Any) -> str:

@@ -16,10 +16,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from core.direction_files import MAX_NAME, MAX_NOTE, clean_notes, clean_text, direction_bytes
+from core.direction_files import MAX_NAME, MAX_NOTE, clean_notes, direction_bytes
 from core.directions import MAX_NORM, MIN_NORM, Direction
 from core.errors import BadInput
 from core.tensor_files import write_layers
+from core.text.lines import clean_text
 from core.values import Floats
 
 Scale = Literal["unit", "raw"]

@@ -12,11 +12,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import codec
 from core.directions import Direction
+from core.disk import codec
+from core.disk.kept import SUFFIX, Kept, KeptFiles
 from core.errors import BadDirection, BadInput, UserFacingError
-from core.kept_files import SUFFIX, Kept, KeptFiles
 from core.tensor_files import MAX_HEADER_BYTES, check_size
+from core.text.lines import clean_text
 
 MAX_NAME, MAX_NOTE, MAX_NOTES, MAX_LAYER = 120, 1000, 64, 1000
 NOTE = "note"
@@ -110,12 +111,6 @@ def read_direction_bytes(data: bytes, *, name: str) -> Direction:
         if isinstance(error.__cause__, UserFacingError):
             raise error.__cause__ from None
         raise BadInput(f"The file {label!r} cannot be read as a direction: {error}", EXPORT_AGAIN) from error
-
-
-def clean_text(text: str, length: int) -> str:
-    """One line of printable text of at most `length` characters, from anybody's."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * length])
-    return " ".join(printable.split())[:length].strip()
 
 
 def clean_notes(notes: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -11,13 +11,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from core import codec
 from core.direction_exports import STORY, direction_of, retold
-from core.direction_files import MAX_LAYER, MAX_NAME, MAX_NOTE, clean_text, read_direction_bytes
+from core.direction_files import MAX_LAYER, MAX_NAME, MAX_NOTE, read_direction_bytes
 from core.directions import Direction
+from core.disk import codec
 from core.errors import BadDirection, BadInput
 from core.mean_vectors import MeanVectors, mean_vectors_in
 from core.tensor_files import Key, Kind, TensorFile, check_size, read_tensors
+from core.text.lines import clean_text
 
 IMPORTED = "imported from a file"
 _ENDING = re.compile(r"\.(safetensors|pth?|bin|npy|gguf)$")

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.metrics import KEYWORDS, measure_text, stays_coherent
+from core.metrics import stays_coherent
 from core.runs import Generation, GenerationSpec
+from core.text.words import KEYWORDS, measure_text
 
 UNIT_DOSES = (-12.0, -8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 """Coefficients around those of the paper, in unit vectors."""

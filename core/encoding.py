@@ -15,8 +15,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from core.chat_frame import THOUGHT_MARKERS, ChatFrame, control_tokens
+from core.chat_frame import ChatFrame, control_tokens
 from core.errors import BadInput
+from core.text.thoughts import THOUGHT_MARKERS
 from core.values import Prompt
 
 Span = tuple[int, int]

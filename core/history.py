@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import codec
+from core.disk import codec
+from core.disk.kept import Kept, KeptFiles
+from core.disk.store import Store
 from core.errors import UserFacingError
-from core.kept_files import Kept, KeptFiles
 from core.runs import Generation, GenerationSpec
-from core.store import Store
 
 MAX_NOTE = 1000
 

@@ -16,7 +16,7 @@ from core.judge_client import Endpoint, JudgeClient, Unanswered
 from core.judge_crew import CALM, Crew, Pace
 from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, Malformed, messages_for, parse_answer
 from core.labels import with_labels
-from core.sentences import split_sentences
+from core.text.sentences import split_sentences
 from core.traces import LABELS
 from core.values import Trace
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from core.errors import BadInput
 from core.jobs import Progress
-from core.metrics import KEYWORDS, words_of
-from core.sentences import Span, split_sentences
+from core.text.sentences import Span, split_sentences
+from core.text.words import KEYWORDS, words_of
 from core.traces import LABELS
 from core.values import Part, Trace
 

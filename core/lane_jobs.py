@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
+from core.disk.store import Store
 from core.history import RunHistory
 from core.jobs import Progress, new_run_id, relay
 from core.journal import RunJournal
 from core.pair import PairHolder
 from core.runs import Generation, GenerationSpec, LaneKL, LaneKLSpec
-from core.store import Store
 
 SET_BATCH = 32
 _WHOLE = ("eos", "length", "context")

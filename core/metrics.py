@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-KEYWORDS = ("wait", "hmm")
-LENS_WORDS = ("wait", "but")
 MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR = 0.5, 2.0
 """Up to where a steered text counts as coherent: nats per token, and multiples of the baseline's repetition."""
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_LOOP_NGRAM = 0.5
-_LOOP_ZLIB = 0.25
-_MIN_WORDS = 8
 _BOOTSTRAP_NUMBERS = 4_000_000
 
 
@@ -33,22 +25,6 @@ class Interval:
     n: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextMetrics:
-    """What can be said of one completion by reading it."""
-
-    n_words: int
-    n_keywords: int
-    keyword_fraction: float
-    """Share of words that are keywords (paper, Eq. 1); 0 for an empty text, which is no evidence."""
-    repetition: float
-    """Share of 4-grams of words that occurred before; 0 = none."""
-    zlib_ratio: float
-    """Compressed over plain size; small for repetitive text."""
-    no_evidence: str | None
-    """Why the numbers above say nothing (empty or looping text), or None."""
-
-
 def stays_coherent(
     nll: float, repetition: float, *, baseline: tuple[float, float], always_allowed: float = 0.0, share: float = 1.0
 ) -> bool:
@@ -59,65 +35,6 @@ def stays_coherent(
     base_nll, base_repetition = baseline
     limit = max(share * MAX_REPETITION_FACTOR * base_repetition, always_allowed)
     return not nll > base_nll + share * MAX_NLL_ABOVE_BASELINE and repetition <= limit
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words: runs of letters, apostrophes inside allowed."""
-    return [match.group().casefold() for match in _WORD.finditer(text)]
-
-
-def keyword_spans(text: str, keywords: Sequence[str] = KEYWORDS) -> list[tuple[int, int]]:
-    """Character spans of the words that are keywords."""
-    wanted = {word.casefold() for word in keywords}
-    return [match.span() for match in _WORD.finditer(text) if match.group().casefold() in wanted]
-
-
-def keyword_tokens(pieces: Sequence[str], keywords: Sequence[str] = KEYWORDS) -> tuple[int, ...]:
-    """Indices of the tokens that hold a keyword or a piece of one."""
-    ends = np.cumsum([len(piece) for piece in pieces])
-    found: set[int] = set()
-    for start, end in keyword_spans("".join(pieces), keywords):
-        first, last = np.searchsorted(ends, [start, end - 1], side="right")
-        found.update(range(int(first), int(last) + 1))
-    return tuple(sorted(found))
-
-
-def measure_text(text: str, keywords: Sequence[str] = KEYWORDS) -> TextMetrics:
-    """All readings of one completion."""
-    words = words_of(text)
-    wanted = {word.casefold() for word in keywords}
-    hits = sum(word in wanted for word in words)
-    repetition, ratio = repeated_ngrams(words), zlib_ratio(text)
-    return TextMetrics(
-        n_words=len(words),
-        n_keywords=hits,
-        keyword_fraction=hits / len(words) if words else 0.0,
-        repetition=repetition,
-        zlib_ratio=ratio,
-        no_evidence=_no_evidence(words, repetition, ratio),
-    )
-
-
-def _no_evidence(words: list[str], repetition: float, ratio: float) -> str | None:
-    if not words:
-        return "the completion is empty"
-    if len(words) < _MIN_WORDS:
-        return f"the completion has only {len(words)} words"
-    if repetition > _LOOP_NGRAM or (len(words) > 40 and ratio < _LOOP_ZLIB):
-        return "the text repeats itself"
-    return None
-
-
-def repeated_ngrams(words: Sequence[str], n: int = 4) -> float:
-    """Share of the n-grams of words that have occurred before in the text."""
-    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def zlib_ratio(text: str) -> float:
-    """Compressed bytes over plain bytes; 1 for an empty text."""
-    data = text.encode("utf-8", errors="replace")
-    return len(zlib.compress(data, 6)) / len(data) if data else 1.0
 
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Interval:

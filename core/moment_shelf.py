@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from core import codec
+from core.disk import codec
+from core.disk.store import FILE_SHARE, Store
 from core.moments import Moments, MomentsSpec
-from core.store import FILE_SHARE, Store
 
 AT_LEAST, IN_MEMORY = 2, 2 << 30
 """Newest sums that always stay in memory, so that two models can be compared; bytes up to which more do."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.metrics import KEYWORDS, Interval, bootstrap_mean, bootstrap_ratio, measure_text, wilson
+from core.metrics import Interval, bootstrap_mean, bootstrap_ratio, wilson
 from core.prompt_sets import accuracy
 from core.runs import Generation
+from core.text.words import KEYWORDS, measure_text
 
 RESAMPLES = 2000
 _Z_INTERVAL, _Z_POWER = 1.96, 0.84

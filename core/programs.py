@@ -12,8 +12,8 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-from core.chat_frame import THOUGHT_MARKERS
-from core.metrics import keyword_spans
+from core.text.thoughts import THOUGHT_MARKERS
+from core.text.words import keyword_spans
 from core.values import Positions
 
 NO_END = 2**62

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.metrics import keyword_tokens, measure_text
 from core.runs import Generation, SteeringSpec
+from core.text.words import keyword_tokens, measure_text
 from core.values import Positions, canonical
 
 SCHEMA = "retrace-lanes-1"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.directions import MAX_NORM, Direction
 from core.errors import BadInput
-from core.metrics import LENS_WORDS
+from core.text.words import LENS_WORDS
 from core.values import ADDED_LATER, MAX_NEW_TOKENS, Floats, ModelSpec, Positions, Prompt, SamplingSpec
 
 Operator = Literal["add", "ablate", "clamp", "amplify"]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 
-from core import codec
 from core.child import run_child
+from core.disk import codec
 from core.errors import BadInput
 
 Kind = Literal["safetensors", "pt", "npy", "gguf"]

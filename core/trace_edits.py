@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import files
+from core.disk import files
 from core.errors import BadInput
 from core.trace_files import DamagedSet
 from core.values import Part

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import files
+from core.disk import files
 from core.errors import BadInput, UserFacingError
+from core.text.lines import one_line
 from core.traces import MAX_TRACE_CHARACTERS, record_of, trace_from_record
 from core.values import Trace
 
@@ -203,12 +204,6 @@ def disk_errors(what: str) -> Iterator[None]:
             f"{what}: {error.strerror or 'the disk refused it'}.",
             "Free some space or check the rights of the cache folder, then try again.",
         ) from error
-
-
-def one_line(text: str, limit: int) -> str:
-    """The beginning of a text on one line of printable characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _trace(line: bytes) -> Trace:

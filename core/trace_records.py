@@ -12,9 +12,11 @@ from typing import Any
 
 from core.alignment import REASONS, align
 from core.annotated_chains import is_annotated, parse_annotation
-from core.chat_logs import REASONING_FIELDS, Turn, has_thought, is_chat, message_text, read_chat, split_thought
-from core.trace_files import OWN_FORM, one_line
-from core.traces import check_length, clean
+from core.chat_logs import REASONING_FIELDS, Turn, is_chat, message_text, read_chat
+from core.text.lines import clean, one_line
+from core.text.thoughts import has_thought, split_thought
+from core.trace_files import OWN_FORM
+from core.traces import check_length
 from core.values import Part, Trace
 
 ANNOTATED_FORM, CHAT_FORM, RESPONSE_FORM, TEXT_FORM = "annotated chains", "chat log", "question and response", "text"

@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import files, trace_edits, trace_files
+from core import trace_edits, trace_files
+from core.disk import files
 from core.errors import BadInput, UserFacingError
+from core.text.lines import one_line
 from core.trace_edits import Edit, Labelling, Parts
 from core.trace_files import EMBEDDED, TraceRow, TraceSet, TraceWriter, checked_name, disk_errors, facts_of
 from core.traces import digest_of
@@ -292,6 +294,4 @@ def _digest(digest: str, edits: Sequence[Edit]) -> str:
 
 
 def _not_there(set_id: str) -> BadInput:
-    return BadInput(
-        f"There is no trace set {trace_files.one_line(str(set_id), 40)!r}.", "Choose one from the list of sets."
-    )
+    return BadInput(f"There is no trace set {one_line(str(set_id), 40)!r}.", "Choose one from the list of sets.")

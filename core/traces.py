@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadInput
+from core.text.lines import clean
 from core.values import Event, Part, Trace, Window
 
 LABELS = (
@@ -178,10 +179,3 @@ def check_length(text: str) -> str:
     if not text.strip():
         return "its text is blank"
     return f"its text has {len(text):,} characters" if len(text) > MAX_TRACE_CHARACTERS else ""
-
-
-def clean(text: Any) -> str:
-    """The string with lone surrogates replaced (they break hashing and display). Raises TypeError for non-strings."""
-    if not isinstance(text, str):
-        raise TypeError(type(text).__name__)
-    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -18,11 +18,11 @@ from core.experiments import DoseCell, DoseCellSpec
 from core.extraction import extract_directions, record_moments
 from core.generation import Token, score_completions, stream_completions
 from core.jobs import Progress, relay
-from core.metrics import measure_text
 from core.models import LoadedModel
 from core.moment_shelf import MomentShelf
 from core.moments import Moments, MomentsSpec
 from core.runs import Generation, GenerationSpec, StopReason
+from core.text.words import measure_text
 from core.values import ModelSpec, Trace
 
 OnToken = Callable[[int, int, str], None]

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from core.corpus import CorpusText, CorpusTextSpec
 from core.direction_files import DirectionFolder
 from core.directions import DirectionSet, ExtractionSpec
+from core.disk.store import Store
 from core.effects import (
     Divergence,
     DivergenceSpec,
@@ -47,7 +48,6 @@ from core.runs import (
     LaneKLSpec,
     LensSpec,
 )
-from core.store import Store
 from core.trace_sets import TraceFolder
 from core.values import PairSpec, Trace
 from core.window_coverage import table_events

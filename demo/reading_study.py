@@ -15,10 +15,11 @@ from core.contrast import contrast
 from core.directions import Direction
 from core.experiments import DoseCell
 from core.hooks import run_decoder
-from core.metrics import LENS_WORDS, bootstrap_mean, wilson
+from core.metrics import bootstrap_mean, wilson
 from core.models import encode_text
 from core.pair import ROLES, Role
 from core.runs import LensSpec
+from core.text.words import LENS_WORDS
 from core.traces import find_events
 from core.values import SamplingSpec, Trace, Window
 from demo.completions import find_answer, thinking_of, turning_tokens

@@ -11,9 +11,9 @@ import numpy as np
 
 from core.direction_files import DirectionFolder
 from core.directions import Direction, DirectionSet, ExtractionSpec
+from core.disk.store import Store
 from core.journal import RunJournal
 from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec, SteeringSpec
-from core.store import Store
 from core.values import PAPER_WINDOW, ModelSpec, Positions, Prompt, SamplingSpec, Window
 
 MODEL = ModelSpec(repo_id="tiny/base", revision="abc")

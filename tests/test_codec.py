@@ -12,9 +12,9 @@ import pytest
 import safetensors.numpy
 import stored_values as sv
 
-from core import codec
-from core.codec import CorruptValue, canonical_json, dump, key_of, load, load_stamped
 from core.directions import Direction, DirectionSet
+from core.disk import codec
+from core.disk.codec import CorruptValue, canonical_json, dump, key_of, load, load_stamped
 from core.runs import Attribution, Generation, GenerationSpec, SteeringSpec
 from core.values import ModelSpec, Positions, Prompt, SamplingSpec
 
@@ -200,9 +200,8 @@ def test_a11_code_version_and_kind_are_part_of_the_key(monkeypatch):
 
 
 def test_a11_an_equal_spec_gives_the_same_key_in_another_process():
-    code = (
-        "import stored_values as sv; from core.codec import key_of; print(key_of('generation', sv.generation_spec()))"
-    )
+    code = "import stored_values as sv; from core.disk.codec import key_of; "
+    code += "print(key_of('generation', sv.generation_spec()))"
     env = {"PYTHONPATH": ".:tests", "PYTHONHASHSEED": "7"}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == key_of("generation", sv.generation_spec())

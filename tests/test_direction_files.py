@@ -13,8 +13,8 @@ import pytest
 import stored_values as sv
 
 from core import tensor_files
-from core.codec import dump
 from core.direction_files import NOTE, DirectionFolder, direction_bytes, id_of, read_direction_bytes
+from core.disk.codec import dump
 from core.errors import BadDirection, BadInput, UserFacingError
 
 HOSTILE_IDS = ["", ".", "..", "../x", "a/b", "/etc/passwd", "0" * 19, "0" * 21, "G" * 20, "0" * 20 + "\n", "\0" * 20]

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import tensor_child, tensor_files
-from core.codec import dump
 from core.direction_exports import FORMATS, STORY, export_bytes
 from core.direction_files import direction_bytes
 from core.direction_imports import FoundVectors, make_direction, read_vectors
 from core.directions import Direction
+from core.disk.codec import dump
 from core.errors import BadDirection, BadInput
 from core.mean_vectors import MeanVectors
 from core.tensor_files import write_layers

@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from core import codec
+from core.disk import codec
+from core.disk.store import Store
 from core.errors import BadInput, JudgeUnavailable
 from core.jobs import Engine
 from core.judge import JudgedBatch, JudgeSpec, batches_of, judge_traces, report_of
@@ -25,7 +26,6 @@ from core.judge_client import (
 from core.judge_crew import Pace
 from core.judge_prompt import DEFAULT_PROMPT, Malformed, answer_format, parse_answer
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
-from core.store import Store
 from core.traces import LABELS
 from core.values import Trace
 from tests.judge_stub import KEY, Reply, after, always, by_keyword, running, well

@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import BadInput
 from core.labels import LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
-from core.metrics import keyword_spans
+from core.text.words import keyword_spans
 from core.traces import LABELS
 from core.values import Part, Trace
 

@@ -5,17 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.metrics import (
-    bootstrap_mean,
-    bootstrap_ratio,
-    first_divergence,
-    keyword_spans,
-    keyword_tokens,
-    measure_text,
-    repeated_ngrams,
-    wilson,
-    zlib_ratio,
-)
+from core.metrics import bootstrap_mean, bootstrap_ratio, first_divergence, wilson
+from core.text.words import keyword_spans, keyword_tokens, measure_text, repeated_ngrams, zlib_ratio
 
 
 def test_keyword_fraction_is_hits_over_words():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from core.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
+from core.disk.store import Store
 from core.errors import BadInput
 from core.extraction import record_moments
 from core.hooks import run_decoder
@@ -15,7 +16,6 @@ from core.models import encode_text, load_model
 from core.moment_shelf import MomentShelf
 from core.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec, bytes_needed, largest_folds, single_offsets
 from core.pair import DEMO_PAIR
-from core.store import Store
 from core.traces import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from core.work import record

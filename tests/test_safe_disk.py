@@ -13,10 +13,10 @@ import pytest
 import stored_values as sv
 from diskcache import Timeout
 
-from core import files, safe_disk
-from core.codec import key_of
+from core.disk import database, files
+from core.disk.codec import key_of
+from core.disk.store import Store
 from core.runs import Generation
-from core.store import Store
 
 SPEC = sv.generation_spec()
 KEY = key_of("generation", SPEC)
@@ -181,7 +181,7 @@ def test_opening_removes_rows_that_can_never_be_served(scene):
 
 
 def test_the_disk_takes_text_keys_and_bytes_only(tmp_path):
-    disk = safe_disk.SafeDisk(str(tmp_path))
+    disk = database.SafeDisk(str(tmp_path))
     for key in (b"k", 1, None, ("a",)):
         with pytest.raises(TypeError):
             disk.put(key)
@@ -205,8 +205,8 @@ def test_the_disk_takes_text_keys_and_bytes_only(tmp_path):
     ],
 )
 def test_faults_are_told_apart_and_named_without_their_own_text(error, environment, word):
-    assert safe_disk.blames_environment(error) is environment
-    sentence = safe_disk.sentence_for(error)
+    assert database.blames_environment(error) is environment
+    sentence = database.sentence_for(error)
     assert word in sentence
     assert "secret" not in sentence
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sentences import split_sentences
+from core.text.sentences import split_sentences
 
 WORDS = ("a", "B", "x = 2", "3.14", "1. ", "- ", "e.g. ", "https://a.b/c. ", "é", "😀", "</think>", "<think>")
 MARKS = (".", "...", "…", "? ", "! ", ". ", "。", "\n", "\r\n", "\n\n", " ", "\t", "(", ")", '"', "**")

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import stored_values as sv
 
-from core import codec, files, safe_disk
-from core import store as store_module
-from core.codec import key_of
 from core.direction_files import DirectionFolder
 from core.directions import DirectionSet
+from core.disk import codec, database, files
+from core.disk import store as store_module
+from core.disk.codec import key_of
+from core.disk.store import Store
 from core.journal import RunJournal
 from core.runs import Attribution, Generation
-from core.store import Store
 
 KILLS = 50 if os.environ.get("RETRACE_FULL") else 6
 
@@ -42,12 +42,12 @@ def get(store: Store, number: int = 0) -> Generation | None:
     return store.get(Generation, "generation", sv.generation_spec(number))
 
 
-def database(root: Path) -> Path:
+def database_of(root: Path) -> Path:
     return root / "values" / "cache.db"
 
 
 def sql(root: Path, statement: str, *parameters: object) -> list[tuple]:
-    db = sqlite3.connect(database(root))
+    db = sqlite3.connect(database_of(root))
     with db:
         rows = db.execute(statement, parameters).fetchall()
     db.close()
@@ -212,7 +212,7 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_works(root, damage):
     for number in range(50):
         put(store, number)
     store.close()
-    path = database(root)
+    path = database_of(root)
     data = path.read_bytes()
     if damage == "garbage":
         path.write_bytes(b"not a database" * 100)
@@ -249,8 +249,8 @@ def test_a_database_damaged_while_open_is_set_aside(root):
     for number in range(50):
         put(store, number)
     sql(root, "PRAGMA wal_checkpoint(TRUNCATE)")
-    size = database(root).stat().st_size
-    with database(root).open("r+b") as file:
+    size = database_of(root).stat().st_size
+    with database_of(root).open("r+b") as file:
         file.seek(0)
         file.write(os.urandom(size))
     assert get(store, 3) is None
@@ -265,7 +265,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception, *names: str) ->
         raise error
 
     for name in names:
-        monkeypatch.setattr(store_module.safe_disk.Cache, name, fail)
+        monkeypatch.setattr(store_module.database.Cache, name, fail)
 
 
 FAULTS = [
@@ -274,7 +274,7 @@ FAULTS = [
     sqlite3.OperationalError("database or disk is full"),
     sqlite3.OperationalError("database is locked"),
     sqlite3.DatabaseError("database disk image is malformed"),
-    safe_disk.Timeout(),
+    database.Timeout(),
     RuntimeError("surprise"),
 ]
 
@@ -411,8 +411,8 @@ def test_a_full_disk_can_be_cleared(tiny_disk):
 
 def test_a_database_that_is_a_link_is_not_followed(root, tmp_path):
     Store(root).close()
-    shutil.move(database(root), tmp_path / "other.db")
-    database(root).symlink_to(tmp_path / "other.db")
+    shutil.move(database_of(root), tmp_path / "other.db")
+    database_of(root).symlink_to(tmp_path / "other.db")
     before = (tmp_path / "other.db").read_bytes()
     store = Store(root)
     assert put(store)
@@ -421,10 +421,10 @@ def test_a_database_that_is_a_link_is_not_followed(root, tmp_path):
 
 
 def test_another_process_holding_the_lock_costs_seconds_not_the_run(root, monkeypatch):
-    monkeypatch.setattr(safe_disk, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
     store = Store(root)
     put(store)
-    holder = sqlite3.connect(database(root), isolation_level=None)
+    holder = sqlite3.connect(database_of(root), isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     started = time.monotonic()
     late = Store(root)

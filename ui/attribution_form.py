@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 from core.direction_files import id_of
 from core.directions import Direction
 from core.errors import UserFacingError
-from core.metrics import KEYWORDS, LENS_WORDS
 from core.pair import ROLES, ModelFacts, Role
 from core.runs import AttributionSpec, Generation
+from core.text.words import KEYWORDS, LENS_WORDS
 from core.traces import Spans, find_events
 from core.values import Trace
 from ui.attribution_source import EVENT_LABEL, OPENED, Source, choose_source

@@ -9,9 +9,9 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.disk.store import Stored
 from core.errors import UserFacingError
 from core.runs import Generation
-from core.store import Stored
 from core.trace_files import TraceSet
 from core.values import Trace
 from ui.state import workbench

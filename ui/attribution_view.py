@@ -10,9 +10,9 @@ from functools import partial
 
 import streamlit as st
 
-from core import metrics
 from core.pair import ModelFacts
 from core.runs import Attribution
+from core.text import words
 from ui.attribution_choice import View, choose_view, drawable
 from ui.attribution_export import draw_export
 from ui.attribution_form import Request, Tokens
@@ -114,7 +114,7 @@ def strip_of(readings: Readings, tokens: Tokens, view: View, marks: Marks) -> St
 def keyword_tokens(attribution: Attribution) -> frozenset[int]:
     """Tokens of the text that hold a part of a keyword."""
     start = attribution.spec.text_start
-    found = metrics.keyword_tokens(attribution.pieces[start:], attribution.spec.keywords)
+    found = words.keyword_tokens(attribution.pieces[start:], attribution.spec.keywords)
     return frozenset(start + index for index in found)
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import streamlit as st
 
 from core.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
-from core.direction_files import MAX_NAME, clean_text
+from core.direction_files import MAX_NAME
 from core.directions import Direction, DirectionSet
 from core.errors import UserFacingError
 from core.moments import Moments
+from core.text.lines import clean_text
 from ui.layer_map import Cell
 from ui.state import workbench
 from ui.text import show_error

@@ -9,12 +9,13 @@ from typing import cast
 
 import streamlit as st
 
-from core.direction_files import MAX_NAME, clean_text, direction_bytes, id_of
+from core.direction_files import MAX_NAME, direction_bytes, id_of
 from core.directions import Direction, DirectionSet
+from core.disk.kept import SUFFIX
 from core.errors import BadInput, UserFacingError
-from core.kept_files import SUFFIX
 from core.pair import ModelFacts
 from core.runs import DirectionLens, LensSpec
+from core.text.lines import clean_text
 from ui.directions import choices
 from ui.jobs import follow
 from ui.layer_map import Cell

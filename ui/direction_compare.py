@@ -9,9 +9,10 @@ import numpy as np
 import streamlit as st
 
 from core.direction_algebra import minus, orthogonalised, plus, times
-from core.direction_files import MAX_NAME, clean_text
+from core.direction_files import MAX_NAME
 from core.directions import Direction
 from core.errors import BadInput, UserFacingError
+from core.text.lines import clean_text
 from ui.directions import Choice, choices
 from ui.notice import act
 from ui.state import workbench

@@ -10,8 +10,8 @@ from core.directions import Direction
 from core.examples import RecordedCurves, example_questions, recorded_curves
 from core.experiments import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.jobs import Snapshot
-from core.metrics import KEYWORDS
 from core.pair import ModelFacts
+from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions import choices
 from ui.dose_chart import dose_charts, point_rows

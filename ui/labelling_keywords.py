@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.labels import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
-from core.metrics import KEYWORDS
+from core.text.words import KEYWORDS
 from core.trace_files import TraceSet, checked_name
 from core.traces import LABELS
 from core.values import Trace

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.labels import KeywordSet, label_by_keywords, parse_keywords
-from core.metrics import KEYWORDS
+from core.text.words import KEYWORDS
 from core.trace_files import TraceSet
 from core.values import Trace
 from ui.state import workbench

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.disk.kept import Kept
 from core.errors import BadInput
-from core.kept_files import Kept
 from core.mean_vectors import OVERALL, MeanVectors
 from ui.direction_list import draw_broken
 from ui.notice import act

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.directions import Direction
-from core.metrics import words_of
 from core.pair import ModelFacts
 from core.runs import Operator, SteeringSpec
+from core.text.words import words_of
 from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region
 from ui.coefficient import default_coefficient
 from ui.directions import Choice, choices

@@ -10,9 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from core.labels import EXTENDED_KEYWORDS, KeywordSet
-from core.metrics import first_divergence, keyword_tokens, measure_text
+from core.metrics import first_divergence
 from core.runs import Generation, LaneKL
-from core.sentences import split_sentences
+from core.text.sentences import split_sentences
+from core.text.words import keyword_tokens, measure_text
 from ui.lane_plan import Plan
 from ui.lanes import Badge, Lane, LaneState, lanes
 from ui.settings import keywords, on_stage

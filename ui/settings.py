@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions import Direction
-from core.metrics import KEYWORDS, words_of
 from core.runs import SteeringSpec
+from core.text.words import KEYWORDS, words_of
 from core.values import SamplingSpec
 
 KEYWORDS_KEY, STAGE_KEY = "pg_keywords", "pg_stage"

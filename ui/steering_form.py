@@ -8,9 +8,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions import Direction
-from core.metrics import KEYWORDS
 from core.pair import ModelFacts
 from core.runs import SteeringSpec
+from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.coefficient import coefficient_slider, default_coefficient
 from ui.directions import pick_direction

@@ -8,8 +8,9 @@ from datetime import datetime
 import streamlit as st
 
 from core.errors import BadInput, UserFacingError
-from core.sentences import split_sentences
-from core.trace_files import TraceSet, one_line
+from core.text.lines import one_line
+from core.text.sentences import split_sentences
+from core.trace_files import TraceSet
 from core.traces import LABELS
 from core.values import Part, Trace
 from ui.state import workbench

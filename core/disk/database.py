@@ -16,7 +16,7 @@ from typing import Any
 
 from diskcache import Cache, Disk, Timeout
 
-from core import files
+from core.disk import files
 
 RAW = 1
 FOREIGN_KEY = ""

@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from core.chat_frame import THOUGHT_MARKERS
+from core.text.thoughts import THOUGHT_MARKERS
 
 Span = tuple[int, int]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from core import codec, files, safe_disk
+from core.disk import codec, database, files
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -93,7 +93,7 @@ class Store:
 
         def read(cache: Any) -> list[Stored[T]]:
             found: list[Stored[T]] = []
-            for key in safe_disk.newest_keys(cache, f"{kind}-", limit + SPARE):
+            for key in database.newest_keys(cache, f"{kind}-", limit + SPARE):
                 stamped = self._read(cache, cls, key) if len(found) < limit else None
                 if stamped:
                     found.append(Stored(key=key, value=stamped.value, stored_at=stamped.saved_at))
@@ -152,7 +152,7 @@ class Store:
         if self._guarded(lambda cache: cache.clear(), None) is None:
             with self._lock:
                 self.close()
-                self._on_disk(lambda: safe_disk.remove_database(self._folder), None)
+                self._on_disk(lambda: database.remove_database(self._folder), None)
                 self._retry_at = 0.0
         self._on_disk(lambda: [remove() for *_, remove in self._files()], None)
 
@@ -241,9 +241,9 @@ class Store:
         with self._lock:
             if cache is not self._cache:
                 return
-            if not safe_disk.blames_environment(error) and safe_disk.is_damaged(self._folder / safe_disk.DATABASE):
+            if not database.blames_environment(error) and database.is_damaged(self._folder / database.DATABASE):
                 self._set_aside()
-            elif safe_disk.is_locked(error):
+            elif database.is_locked(error):
                 self._pause(error)
             else:
                 self._warn(error)
@@ -263,9 +263,9 @@ class Store:
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
                 for folder in self._file_folders():
                     files.remove_unfinished(folder)
-                return safe_disk.open_cache(self._folder)
+                return database.open_cache(self._folder)
             except Exception as error:
-                if safe_disk.blames_environment(error) or not (may_set_aside and self._set_aside()):
+                if database.blames_environment(error) or not (may_set_aside and self._set_aside()):
                     self._pause(error)
                     break
         return None
@@ -289,7 +289,7 @@ class Store:
         self._warn(error)
 
     def _warn(self, error: Exception) -> None:
-        sentence = safe_disk.sentence_for(error)
+        sentence = database.sentence_for(error)
         if self._fault != sentence:
             log.warning("%s (%s)", sentence, type(error).__name__)
         self._fault = sentence

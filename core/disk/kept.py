@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from core import codec, files
+from core.disk import codec, files
 from core.errors import BadDirection, BadInput, UserFacingError
 
 T = TypeVar("T")
