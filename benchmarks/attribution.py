@@ -17,8 +17,8 @@ from core.disk.store import Store
 from core.effects import Gradients, GradientSpec, TargetText
 from core.examples import example_traces, recorded_directions
 from core.gradients import attribute_gradients
-from core.models import LoadedModel, encode_text, load_model, set_threads
-from core.pair import DEMO_PAIR
+from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
+from core.models.pair import DEMO_PAIR
 from core.runs import Attribution, AttributionSpec
 from core.text.words import KEYWORDS
 

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.attribution import last
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.effects import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
 from core.examples import DEMO, example_traces, recorded_directions
 from core.gradients import attribute_gradients
@@ -31,8 +31,8 @@ from core.method_agreement import (
     rank_correlation,
     readout_share,
 )
-from core.models import LoadedModel, encode_text, load_model, set_threads
-from core.pair import DEMO_PAIR
+from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
+from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
 from core.traces import find_events
 

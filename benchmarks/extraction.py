@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.chat_frame import ChatFrame
-from core.encoding import Encoder, Reading
 from core.extraction import record_moments
 from core.hooks import record_residuals, run_decoder
-from core.models import LoadedModel
+from core.models.encoding import Encoder, Reading
+from core.models.frames import ChatFrame
+from core.models.loaded import LoadedModel
 from core.moments import Moments, MomentsSpec, bytes_needed, single_offsets
 from core.traces import LABELS, find_events
 from core.values import ModelSpec, Part, Trace

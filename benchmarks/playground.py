@@ -22,11 +22,11 @@ import torch
 import transformers
 
 from benchmarks.steering_peers import peers
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.examples import example_questions
 from core.generation import stream_completions
-from core.models import LoadedModel, encode_prompt, load_model, set_threads
-from core.pair import DEMO_PAIR
+from core.models.loaded import LoadedModel, encode_prompt, load_model, set_threads
+from core.models.pair import DEMO_PAIR
 from core.runs import GenerationSpec, SteeringSpec
 from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, SamplingSpec

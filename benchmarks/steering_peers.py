@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from core.directions import Direction
-from core.models import LoadedModel
+from core.directions.direction import Direction
+from core.models.loaded import LoadedModel
 
 Run = Callable[[], object]
 PEERS = ("repeng", "steering_vectors", "nnsight")

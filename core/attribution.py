@@ -15,7 +15,7 @@ from core.corpus import CorpusText, CorpusTextSpec
 from core.errors import BadInput
 from core.hooks import compile_steering, record_residuals, steer_residuals
 from core.lens import keyword_ids, logit_lens, unembed, word_items
-from core.models import LoadedModel, pieces
+from core.models.loaded import LoadedModel, pieces
 from core.runs import Attribution, AttributionSpec, SteeringSpec
 from core.values import Floats
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions import DirectionSet, ExtractionSpec, Negatives, Weighting
+from core.directions.direction import DirectionSet, ExtractionSpec, Negatives, Weighting
 from core.errors import BadInput
 from core.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec
 from core.values import Floats, Window

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import direction_algebra
 from core.contrast import contrast, mean_activation
-from core.directions import MIN_NORM, Direction, DirectionSet, Negatives, Weighting
+from core.directions import algebra
+from core.directions.direction import MIN_NORM, Direction, DirectionSet, Negatives, Weighting
 from core.errors import BadDirection, BadInput, UserFacingError
 from core.moments import SHUFFLED, Moments
 from core.values import Part, Trace, Window
@@ -48,7 +48,7 @@ def orthogonalised(direction: Direction, against: Direction) -> Direction:
 
     Raises BadDirection when the two have different widths, or when nothing is left.
     """
-    rest, cosine = direction_algebra.orthogonalised(direction, against), direction.cosine(against)
+    rest, cosine = algebra.orthogonalised(direction, against), direction.cosine(against)
     how = f"{against.name} projected out (cosine {cosine:.3f}, kept {rest.norm / direction.norm:.3f})"
     made = _control(direction, rest.vector, f"without {_label_of(against)}", how)
     return replace(made, norm=rest.norm)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.values import Floats, ModelSpec
 
 OFFSETS = range(-40, 11)

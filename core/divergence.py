@@ -13,7 +13,7 @@ from core.effects import Divergence, DivergenceSpec
 from core.errors import BadInput
 from core.hooks import record_residuals
 from core.lens import unembed, word_items
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.targets import check_text
 from core.values import Floats
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.errors import BadInput
 from core.runs import AttributionSpec
 from core.values import Floats, ModelSpec

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.direction_files import read_direction_bytes
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import read_direction_bytes
 from core.errors import UserFacingError
 from core.experiments import DosePoint
 from core.settings import PROJECT

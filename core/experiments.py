@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.metrics import Interval, bootstrap_mean, bootstrap_ratio
 from core.runs import GenerationSpec, Operator, SteeringSpec
 from core.values import ModelSpec, Prompt, SamplingSpec

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from core.contrast import contrast
 from core.controls import with_shuffled
-from core.directions import DirectionSet, ExtractionSpec
-from core.encoding import Reading
+from core.directions.direction import DirectionSet, ExtractionSpec
 from core.errors import BadInput
 from core.hooks import run_decoder
-from core.models import LoadedModel
+from core.models.encoding import Reading
+from core.models.loaded import LoadedModel
 from core.moments import NEGATIVES, Moments, MomentsSpec, bytes_needed
 from core.selection import Selection, select
 from core.values import Trace

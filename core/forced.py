@@ -15,7 +15,7 @@ from core.errors import BadInput
 from core.generation import steering_of
 from core.hooks import steer_residuals
 from core.lens import unembed
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.runs import GenerationSpec, LaneKL, LaneKLSpec
 
 _CHUNK = 128

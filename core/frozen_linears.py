@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 
 Forward = Callable[[Tensor], Tensor]
 

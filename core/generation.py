@@ -18,7 +18,7 @@ from core.errors import BadDirection, BadInput
 from core.hooks import Steering, compile_steering, steer_residuals
 from core.kv_cache import roomy_cache
 from core.lens import unembed
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.programs import EndingWatch, thinking_start
 from core.runs import GenerationSpec, StopReason
 from core.values import SamplingSpec

@@ -18,7 +18,7 @@ from core.frozen_linears import differentiable
 from core.hooks import record_residuals
 from core.lens import unembed
 from core.logit_attribution import attribute_logits
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.targets import check_text, contrast_of
 from core.values import Floats
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import BadDirection, BadInput
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.programs import NO_END, Ending, ending_of, position_bounds
 from core.runs import SteeringSpec
 from core.values import Positions
@@ -276,8 +276,3 @@ def run_decoder(loaded: LoadedModel, token_ids: Tensor, layers: Sequence[int], s
             loaded.decoder(input_ids=token_ids.to(loaded.device), use_cache=False)
         except _DeepestLayerReached:
             return
-
-
-def hook_count(loaded: LoadedModel) -> int:
-    """How many forward hooks hang on the decoder layers; 0 whenever no forward is running."""
-    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in loaded.layers)

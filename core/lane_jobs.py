@@ -12,7 +12,7 @@ from core.disk.store import Store
 from core.history import RunHistory
 from core.jobs import Progress, new_run_id, relay
 from core.journal import RunJournal
-from core.pair import PairHolder
+from core.models.pair import PairHolder
 from core.runs import Generation, GenerationSpec, LaneKL, LaneKLSpec
 
 SET_BATCH = 32

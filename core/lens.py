@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.effects import LayerLens, LayerLensSpec
 from core.errors import BadDirection, BadInput
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.runs import DirectionLens, LensSpec
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from core.errors import ModelUnavailable
 from core.hooks import record_residuals
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.targets import contrast_gradient
 from core.values import Floats
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from core.chat_frame import ChatFrame
-from core.directions import Negatives, Weighting
+from core.directions.direction import Negatives, Weighting
 from core.errors import BadInput
+from core.models.frames import ChatFrame
 from core.values import Floats, ModelSpec, Window
 
 NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")

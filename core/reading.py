@@ -16,7 +16,7 @@ from core.gradients import attribute_gradients
 from core.interventions import measure_effects
 from core.jobs import Progress
 from core.lens import read_layer_directions
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.runs import AttributionSpec
 from core.values import ModelSpec
 

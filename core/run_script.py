@@ -7,7 +7,7 @@ import pprint
 import textwrap
 from collections.abc import Sequence
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.runs import GenerationSpec, SteeringSpec
 from core.values import ModelSpec, Positions, Prompt, SamplingSpec
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions import MAX_NORM, Direction
+from core.directions.direction import MAX_NORM, Direction
 from core.errors import BadInput
 from core.text.words import LENS_WORDS
 from core.values import ADDED_LATER, MAX_NEW_TOKENS, Floats, ModelSpec, Positions, Prompt, SamplingSpec

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.encoding import Reading
+from core.models.encoding import Reading
 from core.moments import NEGATIVES, MomentsSpec
 from core.traces import find_events, label_of_tokens, window_positions
 from core.values import Event, Part, Trace

@@ -18,7 +18,7 @@ from core.traces import find_events
 from core.values import Trace, Window
 
 if TYPE_CHECKING:
-    from core.pair import PairHolder, Role
+    from core.models.pair import PairHolder, Role
 
 
 @dataclass(frozen=True, kw_only=True)

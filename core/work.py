@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from tokenizers.decoders import DecodeStream
 
-from core.directions import DirectionSet, ExtractionSpec
+from core.directions.direction import DirectionSet, ExtractionSpec
 from core.experiments import DoseCell, DoseCellSpec
 from core.extraction import extract_directions, record_moments
 from core.generation import Token, score_completions, stream_completions
 from core.jobs import Progress, relay
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from core.moment_shelf import MomentShelf
 from core.moments import Moments, MomentsSpec
 from core.runs import Generation, GenerationSpec, StopReason

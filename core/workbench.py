@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.corpus import CorpusText, CorpusTextSpec
-from core.direction_files import DirectionFolder
-from core.directions import DirectionSet, ExtractionSpec
+from core.directions.direction import DirectionSet, ExtractionSpec
+from core.directions.folder import DirectionFolder
+from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.effects import (
     Divergence,
@@ -34,10 +35,9 @@ from core.judge import JudgeBatch, JudgedBatch, JudgeSpec, judge_traces
 from core.judge_crew import CALM, Pace
 from core.labels import KeywordSet, keyword_work
 from core.lane_jobs import LaneJobs
-from core.mean_vectors import MeanVectorFolder
+from core.models.pair import PairHolder, Role
 from core.moment_shelf import MomentShelf
 from core.moments import MomentsSpec
-from core.pair import PairHolder, Role
 from core.runs import (
     Attribution,
     AttributionSpec,

@@ -12,12 +12,12 @@ from scipy.stats import mannwhitneyu
 
 from core.attribution import centred_projection
 from core.contrast import contrast
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.experiments import DoseCell
 from core.hooks import run_decoder
 from core.metrics import bootstrap_mean, wilson
-from core.models import encode_text
-from core.pair import ROLES, Role
+from core.models.loaded import encode_text
+from core.models.pair import ROLES, Role
 from core.runs import LensSpec
 from core.text.words import LENS_WORDS
 from core.traces import find_events

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from core.direction_files import direction_bytes
+from core.directions.folder import direction_bytes
 from core.examples import DOSE
 from core.experiments import DoseCell
-from core.pair import ROLES
+from core.models.pair import ROLES
 from core.values import PAPER_WINDOW, Window
 from core.workbench import Workbench
 from demo.claims import claims

@@ -8,10 +8,10 @@ from typing import Any
 
 from core.contrast import contrast
 from core.controls import label_controls, matched, nearest_projected_out, overall_mean, random_controls, shuffled_events
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.experiments import DoseCell, DoseCellSpec
 from core.metrics import stays_coherent
-from core.pair import ROLES, Role
+from core.models.pair import ROLES, Role
 from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 

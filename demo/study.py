@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from core.contrast import contrast
-from core.directions import Direction, DirectionSet
+from core.directions.direction import Direction, DirectionSet
 from core.experiments import DoseCell, DoseCellSpec
+from core.models.pair import DEMO_PAIR, Role
 from core.moments import Moments, MomentsSpec
-from core.pair import DEMO_PAIR, Role
 from core.text.words import KEYWORDS
 from core.traces import LABELS, digest_of, read_traces
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, Prompt, SamplingSpec, Trace, Window

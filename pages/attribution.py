@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.runs import Attribution, AttributionSpec
 from ui.attribution_form import draw_form
 from ui.attribution_jobs import forward_macs, obtain

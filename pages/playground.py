@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from ui.interrupted import draw_interrupted
 from ui.lane_plan import plan_lanes, steered_spec
 from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, needs_a_run, start

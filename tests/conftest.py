@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from core.directions import Direction
+from core.directions.direction import Direction
 
 
 @pytest.fixture(scope="session")

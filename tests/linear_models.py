@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from core.models import LoadedModel
+from core.models.loaded import LoadedModel
 from tests.tiny_models import tiny_loaded
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from core.direction_files import DirectionFolder
-from core.directions import Direction, DirectionSet, ExtractionSpec
+from core.directions.direction import Direction, DirectionSet, ExtractionSpec
+from core.directions.folder import DirectionFolder
 from core.disk.store import Store
 from core.journal import RunJournal
 from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec, SteeringSpec

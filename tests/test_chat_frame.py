@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core import child
-from core.chat_frame import ChatFrame, load_frame, plain_frame
 from core.errors import ModelUnavailable
+from core.models.frames import ChatFrame, load_frame, plain_frame
 
 
 def _tokenizer(template: Any, *, thinks: bool = False, bos: str | None = "<s>", adds_bos: bool = True) -> Any:

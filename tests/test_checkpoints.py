@@ -17,10 +17,10 @@ import psutil
 import pytest
 from huggingface_hub import errors
 
-from core import checkpoints, folders
-from core.checkpoints import available_memory, estimate_memory, find_checkpoint
 from core.errors import ModelUnavailable
-from core.folders import read_header
+from core.models import checkpoints, folders
+from core.models.checkpoints import available_memory, estimate_memory, find_checkpoint
+from core.models.folders import read_header
 from core.settings import MODEL_ROOTS
 from core.values import ModelSpec
 
@@ -408,7 +408,7 @@ def test_unfit_hub_model_is_refused_before_its_weights_are_fetched(fake: FakeHub
 
 
 def test_download_bar_tells_whole_percents(fake: FakeHub) -> None:
-    from core.hub import _bar
+    from core.models.hub import _bar
 
     said: list[str] = []
     bar = _bar(said.append, 1000)

@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 import stored_values as sv
 
-from core.directions import Direction, DirectionSet
+from core.directions.direction import Direction, DirectionSet
 from core.disk import codec
 from core.disk.codec import CorruptValue, canonical_json, dump, key_of, load, load_stamped
 from core.runs import Attribution, Generation, GenerationSpec, SteeringSpec

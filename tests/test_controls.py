@@ -16,7 +16,7 @@ from core.controls import (
     shuffled_events,
     sign_flip,
 )
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
 from core.extraction import record_moments
 from core.moments import SHUFFLED, MomentsSpec, single_offsets

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from core.direction_algebra import METHOD, minus, orthogonalised, plus, raw_vector, times
-from core.direction_files import direction_bytes, read_direction_bytes
-from core.directions import Direction
+from core.directions.algebra import METHOD, minus, orthogonalised, plus, raw_vector, times
+from core.directions.direction import Direction
+from core.directions.folder import direction_bytes, read_direction_bytes
 from core.errors import BadDirection, BadInput
 from tests.stored_values import assert_same
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import stored_values as sv
 
-from core import tensor_files
-from core.direction_files import NOTE, DirectionFolder, direction_bytes, id_of, read_direction_bytes
+from core.directions import tensors
+from core.directions.folder import NOTE, DirectionFolder, direction_bytes, id_of, read_direction_bytes
 from core.disk.codec import dump
 from core.errors import BadDirection, BadInput, UserFacingError
 
@@ -206,7 +206,7 @@ def test_foreign_and_broken_files_are_a_sentence(name):
 
 
 def test_a_large_file_is_refused_before_it_is_parsed(monkeypatch):
-    monkeypatch.setattr(tensor_files, "MAX_UPLOAD_BYTES", 1 << 20)
+    monkeypatch.setattr(tensors, "MAX_UPLOAD_BYTES", 1 << 20)
     with pytest.raises(BadInput, match="1 MB are allowed"):
         read_direction_bytes(b"\0" * (3 << 20), name="large")
 

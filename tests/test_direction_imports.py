@@ -15,15 +15,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import tensor_child, tensor_files
-from core.direction_exports import FORMATS, STORY, export_bytes
-from core.direction_files import direction_bytes
-from core.direction_imports import FoundVectors, make_direction, read_vectors
-from core.directions import Direction
+from core.directions import tensor_child, tensors
+from core.directions.direction import Direction
+from core.directions.exports import FORMATS, STORY, export_bytes
+from core.directions.folder import direction_bytes
+from core.directions.mean_vectors import MeanVectors
+from core.directions.tensors import write_layers
+from core.directions.uploads import FoundVectors, make_direction, read_vectors
 from core.disk.codec import dump
 from core.errors import BadDirection, BadInput
-from core.mean_vectors import MeanVectors
-from core.tensor_files import write_layers
 from tests.test_tensor_files import numpy_bytes, torch_bytes
 
 MEANS_8B = Path(__file__).resolve().parents[2] / "shared" / "data" / "mean_vectors_deepseek-r1-distill-llama-8b.pt"
@@ -32,7 +32,7 @@ MEANS_8B = Path(__file__).resolve().parents[2] / "shared" / "data" / "mean_vecto
 @pytest.fixture
 def here(monkeypatch):
     """The child's work in this process; tests/test_tensor_files.py holds what the child itself must do."""
-    monkeypatch.setattr(tensor_files, "_run_child", tensor_child.answer)
+    monkeypatch.setattr(tensors, "_run_child", tensor_child.answer)
 
 
 pytestmark = pytest.mark.usefixtures("here")

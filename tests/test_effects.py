@@ -17,11 +17,11 @@ from core.effects import (
 )
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.gradients import attribute_gradients
-from core.hooks import compile_steering, hook_count, record_residuals, run_decoder, steer_residuals
+from core.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
 from core.interventions import measure_effects
 from core.lens import keyword_ids, logit_lens, read_layer_directions, vocabulary_texts
 from core.logit_attribution import additions_of, attribute_logits
-from core.models import encode_text
+from core.models.loaded import encode_text, hook_count
 from core.runs import SteeringSpec
 from core.targets import contrast_of
 from core.values import Positions

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.directions import DirectionSet, ExtractionSpec
+from core.directions.direction import DirectionSet, ExtractionSpec
 from core.errors import BadInput
 from core.extraction import extract_directions
-from core.hooks import hook_count, run_decoder
-from core.models import encode_text
+from core.hooks import run_decoder
+from core.models.loaded import encode_text, hook_count
 from core.traces import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from tests.tiny_models import tiny_loaded

@@ -6,8 +6,8 @@ import torch
 
 from core.errors import BadInput
 from core.forced import forced_hidden, lane_kl
-from core.hooks import hook_count
 from core.lens import unembed
+from core.models.loaded import hook_count
 from core.runs import LaneKLSpec, SteeringSpec
 from core.values import Positions
 from tests.test_programs import complete, edited_logits, spec_of

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput
 from core.generation import score_completions, stream_completions
-from core.hooks import hook_count
-from core.models import encode_prompt
-from core.packed_attention import packed_attention
+from core.models.loaded import encode_prompt, hook_count
+from core.models.packed_attention import packed_attention
 from core.runs import GenerationSpec, SteeringSpec
 from core.values import Positions, Prompt, SamplingSpec
 from tests.tiny_models import tiny_loaded

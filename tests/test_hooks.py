@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
-from core.hooks import compile_steering, hook_count, position_bounds, record_residuals, run_decoder, steer_residuals
+from core.hooks import compile_steering, position_bounds, record_residuals, run_decoder, steer_residuals
+from core.models.loaded import hook_count
 from core.runs import SteeringSpec
 from core.values import Positions
 from tests.tiny_models import tiny_loaded

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.mean_vectors import MeanVectorFolder, MeanVectors, mean_vectors_in
+from core.directions.tensors import TensorFile
 from core.errors import BadDirection, BadInput
-from core.mean_vectors import MeanVectorFolder, MeanVectors, mean_vectors_in
-from core.tensor_files import TensorFile
 from tests.stored_values import assert_same
 
 

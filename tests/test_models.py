@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 
-from core import loading
-from core.chat_frame import ChatFrame
-from core.checkpoints import estimate_memory
 from core.errors import BadInput, ModelUnavailable, OutOfMemory
-from core.models import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload
+from core.models import loading
+from core.models.checkpoints import estimate_memory
+from core.models.frames import ChatFrame
+from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload
 from core.values import ModelSpec
 from tests.tiny_models import (
     ASSISTANT,

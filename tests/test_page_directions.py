@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import save as safetensors_bytes
 from streamlit.testing.v1 import AppTest
 
-from core import tensor_child, tensor_files
-from core.direction_exports import FORMATS, export_bytes
-from core.direction_files import direction_bytes
-from core.directions import Direction
+from core.directions import tensor_child, tensors
+from core.directions.direction import Direction
+from core.directions.exports import FORMATS, export_bytes
+from core.directions.folder import direction_bytes
 from core.settings import CACHE
 from core.workbench import Workbench
 from tests.page_helpers import page_test
@@ -28,7 +28,7 @@ HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 def bench(tmp_path, monkeypatch) -> Workbench:
     """An own cache folder and no model; files are read in this process."""
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    monkeypatch.setattr(tensor_files, "_run_child", tensor_child.answer)
+    monkeypatch.setattr(tensors, "_run_child", tensor_child.answer)
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
     monkeypatch.setattr("ui.directions._recorded", tuple)
     workbench.clear()

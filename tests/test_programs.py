@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput
 from core.generation import stream_completions
-from core.models import encode_prompt, pieces
+from core.models.loaded import encode_prompt, pieces
 from core.programs import Ending, EndingWatch, position_bounds, thinking_start
 from core.runs import GenerationSpec, SteeringSpec
 from core.text.words import keyword_spans, words_of

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.chat_frame import ChatFrame, plain_frame
-from core.readings import readers_of
+from core.models.frames import ChatFrame, plain_frame
+from core.models.readers import readers_of
 from tests.tiny_models import ASSISTANT, BOS, END_THINK, THINK, USER, tiny_loaded
 
 QUESTION, TEXT = "What is 3 + 4?", "Wait, let me check this. The sum is 7."

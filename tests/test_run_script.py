@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.generation import stream_completions
-from core.models import encode_prompt
+from core.models.loaded import encode_prompt
 from core.run_script import script_of
 from core.runs import GenerationSpec, SteeringSpec
 from core.values import Positions, SamplingSpec

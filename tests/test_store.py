@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import stored_values as sv
 
-from core.direction_files import DirectionFolder
-from core.directions import DirectionSet
+from core.directions.direction import DirectionSet
+from core.directions.folder import DirectionFolder
 from core.disk import codec, database, files
 from core.disk import store as store_module
 from core.disk.codec import key_of

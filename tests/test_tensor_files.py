@@ -15,9 +15,10 @@ import pytest
 import safetensors.numpy
 import torch
 
-from core import child, tensor_child, tensor_files
+from core import child
+from core.directions import tensor_child, tensors
+from core.directions.tensors import kind_of, read_tensors, write_layers
 from core.errors import BadInput
-from core.tensor_files import kind_of, read_tensors, write_layers
 
 RUN_UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -25,7 +26,7 @@ RUN_UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 @pytest.fixture
 def here(monkeypatch):
     """The child's work in this process, without the second that importing torch takes each time."""
-    monkeypatch.setattr(tensor_files, "_run_child", tensor_child.answer)
+    monkeypatch.setattr(tensors, "_run_child", tensor_child.answer)
 
 
 class Touches:
@@ -234,7 +235,7 @@ def test_bombs_are_refused_without_the_memory(name):
 
 
 def test_a_child_that_takes_too_much_memory_or_time_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(tensor_files, "_run_child", lambda action, path: (-14, b""))
+    monkeypatch.setattr(tensors, "_run_child", lambda action, path: (-14, b""))
     with pytest.raises(BadInput, match="too long or too much memory"):
         read_tensors(torch_bytes(torch.ones(2)), label="f")
 
@@ -280,13 +281,13 @@ def test_a_file_cut_anywhere_is_refused(kind):
 
 
 def test_an_upload_above_the_limit_starts_no_child(monkeypatch):
-    monkeypatch.setattr(tensor_files, "MAX_UPLOAD_BYTES", 100)
+    monkeypatch.setattr(tensors, "MAX_UPLOAD_BYTES", 100)
     monkeypatch.setattr(child.subprocess, "run", None)
     with pytest.raises(BadInput, match="are allowed"):
         read_tensors(torch_bytes(torch.ones(100)), label="f")
 
 
 def test_the_limits_agree():
-    assert tensor_child.MAX_BYTES == tensor_files.MAX_UPLOAD_BYTES
-    assert tensor_child.REFUSED == tensor_files.REFUSED
-    assert tensor_child.CPU_SECONDS < tensor_files.CHILD_SECONDS
+    assert tensor_child.MAX_BYTES == tensors.MAX_UPLOAD_BYTES
+    assert tensor_child.REFUSED == tensors.REFUSED
+    assert tensor_child.CPU_SECONDS < tensors.CHILD_SECONDS

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errors import BadInput
-from core.models import encode_text
+from core.models.loaded import encode_text
 from core.traces import digest_of, find_events, label_of_tokens, parse_traces, window_positions
 from core.values import Event, Part, Trace, Window
 from tests.tiny_models import tiny_loaded

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.directions import Direction, ExtractionSpec
+from core.directions.direction import Direction, ExtractionSpec
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.experiments import plan_dose_response
-from core.hooks import hook_count
 from core.jobs import Caller
+from core.models.loaded import hook_count
 from core.runs import AttributionSpec, GenerationSpec, LaneKLSpec, LensSpec, SteeringSpec
 from core.traces import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window

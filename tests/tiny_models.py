@@ -12,7 +12,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from core.models import LoadedModel, load_model
+from core.models.loaded import LoadedModel, load_model
 from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, Precision
 

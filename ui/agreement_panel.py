@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.effects import Gradients, Interventions
 from core.method_agreement import READOUT_LIMIT, completeness_error, rank_correlation, rank_matrix, readout_share
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.runs import Attribution
 from core.values import Floats
 from ui.attribution_catalogue import METHODS

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.corpus import Anticipation, anticipate
-from core.pair import ROLES, ModelFacts, Role
+from core.models.pair import ROLES, ModelFacts, Role
 from core.values import PAPER_WINDOW
 from ui.attribution_form import Request
 from ui.attribution_source import EVENT_LABEL

@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.direction_files import id_of
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import id_of
 from core.errors import UserFacingError
-from core.pair import ROLES, ModelFacts, Role
+from core.models.pair import ROLES, ModelFacts, Role
 from core.runs import AttributionSpec, Generation
 from core.text.words import KEYWORDS, LENS_WORDS
 from core.traces import Spans, find_events

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.effects import ReadingSpec
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.effects import DivergenceSpec, GradientSpec, InterventionSpec, TargetText
 from core.errors import UserFacingError
-from core.pair import ROLES, ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.runs import Attribution
 from ui.attribution_form import Request
 from ui.attribution_jobs import at_hand, forward_macs, obtain

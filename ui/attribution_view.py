@@ -10,7 +10,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.runs import Attribution
 from core.text import words
 from ui.attribution_choice import View, choose_view, drawable

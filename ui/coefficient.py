@@ -6,7 +6,7 @@ import re
 
 import streamlit as st
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.examples import DOSE
 
 UNITS = {

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import UserFacingError
 from core.method_agreement import rank_correlation
-from core.pair import ROLES, ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.runs import Attribution, AttributionSpec, Generation
 from core.token_alignment import Pair, align_tokens, runs
 from core.values import Floats

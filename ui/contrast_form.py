@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from core.contrast import contrast
-from core.directions import DirectionSet, Negatives, Weighting
+from core.directions.direction import DirectionSet, Negatives, Weighting
+from core.models.pair import Role
 from core.moments import Moments
-from core.pair import Role
 from core.values import PAPER_WINDOW, Window
 from ui.extraction_form import LABEL, set_anew
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import streamlit as st
 
 from core.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
-from core.direction_files import MAX_NAME
-from core.directions import Direction, DirectionSet
+from core.directions.direction import Direction, DirectionSet
+from core.directions.folder import MAX_NAME
 from core.errors import UserFacingError
 from core.moments import Moments
 from core.text.lines import clean_text

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.corpus import AlignedText, CorpusText, CorpusTextSpec
 from core.errors import UserFacingError
-from core.pair import ModelFacts, Role
+from core.models.pair import ModelFacts, Role
 from core.runs import AttributionSpec
 from core.trace_files import TraceSet
 from core.values import Floats, Trace

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core.corpus import Extreme, extremes
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.values import Floats
 from ui.attribution_form import Request
 from ui.attribution_source import KIND_KEY, SET_KEY, TRACE_KEY, clipped

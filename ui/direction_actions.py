@@ -6,11 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.direction_exports import FORMATS, Format, Scale, check_exportable, export_bytes
-from core.direction_files import MAX_NAME, MAX_NOTE, NOTE, SavedDirection
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.exports import FORMATS, Format, Scale, check_exportable, export_bytes, file_name
+from core.directions.folder import MAX_NAME, MAX_NOTE, NOTE, SavedDirection
 from core.errors import UserFacingError
-from ui.direction_card import file_name
 from ui.notice import act
 from ui.state import workbench
 from ui.text import plain, show_error

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from typing import cast
 
 import streamlit as st
 
-from core.direction_files import MAX_NAME, direction_bytes, id_of
-from core.directions import Direction, DirectionSet
-from core.disk.kept import SUFFIX
+from core.directions.direction import Direction, DirectionSet
+from core.directions.exports import file_name
+from core.directions.folder import MAX_NAME, direction_bytes, id_of
 from core.errors import BadInput, UserFacingError
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.runs import DirectionLens, LensSpec
 from core.text.lines import clean_text
 from ui.directions import choices
@@ -104,12 +103,6 @@ def _save(direction: Direction, name: str) -> None:
         st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))
     except UserFacingError as error:
         show_error(error)
-
-
-def file_name(direction: Direction, ending: str = SUFFIX) -> str:
-    """A file name that every system takes."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", direction.name).strip("-.")
-    return f"{stem[:80] or 'direction'}{ending}"
 
 
 def draw_resemblance(direction: Direction) -> None:

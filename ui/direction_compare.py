@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import streamlit as st
 
-from core.direction_algebra import minus, orthogonalised, plus, times
-from core.direction_files import MAX_NAME
-from core.directions import Direction
+from core.directions.algebra import minus, orthogonalised, plus, times
+from core.directions.direction import Direction
+from core.directions.folder import MAX_NAME
 from core.errors import BadInput, UserFacingError
 from core.text.lines import clean_text
 from ui.directions import Choice, choices

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.direction_files import NOTE, SavedDirection
-from core.pair import ModelFacts
+from core.directions.folder import NOTE, SavedDirection
+from core.models.pair import ModelFacts
 from ui.shell import page_path
 from ui.state import workbench
 

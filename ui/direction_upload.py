@@ -7,12 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from core.direction_files import MAX_LAYER, MAX_NAME, MAX_NOTE
-from core.direction_imports import FoundVector, FoundVectors, make_direction, read_vectors
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE
+from core.directions.mean_vectors import MeanVectors
+from core.directions.tensors import MAX_UPLOAD_BYTES, READABLE
+from core.directions.uploads import FoundVector, FoundVectors, make_direction, read_vectors
 from core.errors import BadInput, UserFacingError
-from core.mean_vectors import MeanVectors
-from core.tensor_files import MAX_UPLOAD_BYTES, READABLE
 from ui.notice import act
 from ui.state import workbench
 from ui.text import plain, show_error

@@ -7,8 +7,8 @@ from typing import Literal
 
 import streamlit as st
 
-from core.direction_files import id_of
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import id_of
 from core.examples import recorded_directions
 from ui.state import workbench
 from ui.text import plain

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.examples import RecordedCurves, example_questions, recorded_curves
 from core.experiments import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.jobs import Snapshot
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions import choices

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.forks import fork_spec
 from core.history import HistoryEntry, RunRecord, run_id_of
-from core.pair import Role
+from core.models.pair import Role
 from core.runs import Generation, GenerationSpec, SteeringSpec
 from ui.lane_plan import Plan, plan_of, subtitle_of, title_of
 from ui.links import Field

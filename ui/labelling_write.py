@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import BadInput, UserFacingError
 from core.examples import example_questions
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.runs import Generation, GenerationSpec
 from core.trace_files import checked_name
 from core.trace_generation import WHOLE, QuestionList, generation_specs, parse_questions, traces_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from core.controls import CONTROL, random_controls
-from core.pair import Role
+from core.models.pair import Role
 from core.run_export import describe_positions
 from core.runs import GenerationSpec, SteeringSpec
 from core.values import Positions, Prompt, SamplingSpec

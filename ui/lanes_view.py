@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.history import run_id_of
 from core.jobs import Snapshot
-from core.pair import DEMO_PAIR, ModelFacts
+from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs import Generation, LaneKL, LaneKLSpec
 from ui.attribution_form import open_in_attribution
 from ui.fork_panel import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened

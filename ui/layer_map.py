@@ -15,7 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from core.contrast import cosine_map
-from core.directions import Direction, DirectionSet
+from core.directions.direction import Direction, DirectionSet
 from core.values import PAPER_WINDOW, Floats, Window
 from ui.directions import choices
 from ui.extraction_form import set_anew

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.directions import DirectionSet, ExtractionSpec
+from core.directions.direction import DirectionSet, ExtractionSpec
 from core.effects import LayerLens, LayerLensSpec
-from core.pair import ROLES, ModelFacts, Role
+from core.models.pair import ROLES, ModelFacts, Role
 from core.trace_files import TraceSet
 from core.values import PAPER_WINDOW
 from ui.attribution_form import Request

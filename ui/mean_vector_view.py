@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.directions.mean_vectors import OVERALL, MeanVectors
 from core.disk.kept import Kept
 from core.errors import BadInput
-from core.mean_vectors import OVERALL, MeanVectors
 from ui.direction_list import draw_broken
 from ui.notice import act
 from ui.state import workbench

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.checkpoints import MemoryEstimate, available_memory, estimate_memory
 from core.errors import UserFacingError
-from core.pair import DEMO_PAIR
+from core.models.checkpoints import MemoryEstimate, available_memory, estimate_memory
+from core.models.pair import DEMO_PAIR
 from core.values import ModelSpec, PairSpec, Precision
 from ui.state import caller, guarded, pair_facts, workbench
 from ui.text import plain, show_error, size

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from core.directions import Direction
-from core.pair import ModelFacts
+from core.directions.direction import Direction
+from core.models.pair import ModelFacts
 from core.runs import Operator, SteeringSpec
 from core.text.words import words_of
 from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region

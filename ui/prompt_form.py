@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.chat_frame import ChatFrame
 from core.errors import UserFacingError
 from core.examples import example_questions
-from core.pair import ROLES, Role
+from core.models.frames import ChatFrame
+from core.models.pair import ROLES, Role
 from core.values import Prompt
 from ui.links import Field, one_of, text
 from ui.state import workbench

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.chat_frame import ChatFrame
 from core.errors import UserFacingError
-from core.readings import FirstTokens, Readers
+from core.models.frames import ChatFrame
+from core.models.readers import FirstTokens, Readers
 from core.values import Trace
 from ui.state import workbench
 from ui.text import plain, show_error, visible

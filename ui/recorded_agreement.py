@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.method_agreement import recorded_agreement
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 
 
 def recorded_words(facts: ModelFacts) -> str:

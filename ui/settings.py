@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.runs import SteeringSpec
 from core.text.words import KEYWORDS, words_of
 from core.values import SamplingSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core.pair import ModelFacts
+from core.models.pair import ModelFacts
 from core.settings import PROJECT
 from ui.jobs import follow, stop
 from ui.pair_picker import draw_pair_picker

@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core import settings
 from core.errors import UserFacingError
 from core.jobs import Caller
-from core.pair import DEMO_PAIR, ModelFacts
+from core.models.pair import DEMO_PAIR, ModelFacts
 from core.values import ModelSpec, PairSpec, Precision
 from core.workbench import Workbench
 

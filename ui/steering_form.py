@@ -7,8 +7,8 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.directions import Direction
-from core.pair import ModelFacts
+from core.directions.direction import Direction
+from core.models.pair import ModelFacts
 from core.runs import SteeringSpec
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.directions import Direction
+from core.directions.direction import Direction
 from core.doses import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_band, read_strip, strip_specs
 from core.jobs import Snapshot
 from core.metrics import first_divergence

@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.errors import UserFacingError
-from core.pair import Role
+from core.models.pair import Role
 from core.trace_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
 from core.window_coverage import Coverage, EventTable, cover

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.pair import Role
+from core.models.pair import Role
 from core.traces import Spans
 from core.values import Part, Trace, Window
 from core.window_coverage import event_positions

@@ -10,10 +10,10 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from core.direction_exports import export_bytes
-from core.direction_files import DirectionFolder
-from core.direction_imports import read_vectors
-from core.mean_vectors import MeanVectorFolder
+from core.directions.exports import export_bytes
+from core.directions.folder import DirectionFolder
+from core.directions.mean_vectors import MeanVectorFolder
+from core.directions.uploads import read_vectors
 from tests.browser.conftest import Screen, Server, settled
 from tests.test_mean_vectors import make_means
 from tests.test_tensor_files import Touches

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.direction_files import DirectionFolder
+from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
 from tests.browser.conftest import Server
 from tests.page_helpers import save_tiny_pair

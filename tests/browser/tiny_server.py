@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.direction_files import DirectionFolder
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
 from tests.tiny_models import tiny_folder
 

@@ -110,7 +110,7 @@ def _template_of(tokenizer: Any) -> str | None:
 @functools.lru_cache(maxsize=32)
 def _render(template: str, special_tokens: str) -> str:
     request = {"template": template, "question": SENTINEL, "special_tokens": json.loads(special_tokens)}
-    status, output = run_child("core.chat_template", request, seconds=CHILD_SECONDS)
+    status, output = run_child("core.models.template_child", request, seconds=CHILD_SECONDS)
     try:
         answer = json.loads(output) if status == 0 else {}
     except ValueError:

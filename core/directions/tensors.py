@@ -1,6 +1,6 @@
 """Tensor files of other tools, which may come from anybody: bytes in, named arrays out, and the inverse for exports.
 
-safetensors is parsed here; PyTorch, NumPy and GGUF files are read and written by `core.tensor_child`, one limited child
+safetensors is parsed here; PyTorch, NumPy and GGUF files are read and written by `tensor_child`, one limited child
 process at a time. Knows nothing of directions.
 """
 
@@ -109,7 +109,7 @@ def write_layers(
 
 
 def _in_child(action: str, data: bytes, failed: str) -> bytes:
-    """What `core.tensor_child` answers for the data. Raises BadInput that begins with `failed`."""
+    """What `core.directions.tensor_child` answers for the data. Raises BadInput that begins with `failed`."""
     with _one_child, tempfile.TemporaryDirectory(prefix="retrace-") as folder:
         path = Path(folder) / "tensors"
         path.write_bytes(data)
@@ -123,7 +123,7 @@ def _in_child(action: str, data: bytes, failed: str) -> bytes:
 
 
 def _run_child(action: str, path: Path) -> tuple[int, bytes]:
-    return run_child("core.tensor_child", {"action": action, "path": str(path)}, seconds=CHILD_SECONDS)
+    return run_child("core.directions.tensor_child", {"action": action, "path": str(path)}, seconds=CHILD_SECONDS)
 
 
 def _refused(failed: str, reason: str) -> BadInput:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions import MAX_NORM, MIN_NORM, Direction
+from core.directions.direction import MAX_NORM, MIN_NORM, Direction
 from core.errors import BadDirection, BadInput
 
 METHOD = "arithmetic on raw vectors"

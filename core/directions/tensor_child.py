@@ -2,7 +2,7 @@
 
 It knows nothing of directions: reading turns PyTorch, NumPy and GGUF files into safetensors, with the numbers and texts
 beside the tensors as JSON in the metadata; writing is the inverse. It runs under an address-space limit and a timer;
-`core.tensor_files` starts it and judges what comes back.
+`core.directions.tensors` starts it and judges what comes back.
 """
 
 from __future__ import annotations

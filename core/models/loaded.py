@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core.chat_frame import ChatFrame, control_tokens, load_frame, plain_frame, start_token
-from core.checkpoints import Progress, find_checkpoint
-from core.encoding import Encoder, Reading
 from core.errors import ModelUnavailable
-from core.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.checkpoints import Progress, find_checkpoint
+from core.models.encoding import Encoder, Reading
+from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
+from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
 from core.values import ModelSpec, Prompt
 
 __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
@@ -189,3 +189,8 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     for ids in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         found.update(i for i in (ids if isinstance(ids, list | tuple) else [ids]) if isinstance(i, int))
     return frozenset(found)
+
+
+def hook_count(loaded: LoadedModel) -> int:
+    """How many forward hooks hang on the decoder layers; 0 whenever no forward is running."""
+    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in loaded.layers)

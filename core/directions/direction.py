@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.chat_frame import ChatFrame
 from core.errors import BadDirection, BadInput
+from core.models.frames import ChatFrame
 from core.values import PAPER_WINDOW, Floats, ModelSpec, Window
 
 Negatives = Literal["all", "other", "same"]

@@ -15,8 +15,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from core.chat_frame import ChatFrame, control_tokens
 from core.errors import BadInput
+from core.models.frames import ChatFrame, control_tokens
 from core.text.thoughts import THOUGHT_MARKERS
 from core.values import Prompt
 

@@ -9,15 +9,15 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from core.chat_frame import ChatFrame, start_token
 from core.errors import BadInput, ModelUnavailable
 from core.jobs import Progress
+from core.models.frames import ChatFrame, start_token
 from core.values import ModelSpec, PairSpec, Prompt
 
 if TYPE_CHECKING:
-    from core.encoding import Reading
-    from core.models import LoadedModel
-    from core.readings import Readers
+    from core.models.encoding import Reading
+    from core.models.loaded import LoadedModel
+    from core.models.readers import Readers
 
 Role = Literal["base", "reasoner"]
 ROLES: tuple[Role, Role] = ("base", "reasoner")
@@ -70,7 +70,7 @@ class PairHolder:
         `frame` takes the place of the reasoning model's own; the base model reads it without control tokens. A raw
         frame is the question alone, for both.
         """
-        from core.models import base_frame, encode_prompt
+        from core.models.loaded import base_frame, encode_prompt
 
         loaded = self._model(role)
         if frame is None:
@@ -92,7 +92,7 @@ class PairHolder:
 
     def read(self, role: Role, question: str, text: str) -> Reading:
         """Token ids and character spans of a text behind its question. Raises BadInput where either is unfit."""
-        from core.models import encode_text
+        from core.models.loaded import encode_text
 
         if not question.strip():
             raise BadInput("The question is empty.", "Write a question first.")
@@ -105,7 +105,7 @@ class PairHolder:
 
     def pieces(self, role: Role, token_ids: tuple[int, ...]) -> tuple[str, ...]:
         """One text piece per token id."""
-        from core.models import pieces
+        from core.models.loaded import pieces
 
         return pieces(self._model(role), token_ids)
 
@@ -119,8 +119,8 @@ class PairHolder:
     def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
         """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
         yield Progress(0, 4, "importing torch and transformers")
-        from core.models import load_model, set_threads
-        from core.readings import readers_of
+        from core.models.loaded import load_model, set_threads
+        from core.models.readers import readers_of
 
         if self.spec == pair:
             return pair
@@ -145,14 +145,14 @@ class PairHolder:
         """Assert that no hook hangs on a loaded model."""
         if not self._loaded:
             return
-        from core.hooks import hook_count
+        from core.models.loaded import hook_count
 
         for loaded in self._loaded.values():
             count = hook_count(loaded)
             assert count == 0, f"{count} hooks were left on {loaded.name}"
 
     def _release(self) -> None:
-        from core.models import unload
+        from core.models.loaded import unload
 
         old, self._loaded, self._facts = self._loaded, {}, {}
         for loaded in old.values():

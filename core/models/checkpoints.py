@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
-from core.folders import Tensor, check_folder, folder_fingerprint, local_folder, read_header, read_json, weight_files
-from core.hub import config_and_tensors, download
+from core.models.folders import (
+    Tensor,
+    check_folder,
+    folder_fingerprint,
+    local_folder,
+    read_header,
+    read_json,
+    weight_files,
+)
+from core.models.hub import config_and_tensors, download
 from core.values import ModelSpec, Precision
 
 Progress = Callable[[str], None]

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.chat_frame import ChatFrame, control_tokens, plain_frame, read_as_text
-from core.encoding import Encoder
-from core.models import LoadedModel
+from core.models.encoding import Encoder
+from core.models.frames import ChatFrame, control_tokens, plain_frame, read_as_text
+from core.models.loaded import LoadedModel
 
 SHOWN_DIFFERENCES = 12
 TEXT_TOKENS = 8

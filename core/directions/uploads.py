@@ -1,6 +1,6 @@
 """What an uploaded vector file holds: a direction of ours, a set of mean vectors, or vectors that need a few answers.
 
-Files may come from anybody: `core.tensor_files` reads them, this module gives names, layers and reasons.
+Files may come from anybody: `core.directions.tensors` reads them, this module gives names, layers and reasons.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from core.direction_exports import STORY, direction_of, retold
-from core.direction_files import MAX_LAYER, MAX_NAME, MAX_NOTE, read_direction_bytes
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.exports import STORY, direction_of, retold
+from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE, read_direction_bytes
+from core.directions.mean_vectors import MeanVectors, mean_vectors_in
+from core.directions.tensors import Key, Kind, TensorFile, check_size, read_tensors
 from core.disk import codec
 from core.errors import BadDirection, BadInput
-from core.mean_vectors import MeanVectors, mean_vectors_in
-from core.tensor_files import Key, Kind, TensorFile, check_size, read_tensors
 from core.text.lines import clean_text
 
 IMPORTED = "imported from a file"

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.direction_files import MAX_LAYER, MAX_NAME, MAX_NOTE
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE
+from core.directions.tensors import TensorFile
 from core.disk import codec
 from core.disk.kept import Kept, KeptFiles
 from core.errors import BadDirection, BadInput
-from core.tensor_files import TensorFile
 from core.text.lines import clean_text
 from core.values import Floats
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
-from core.folders import (
+from core.models.folders import (
     LOADED_PATTERNS,
     Tensor,
     check_config,

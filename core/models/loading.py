@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 
-from core.checkpoints import available_memory, estimate_folder
 from core.errors import ModelUnavailable, OutOfMemory
-from core.packed_attention import use_packed_attention
+from core.models.checkpoints import available_memory, estimate_folder
+from core.models.packed_attention import use_packed_attention
 from core.values import ModelSpec, Precision
 
 WORKING_TOKENS = 2048

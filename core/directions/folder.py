@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.directions import Direction
+from core.directions.direction import Direction
+from core.directions.tensors import MAX_HEADER_BYTES, check_size
 from core.disk import codec
 from core.disk.kept import SUFFIX, Kept, KeptFiles
 from core.errors import BadDirection, BadInput, UserFacingError
-from core.tensor_files import MAX_HEADER_BYTES, check_size
 from core.text.lines import clean_text
 
 MAX_NAME, MAX_NOTE, MAX_NOTES, MAX_LAYER = 120, 1000, 64, 1000

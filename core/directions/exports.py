@@ -11,15 +11,17 @@ import dataclasses
 import io
 import json
 import math
+import re
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.direction_files import MAX_NAME, MAX_NOTE, clean_notes, direction_bytes
-from core.directions import MAX_NORM, MIN_NORM, Direction
+from core.directions.direction import MAX_NORM, MIN_NORM, Direction
+from core.directions.folder import MAX_NAME, MAX_NOTE, clean_notes, direction_bytes
+from core.directions.tensors import write_layers
+from core.disk.kept import SUFFIX
 from core.errors import BadInput
-from core.tensor_files import write_layers
 from core.text.lines import clean_text
 from core.values import Floats
 
@@ -120,3 +122,9 @@ def _object(text: str) -> dict[str, Any]:
 
 def _is_note(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
+def file_name(direction: Direction, ending: str = SUFFIX) -> str:
+    """A file name that every system takes."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", direction.name).strip("-.")
+    return f"{stem[:80] or 'direction'}{ending}"
