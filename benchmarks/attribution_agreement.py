@@ -34,7 +34,7 @@ from core.method_agreement import (
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
-from core.traces import find_events
+from core.traces.events import find_events
 
 POSITIONS = 64
 NAMES = (

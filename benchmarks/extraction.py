@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from core.extraction import record_moments
-from core.hooks import record_residuals, run_decoder
+from core.forward.hooks import record_residuals, run_decoder
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame
 from core.models.loaded import LoadedModel
 from core.moments import Moments, MomentsSpec, bytes_needed, single_offsets
-from core.traces import LABELS, find_events
+from core.traces.events import LABELS, find_events
 from core.values import ModelSpec, Part, Trace
 
 N_LAYERS, D_MODEL, D_VOCAB, SEQ, PARTS = 16, 512, 8192, 384, 24

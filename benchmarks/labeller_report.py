@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.agreement import Unit, compare
-from core.labels import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
+from core.importing.forms import read_record
+from core.importing.reader import find_layout, read_records
+from core.labelling.agreement import Unit, compare
+from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
 from core.metrics import Interval
-from core.record_reader import find_layout, read_records
 from core.text.sentences import split_sentences
-from core.trace_records import read_record
 from core.values import Trace
 
 ROOT = Path(__file__).resolve().parent.parent

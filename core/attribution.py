@@ -13,10 +13,11 @@ from torch import Tensor
 
 from core.corpus import CorpusText, CorpusTextSpec
 from core.errors import BadInput
-from core.hooks import compile_steering, record_residuals, steer_residuals
-from core.lens import keyword_ids, logit_lens, unembed, word_items
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import compile_steering, record_residuals, steer_residuals
+from core.forward.unembedding import keyword_ids, logit_lens, unembed, word_items
 from core.models.loaded import LoadedModel, pieces
-from core.runs import Attribution, AttributionSpec, SteeringSpec
+from core.runs import Attribution, AttributionSpec
 from core.values import Floats
 
 _CHUNK = 256

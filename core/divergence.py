@@ -11,8 +11,8 @@ from torch import Tensor
 from core.attribution import normed_of, read_layers
 from core.effects import Divergence, DivergenceSpec
 from core.errors import BadInput
-from core.hooks import record_residuals
-from core.lens import unembed, word_items
+from core.forward.hooks import record_residuals
+from core.forward.unembedding import unembed, word_items
 from core.models.loaded import LoadedModel
 from core.targets import check_text
 from core.values import Floats

@@ -16,7 +16,7 @@ from core.directions.folder import read_direction_bytes
 from core.errors import UserFacingError
 from core.experiments import DosePoint
 from core.settings import PROJECT
-from core.traces import read_traces
+from core.traces.records import read_traces
 from core.values import Trace, Window
 
 DOSE = "dose"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.directions.direction import Direction
+from core.forward.edits import Operator, SteeringSpec
 from core.metrics import Interval, bootstrap_mean, bootstrap_ratio
-from core.runs import GenerationSpec, Operator, SteeringSpec
+from core.runs import GenerationSpec
 from core.values import ModelSpec, Prompt, SamplingSpec
 
 

@@ -20,7 +20,7 @@ from core.contrast import contrast
 from core.controls import with_shuffled
 from core.directions.direction import DirectionSet, ExtractionSpec
 from core.errors import BadInput
-from core.hooks import run_decoder
+from core.forward.hooks import run_decoder
 from core.models.encoding import Reading
 from core.models.loaded import LoadedModel
 from core.moments import NEGATIVES, Moments, MomentsSpec, bytes_needed

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from core.errors import BadInput
+from core.forward.hooks import steer_residuals
+from core.forward.unembedding import unembed
 from core.generation import steering_of
-from core.hooks import steer_residuals
-from core.lens import unembed
 from core.models.loaded import LoadedModel
 from core.runs import GenerationSpec, LaneKL, LaneKLSpec
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import BadInput
-from core.runs import Generation, GenerationSpec, SteeringSpec
+from core.forward.edits import SteeringSpec
+from core.runs import Generation, GenerationSpec
 from core.values import SamplingSpec
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from core.errors import BadDirection, BadInput
-from core.hooks import Steering, compile_steering, steer_residuals
-from core.kv_cache import roomy_cache
-from core.lens import unembed
+from core.forward.hooks import Steering, compile_steering, steer_residuals
+from core.forward.kv_cache import roomy_cache
+from core.forward.programs import EndingWatch, thinking_start
+from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
-from core.programs import EndingWatch, thinking_start
 from core.runs import GenerationSpec, StopReason
 from core.values import SamplingSpec
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.effects import Gradients, GradientSpec
 from core.errors import BadInput, ModelUnavailable, UserFacingError
+from core.forward.hooks import record_residuals
+from core.forward.unembedding import unembed
 from core.frozen_linears import differentiable
-from core.hooks import record_residuals
-from core.lens import unembed
 from core.logit_attribution import attribute_logits
 from core.models.loaded import LoadedModel
 from core.targets import check_text, contrast_of

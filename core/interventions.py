@@ -14,10 +14,10 @@ from torch import Tensor
 
 from core.effects import Interventions, InterventionSpec
 from core.errors import BadInput
-from core.hooks import compile_steering, steer_residuals
-from core.lens import unembed
+from core.forward.edits import Operator, SteeringSpec
+from core.forward.hooks import compile_steering, steer_residuals
+from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
-from core.runs import Operator, SteeringSpec
 from core.targets import Contrast, check_text, contrast_of
 from core.values import Floats, Positions
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelUnavailable
-from core.hooks import record_residuals
+from core.forward.hooks import record_residuals
 from core.models.loaded import LoadedModel
 from core.targets import contrast_gradient
 from core.values import Floats

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.runs import Generation, SteeringSpec
+from core.forward.edits import SteeringSpec
+from core.runs import Generation
 from core.text.words import keyword_tokens, measure_text
 from core.values import Positions, canonical
 

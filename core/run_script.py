@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Sequence
 
 from core.directions.direction import Direction
-from core.runs import GenerationSpec, SteeringSpec
+from core.forward.edits import SteeringSpec
+from core.runs import GenerationSpec
 from core.values import ModelSpec, Positions, Prompt, SamplingSpec
 
 _HEAD = '''"""Repeats a run of Retrace and prints its lanes. Run it in the project's folder: .venv/bin/python THIS_FILE

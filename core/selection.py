@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.models.encoding import Reading
 from core.moments import NEGATIVES, MomentsSpec
-from core.traces import find_events, label_of_tokens, window_positions
+from core.traces.events import find_events, label_of_tokens, window_positions
 from core.values import Event, Part, Trace
 
 

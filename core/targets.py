@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.effects import TargetText
 from core.errors import BadInput
-from core.lens import keyword_ids, unembed
+from core.forward.unembedding import keyword_ids, unembed
 from core.models.loaded import LoadedModel
 
 N_OTHERS = 5

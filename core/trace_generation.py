@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.chat_logs import MESSAGE_FIELDS, message_text
 from core.errors import BadInput
+from core.importing.chats import MESSAGE_FIELDS, message_text
+from core.importing.forms import QUESTION_FIELDS
 from core.runs import Generation, GenerationSpec
 from core.text.lines import clean
 from core.text.thoughts import END_THINK, split_thought
-from core.trace_records import QUESTION_FIELDS
-from core.traces import RECORD_FAULTS, reason_of
+from core.traces.records import RECORD_FAULTS, reason_of
 from core.values import ModelSpec, Prompt, SamplingSpec, Trace
 
 MAX_QUESTIONS = 2_000

@@ -31,9 +31,10 @@ from core.experiments import DoseCell, DoseCellSpec
 from core.history import RunHistory
 from core.jobs import NOBODY, Caller, Engine, Progress, relay
 from core.journal import RunJournal
-from core.judge import JudgeBatch, JudgedBatch, JudgeSpec, judge_traces
-from core.judge_crew import CALM, Pace
-from core.labels import KeywordSet, keyword_work
+from core.labelling.crew import CALM, Pace
+from core.labelling.judge import JudgeBatch, JudgedBatch, JudgeSpec
+from core.labelling.keywords import KeywordSet
+from core.labelling.work import judge_traces, keyword_work
 from core.lane_jobs import LaneJobs
 from core.models.pair import PairHolder, Role
 from core.moment_shelf import MomentShelf
@@ -48,9 +49,9 @@ from core.runs import (
     LaneKLSpec,
     LensSpec,
 )
-from core.trace_sets import TraceFolder
+from core.traces.sets import TraceFolder
+from core.traces.work import table_events
 from core.values import PairSpec, Trace
-from core.window_coverage import table_events
 
 CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
 """Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
@@ -163,7 +164,7 @@ class Workbench:
         """Job that reads a file of traces into a saved set and closes it; its result is the set's id."""
 
         def work() -> Work:
-            from core.trace_import import import_traces
+            from core.importing.work import import_traces
 
             return (yield from import_traces(file, source=source, name=name, folder=self.trace_sets))
 

@@ -14,13 +14,13 @@ from core.attribution import centred_projection
 from core.contrast import contrast
 from core.directions.direction import Direction
 from core.experiments import DoseCell
-from core.hooks import run_decoder
+from core.forward.hooks import run_decoder
 from core.metrics import bootstrap_mean, wilson
 from core.models.loaded import encode_text
 from core.models.pair import ROLES, Role
 from core.runs import LensSpec
 from core.text.words import LENS_WORDS
-from core.traces import find_events
+from core.traces.events import find_events
 from core.values import SamplingSpec, Trace, Window
 from demo.completions import find_answer, thinking_of, turning_tokens
 from demo.sentence_parser import parse_trace

@@ -17,7 +17,8 @@ from core.experiments import DoseCell, DoseCellSpec
 from core.models.pair import DEMO_PAIR, Role
 from core.moments import Moments, MomentsSpec
 from core.text.words import KEYWORDS
-from core.traces import LABELS, digest_of, read_traces
+from core.traces.events import LABELS, digest_of
+from core.traces.records import read_traces
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, Prompt, SamplingSpec, Trace, Window
 from core.workbench import Workbench
 

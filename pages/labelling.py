@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from ui.labelling_agreement import draw_agreement
 from ui.labelling_judge import draw_judge
 from ui.labelling_keywords import draw_keywords

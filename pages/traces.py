@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.trace_files import TraceSet
-from core.trace_report import report_from_json
+from core.importing.report import report_from_json
+from core.traces.set_files import TraceSet
 from ui.links import read_link, write_link
 from ui.shell import require_shell
 from ui.state import workbench

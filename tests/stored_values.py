@@ -12,8 +12,9 @@ import numpy as np
 from core.directions.direction import Direction, DirectionSet, ExtractionSpec
 from core.directions.folder import DirectionFolder
 from core.disk.store import Store
+from core.forward.edits import SteeringSpec
 from core.journal import RunJournal
-from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec, SteeringSpec
+from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec
 from core.values import PAPER_WINDOW, ModelSpec, Positions, Prompt, SamplingSpec, Window
 
 MODEL = ModelSpec(repo_id="tiny/base", revision="abc")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.agreement import Place, cohens_kappa, compare
 from core.errors import BadInput
+from core.labelling.agreement import Place, cohens_kappa, compare
 from core.metrics import bootstrap_ratio
 from core.values import Part, Trace
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from core.alignment import MAX_PARTS, LabelledText, align, squeeze
-from core.annotated_chains import parse_annotation
+from core.importing.alignment import MAX_PARTS, LabelledText, align, squeeze
+from core.importing.annotated import parse_annotation
 
 
 def aligned(original, *texts):

@@ -8,8 +8,9 @@ import torch
 
 from core.attribution import attribute_tokens
 from core.errors import BadDirection, BadInput
-from core.hooks import run_decoder
-from core.lens import keyword_ids, logit_lens, read_direction, vocabulary_texts
+from core.forward.hooks import run_decoder
+from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
+from core.lens import read_direction
 from core.models.loaded import encode_text, hook_count
 from core.runs import AttributionSpec, LensSpec
 from tests.tiny_models import tiny_loaded

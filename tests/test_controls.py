@@ -20,7 +20,7 @@ from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
 from core.extraction import record_moments
 from core.moments import SHUFFLED, MomentsSpec, single_offsets
-from core.traces import digest_of
+from core.traces.events import digest_of
 from core.values import PAPER_WINDOW
 from tests.test_extraction import make_traces
 from tests.tiny_models import tiny_loaded

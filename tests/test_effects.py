@@ -16,13 +16,14 @@ from core.effects import (
     TargetText,
 )
 from core.errors import BadDirection, BadInput, ModelUnavailable
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
+from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
 from core.gradients import attribute_gradients
-from core.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
 from core.interventions import measure_effects
-from core.lens import keyword_ids, logit_lens, read_layer_directions, vocabulary_texts
+from core.lens import read_layer_directions
 from core.logit_attribution import additions_of, attribute_logits
 from core.models.loaded import encode_text, hook_count
-from core.runs import SteeringSpec
 from core.targets import contrast_of
 from core.values import Positions
 from tests.linear_models import linear_loaded

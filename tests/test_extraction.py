@@ -9,9 +9,9 @@ import torch
 from core.directions.direction import DirectionSet, ExtractionSpec
 from core.errors import BadInput
 from core.extraction import extract_directions
-from core.hooks import run_decoder
+from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, hook_count
-from core.traces import digest_of, find_events, label_of_tokens
+from core.traces.events import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from tests.tiny_models import tiny_loaded
 

@@ -6,9 +6,9 @@ import torch
 
 from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
-from core.hooks import compile_steering, position_bounds, record_residuals, run_decoder, steer_residuals
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import compile_steering, position_bounds, record_residuals, run_decoder, steer_residuals
 from core.models.loaded import hook_count
-from core.runs import SteeringSpec
 from core.values import Positions
 from tests.tiny_models import tiny_loaded
 

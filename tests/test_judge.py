@@ -15,18 +15,13 @@ from core.disk import codec
 from core.disk.store import Store
 from core.errors import BadInput, JudgeUnavailable
 from core.jobs import Engine
-from core.judge import JudgedBatch, JudgeSpec, batches_of, judge_traces, report_of
-from core.judge_client import (
-    Endpoint,
-    JudgeClient,
-    Secret,
-    Unanswered,
-    configured_endpoint,
-)
-from core.judge_crew import Pace
-from core.judge_prompt import DEFAULT_PROMPT, Malformed, answer_format, parse_answer
+from core.labelling.crew import Pace
+from core.labelling.endpoint import Endpoint, JudgeClient, Secret, Unanswered, configured_endpoint
+from core.labelling.judge import JudgedBatch, JudgeSpec, batches_of, report_of
+from core.labelling.prompt import DEFAULT_PROMPT, Malformed, answer_format, parse_answer
+from core.labelling.work import judge_traces
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
-from core.traces import LABELS
+from core.traces.events import LABELS
 from core.values import Trace
 from tests.judge_stub import KEY, Reply, after, always, by_keyword, running, well
 
@@ -140,7 +135,7 @@ def test_a_malformed_answer_is_said_to_be_so_at_the_next_try(store):
 
 
 def test_a_slow_answer_is_given_up_and_asked_for_again(store, monkeypatch):
-    monkeypatch.setattr("core.judge.JudgeClient", lambda endpoint: JudgeClient(endpoint, seconds=0.3))
+    monkeypatch.setattr("core.labelling.work.JudgeClient", lambda endpoint: JudgeClient(endpoint, seconds=0.3))
     with running(after(Reply(seconds=30))) as stub:
         report = judged(spec_for(stub), store)
     assert labels_of(report) == WANT
@@ -359,7 +354,7 @@ def test_no_key_in_store_log_or_export_whatever_happens(store, tmp_path, monkeyp
     ]
     said = []
     try:
-        monkeypatch.setattr("core.judge.JudgeClient", lambda endpoint: JudgeClient(endpoint, seconds=0.3))
+        monkeypatch.setattr("core.labelling.work.JudgeClient", lambda endpoint: JudgeClient(endpoint, seconds=0.3))
         for reply in replies:
             with running(always(reply)) as stub:
                 try:
@@ -368,7 +363,7 @@ def test_no_key_in_store_log_or_export_whatever_happens(store, tmp_path, monkeyp
                     said.append(f"{error!r} {error}")
         with running(after(Reply(status=503, headers=(("x-echo", KEY),)))) as stub:
             report = judged(spec_for(stub), store)
-            monkeypatch.setattr("core.judge._ask", lambda *args, **fields: 1 / 0)
+            monkeypatch.setattr("core.labelling.work._ask", lambda *args, **fields: 1 / 0)
             said.append(repr(judged(spec_for(stub, prompt="Other."), store, traces=TRACES[:1])))
     finally:
         root.setLevel(level)

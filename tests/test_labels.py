@@ -3,9 +3,9 @@
 import pytest
 
 from core.errors import BadInput
-from core.labels import LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
+from core.labelling.keywords import LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
 from core.text.words import keyword_spans
-from core.traces import LABELS
+from core.traces.events import LABELS
 from core.values import Part, Trace
 
 TEXT = "First we add 3.5 to it. Wait, that is wrong.\nThe waiter is here; hold  on! Hmm... is it?</think> Wait's over."

@@ -11,12 +11,12 @@ from core.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_
 from core.disk.store import Store
 from core.errors import BadInput
 from core.extraction import record_moments
-from core.hooks import run_decoder
+from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, load_model
 from core.models.pair import DEMO_PAIR
 from core.moment_shelf import MomentShelf
 from core.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec, bytes_needed, largest_folds, single_offsets
-from core.traces import digest_of, find_events, label_of_tokens
+from core.traces.events import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from core.work import record
 from tests.test_extraction import make_traces

@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 import core.examples
 from core.corpus import Extreme
+from core.forward.edits import SteeringSpec
 from core.method_agreement import FILE, rank_correlation
-from core.runs import Attribution, Generation, GenerationSpec, SteeringSpec
-from core.traces import LABELS
+from core.runs import Attribution, Generation, GenerationSpec
+from core.traces.events import LABELS
 from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench

@@ -9,12 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.examples
-from core.agreement import compare
-from core.labels import KeywordSet, label_by_keywords
+from core.labelling.agreement import compare
+from core.labelling.keywords import KeywordSet, label_by_keywords
 from core.runs import Generation
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
-from core.trace_files import EMBEDDED
-from core.traces import record_of
+from core.traces.records import record_of
+from core.traces.set_files import EMBEDDED
 from core.values import Part, Trace
 from core.workbench import Workbench
 from tests.judge_stub import KEY, Reply, always, by_keyword, running, well
@@ -269,7 +269,7 @@ def test_a_refused_key_is_said_and_what_was_answered_can_be_saved(bench, judge):
 
 def test_malformed_answers_are_listed(bench, judge, monkeypatch):
     with running(always(Reply(content="?"))) as stub:
-        monkeypatch.setattr("core.judge_crew.MAX_PAUSE", 0.01)
+        monkeypatch.setattr("core.labelling.crew.MAX_PAUSE", 0.01)
         settled(press(judge(stub), "Ask the judge"))
         app = judge(stub)
         settled(press(app, "Ask the judge"))

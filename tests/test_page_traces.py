@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 import core.examples
 from core.settings import DATA_ROOTS
-from core.trace_files import EMBEDDED
-from core.traces import record_of
+from core.traces.records import record_of
+from core.traces.set_files import EMBEDDED
 from core.values import PAPER_WINDOW, Part, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench

@@ -6,10 +6,10 @@ import torch
 
 from core.attribution import attribute_tokens
 from core.errors import UserFacingError
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import compile_steering
 from core.frozen_linears import differentiable
-from core.hooks import compile_steering
 from core.models.loaded import hook_count, load_model
-from core.runs import SteeringSpec
 from core.values import PAPER_WINDOW, ModelSpec
 from tests.test_attribution import spec_for as attribution_spec
 from tests.test_effects import effects_of, gradients_of

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from core import record_reader
-from core.alignment import squeeze
-from core.annotated_chains import parse_annotation
-from core.data_files import list_data_files, open_data_file
 from core.errors import BadInput
+from core.importing import reader
+from core.importing.alignment import squeeze
+from core.importing.annotated import parse_annotation
+from core.importing.data_folders import list_data_files, open_data_file
+from core.importing.reader import find_layout
+from core.importing.report import KINDS, MAX_LISTED, report_from_json
+from core.importing.work import import_traces
 from core.jobs import Progress
-from core.record_reader import find_layout
 from core.settings import DATA_ROOTS
-from core.trace_import import import_traces
-from core.trace_report import KINDS, MAX_LISTED, report_from_json
-from core.trace_sets import TraceFolder
-from core.traces import record_of
+from core.traces.records import record_of
+from core.traces.sets import TraceFolder
 from core.values import Part, Trace
 from core.workbench import Workbench
 
@@ -194,7 +194,7 @@ def test_a_list_of_texts_and_a_list_of_message_lists(folder):
 
 
 def test_faults_are_reported_with_their_place_and_the_rest_is_kept(folder, monkeypatch):
-    monkeypatch.setattr(record_reader, "MAX_RECORD_BYTES", 5000)
+    monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 5000)
     lines = [
         json.dumps(CHAIN).encode(),
         b"{not json",
@@ -249,14 +249,14 @@ def test_bytes_that_are_not_utf8_in_a_json_array_are_replaced_in_their_record_al
 
 
 def test_a_character_that_lies_across_two_chunks_is_no_fault(folder, monkeypatch):
-    monkeypatch.setattr(record_reader, "_CHUNK", 3)
+    monkeypatch.setattr(reader, "_CHUNK", 3)
     traces, report = imported(folder, json.dumps([{"text": "漢字😀."}], ensure_ascii=False))
     assert traces[0].text == "漢字😀."
     assert report.kinds == {}
 
 
 def test_a_record_too_long_for_an_array_is_said_and_what_came_before_is_kept(folder, monkeypatch):
-    monkeypatch.setattr(record_reader, "MAX_RECORD_BYTES", 200_000)
+    monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 200_000)
     traces, report = imported(folder, as_json({"text": "One."}, {"text": "x" * 400_000}, {"text": "Three."}))
     assert [t.text for t in traces] == ["One."]
     assert "save it as JSON Lines" in report.problems[0].reason
@@ -369,7 +369,7 @@ def test_only_files_below_the_roots_are_opened(tmp_path, monkeypatch):
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text("[1, 2, 3]")
     monkeypatch.setenv(DATA_ROOTS, str(tmp_path))
-    monkeypatch.setattr("core.data_files.MAX_FILE_BYTES", 3)
+    monkeypatch.setattr("core.importing.data_folders.MAX_FILE_BYTES", 3)
     with pytest.raises(BadInput, match="not a regular file of at most"):
         open_data_file("a.json")
 

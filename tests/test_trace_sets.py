@@ -5,10 +5,11 @@ import os
 import pytest
 
 from core.errors import BadInput, UserFacingError
-from core.trace_files import EMBEDDED, facts_of
-from core.trace_queries import TraceFilter, export_lines, filter_rows
-from core.trace_sets import TraceFolder
-from core.traces import digest_of, parse_traces
+from core.traces.events import digest_of
+from core.traces.queries import TraceFilter, export_lines, filter_rows
+from core.traces.records import parse_traces
+from core.traces.set_files import EMBEDDED, facts_of
+from core.traces.sets import TraceFolder
 from core.values import Part, Trace
 
 TEXT = "First we add.\u2028 Wait, that is wrong.\n\n\x00 Über 漢字."
@@ -206,7 +207,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(folder, monkeypatch):
     def refuse(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.trace_files.os.fsync", refuse)
+    monkeypatch.setattr("core.traces.set_files.os.fsync", refuse)
     with pytest.raises(UserFacingError, match="No space left on device"):
         folder.save(TRACES, name="n")
     assert names(folder) == []

@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import BadInput
 from core.models.loaded import encode_text
-from core.traces import digest_of, find_events, label_of_tokens, parse_traces, window_positions
+from core.traces.events import digest_of, find_events, label_of_tokens, window_positions
+from core.traces.records import parse_traces
 from core.values import Event, Part, Trace, Window
 from tests.tiny_models import tiny_loaded
 

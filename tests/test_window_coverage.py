@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from core.traces import window_positions
+from core.traces.coverage import EventTable, cover, event_positions
+from core.traces.events import window_positions
+from core.traces.work import table_events
 from core.values import Event, Part, Trace, Window
-from core.window_coverage import EventTable, cover, event_positions, table_events
 
 PART = Part(label="backtracking", start=0, end=1)
 

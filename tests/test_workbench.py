@@ -12,10 +12,11 @@ import torch
 from core.directions.direction import Direction, ExtractionSpec
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.experiments import plan_dose_response
+from core.forward.edits import SteeringSpec
 from core.jobs import Caller
 from core.models.loaded import hook_count
-from core.runs import AttributionSpec, GenerationSpec, LaneKLSpec, LensSpec, SteeringSpec
-from core.traces import digest_of
+from core.runs import AttributionSpec, GenerationSpec, LaneKLSpec, LensSpec
+from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
 from tests.test_extraction import make_traces

@@ -14,7 +14,7 @@ from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts, Role
 from core.runs import AttributionSpec, Generation
 from core.text.words import KEYWORDS, LENS_WORDS
-from core.traces import Spans, find_events
+from core.traces.events import Spans, find_events
 from core.values import Trace
 from ui.attribution_source import EVENT_LABEL, OPENED, Source, choose_source
 from ui.coefficient import coefficient_slider, default_coefficient

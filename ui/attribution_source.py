@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.disk.store import Stored
 from core.errors import UserFacingError
 from core.runs import Generation
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from core.values import Trace
 from ui.state import workbench
 from ui.text import show_error

@@ -13,7 +13,7 @@ from core.corpus import AlignedText, CorpusText, CorpusTextSpec
 from core.errors import UserFacingError
 from core.models.pair import ModelFacts, Role
 from core.runs import AttributionSpec
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from core.values import Floats, Trace
 from ui.attribution_form import Request, TokenParts, place_parts
 from ui.attribution_jobs import AUTO_RUN_MACS, forward_macs

@@ -13,7 +13,7 @@ from core.directions.direction import DirectionSet
 from core.errors import BadInput
 from core.models.pair import ROLES, ModelFacts, Role
 from core.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
-from core.traces import digest_of
+from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.extraction_traces import KEY, ask_traces
 from ui.reader_view import ask_frame

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.errors import BadInput, UserFacingError
-from core.trace_files import EMBEDDED, TraceSet
-from core.traces import TraceReport, parse_traces
+from core.traces.records import TraceReport, parse_traces
+from core.traces.set_files import EMBEDDED, TraceSet
 from core.values import Trace
 from ui.shell import page_path
 from ui.state import workbench

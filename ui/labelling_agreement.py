@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
+from core.labelling.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
 from core.metrics import Interval
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from ui.labelling_chart import Cell, draw_confusion, name_of
 from ui.labelling_source import Labeller, labellers_of, one_line, traces_by
 from ui.shell import page_path

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from core.agreement import Agreement
+from core.labelling.agreement import Agreement
 from ui.theme import BACKGROUND, SEQUENTIAL, TEXT, screen_mode, use_chart_theme
 
 CHART_KEY = "agreement:chart"

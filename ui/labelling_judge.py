@@ -7,13 +7,13 @@ from typing import Any
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.judge import MAX_BATCH, JudgeReport, JudgeSpec, batches_of, report_of
-from core.judge_client import Endpoint, configured_endpoint
-from core.judge_crew import Pace
-from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, answer_format
+from core.labelling.crew import Pace
+from core.labelling.endpoint import Endpoint, configured_endpoint
+from core.labelling.judge import MAX_BATCH, JudgeReport, JudgeSpec, batches_of, report_of
+from core.labelling.prompt import DEFAULT_PROMPT, MAX_PROMPT, answer_format
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL, has_judge_key
-from core.trace_files import TraceSet, checked_name
-from core.traces import LABELS
+from core.traces.events import LABELS
+from core.traces.set_files import TraceSet, checked_name
 from core.values import Part
 from ui.jobs import follow
 from ui.labelling_source import MAX_NAME, draw_labellings, first_traces

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.labels import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
+from core.labelling.keywords import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
 from core.text.words import KEYWORDS
-from core.trace_files import TraceSet, checked_name
-from core.traces import LABELS
+from core.traces.events import LABELS
+from core.traces.set_files import TraceSet, checked_name
 from core.values import Trace
 from ui.jobs import follow
 from ui.labelling_source import MAX_NAME, WORDS_KEY, draw_labellings, first_traces, one_line

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.labels import KeywordSet, label_by_keywords, parse_keywords
+from core.labelling.keywords import KeywordSet, label_by_keywords, parse_keywords
 from core.text.words import KEYWORDS
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from core.values import Trace
 from ui.state import workbench
 from ui.text import plain, show_error

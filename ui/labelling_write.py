@@ -8,8 +8,8 @@ from core.errors import BadInput, UserFacingError
 from core.examples import example_questions
 from core.models.pair import ModelFacts
 from core.runs import Generation, GenerationSpec
-from core.trace_files import checked_name
 from core.trace_generation import WHOLE, QuestionList, generation_specs, parse_questions, traces_of
+from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.jobs import follow
 from ui.labelling_source import MAX_NAME, VIEW_KEY

@@ -12,7 +12,7 @@ import streamlit as st
 from core.directions.direction import DirectionSet, ExtractionSpec
 from core.effects import LayerLens, LayerLensSpec
 from core.models.pair import ROLES, ModelFacts, Role
-from core.trace_files import TraceSet
+from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW
 from ui.attribution_form import Request
 from ui.corpus_data import choose_set

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.directions.direction import Direction
+from core.forward.edits import Operator, SteeringSpec
 from core.models.pair import ModelFacts
-from core.runs import Operator, SteeringSpec
 from core.text.words import words_of
 from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region
 from ui.coefficient import default_coefficient

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 import streamlit as st
 
-from core.labels import EXTENDED_KEYWORDS, KeywordSet
+from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet
 from core.metrics import first_divergence
 from core.runs import Generation, LaneKL
 from core.text.sentences import split_sentences

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
-from core.runs import SteeringSpec
+from core.forward.edits import SteeringSpec
 from core.text.words import KEYWORDS, words_of
 from core.values import SamplingSpec
 

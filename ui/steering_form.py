@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
+from core.forward.edits import SteeringSpec
 from core.models.pair import ModelFacts
-from core.runs import SteeringSpec
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.coefficient import coefficient_slider, default_coefficient

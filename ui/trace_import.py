@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import streamlit as st
 
-from core.data_files import list_data_files, open_data_file
 from core.errors import BadInput
+from core.importing.data_folders import list_data_files, open_data_file
+from core.importing.report import KINDS, MAX_LISTED, ImportReport
 from core.settings import DATA_ROOTS, data_roots
-from core.trace_report import KINDS, MAX_LISTED, ImportReport
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench
 from ui.text import plain, size

@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.trace_files import TraceRow, TraceSet
-from core.trace_queries import TraceFilter, filter_rows
+from core.traces.queries import TraceFilter, filter_rows
+from core.traces.set_files import TraceRow, TraceSet
 from ui.state import workbench
 
 INDEX_KEY = "traces_index"

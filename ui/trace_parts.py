@@ -10,8 +10,8 @@ import streamlit as st
 from core.errors import BadInput, UserFacingError
 from core.text.lines import one_line
 from core.text.sentences import split_sentences
-from core.trace_files import TraceSet
-from core.traces import LABELS
+from core.traces.events import LABELS
+from core.traces.set_files import TraceSet
 from core.values import Part, Trace
 from ui.state import workbench
 from ui.text import plain, show_error

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.errors import UserFacingError
 from core.models.pair import Role
-from core.trace_files import TraceSet
+from core.traces.coverage import Coverage, EventTable, cover
+from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
-from core.window_coverage import Coverage, EventTable, cover
 from ui.jobs import follow
 from ui.links import Field, number, one_of, text, write_link
 from ui.state import caller, guarded, pair_facts, workbench

@@ -9,8 +9,8 @@ from datetime import datetime
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.trace_files import TraceSet
-from core.trace_queries import export_lines
+from core.traces.queries import export_lines
+from core.traces.set_files import TraceSet
 from ui.state import workbench
 from ui.text import plain, show_error
 from ui.trace_import import BOX_KEY, draw_import

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.models.pair import Role
-from core.traces import Spans
+from core.traces.coverage import event_positions
+from core.traces.events import Spans
 from core.values import Part, Trace, Window
-from core.window_coverage import event_positions
 from ui.state import workbench
 
 _WORD = re.compile(r"\s*\S+|\s+$")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
-from core.trace_sets import TraceFolder
+from core.traces.sets import TraceFolder
 from core.values import Trace
 from tests.browser.conftest import Server
 from tests.browser.tiny_server import prepare

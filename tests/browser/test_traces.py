@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.settings import DATA_ROOTS, MODEL_ROOTS
-from core.trace_sets import TraceFolder
+from core.traces.sets import TraceFolder
 from tests.browser.conftest import Server, scrolled_to
 from tests.page_helpers import save_tiny_pair
 

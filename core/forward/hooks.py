@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import BadDirection, BadInput
+from core.forward.edits import SteeringSpec
+from core.forward.programs import NO_END, Ending, ending_of, position_bounds
 from core.models.loaded import LoadedModel
-from core.programs import NO_END, Ending, ending_of, position_bounds
-from core.runs import SteeringSpec
 from core.values import Positions
 
 Sink = Callable[[int, Tensor], None]

@@ -19,7 +19,7 @@ from typing import Any
 from core.disk import files
 from core.errors import BadInput, UserFacingError
 from core.text.lines import one_line
-from core.traces import MAX_TRACE_CHARACTERS, record_of, trace_from_record
+from core.traces.records import MAX_TRACE_CHARACTERS, record_of, trace_from_record
 from core.values import Trace
 
 TRACES, INDEX, FACTS = "traces.jsonl", "index.jsonl", "set.json"

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.alignment import REASONS, align
-from core.annotated_chains import is_annotated, parse_annotation
-from core.chat_logs import REASONING_FIELDS, Turn, is_chat, message_text, read_chat
+from core.importing.alignment import REASONS, align
+from core.importing.annotated import is_annotated, parse_annotation
+from core.importing.chats import REASONING_FIELDS, Turn, is_chat, message_text, read_chat
 from core.text.lines import clean, one_line
 from core.text.thoughts import has_thought, split_thought
-from core.trace_files import OWN_FORM
-from core.traces import check_length
+from core.traces.records import check_length
+from core.traces.set_files import OWN_FORM
 from core.values import Part, Trace
 
 ANNOTATED_FORM, CHAT_FORM, RESPONSE_FORM, TEXT_FORM = "annotated chains", "chat log", "question and response", "text"

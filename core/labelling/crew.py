@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from core.errors import BadInput, JudgeUnavailable
-from core.judge_client import Unanswered
+from core.labelling.endpoint import Unanswered
 
 Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from core.judge_client import Message, Unanswered
-from core.labels import LABEL_MEANINGS
+from core.labelling.endpoint import Message, Unanswered
+from core.labelling.keywords import LABEL_MEANINGS
 
 MAX_PROMPT = 8000
 DEFAULT_PROMPT = """You label sentences of a reasoning text by what each of them does in the course of the reasoning.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.errors import BadInput
 from core.metrics import Doubles, Interval, bootstrap_sums
 from core.text.sentences import split_sentences
-from core.traces import LABELS
+from core.traces.events import LABELS
 from core.values import Trace
 
 Unit = Literal["sentence", "character"]

@@ -19,13 +19,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import trace_edits, trace_files
 from core.disk import files
 from core.errors import BadInput, UserFacingError
 from core.text.lines import one_line
-from core.trace_edits import Edit, Labelling, Parts
-from core.trace_files import EMBEDDED, TraceRow, TraceSet, TraceWriter, checked_name, disk_errors, facts_of
-from core.traces import digest_of
+from core.traces import set_files
+from core.traces.edits import (
+    Edit,
+    Labelling,
+    Parts,
+    delete_labelling,
+    edited_parts,
+    read_edits,
+    read_labelling,
+    read_labellings,
+    write_edits,
+    write_labelling,
+)
+from core.traces.events import digest_of
+from core.traces.set_files import EMBEDDED, TraceRow, TraceSet, TraceWriter, checked_name, disk_errors, facts_of
 from core.values import Part, Trace
 
 EMBEDDED_NAME = "Embedded traces"
@@ -88,7 +99,7 @@ class TraceFolder:
     def info(self, set_id: str) -> TraceSet:
         """One set's line of the list. Raises BadInput."""
         with self._reading(set_id) as folder:
-            facts, edits = self._facts(set_id), trace_edits.read_edits(folder)
+            facts, edits = self._facts(set_id), read_edits(folder)
             counts = dict(facts["counts"])
             if edits:
                 counts = _summed(row.counts for row in self.rows(set_id))
@@ -118,19 +129,19 @@ class TraceFolder:
     def iterate(self, set_id: str) -> Iterator[Trace]:
         """The traces of a set one at a time, corrections included. Raises BadInput."""
         with self._reading(set_id) as folder:
-            edited = trace_edits.edited_parts(trace_edits.read_edits(folder))
-            found = self._embedded() if set_id == EMBEDDED else trace_files.read_traces(folder)
+            edited = edited_parts(read_edits(folder))
+            found = self._embedded() if set_id == EMBEDDED else set_files.read_traces(folder)
             for index, trace in enumerate(found):
                 yield dataclasses.replace(trace, parts=edited[index]) if index in edited else trace
 
     def rows(self, set_id: str) -> tuple[TraceRow, ...]:
         """What a list shows of each trace, corrections included. Raises BadInput."""
         with self._reading(set_id) as folder:
-            edits = trace_edits.read_edits(folder)
+            edits = read_edits(folder)
             digest = _digest(str(self._facts(set_id)["digest"]), edits)
             known = self._rows.get(set_id)
             if known is None or known[0] != digest:
-                known = (digest, self._read_rows(set_id, folder, trace_edits.edited_parts(edits)))
+                known = (digest, self._read_rows(set_id, folder, edited_parts(edits)))
                 self._rows[set_id] = known
             return known[1]
 
@@ -140,8 +151,8 @@ class TraceFolder:
         if not 0 <= index < len(rows):
             raise BadInput(f"There is no trace {index} in this set of {len(rows)}.", "Choose one from the list.")
         with self._reading(set_id) as folder:
-            trace = self._embedded()[index] if set_id == EMBEDDED else trace_files.read_trace(folder, rows[index])
-            edited = trace_edits.edited_parts(trace_edits.read_edits(folder))
+            trace = self._embedded()[index] if set_id == EMBEDDED else set_files.read_trace(folder, rows[index])
+            edited = edited_parts(read_edits(folder))
             return dataclasses.replace(trace, parts=edited[index]) if index in edited else trace
 
     def report(self, set_id: str) -> dict[str, Any]:
@@ -153,7 +164,7 @@ class TraceFolder:
         """Give a set another name. Raises BadInput, UserFacingError."""
         name = checked_name(name)
         with self._changing(set_id, own=True) as folder:
-            trace_files.write_facts(folder, trace_files.read_facts(folder) | {"name": name})
+            set_files.write_facts(folder, set_files.read_facts(folder) | {"name": name})
 
     def delete(self, set_id: str) -> None:
         """Delete a set with its corrections and labellings, damaged or not. Raises BadInput, UserFacingError."""
@@ -169,21 +180,21 @@ class TraceFolder:
         trace = dataclasses.replace(self.trace(set_id, index), parts=tuple(parts))
         with self._changing(set_id) as folder:
             edit = Edit(index=index, note=note, parts=trace.parts, made_at=time.time())
-            trace_edits.write_edits(folder, [*trace_edits.read_edits(folder), edit])
+            write_edits(folder, [*read_edits(folder), edit])
 
     def undo(self, set_id: str) -> Edit:
         """Take back the latest correction and return it. Raises BadInput when there is none, UserFacingError."""
         with self._changing(set_id) as folder:
-            edits = trace_edits.read_edits(folder)
+            edits = read_edits(folder)
             if not edits:
                 raise BadInput("There is no correction to take back.", "Relabel a part first.")
-            trace_edits.write_edits(folder, edits[:-1])
+            write_edits(folder, edits[:-1])
         return edits[-1]
 
     def edits(self, set_id: str) -> tuple[Edit, ...]:
         """The corrections of a set, oldest first. Raises BadInput."""
         with self._reading(set_id) as folder:
-            return trace_edits.read_edits(folder)
+            return read_edits(folder)
 
     def save_labels(self, set_id: str, name: str, parts: Sequence[Sequence[Part]]) -> None:
         """Keep a labeller's parts, one sequence per trace of the set; the same name again replaces them.
@@ -194,17 +205,17 @@ class TraceFolder:
         if len(parts) != n_traces:
             raise BadInput(f"{len(parts)} traces were labelled, the set has {n_traces}.", "Label the whole set.")
         with self._changing(set_id) as folder:
-            trace_edits.write_labelling(folder, name, parts)
+            write_labelling(folder, name, parts)
 
     def labellings(self, set_id: str) -> tuple[Labelling, ...]:
         """The labellings of a set, the latest first; its own parts are not among them. Raises BadInput."""
         with self._reading(set_id) as folder:
-            return trace_edits.read_labellings(folder)
+            return read_labellings(folder)
 
     def load_labels(self, set_id: str, name: str) -> tuple[Parts, ...]:
         """(n_traces,) the parts of each trace by one labelling. Raises BadInput."""
         with self._reading(set_id) as folder:
-            found = trace_edits.read_labelling(folder, checked_name(name))
+            found = read_labelling(folder, checked_name(name))
         if found is None:
             raise BadInput(f"This set has no labelling {name!r}.", "Choose one from the list.")
         return found
@@ -212,7 +223,7 @@ class TraceFolder:
     def delete_labels(self, set_id: str, name: str) -> None:
         """Forget a labelling. Raises BadInput, UserFacingError."""
         with self._changing(set_id) as folder:
-            trace_edits.delete_labelling(folder, checked_name(name))
+            delete_labelling(folder, checked_name(name))
 
     @contextlib.contextmanager
     def _reading(self, set_id: str) -> Iterator[Path]:
@@ -254,9 +265,9 @@ class TraceFolder:
 
     def _facts(self, set_id: str) -> dict[str, Any]:
         if set_id != EMBEDDED:
-            return trace_files.read_facts(self._path(set_id))
+            return set_files.read_facts(self._path(set_id))
         traces = self._embedded()
-        return facts_of(name=EMBEDDED_NAME, source="traces.jsonl", form=trace_files.OWN_FORM) | {
+        return facts_of(name=EMBEDDED_NAME, source="traces.jsonl", form=set_files.OWN_FORM) | {
             "saved_at": 0.0,
             "n_traces": len(traces),
             "n_characters": sum(len(trace.text) for trace in traces),
@@ -266,7 +277,7 @@ class TraceFolder:
 
     def _read_rows(self, set_id: str, folder: Path, edited: dict[int, Parts]) -> tuple[TraceRow, ...]:
         embedded = set_id == EMBEDDED
-        rows = tuple(map(_row, enumerate(self._embedded()))) if embedded else trace_files.read_rows(folder)
+        rows = tuple(map(_row, enumerate(self._embedded()))) if embedded else set_files.read_rows(folder)
         return tuple(
             dataclasses.replace(row, counts=dict(Counter(part.label for part in edited[row.index])))
             if row.index in edited
@@ -276,7 +287,7 @@ class TraceFolder:
 
 
 def _row(item: tuple[int, Trace]) -> TraceRow:
-    return trace_files.row_of(item[1], index=item[0])
+    return set_files.row_of(item[1], index=item[0])
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -290,7 +301,7 @@ def _digest(digest: str, edits: Sequence[Edit]) -> str:
     """The content's identity: that of the imported traces, changed by every correction in force."""
     if not edits:
         return digest
-    return hashlib.sha256(repr((digest, sorted(trace_edits.edited_parts(edits).items()))).encode()).hexdigest()
+    return hashlib.sha256(repr((digest, sorted(edited_parts(edits).items()))).encode()).hexdigest()
 
 
 def _not_there(set_id: str) -> BadInput:

@@ -13,12 +13,12 @@ from contextlib import closing
 from typing import BinaryIO
 
 from core.errors import BadInput
+from core.importing.forms import Reading, Refused, read_record
+from core.importing.reader import Found, find_layout, read_records
+from core.importing.report import Tally
 from core.jobs import Progress
-from core.record_reader import Found, find_layout, read_records
-from core.trace_files import TraceWriter, checked_name, facts_of
-from core.trace_records import Reading, Refused, read_record
-from core.trace_report import Tally
-from core.trace_sets import TraceFolder
+from core.traces.set_files import TraceWriter, checked_name, facts_of
+from core.traces.sets import TraceFolder
 from core.values import Trace
 
 STEP_SECONDS = 0.02

@@ -6,19 +6,14 @@ extraction counts positions of the text alone.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.jobs import Progress
-from core.traces import find_events
+from core.traces.events import find_events
 from core.values import Trace, Window
-
-if TYPE_CHECKING:
-    from core.models.pair import PairHolder, Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,23 +75,3 @@ def event_positions(trace: Trace, label: str, spans: Sequence[tuple[int, int]]) 
     """(n_events,) sorted distinct positions of the label's events."""
     found = {event.position for event in find_events(trace, label, spans=spans, text_start=0)}
     return np.asarray(sorted(found), dtype=np.int64)
-
-
-def table_events(
-    pair: PairHolder, role: Role, traces: Iterable[Trace], label: str, *, total: int
-) -> Generator[Progress, None, EventTable]:
-    """The EventTable of a set, one trace a step."""
-    lengths, positions, n_too_long = [], [], 0
-    limit = pair.facts(role).context_length
-    for number, trace in enumerate(traces, start=1):
-        reading = pair.locate(role, trace.prompt, trace.text)
-        n_too_long += len(reading.token_ids) > limit
-        lengths.append(len(reading.spans))
-        positions.append(event_positions(trace, label, reading.spans))
-        yield Progress(number, total, f"finding the events of trace {number:,} of {total:,}")
-    return EventTable(
-        label=label,
-        lengths=np.asarray(lengths, dtype=np.int64),
-        positions=tuple(positions),
-        n_too_long=n_too_long,
-    )

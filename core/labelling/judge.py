@@ -7,17 +7,15 @@ stopped goes on where it was. The asking happens on threads of its own: the engi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import BadInput
-from core.jobs import Progress
-from core.judge_client import Endpoint, JudgeClient, Unanswered
-from core.judge_crew import CALM, Crew, Pace
-from core.judge_prompt import DEFAULT_PROMPT, MAX_PROMPT, Malformed, messages_for, parse_answer
-from core.labels import with_labels
+from core.labelling.endpoint import Endpoint
+from core.labelling.keywords import with_labels
+from core.labelling.prompt import DEFAULT_PROMPT, MAX_PROMPT
 from core.text.sentences import split_sentences
-from core.traces import LABELS
+from core.traces.events import LABELS
 from core.values import Trace
 
 MAX_BATCH = 60
@@ -84,60 +82,13 @@ Lookup = Callable[[JudgeBatch], JudgedBatch | None]
 Keep = Callable[[JudgeBatch, JudgedBatch], None]
 
 
-def judge_traces(
-    spec: JudgeSpec, traces: Sequence[Trace], *, lookup: Lookup, keep: Keep, pace: Pace = CALM
-) -> Generator[Progress, None, JudgeReport]:
-    """Label every sentence of the traces; batches that `lookup` knows are not asked, `keep` gets each new answer.
-
-    A batch is tried several times and then reported. Raises JudgeUnavailable when the endpoint refuses all, or answers
-    several batches in a row not at all; what was answered until then is kept.
-    """
-    todo: dict[JudgeBatch, None] = {}
-    for trace in traces:
-        yield Progress(0, len(traces), "looking for answers at hand")
-        todo |= {batch: None for batch in batches_of(trace, spec) if lookup(batch) is None}
-    client = JudgeClient(spec.endpoint)
-
-    def ask(batch: JudgeBatch, last: Unanswered | None) -> JudgedBatch:
-        return _ask(client, batch, complaint=last.reason if isinstance(last, Malformed) else "")
-
-    crew = Crew(list(todo), ask, keep=keep, pace=pace)
-    try:
-        crew.start()
-        while (n_ended := len(crew.answers) + len(crew.failed)) < len(todo):
-            message = f"asking {spec.endpoint.model}, question {n_ended + 1} of {len(todo)}"
-            yield Progress(n_ended, len(todo), message, dict(crew.failed), waiting=True)
-            crew.look()
-    finally:
-        crew.stop()
-        client.close()
-    rows = []
-    for trace in traces:
-        yield Progress(len(todo), len(todo), "putting the answers together")
-        rows.append(_row(spec, trace, lambda batch: crew.answers.get(batch) or lookup(batch), crew.failed))
-    return _report(rows)
-
-
-def _ask(client: JudgeClient, batch: JudgeBatch, *, complaint: str) -> JudgedBatch:
-    messages = messages_for(
-        prompt=batch.prompt,
-        labels=batch.labels,
-        question=batch.question,
-        before=batch.before,
-        sentences=batch.sentences,
-        complaint=complaint,
-    )
-    labels = parse_answer(client.ask(messages), n=len(batch.sentences), labels=batch.labels)
-    return JudgedBatch(labels=labels)
-
-
 def report_of(spec: JudgeSpec, traces: Iterable[Trace], *, lookup: Lookup) -> JudgeReport:
     """What `lookup` knows by now, without asking."""
-    return _report([_row(spec, trace, lookup, {}) for trace in traces])
+    return join_rows([row_of(spec, trace, lookup, {}) for trace in traces])
 
 
 @dataclass(frozen=True)
-class _Row:
+class ReportRow:
     """One trace of a report."""
 
     trace: Trace
@@ -145,7 +96,8 @@ class _Row:
     problems: tuple[str, ...]
 
 
-def _row(spec: JudgeSpec, trace: Trace, lookup: Lookup, failed: Mapping[JudgeBatch, str]) -> _Row:
+def row_of(spec: JudgeSpec, trace: Trace, lookup: Lookup, failed: Mapping[JudgeBatch, str]) -> ReportRow:
+    """The trace with the labels of the answers that `lookup` knows; the others are problems, with their reason."""
     labels: list[str] = []
     problems = []
     for batch in batches_of(trace, spec):
@@ -154,10 +106,11 @@ def _row(spec: JudgeSpec, trace: Trace, lookup: Lookup, failed: Mapping[JudgeBat
             reason = failed.get(batch, "They were not asked yet.")
             problems.append(f"{trace.trace_id}, sentences {len(labels) + 1} to {len(labels) + n}: {reason}")
         labels += known.labels if known else [""] * n
-    return _Row(with_labels(trace, split_sentences(trace.text), labels), len(labels), tuple(problems))
+    return ReportRow(with_labels(trace, split_sentences(trace.text), labels), len(labels), tuple(problems))
 
 
-def _report(rows: Sequence[_Row]) -> JudgeReport:
+def join_rows(rows: Sequence[ReportRow]) -> JudgeReport:
+    """The rows as one report."""
     return JudgeReport(
         traces=tuple(row.trace for row in rows),
         n_sentences=sum(row.n_sentences for row in rows),

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.trace_files import TraceRow
-from core.trace_sets import TraceFolder
-from core.traces import record_of
+from core.traces.records import record_of
+from core.traces.set_files import TraceRow
+from core.traces.sets import TraceFolder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,13 @@ Knows no endpoint; the labeller that asks a language model is in `judge`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import BadInput
-from core.jobs import Progress
 from core.text.sentences import Span, split_sentences
 from core.text.words import KEYWORDS, words_of
-from core.traces import LABELS
+from core.traces.events import LABELS
 from core.values import Part, Trace
 
 EXTENDED_KEYWORDS = (
@@ -95,18 +94,6 @@ def label_by_keywords(traces: Iterable[Trace], keywords: KeywordSet) -> tuple[Tr
         for trace in traces
         for spans in (split_sentences(trace.text),)
     )
-
-
-def keyword_work(
-    traces: Sequence[Trace], keywords: KeywordSet, *, keep: Callable[[tuple[Trace, ...]], None]
-) -> Generator[Progress, None, int]:
-    """`label_by_keywords` one trace a step; `keep` gets the whole, the result is the number of parts."""
-    labelled: list[Trace] = []
-    for number, trace in enumerate(traces):
-        yield Progress(number, len(traces), f"labelling trace {number + 1:,} of {len(traces):,}")
-        labelled += label_by_keywords([trace], keywords)
-    keep(tuple(labelled))
-    return sum(len(trace.parts) for trace in labelled)
 
 
 def with_labels(trace: Trace, spans: Sequence[Span], labels: Sequence[str]) -> Trace:

@@ -17,7 +17,7 @@ from typing import Any
 
 from core.disk import files
 from core.errors import BadInput
-from core.trace_files import DamagedSet
+from core.traces.set_files import DamagedSet
 from core.values import Part
 
 EDITS = "edits.jsonl"

@@ -9,8 +9,8 @@ import difflib
 import re
 from dataclasses import dataclass
 
-from core.alignment import LabelledText, squeeze
-from core.traces import LABELS
+from core.importing.alignment import LabelledText, squeeze
+from core.traces.events import LABELS
 
 END = "end-section"
 _NAME = r"[^\"\[\]\x00-\x1f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]{1,80}"

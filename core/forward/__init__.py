@@ -1,0 +1,6 @@
+"""One forward pass: what is recorded, what is edited and where, how its end is read as logits. The only hooks.
+
+Knows no sampling, trace, job or disk.
+
+Face: edits, programs, hooks, unembedding, kv_cache
+"""
