@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.attribution import attribute_tokens
+from core.attribution.gradients import attribute_gradients
+from core.attribution.one_text import attribute_tokens
+from core.attribution.values import Attribution, AttributionSpec, Gradients, GradientSpec, TargetText
 from core.disk.store import Store
-from core.effects import Gradients, GradientSpec, TargetText
-from core.examples import example_traces, recorded_directions
-from core.gradients import attribute_gradients
+from core.embedded import example_traces, recorded_directions
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
-from core.runs import Attribution, AttributionSpec
 from core.text.words import KEYWORDS
 
 LENGTHS = (2000, 6000)

@@ -18,19 +18,12 @@ from statistics import median
 import numpy as np
 
 from benchmarks.attribution import last
+from core.attribution.cross_check import completeness_error, rank_correlation, readout_share
+from core.attribution.gradients import attribute_gradients
+from core.attribution.interventions import measure_effects
+from core.attribution.values import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
 from core.directions.direction import Direction
-from core.effects import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
-from core.examples import DEMO, example_traces, recorded_directions
-from core.gradients import attribute_gradients
-from core.interventions import measure_effects
-from core.method_agreement import (
-    FILE,
-    Correlation,
-    RecordedAgreement,
-    completeness_error,
-    rank_correlation,
-    readout_share,
-)
+from core.embedded import DEMO, FILE, Correlation, RecordedAgreement, example_traces, recorded_directions
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.extraction import record_moments
+from core.extraction.moments import Moments, MomentsSpec, bytes_needed, single_offsets
+from core.extraction.passes import record_moments
 from core.forward.hooks import record_residuals, run_decoder
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame
 from core.models.loaded import LoadedModel
-from core.moments import Moments, MomentsSpec, bytes_needed, single_offsets
 from core.traces.events import LABELS, find_events
 from core.values import ModelSpec, Part, Trace
 

@@ -14,7 +14,7 @@ from core.importing.forms import read_record
 from core.importing.reader import find_layout, read_records
 from core.labelling.agreement import Unit, compare
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
-from core.metrics import Interval
+from core.statistics import Interval
 from core.text.sentences import split_sentences
 from core.values import Trace
 

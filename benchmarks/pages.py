@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from core.examples import example_questions
+from core.embedded import example_questions
 from tests.browser.conftest import FLAGS, Server, find_chromium, running, settled
 
 ROUNDS, WAIT, LONG = 6, 30_000, 2_000

@@ -23,12 +23,12 @@ import transformers
 
 from benchmarks.steering_peers import peers
 from core.directions.direction import Direction
-from core.examples import example_questions
+from core.embedded import example_questions
 from core.forward.edits import SteeringSpec
-from core.generation import stream_completions
 from core.models.loaded import LoadedModel, encode_prompt, load_model, set_threads
 from core.models.pair import DEMO_PAIR
-from core.runs import GenerationSpec
+from core.runs.generation import stream_completions
+from core.runs.values import GenerationSpec
 from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, SamplingSpec
 

@@ -9,12 +9,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.corpus import CorpusText, CorpusTextSpec
-from core.directions.direction import DirectionSet, ExtractionSpec
-from core.directions.folder import DirectionFolder
-from core.directions.mean_vectors import MeanVectorFolder
-from core.disk.store import Store
-from core.effects import (
+from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.values import (
+    Attribution,
+    AttributionSpec,
+    DirectionLens,
     Divergence,
     DivergenceSpec,
     Gradients,
@@ -23,32 +22,28 @@ from core.effects import (
     InterventionSpec,
     LayerLens,
     LayerLensSpec,
+    LensSpec,
     ReadingSpec,
 )
+from core.directions.folder import DirectionFolder
+from core.directions.mean_vectors import MeanVectorFolder
+from core.disk.store import Store
+from core.embedded import example_traces
 from core.errors import BadInput, Busy
-from core.examples import example_traces
-from core.experiments import DoseCell, DoseCellSpec
-from core.history import RunHistory
+from core.extraction.moments import MomentsSpec
+from core.extraction.shelf import MomentShelf
+from core.extraction.values import DirectionSet, ExtractionSpec
 from core.jobs import NOBODY, Caller, Engine, Progress, relay
-from core.journal import RunJournal
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeBatch, JudgedBatch, JudgeSpec
 from core.labelling.keywords import KeywordSet
 from core.labelling.work import judge_traces, keyword_work
-from core.lane_jobs import LaneJobs
 from core.models.pair import PairHolder, Role
-from core.moment_shelf import MomentShelf
-from core.moments import MomentsSpec
-from core.runs import (
-    Attribution,
-    AttributionSpec,
-    DirectionLens,
-    Generation,
-    GenerationSpec,
-    LaneKL,
-    LaneKLSpec,
-    LensSpec,
-)
+from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.history import RunHistory
+from core.runs.journal import RunJournal
+from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
+from core.runs.work import LaneJobs
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
 from core.values import PairSpec, Trace
@@ -133,7 +128,7 @@ class Workbench:
         _check_enough(traces)
 
         def work() -> Work:
-            from core.work import extract
+            from core.extraction.work import extract
 
             return (yield from extract(self.pair.model_of(spec.model, spec.fingerprint), traces, spec))
 
@@ -144,7 +139,7 @@ class Workbench:
         _check_enough(traces)
 
         def work() -> Work:
-            from core.work import record
+            from core.extraction.work import record
 
             return (yield from record(self.pair.model_of, self.moments, specs, traces))
 
@@ -154,7 +149,7 @@ class Workbench:
         """Job whose result is what the spec asks of a text, for example the Attribution of an AttributionSpec."""
 
         def work() -> Work:
-            from core.reading import read_text
+            from core.attribution.work import read_text
 
             return (yield from read_text(self.pair.model_of, spec))
 
@@ -198,7 +193,7 @@ class Workbench:
 
         def work() -> Work:
             yield Progress(0, len(specs), "starting")
-            from core.reading import read_corpus
+            from core.attribution.work import read_corpus
 
             return (yield from read_corpus(self.pair.model_of, specs, cached=self.cached, save=self._save))
 
@@ -208,7 +203,7 @@ class Workbench:
         """Job whose result is the DirectionLens of the spec."""
 
         def work() -> Work:
-            from core.lens import read_direction
+            from core.attribution.direction_lens import read_direction
 
             yield Progress(0, 1, "reading the direction through the unembedding")
             return read_direction(self.pair.model_of(spec.model, spec.fingerprint), spec)
@@ -241,7 +236,7 @@ class Workbench:
             self.store.put(kind, spec, result)
 
     def _cells(self, specs: tuple[DoseCellSpec, ...]) -> Generator[Progress, None, tuple[DoseCell, ...]]:
-        from core.work import run_cell
+        from core.runs.work import run_cell
 
         cells: list[DoseCell] = []
         for number, spec in enumerate(specs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.metrics import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR
+from core.runs.coherence import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR
 from demo.steering_study import readable
 
 RIGHT, TURNING, WORSE, BASE_KEYWORDS, TIMES, BASE_STEERED = 85.0, 30.0, 10.0, 0.05, 3.0, 0.1

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from scipy.stats import mannwhitneyu
 
-from core.attribution import centred_projection
-from core.contrast import contrast
+from core.attribution.one_text import centred_projection
+from core.attribution.values import LensSpec
 from core.directions.direction import Direction
-from core.experiments import DoseCell
+from core.extraction.contrast import contrast
 from core.forward.hooks import run_decoder
-from core.metrics import bootstrap_mean, wilson
 from core.models.loaded import encode_text
 from core.models.pair import ROLES, Role
-from core.runs import LensSpec
+from core.runs.dose_response import DoseCell
+from core.statistics import bootstrap_mean, wilson
 from core.text.words import LENS_WORDS
 from core.traces.events import find_events
 from core.values import SamplingSpec, Trace, Window

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.contrast import contrast
-from core.controls import label_controls, matched, nearest_projected_out, overall_mean, random_controls, shuffled_events
 from core.directions.direction import Direction
-from core.experiments import DoseCell, DoseCellSpec
-from core.metrics import stays_coherent
+from core.extraction.contrast import contrast
+from core.extraction.controls import (
+    label_controls,
+    matched,
+    nearest_projected_out,
+    overall_mean,
+    random_controls,
+    shuffled_events,
+)
 from core.models.pair import ROLES, Role
+from core.runs.coherence import stays_coherent
+from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.contrast import contrast
-from core.directions.direction import Direction, DirectionSet
-from core.experiments import DoseCell, DoseCellSpec
+from core.directions.direction import Direction
+from core.extraction.contrast import contrast
+from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.values import DirectionSet
 from core.models.pair import DEMO_PAIR, Role
-from core.moments import Moments, MomentsSpec
+from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.text.words import KEYWORDS
 from core.traces.events import LABELS, digest_of
 from core.traces.records import read_traces

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ModelFacts
-from core.runs import Attribution, AttributionSpec
 from ui.attribution_form import draw_form
 from ui.attribution_jobs import forward_macs, obtain
 from ui.attribution_view import draw_attribution

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.directions.direction import DirectionSet
 from core.errors import UserFacingError
+from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
-from core.moments import Moments, MomentsSpec
 from ui.contrast_form import Choice, ask_contrast, made_of
 from ui.control_panel import draw_controls
 from ui.direction_card import draw_facts, draw_lens, draw_resemblance, draw_save

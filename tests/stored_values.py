@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from core.directions.direction import Direction, DirectionSet, ExtractionSpec
+from core.attribution.values import Attribution, AttributionSpec
+from core.directions.direction import Direction
 from core.directions.folder import DirectionFolder
 from core.disk.store import Store
+from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.edits import SteeringSpec
-from core.journal import RunJournal
-from core.runs import Attribution, AttributionSpec, Generation, GenerationSpec
+from core.runs.journal import RunJournal
+from core.runs.values import Generation, GenerationSpec
 from core.values import PAPER_WINDOW, ModelSpec, Positions, Prompt, SamplingSpec, Window
 
 MODEL = ModelSpec(repo_id="tiny/base", revision="abc")

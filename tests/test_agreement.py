@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import BadInput
 from core.labelling.agreement import Place, cohens_kappa, compare
-from core.metrics import bootstrap_ratio
+from core.statistics import bootstrap_ratio
 from core.values import Part, Trace
 
 SENTENCES = ["We add two. ", "Wait, no. ", "It is 4. ", "Hmm, yes. "]

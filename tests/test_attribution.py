@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from core.attribution import attribute_tokens
+from core.attribution.direction_lens import read_direction
+from core.attribution.one_text import attribute_tokens
+from core.attribution.values import AttributionSpec, LensSpec
 from core.errors import BadDirection, BadInput
 from core.forward.hooks import run_decoder
 from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
-from core.lens import read_direction
 from core.models.loaded import encode_text, hook_count
-from core.runs import AttributionSpec, LensSpec
 from tests.tiny_models import tiny_loaded
 
 FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gemma2", "gpt_neox"]

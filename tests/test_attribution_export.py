@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.effects import Gradients, GradientSpec, TargetText
+from core.attribution.values import Gradients, GradientSpec, TargetText
 from tests.browser.strip_app import HOSTILE
 from tests.stored_values import attribution
 from ui.attribution_catalogue import BY_KEY, METHODS

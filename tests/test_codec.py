@@ -12,11 +12,13 @@ import pytest
 import safetensors.numpy
 import stored_values as sv
 
-from core.directions.direction import Direction, DirectionSet
+from core.attribution.values import Attribution
+from core.directions.direction import Direction
 from core.disk import codec
 from core.disk.codec import CorruptValue, canonical_json, dump, key_of, load, load_stamped
+from core.extraction.values import DirectionSet
 from core.forward.edits import SteeringSpec
-from core.runs import Attribution, Generation, GenerationSpec
+from core.runs.values import Generation, GenerationSpec
 from core.values import ModelSpec, Positions, Prompt, SamplingSpec
 
 VALUES = [sv.generation(), sv.attribution(), sv.direction_set(), sv.direction(), sv.generation_spec()]

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from core.contrast import contrast, mean_activation
-from core.controls import (
+from core.directions.direction import Direction
+from core.errors import BadDirection, BadInput
+from core.extraction.contrast import contrast, mean_activation
+from core.extraction.controls import (
     control_set,
     is_control_of,
     label_controls,
@@ -16,10 +18,8 @@ from core.controls import (
     shuffled_events,
     sign_flip,
 )
-from core.directions.direction import Direction
-from core.errors import BadDirection, BadInput
-from core.extraction import record_moments
-from core.moments import SHUFFLED, MomentsSpec, single_offsets
+from core.extraction.moments import SHUFFLED, MomentsSpec, single_offsets
+from core.extraction.passes import record_moments
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW
 from tests.test_extraction import make_traces

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.attribution import attribute_tokens, read_corpus_text
-from core.corpus import AlignedText, CorpusTextSpec, aligned, anticipate, auc_of, extremes
+from core.attribution.corpus import AlignedText, CorpusTextSpec, aligned, anticipate, auc_of, extremes
+from core.attribution.one_text import attribute_tokens, read_corpus_text
 from tests.test_attribution import spec_for
 from tests.tiny_models import tiny_loaded
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.examples import recorded_claims, recorded_curves, recorded_directions
+from core.embedded import recorded_claims, recorded_curves, recorded_directions
 from core.workbench import Workbench
 from demo.claims import claims
 from demo.record import REPORT, study_seed

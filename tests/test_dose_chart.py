@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.experiments import DosePoint
+from core.runs.dose_response import DosePoint
 from ui.dose_chart import COHERENT, dose_charts, point_rows
 from ui.verdict import verdict
 

@@ -6,25 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from core.attribution import attribute_tokens
-from core.divergence import compare_models
-from core.effects import (
-    DivergenceSpec,
-    GradientSpec,
-    InterventionSpec,
-    LayerLensSpec,
-    TargetText,
-)
+from core.attribution.direct import additions_of, attribute_logits
+from core.attribution.direction_lens import read_layer_directions
+from core.attribution.divergence import compare_models
+from core.attribution.gradients import attribute_gradients
+from core.attribution.interventions import measure_effects
+from core.attribution.one_text import attribute_tokens
+from core.attribution.targets import contrast_of
+from core.attribution.values import DivergenceSpec, GradientSpec, InterventionSpec, LayerLensSpec, TargetText
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
 from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
-from core.gradients import attribute_gradients
-from core.interventions import measure_effects
-from core.lens import read_layer_directions
-from core.logit_attribution import additions_of, attribute_logits
 from core.models.loaded import encode_text, hook_count
-from core.targets import contrast_of
 from core.values import Positions
 from tests.linear_models import linear_loaded
 from tests.test_attribution import spec_for

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.directions.direction import DirectionSet, ExtractionSpec
 from core.errors import BadInput
-from core.extraction import extract_directions
+from core.extraction.passes import extract_directions
+from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, hook_count
 from core.traces.events import digest_of, find_events, label_of_tokens

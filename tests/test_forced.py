@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from core.errors import BadInput
-from core.forced import forced_hidden, lane_kl
 from core.forward.edits import SteeringSpec
 from core.forward.unembedding import unembed
 from core.models.loaded import hook_count
-from core.runs import LaneKLSpec
+from core.runs.replay import forced_hidden, lane_kl
+from core.runs.values import LaneKLSpec
 from core.values import Positions
 from tests.test_programs import complete, edited_logits, spec_of
 from tests.tiny_models import tiny_loaded

@@ -7,9 +7,9 @@ import stored_values as sv
 
 from core.disk.store import Store
 from core.errors import BadInput
-from core.forks import after, fork_spec, until
 from core.forward.edits import SteeringSpec
-from core.history import RunHistory, run_id_of, search
+from core.runs.forks import after, fork_spec, until
+from core.runs.history import RunHistory, run_id_of, search
 from core.values import Positions, SamplingSpec
 
 

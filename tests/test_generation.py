@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
-from core.generation import score_completions, stream_completions
 from core.models.loaded import encode_prompt, hook_count
 from core.models.packed_attention import packed_attention
-from core.runs import GenerationSpec
+from core.runs.generation import score_completions, stream_completions
+from core.runs.values import GenerationSpec
 from core.values import Positions, Prompt, SamplingSpec
 from tests.tiny_models import tiny_loaded
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import stored_values as sv
 
-from core.journal import RunJournal
+from core.runs.journal import RunJournal
 
 CHILD = """
 import sys, time

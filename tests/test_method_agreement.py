@@ -6,16 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from core import examples
-from core.effects import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
-from core.method_agreement import (
-    FILE,
-    completeness_error,
-    rank_correlation,
-    rank_matrix,
-    readout_share,
-    recorded_agreement,
-)
+from core import embedded
+from core.attribution.cross_check import completeness_error, rank_correlation, rank_matrix, readout_share
+from core.attribution.values import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
+from core.embedded import FILE, recorded_agreement
 from tests.stored_values import MODEL, direction
 
 ROW = {"estimate": "a", "exact": "b", "median": 0.5, "low": 0.4, "high": 0.6}
@@ -87,7 +81,7 @@ def test_the_readout_share_is_the_last_layers_sum_over_this_layers():
 
 
 def test_the_report_is_read_whole_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(examples, "DEMO", tmp_path)
+    monkeypatch.setattr(embedded, "DEMO", tmp_path)
     assert recorded_agreement() is None
     for bad in ("[]", "{", json.dumps({**REPORT, "correlations": [{}]}), json.dumps({**REPORT, "more": 1})):
         (tmp_path / FILE).write_text(bad)

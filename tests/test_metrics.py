@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.metrics import bootstrap_mean, bootstrap_ratio, first_divergence, wilson
+from core.runs.arms import first_divergence
+from core.statistics import bootstrap_mean, bootstrap_ratio, wilson
 from core.text.words import keyword_spans, keyword_tokens, measure_text, repeated_ngrams, zlib_ratio
 
 

@@ -7,18 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from core.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
 from core.disk.store import Store
 from core.errors import BadInput
-from core.extraction import record_moments
+from core.extraction.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
+from core.extraction.moments import (
+    NEGATIVES,
+    WEIGHTINGS,
+    Moments,
+    MomentsSpec,
+    bytes_needed,
+    largest_folds,
+    single_offsets,
+)
+from core.extraction.passes import record_moments
+from core.extraction.shelf import MomentShelf
+from core.extraction.work import record
 from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, load_model
 from core.models.pair import DEMO_PAIR
-from core.moment_shelf import MomentShelf
-from core.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec, bytes_needed, largest_folds, single_offsets
 from core.traces.events import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
-from core.work import record
 from tests.test_extraction import make_traces
 from tests.tiny_models import tiny_loaded
 
@@ -118,7 +126,7 @@ def test_second_moments_equal_naive_ones(loaded, traces, moments):
 
 @pytest.mark.parametrize("role", ["base", "reasoner"])
 def test_one_pass_equals_naive_means_on_the_embedded_pair(role):
-    from core.examples import example_traces
+    from core.embedded import example_traces
 
     traces = example_traces()[:6]
     reasoner = load_model(DEMO_PAIR.reasoner)
@@ -361,7 +369,7 @@ def test_sums_too_large_for_the_disk_stay_in_memory(moments, tmp_path):
 
 
 def test_the_shelf_lets_go_of_the_oldest_sums(moments, tmp_path, monkeypatch):
-    monkeypatch.setattr("core.moment_shelf.IN_MEMORY", 0)
+    monkeypatch.setattr("core.extraction.shelf.IN_MEMORY", 0)
     shelf = MomentShelf(Store(tmp_path, limit_bytes=1000))
     several = [replace(moments, spec=replace(moments.spec, seed=seed)) for seed in range(3)]
     for one in several:

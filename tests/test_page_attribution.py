@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.examples
-from core.corpus import Extreme
+import core.embedded
+from core.attribution.corpus import Extreme
+from core.attribution.cross_check import rank_correlation
+from core.attribution.values import Attribution
+from core.embedded import FILE
 from core.forward.edits import SteeringSpec
-from core.method_agreement import FILE, rank_correlation
-from core.runs import Attribution, Generation, GenerationSpec
+from core.runs.values import Generation, GenerationSpec
 from core.traces.events import LABELS
 from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
@@ -48,7 +50,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch) -> Workbench:
-    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path / "demo")
     return start_workbench(tmp_path / "cache", pair, monkeypatch)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.examples
-from core.contrast import contrast
+import core.embedded
+from core.extraction.contrast import contrast
 from core.values import Trace, Window
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
@@ -31,7 +31,7 @@ def pair(tmp_path_factory):
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch) -> Workbench:
     """A loaded pair, and the small set of traces in the place of the embedded ones."""
-    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path / "demo")
     # The page's script thread has no runtime to link to other pages with.
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
     (tmp_path / "demo").mkdir()
@@ -118,7 +118,7 @@ def test_from_form_to_map_to_card(bench):
 
 def test_the_same_form_again_comes_from_the_store(bench, monkeypatch):
     extracted()
-    monkeypatch.setattr("core.work.record_moments", lambda *a: pytest.fail("extracted again"))
+    monkeypatch.setattr("core.extraction.work.record_moments", lambda *a: pytest.fail("extracted again"))
     app = opened()
     assert "CACHED" in said(app)
     assert "CACHED" in said(press(app, "Extract"))
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_listed_with_its_reason(bench, make_direction):
 
 def test_the_window_moves_without_a_forward(bench, monkeypatch):
     app = extracted()
-    monkeypatch.setattr("core.work.record_moments", lambda *a, **k: pytest.fail("read again"))
+    monkeypatch.setattr("core.extraction.work.record_moments", lambda *a, **k: pytest.fail("read again"))
     app.slider(key=RANGE).set_value((-7, -2))
     app = settled(rerun(app))
     assert name_of(app) == "backtracking · base · layer 1 · -7..-2"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.examples import Example
+from core.runs.questions import Example
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 
 

@@ -8,10 +8,10 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.examples
+import core.embedded
 from core.labelling.agreement import compare
 from core.labelling.keywords import KeywordSet, label_by_keywords
-from core.runs import Generation
+from core.runs.values import Generation
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 from core.traces.records import record_of
 from core.traces.set_files import EMBEDDED
@@ -58,7 +58,7 @@ def pair(tmp_path_factory):
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch) -> Workbench:
     """A loaded pair, and the small traces and questions in the place of the embedded ones."""
-    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path / "demo")
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
     for variable in (JUDGE_URL, JUDGE_MODEL, JUDGE_KEY):
         monkeypatch.delenv(variable, raising=False)
@@ -303,7 +303,7 @@ def test_traces_are_written_saved_as_a_set_and_chosen(bench):
 
 
 def test_a_stopped_run_keeps_its_completions_and_goes_on(bench, monkeypatch):
-    monkeypatch.setattr("core.lane_jobs.SET_BATCH", 1)
+    monkeypatch.setattr("core.runs.work.SET_BATCH", 1)
     app = opened("Write traces")
     app.number_input(key="write:tokens").set_value(100)
     rerun(app)

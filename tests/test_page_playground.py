@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.runs import Generation, GenerationSpec, LaneKL
+from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 from ui.program_form import Extra
@@ -404,7 +404,7 @@ def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_s
 
 
 def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_percent(make_direction):
-    from core.examples import DOSE
+    from core.embedded import DOSE
     from ui.coefficient import default_coefficient
 
     plain = replace(make_direction(32), resid_norm=10.0)

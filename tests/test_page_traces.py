@@ -7,7 +7,7 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.examples
+import core.embedded
 from core.settings import DATA_ROOTS
 from core.traces.records import record_of
 from core.traces.set_files import EMBEDDED
@@ -38,7 +38,7 @@ def pair(tmp_path_factory):
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch) -> Workbench:
     """A loaded pair, and the small set of traces in the place of the embedded ones."""
-    monkeypatch.setattr(core.examples, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path / "demo")
     (tmp_path / "demo").mkdir()
     rows = "\n".join(json.dumps(record_of(trace)) for trace in make_traces())
     (tmp_path / "demo" / "traces.jsonl").write_text(rows)
@@ -94,7 +94,7 @@ def test_the_page_opens_with_the_embedded_traces_and_the_papers_window(bench):
 
 
 def test_without_a_pair_the_text_is_shown_by_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(core.examples, "DEMO", tmp_path)
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path)
     monkeypatch.setenv("RETRACE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "traces.jsonl").write_text(json.dumps(record_of(make_traces()[0])))
     workbench.clear()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.programs import Ending, EndingWatch, position_bounds, thinking_start
-from core.generation import stream_completions
 from core.models.loaded import encode_prompt, pieces
-from core.runs import GenerationSpec
+from core.runs.generation import stream_completions
+from core.runs.values import GenerationSpec
 from core.text.words import keyword_spans, words_of
 from core.values import Positions, SamplingSpec
 from tests.tiny_models import END_THINK, tiny_loaded

@@ -8,8 +8,8 @@ import pytest
 import stored_values as sv
 
 from core.errors import BadInput
-from core.paired import needed_prompts, paired_difference, read_arm
-from core.prompt_sets import MAX_BYTES, accuracy, is_right, read_prompts
+from core.runs.arms import needed_prompts, paired_difference, read_arm
+from core.runs.questions import MAX_BYTES, accuracy, is_right, read_prompts
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.attribution import attribute_tokens
+from core.attribution.frozen_linears import differentiable
+from core.attribution.one_text import attribute_tokens
 from core.errors import UserFacingError
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import compile_steering
-from core.frozen_linears import differentiable
 from core.models.loaded import hook_count, load_model
 from core.values import PAPER_WINDOW, ModelSpec
 from tests.test_attribution import spec_for as attribution_spec

@@ -9,7 +9,7 @@ import pytest
 import stored_values as sv
 
 from core.forward.edits import SteeringSpec
-from core.run_export import NamedLane, describe_edit, describe_positions, to_html, to_json, to_markdown
+from core.runs.export import NamedLane, describe_edit, describe_positions, to_html, to_json, to_markdown
 from core.values import Positions
 
 HOSTILE = "<script>pwned=1</script><img src=x onerror=alert(1)> ![b](http://beacon.invalid/p) ```\n# Wait\u202e & `"

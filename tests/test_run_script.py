@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from core.forward.edits import SteeringSpec
-from core.generation import stream_completions
 from core.models.loaded import encode_prompt
-from core.run_script import script_of
-from core.runs import GenerationSpec
+from core.runs.generation import stream_completions
+from core.runs.script import script_of
+from core.runs.values import GenerationSpec
 from core.values import Positions, SamplingSpec
 from tests.tiny_models import tiny_loaded
 

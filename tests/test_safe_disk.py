@@ -16,7 +16,7 @@ from diskcache import Timeout
 from core.disk import database, files
 from core.disk.codec import key_of
 from core.disk.store import Store
-from core.runs import Generation
+from core.runs.values import Generation
 
 SPEC = sv.generation_spec()
 KEY = key_of("generation", SPEC)

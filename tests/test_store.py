@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 import stored_values as sv
 
-from core.directions.direction import DirectionSet
+from core.attribution.values import Attribution
 from core.directions.folder import DirectionFolder
 from core.disk import codec, database, files
 from core.disk import store as store_module
 from core.disk.codec import key_of
 from core.disk.store import Store
-from core.journal import RunJournal
-from core.runs import Attribution, Generation
+from core.extraction.values import DirectionSet
+from core.runs.journal import RunJournal
+from core.runs.values import Generation
 
 KILLS = 50 if os.environ.get("RETRACE_FULL") else 6
 

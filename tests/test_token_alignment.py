@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.token_alignment import align_tokens, runs
+from core.attribution.token_diff import align_tokens, runs
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from core.errors import BadInput
-from core.trace_generation import MAX_QUESTIONS, generation_specs, parse_questions, traces_of
+from core.runs.questions import MAX_QUESTIONS, parse_questions
+from core.runs.written_traces import generation_specs, traces_of
 from core.values import ModelSpec, Prompt, SamplingSpec
 from tests.stored_values import generation
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.directions.direction import Direction, ExtractionSpec
+from core.attribution.values import AttributionSpec, LensSpec
+from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput, ModelUnavailable
-from core.experiments import plan_dose_response
+from core.extraction.values import ExtractionSpec
 from core.forward.edits import SteeringSpec
 from core.jobs import Caller
 from core.models.loaded import hook_count
-from core.runs import AttributionSpec, GenerationSpec, LaneKLSpec, LensSpec
+from core.runs.dose_response import plan_dose_response
+from core.runs.values import GenerationSpec, LaneKLSpec
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
@@ -80,7 +82,7 @@ def test_a_stored_run_is_not_computed_again(bench, monkeypatch):
     assert bench.cached(spec) is None
     (first,) = run(bench, spec)
     assert bench.cached(spec) == first
-    monkeypatch.setattr("core.work.stream_completions", lambda *a, **k: pytest.fail("a forward was repeated"))
+    monkeypatch.setattr("core.runs.lanes.stream_completions", lambda *a, **k: pytest.fail("a forward was repeated"))
     assert run(bench, spec) == (first,)
 
 
@@ -147,7 +149,7 @@ def test_a2_jobs_of_every_ending_leave_a_clean_model(bench, make_direction, monk
             assert bench.engine.wait(job_id, 5).state in ("cancelled", "done")
         elif number % 4 == 2:
             with monkeypatch.context() as patch:
-                patch.setattr("core.generation._sample", lambda *a: 1 / 0)
+                patch.setattr("core.runs.generation._sample", lambda *a: 1 / 0)
                 assert bench.engine.wait(bench.generate([spec]), 5).state == "error"
         else:
             with pytest.raises(BadDirection, match="NaN"):
@@ -174,7 +176,7 @@ def test_a3_stop_at_token_5_idles_the_engine_and_the_next_run_is_right(bench, ma
 def test_a5_out_of_memory_is_a_sentence_and_the_next_jobs_work(bench, make_direction, at_forward, monkeypatch):
     plain = run(bench, spec_of(bench))[0].token_ids
     bench.store.clear()
-    import core.generation as generation
+    import core.runs.generation as generation
 
     forward, calls = generation._forward, []
 
@@ -304,7 +306,7 @@ def test_a_fork_keeps_its_prefix_and_greedy_decoding_goes_on_as_before(bench, ma
 
 
 def test_a_set_of_prompts_runs_in_batches_and_is_found_again(bench, monkeypatch):
-    monkeypatch.setattr("core.lane_jobs.SET_BATCH", 2)
+    monkeypatch.setattr("core.runs.work.SET_BATCH", 2)
     specs = [spec_of(bench, f"What is {i}?", n=4, seed=i) for i in range(5)]
     done = bench.engine.wait(bench.generate_set(specs), 60)
     assert [g.spec for g in done.result] == specs

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.effects import Gradients, Interventions
-from core.method_agreement import READOUT_LIMIT, completeness_error, rank_correlation, rank_matrix, readout_share
+from core.attribution.cross_check import READOUT_LIMIT, completeness_error, rank_correlation, rank_matrix, readout_share
+from core.attribution.values import Attribution, Gradients, Interventions
 from core.models.pair import ModelFacts
-from core.runs import Attribution
 from core.values import Floats
 from ui.attribution_catalogue import METHODS
 from ui.attribution_form import Request

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.corpus import Anticipation, anticipate
+from core.attribution.corpus import Anticipation, anticipate
 from core.models.pair import ROLES, ModelFacts, Role
 from core.values import PAPER_WINDOW
 from ui.attribution_form import Request

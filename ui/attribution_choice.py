@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.runs import Attribution
+from core.attribution.values import Attribution
 from ui.attribution_catalogue import BY_KEY, FAMILIES, METHODS, methods_of
 from ui.attribution_form import Request
 from ui.attribution_methods import Method, Readings

@@ -8,11 +8,12 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.attribution.values import AttributionSpec
 from core.directions.direction import Direction
 from core.directions.folder import id_of
 from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts, Role
-from core.runs import AttributionSpec, Generation
+from core.runs.values import Generation
 from core.text.words import KEYWORDS, LENS_WORDS
 from core.traces.events import Spans, find_events
 from core.values import Trace

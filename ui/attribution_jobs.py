@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.effects import ReadingSpec
+from core.attribution.values import ReadingSpec
 from core.models.pair import ModelFacts
 from ui.jobs import follow
 from ui.state import caller, guarded, workbench

@@ -12,8 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from core.effects import Divergence, Gradients, Interventions
-from core.runs import Attribution
+from core.attribution.values import Attribution, Divergence, Gradients, Interventions
 from core.values import Floats
 
 Family = Literal["Direction", "Read-out", "Steered", "Gradient", "Direct", "Exact", "Two models"]

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.effects import DivergenceSpec, GradientSpec, InterventionSpec, TargetText
+from core.attribution.values import Attribution, DivergenceSpec, GradientSpec, InterventionSpec, TargetText
 from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts
-from core.runs import Attribution
 from ui.attribution_form import Request
 from ui.attribution_jobs import at_hand, forward_macs, obtain
 from ui.attribution_methods import Needs, Readings

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.disk.store import Stored
 from core.errors import UserFacingError
-from core.runs import Generation
+from core.runs.values import Generation
 from core.traces.set_files import TraceSet
 from core.values import Trace
 from ui.state import workbench

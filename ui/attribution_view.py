@@ -10,8 +10,8 @@ from functools import partial
 
 import streamlit as st
 
+from core.attribution.values import Attribution
 from core.models.pair import ModelFacts
-from core.runs import Attribution
 from core.text import words
 from ui.attribution_choice import View, choose_view, drawable
 from ui.attribution_export import draw_export

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.examples import RecordedClaims, recorded_claims
+from core.embedded import RecordedClaims, recorded_claims
 from core.models.pair import ModelFacts
 
 TITLE = "Claim by claim, on the embedded pair"

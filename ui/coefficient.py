@@ -7,7 +7,7 @@ import re
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.examples import DOSE
+from core.embedded import DOSE
 
 UNITS = {
     "unit": "× unit",

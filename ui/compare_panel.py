@@ -10,11 +10,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.attribution.cross_check import rank_correlation
+from core.attribution.token_diff import Pair, align_tokens, runs
+from core.attribution.values import Attribution, AttributionSpec
 from core.errors import UserFacingError
-from core.method_agreement import rank_correlation
 from core.models.pair import ROLES, ModelFacts
-from core.runs import Attribution, AttributionSpec, Generation
-from core.token_alignment import Pair, align_tokens, runs
+from core.runs.values import Generation
 from core.values import Floats
 from ui.attribution_catalogue import BY_KEY, METHODS
 from ui.attribution_choice import choose_layer

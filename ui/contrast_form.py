@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.contrast import contrast
-from core.directions.direction import DirectionSet, Negatives, Weighting
+from core.extraction.contrast import contrast
+from core.extraction.moments import Moments
+from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.models.pair import Role
-from core.moments import Moments
 from core.values import PAPER_WINDOW, Window
 from ui.extraction_form import LABEL, set_anew
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
-from core.directions.direction import Direction, DirectionSet
+from core.directions.direction import Direction
 from core.directions.folder import MAX_NAME
 from core.errors import UserFacingError
-from core.moments import Moments
+from core.extraction.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
+from core.extraction.moments import Moments
+from core.extraction.values import DirectionSet
 from core.text.lines import clean_text
 from ui.layer_map import Cell
 from ui.state import workbench

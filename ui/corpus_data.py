@@ -9,10 +9,10 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.corpus import AlignedText, CorpusText, CorpusTextSpec
+from core.attribution.corpus import AlignedText, CorpusText, CorpusTextSpec
+from core.attribution.values import AttributionSpec
 from core.errors import UserFacingError
 from core.models.pair import ModelFacts, Role
-from core.runs import AttributionSpec
 from core.traces.set_files import TraceSet
 from core.values import Floats, Trace
 from ui.attribution_form import Request, TokenParts, place_parts

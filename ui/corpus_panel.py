@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.corpus import Extreme, extremes
+from core.attribution.corpus import Extreme, extremes
 from core.models.pair import ModelFacts
 from core.values import Floats
 from ui.attribution_form import Request

@@ -8,12 +8,13 @@ from typing import cast
 
 import streamlit as st
 
-from core.directions.direction import Direction, DirectionSet
+from core.attribution.values import DirectionLens, LensSpec
+from core.directions.direction import Direction
 from core.directions.exports import file_name
 from core.directions.folder import MAX_NAME, direction_bytes, id_of
 from core.errors import BadInput, UserFacingError
+from core.extraction.values import DirectionSet
 from core.models.pair import ModelFacts
-from core.runs import DirectionLens, LensSpec
 from core.text.lines import clean_text
 from ui.directions import choices
 from ui.jobs import follow

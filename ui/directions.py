@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.directions.direction import Direction
 from core.directions.folder import id_of
-from core.examples import recorded_directions
+from core.embedded import recorded_directions
 from ui.state import workbench
 from ui.text import plain
 

@@ -9,8 +9,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from core.experiments import DosePoint
-from core.metrics import bootstrap_mean, bootstrap_ratio, stays_coherent
+from core.runs.coherence import stays_coherent
+from core.runs.dose_response import DosePoint
+from core.statistics import bootstrap_mean, bootstrap_ratio
 
 TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
 SOURCES = {"base": "from the base model", "reasoner": "from the reasoning model"}

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.examples import RecordedCurves, example_questions, recorded_curves
-from core.experiments import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
+from core.embedded import RecordedCurves, example_questions, recorded_curves
 from core.jobs import Snapshot
 from core.models.pair import ModelFacts
+from core.runs.dose_response import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions import choices

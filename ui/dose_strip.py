@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.doses import DoseReading, coherent_band
+from core.runs.dose_strip import DoseReading, coherent_band
 from ui.token_strip import read_assets
 
 SNIPPET = 260

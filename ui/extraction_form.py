@@ -9,10 +9,10 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import streamlit as st
 
-from core.directions.direction import DirectionSet
 from core.errors import BadInput
+from core.extraction.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
+from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
-from core.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.extraction_traces import KEY, ask_traces

@@ -8,11 +8,11 @@ from typing import Literal
 
 import streamlit as st
 
-from core.forks import fork_spec
 from core.forward.edits import SteeringSpec
-from core.history import HistoryEntry, RunRecord, run_id_of
 from core.models.pair import Role
-from core.runs import Generation, GenerationSpec
+from core.runs.forks import fork_spec
+from core.runs.history import HistoryEntry, RunRecord, run_id_of
+from core.runs.values import Generation, GenerationSpec
 from ui.lane_plan import Plan, plan_of, subtitle_of, title_of
 from ui.links import Field
 from ui.settings import Settings

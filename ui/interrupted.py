@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.journal import InterruptedRun
+from core.runs.journal import InterruptedRun
 from ui.lane_plan import Plan, plan_of
 from ui.run_view import draw_lanes
 from ui.state import caller, guarded, workbench

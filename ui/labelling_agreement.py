@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.labelling.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
-from core.metrics import Interval
+from core.statistics import Interval
 from core.traces.set_files import TraceSet
 from ui.labelling_chart import Cell, draw_confusion, name_of
 from ui.labelling_source import Labeller, labellers_of, one_line, traces_by

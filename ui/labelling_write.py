@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.embedded import example_questions
 from core.errors import BadInput, UserFacingError
-from core.examples import example_questions
 from core.models.pair import ModelFacts
-from core.runs import Generation, GenerationSpec
-from core.trace_generation import WHOLE, QuestionList, generation_specs, parse_questions, traces_of
+from core.runs.questions import QuestionList, parse_questions
+from core.runs.values import Generation, GenerationSpec
+from core.runs.written_traces import WHOLE, generation_specs, traces_of
 from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.jobs import follow

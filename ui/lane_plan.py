@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from core.controls import CONTROL, random_controls
+from core.extraction.controls import CONTROL, random_controls
 from core.forward.edits import SteeringSpec
 from core.models.pair import Role
-from core.run_export import describe_positions
-from core.runs import GenerationSpec
+from core.runs.export import describe_positions
+from core.runs.values import GenerationSpec
 from core.values import Positions, Prompt, SamplingSpec
 from ui.state import workbench
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.history import run_id_of
 from core.jobs import Snapshot
 from core.models.pair import DEMO_PAIR, ModelFacts
-from core.runs import Generation, LaneKL, LaneKLSpec
+from core.runs.history import run_id_of
+from core.runs.values import Generation, LaneKL, LaneKLSpec
 from ui.attribution_form import open_in_attribution
 from ui.fork_panel import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened
 from ui.jobs import await_first, follow

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.contrast import cosine_map
-from core.directions.direction import Direction, DirectionSet
+from core.directions.direction import Direction
+from core.extraction.contrast import cosine_map
+from core.extraction.values import DirectionSet
 from core.values import PAPER_WINDOW, Floats, Window
 from ui.directions import choices
 from ui.extraction_form import set_anew

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.directions.direction import DirectionSet, ExtractionSpec
-from core.effects import LayerLens, LayerLensSpec
+from core.attribution.values import LayerLens, LayerLensSpec
+from core.extraction.values import DirectionSet, ExtractionSpec
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.runs import Attribution
+from core.attribution.values import Attribution
 from core.values import PAPER_WINDOW
 from ui.attribution_catalogue import METHODS
 from ui.attribution_methods import Method, Readings

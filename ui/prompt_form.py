@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.embedded import example_questions
 from core.errors import UserFacingError
-from core.examples import example_questions
 from core.models.frames import ChatFrame
 from core.models.pair import ROLES, Role
 from core.values import Prompt

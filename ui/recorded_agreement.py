@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.method_agreement import recorded_agreement
+from core.embedded import recorded_agreement
 from core.models.pair import ModelFacts
 
 

@@ -6,9 +6,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from core.contrast import ReliabilityCurve, reliability_curve
 from core.errors import UserFacingError
-from core.moments import Moments
+from core.extraction.contrast import ReliabilityCurve, reliability_curve
+from core.extraction.moments import Moments
 from ui.contrast_form import Choice
 from ui.layer_map import Cell
 from ui.text import plain

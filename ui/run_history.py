@@ -8,8 +8,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.history import MAX_NOTE, HistoryEntry, search
-from core.runs import GenerationSpec
+from core.runs.history import MAX_NOTE, HistoryEntry, search
+from core.runs.values import GenerationSpec
 from ui.fork_panel import MAX_OPEN, open_runs
 from ui.lane_plan import subtitle_of, title_of
 from ui.state import workbench

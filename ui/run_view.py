@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet
-from core.metrics import first_divergence
-from core.runs import Generation, LaneKL
+from core.runs.arms import first_divergence
+from core.runs.values import Generation, LaneKL
 from core.text.sentences import split_sentences
 from core.text.words import keyword_tokens, measure_text
 from ui.lane_plan import Plan

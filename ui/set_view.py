@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.embedded import example_questions
 from core.errors import UserFacingError
-from core.examples import Example, example_questions
-from core.history import run_id_of
-from core.metrics import Interval
-from core.paired import ArmReading, needed_prompts, paired_difference, read_arm
-from core.prompt_sets import read_prompts
-from core.runs import Generation, GenerationSpec
+from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
+from core.runs.history import run_id_of
+from core.runs.questions import Example, read_prompts
+from core.runs.values import Generation, GenerationSpec
+from core.statistics import Interval
 from ui.fork_panel import open_runs
 from ui.jobs import follow
 from ui.lane_plan import KINDS, LaneKind, plan_lanes

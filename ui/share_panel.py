@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.errors import UserFacingError
-from core.history import MAX_NOTE, run_id_of
-from core.run_export import NamedLane, to_html, to_json, to_markdown
-from core.run_script import script_of
-from core.runs import Generation
+from core.runs.export import NamedLane, to_html, to_json, to_markdown
+from core.runs.history import MAX_NOTE, run_id_of
+from core.runs.script import script_of
+from core.runs.values import Generation
 from ui.lane_plan import Plan
 from ui.state import workbench
 from ui.text import show_error

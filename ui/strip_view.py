@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.doses import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_band, read_strip, strip_specs
 from core.jobs import Snapshot
-from core.metrics import first_divergence
-from core.runs import Generation, GenerationSpec
+from core.runs.arms import first_divergence
+from core.runs.dose_strip import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_band, read_strip, strip_specs
+from core.runs.values import Generation, GenerationSpec
 from ui.dose_strip import dose_strip
 from ui.jobs import follow
 from ui.links import Field, one_of, text

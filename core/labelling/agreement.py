@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadInput
-from core.metrics import Doubles, Interval, bootstrap_sums
+from core.statistics import Doubles, Interval, bootstrap_sums
 from core.text.sentences import split_sentences
 from core.traces.events import LABELS
 from core.values import Trace

@@ -1,0 +1,128 @@
+"""Direct logit attribution: what each block's attention and MLP write straight into a token's logit difference.
+
+The residual stream is a sum, and with the final norm's scale frozen the way to the logits is linear, so the
+contributions add up to the difference. What later blocks do with a contribution is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.attribution.targets import contrast_gradient
+from core.errors import ModelUnavailable
+from core.forward.hooks import record_residuals
+from core.models.loaded import LoadedModel
+from core.values import Floats
+
+_CHUNK = 256
+_TOLERANCE = 2e-2
+"""Of the norm's own output; above it the norm is of a kind that is not known here."""
+
+
+def attribute_logits(
+    loaded: LoadedModel, token_ids: Sequence[int], keywords: Sequence[int], *, final: Tensor | None = None
+) -> Floats:
+    """(2 · n_layers + 2, seq) contributions to each position's logit of the keywords less the most likely others.
+
+    Rows: embedding (what no block added), then attention and MLP of block 0, 1, …, then what the final norm and W_U add
+    by themselves. Their sum is the difference. One forward pass, and another where `final` (seq, d_model), what enters
+    the final norm, is not given. Raises ModelUnavailable for a model whose way to the logits is not linear.
+    """
+    if getattr(loaded.model.config, "final_logit_softcapping", None):
+        raise ModelUnavailable(
+            f"{loaded.name} squeezes its logits (soft-capping), so they are no sum of contributions.",
+            "Use the gradient instead.",
+        )
+    parts = replace(loaded, layers=additions_of(loaded))
+    ids = torch.tensor([list(token_ids)], device=loaded.device)
+    final = _final_residual(loaded, ids) if final is None else final
+    reader, constant = _readers(loaded, final, keywords)
+    found = np.zeros((2 * loaded.n_layers + 2, ids.shape[1]))
+    found[-1] = constant.cpu().numpy()
+
+    def sink(part: int, addition: Tensor) -> None:
+        found[part + 1] = (addition[0].double() * reader).sum(-1).cpu().numpy()
+
+    with loaded.lock, torch.inference_mode(), record_residuals(parts, range(len(parts.layers)), sink):
+        loaded.decoder(input_ids=ids, use_cache=False)
+    found[0] = (final.double() * reader).sum(-1).cpu().numpy() - found[1:-1].sum(0)
+    return found.astype(np.float32)
+
+
+def _final_residual(loaded: LoadedModel, ids: Tensor) -> Tensor:
+    """(seq, d_model) what enters the final norm."""
+    kept: dict[int, Tensor] = {}
+    with loaded.lock, torch.inference_mode(), record_residuals(loaded, [loaded.n_layers - 1], kept.__setitem__):
+        loaded.decoder(input_ids=ids, use_cache=False)
+    return kept[loaded.n_layers - 1][0]
+
+
+def _readers(loaded: LoadedModel, final: Tensor, keywords: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(seq, d_model) float64 vectors whose product with a contribution is its share, and (seq,) what is left over."""
+    readers, constants = [], []
+    for start in range(0, len(final), _CHUNK):
+        resid = final[start : start + _CHUNK].clone()
+        with torch.no_grad():
+            normed = loaded.final_norm(resid)
+        gradient, values = contrast_gradient(loaded, normed, keywords)
+        reader = through_norm(loaded.final_norm, resid, gradient, normed=normed)
+        readers.append(reader)
+        constants.append(values.double() - (resid.double() * reader).sum(-1))
+    return torch.cat(readers), torch.cat(constants)
+
+
+def through_norm(norm: nn.Module, resid: Tensor, gradient: Tensor, *, normed: Tensor) -> Tensor:
+    """(k, d_model) float64: `gradient` in the norm's output taken back through it, its scale frozen at `resid`.
+
+    RMS norms (weight or 1 + weight), layer norms and the identity are known; raises ModelUnavailable for another.
+    """
+    x, g = resid.double(), gradient.double()
+    if isinstance(norm, nn.Identity):
+        return g
+    centred = x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
+    gain, shift = _gain_and_shift(norm, x.shape[-1], resid)
+    eps = float(getattr(norm, "variance_epsilon", getattr(norm, "eps", 1e-6)))
+    scale = (centred.pow(2).mean(-1, keepdim=True) + eps).rsqrt()
+    fits = (centred * scale * gain + shift - normed.double()).abs().max() <= _TOLERANCE * normed.abs().max()
+    if not fits:
+        raise ModelUnavailable(
+            f"The final norm ({type(norm).__name__}) is of a kind that is not known here.",
+            "Use the gradient instead, which needs no knowledge of it.",
+        )
+    back = g * gain * scale
+    return back - back.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else back
+
+
+def _gain_and_shift(norm: nn.Module, d_model: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(d_model,) weight and bias; an RMS norm's weight is what it makes of a vector of ones, whose RMS is 1."""
+    zero = torch.zeros(d_model, dtype=torch.float64, device=like.device)
+    if isinstance(norm, nn.LayerNorm):
+        weight, bias = norm.weight, norm.bias
+        return (zero + 1 if weight is None else weight.double()), (zero if bias is None else bias.double())
+    with torch.no_grad():
+        return norm(torch.ones(1, d_model, dtype=like.dtype, device=like.device))[0].double(), zero
+
+
+def additions_of(loaded: LoadedModel) -> tuple[nn.Module, ...]:
+    """(2 · n_layers) submodules whose outputs the blocks add to the stream: attention and MLP of block 0, 1, …
+
+    Blocks with norms behind both parts add those norms' outputs. Raises ModelUnavailable for unknown blocks.
+    """
+    found: list[nn.Module] = []
+    for block in loaded.layers:
+        names: list[tuple[str, ...]] = [("self_attn", "attention", "attn"), ("mlp", "block_sparse_moe", "feed_forward")]
+        if hasattr(block, "post_feedforward_layernorm"):
+            names = [("post_attention_layernorm",), ("post_feedforward_layernorm",)]
+        for choices in names:
+            part = next((x for name in choices if isinstance(x := getattr(block, name, None), nn.Module)), None)
+            if part is None:
+                raise ModelUnavailable(
+                    f"The blocks of {loaded.name} have parts that are not known here.", "Use the gradient instead."
+                )
+            found.append(part)
+    return tuple(found)

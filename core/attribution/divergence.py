@@ -1,0 +1,66 @@
+"""Two models on one text: how far their predictions part at every token, and one's stream read by the other's W_U."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.attribution.one_text import normed_of, read_layers
+from core.attribution.targets import check_text
+from core.attribution.values import Divergence, DivergenceSpec
+from core.errors import BadInput
+from core.forward.hooks import record_residuals
+from core.forward.unembedding import unembed, word_items
+from core.models.loaded import LoadedModel
+from core.values import Floats
+
+_CHUNK = 256
+
+
+def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec) -> Iterator[float | Divergence]:
+    """Yield the share of work done after each pass, and at last the Divergence.
+
+    Raises BadInput before the first forward when a text does not fit its model, or the models differ in shape.
+    """
+    if (loaded.d_model, loaded.d_vocab) != (other.d_model, other.d_vocab):
+        raise BadInput(
+            f"{loaded.name} and {other.name} differ in d_model or vocabulary, so their predictions cannot be compared.",
+            "Load a base model and the reasoning model finetuned from it.",
+        )
+    wanted = check_text(loaded, spec.text)
+    check_text(other, spec.other)
+    keywords = torch.tensor(wanted, device=other.device)
+    items = torch.tensor(word_items(other, spec.lens_words), device=other.device, dtype=torch.int64)
+    seq, start = len(spec.text.token_ids), spec.text.text_start
+    lens, score = np.zeros((2, loaded.n_layers, seq), np.float32)
+
+    def sink(layer: int, hidden: Tensor) -> None:
+        lens[layer], score[layer] = read_layers(other, hidden[0].to(other.device), keywords, items)
+
+    with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
+        ours = normed_of(loaded, spec.text.token_ids)[start:]
+    yield 0.5
+    with other.lock, torch.inference_mode():
+        theirs = normed_of(other, spec.other.token_ids)[spec.other.text_start :]
+    yield 0.9
+    kl, p_other = np.full((2, seq), np.nan, np.float32)
+    kl[start:], p_other[start:] = _compare(loaded, other, ours, theirs, keywords)
+    yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other, lens_other=lens, score_other=score)
+
+
+def _compare(
+    loaded: LoadedModel, other: LoadedModel, ours: Tensor, theirs: Tensor, keywords: Tensor
+) -> tuple[Floats, Floats]:
+    """(k,) KL(ours ‖ theirs) in nats and (k,) P(keyword) of theirs, from final-normed activations (k, d_model)."""
+    kl, p_other = np.zeros((2, len(ours)), np.float32)
+    with torch.inference_mode():
+        for begin in range(0, len(ours), _CHUNK):
+            here = slice(begin, begin + _CHUNK)
+            p = unembed(loaded, ours[here]).double().log_softmax(-1).to(other.device)
+            q = unembed(other, theirs[here]).double().log_softmax(-1)
+            kl[here] = (p.exp() * (p - q)).sum(-1).cpu().numpy()
+            p_other[here] = q[:, keywords].logsumexp(-1).exp().cpu().numpy()
+    return kl, p_other

@@ -1,0 +1,181 @@
+"""What comes with the embedded pair: questions, labelled traces, and directions and curves recorded by a command.
+
+All of it is data in `demo/`; a folder without it is no error, only emptier.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import embedded
+from core.directions.direction import Direction
+from core.directions.folder import read_direction_bytes
+from core.errors import UserFacingError
+from core.runs.dose_response import DosePoint
+from core.runs.questions import Example
+from core.settings import PROJECT
+from core.traces.records import read_traces
+from core.values import Trace, Window
+
+FILE = "attribution_agreement.json"
+
+DOSE = "dose"
+"""Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
+DEMO = PROJECT / "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim about one training of the embedded pair, whether it held, and the numbers in words."""
+
+    text: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedClaims:
+    """What `make record` found of one training; seed 0 is the embedded pair."""
+
+    seed: int
+    fingerprints: tuple[str, str]
+    """(base, reasoner) fingerprints of the weights."""
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedCurves:
+    """The 2×2 as `make record` measured it, and what it was measured on."""
+
+    fingerprints: tuple[str, str]
+    """(base, reasoner) fingerprints of the weights."""
+    layer: int
+    window: str
+    n_prompts: int
+    points: tuple[DosePoint, ...]
+
+
+def example_questions(kind: str = "examples") -> tuple[Example, ...]:
+    """The questions of `demo/prompts.json`: "examples" to show, or "heldout" to measure on."""
+    try:
+        rows = json.loads((DEMO / "prompts.json").read_text("utf-8"))[kind]
+    except (OSError, ValueError, KeyError):
+        return ()
+    return tuple(
+        Example(prompt=row["prompt"], answer=str(row.get("answer", "")), family=row.get("family", "")) for row in rows
+    )
+
+
+def example_traces() -> tuple[Trace, ...]:
+    """The labelled traces that the embedded reasoner wrote; read again only when their file has changed."""
+    path = DEMO / "traces.jsonl"
+    try:
+        status = path.stat()
+        return _traces_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except (OSError, UserFacingError):
+        return ()
+
+
+@functools.lru_cache(maxsize=2)
+def _traces_of(path: Path, stamp: tuple[int, int, int]) -> tuple[Trace, ...]:
+    return read_traces(path).traces
+
+
+def recorded_directions() -> tuple[Direction, ...]:
+    """Directions extracted from the embedded pair by `make record`."""
+    files = sorted((DEMO / "directions").glob("*.safetensors"))
+    return tuple(read_direction_bytes(file.read_bytes(), name=file.stem) for file in files)
+
+
+def recorded_curves() -> RecordedCurves | None:
+    """The recorded 2×2 of the embedded pair, or None where there is none."""
+    try:
+        data = _study()["seeds"][0]
+        base, reasoner = data["fingerprints"]
+        start, stop = data["chosen"]["window"]
+        return RecordedCurves(
+            fingerprints=(base, reasoner),
+            layer=int(data["chosen"]["layer"]),
+            window=Window(start=start, stop=stop).label,
+            n_prompts=len(data["points"][0]["hits"]),
+            points=tuple(_point(row) for row in data["points"]),
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def recorded_claims() -> tuple[RecordedClaims, ...]:
+    """What was found of every training seed, the embedded pair first; empty where nothing was recorded."""
+    try:
+        return tuple(
+            RecordedClaims(
+                seed=int(row["seed"]),
+                fingerprints=(row["fingerprints"][0], row["fingerprints"][1]),
+                claims=tuple(
+                    Claim(text=claim["claim"], holds=bool(claim["holds"]), found=claim["found"])
+                    for claim in row["claims"]
+                ),
+            )
+            for row in _study()["seeds"]
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+
+
+def _study() -> Any:
+    return json.loads((DEMO / "report.json").read_text("utf-8"))
+
+
+def _point(row: dict[str, Any]) -> DosePoint:
+    return DosePoint(
+        source=row["source"],
+        target=row["target"],
+        coefficient=float(row["coefficient"]),
+        hits=tuple(row["hits"]),
+        words=tuple(row["words"]),
+        repetition=tuple(row["repetition"]),
+        nll=tuple(float("nan") if value is None else value for value in row["nll"]),
+        no_evidence=int(row["no_evidence"]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Spearman rank correlation between two methods over the positions before an event, one value per trace."""
+
+    estimate: str
+    exact: str
+    median: float
+    low: float
+    """25th percentile over the traces."""
+    high: float
+    """75th percentile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedAgreement:
+    """What the report measured, and on which weights."""
+
+    fingerprint: str
+    layer: int
+    coefficient: float
+    n_traces: int
+    n_positions: int
+    completeness_error: float
+    """Median over the traces of `completeness_error`."""
+    readout_share: float
+    correlations: tuple[Correlation, ...]
+
+
+def recorded_agreement() -> RecordedAgreement | None:
+    """The recorded report, or None where there is none."""
+    try:
+        data = json.loads((embedded.DEMO / FILE).read_text("utf-8"))
+        rows = tuple(Correlation(**row) for row in data.pop("correlations"))
+        return RecordedAgreement(**data, correlations=rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

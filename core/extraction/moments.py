@@ -1,0 +1,146 @@
+"""Sums over the traces of one pass, from which every window, negative and weighting follows without another forward.
+
+Rows are labels, columns are windows: single offsets, and any longer windows that were asked for. Traces are dealt to
+folds in turn, so that what one part of the traces says can be checked on another. No torch, no disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BadInput
+from core.extraction.values import Negatives, Weighting
+from core.models.frames import ChatFrame
+from core.values import Floats, ModelSpec, Window
+
+NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")
+WEIGHTINGS: tuple[Weighting, ...] = ("trace", "token")
+SHUFFLED = "shuffled "
+FOLDS = (8, 4, 2)
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentsSpec:
+    """One pass of `model` over `traces`: sums for every label × window × layer, kept apart by fold."""
+
+    model: ModelSpec
+    fingerprint: str
+    traces_digest: str
+    labels: tuple[str, ...]
+    windows: tuple[Window, ...]
+    layers: tuple[int, ...]
+    folds: int = 4
+    shuffled: str = ""
+    """A label whose events are also taken at random positions, as a control; "" for none."""
+    seed: int = 0
+    """Of the random positions."""
+    frame: ChatFrame | None = None
+    """The text around every question, where it is not the model's own."""
+
+    def __post_init__(self) -> None:
+        if not self.labels or not self.windows or not self.layers:
+            raise BadInput("The pass names no label, no window or no layer.", "Choose at least one of each.")
+        if self.folds not in FOLDS:
+            raise BadInput(f"The traces cannot be dealt to {self.folds} folds.", "Choose 2, 4 or 8.")
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The labels, and the shuffled one at the end where there is one."""
+        return (*self.labels, SHUFFLED + self.shuffled) if self.shuffled else self.labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Sums over traces. The first axis of sums and counts is the weighting: per trace (Eq. 3), per token.
+
+    Per trace, the sum runs over the traces' means and the count is of traces; per token, both run over tokens.
+    """
+
+    spec: MomentsSpec
+    sums: Floats = field(repr=False)
+    """(2, n_rows, folds, n_layers, n_windows, d_model) over the positions of D+."""
+    counts: Counts = field(repr=False)
+    """(2, n_rows, folds, n_windows)."""
+    squares: Floats = field(repr=False)
+    """(n_rows, n_layers, n_windows, d_model) Σ over tokens of D+ of squared activations."""
+    negative_sums: Floats = field(repr=False)
+    """(2, n_rows, 3, folds, n_layers, d_model) over the positions that NEGATIVES name for the row's label."""
+    negative_counts: Counts = field(repr=False)
+    """(2, n_rows, 3, folds)."""
+    all_squares: Floats = field(repr=False)
+    """(n_layers, d_model) Σ over all tokens of squared activations."""
+    norms: Floats = field(repr=False)
+    """(n_layers,) mean norm of the residual stream over all tokens."""
+    events: Counts = field(repr=False)
+    """(n_rows,) events."""
+    n_traces: int
+    """Traces of the pass, those that were left out included."""
+    n_tokens: int
+    skipped: tuple[str, ...] = ()
+    """Traces that the model could not read, with the reason."""
+
+    def __post_init__(self) -> None:
+        rows, layers, windows = len(self.spec.rows), len(self.spec.layers), len(self.spec.windows)
+        want = (2, rows, self.spec.folds, layers, windows, self.d_model)
+        assert self.sums.shape == want, f"sums has shape {self.sums.shape}, the spec asks for {want}"
+        want = (2, rows, len(NEGATIVES), self.spec.folds, layers, self.d_model)
+        assert self.negative_sums.shape == want, f"negative_sums has shape {self.negative_sums.shape}, not {want}"
+
+    @property
+    def d_model(self) -> int:
+        return int(self.sums.shape[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+
+    def row(self, label: str) -> int:
+        """Index of a label. Raises BadInput when the pass did not gather it."""
+        if label not in self.spec.rows:
+            raise BadInput(f"The label {label!r} was not gathered.", "Choose another label, or extract again with it.")
+        return self.spec.rows.index(label)
+
+    def columns(self, window: Window) -> tuple[int, ...]:
+        """Columns whose mean is the window: its own, or those of its single offsets. Raises BadInput where it has none.
+
+        The mean over single offsets gives each offset the same weight. It equals the mean over the union of positions
+        (Eq. 3) where in every trace the windows neither leave the text nor overlap.
+        """
+        if window in self.spec.windows:
+            return (self.spec.windows.index(window),)
+        places = {w: j for j, w in enumerate(self.spec.windows)}
+        singles = [Window(start=o, stop=o + 1) for o in range(window.start, window.stop)]
+        if any(single not in places for single in singles):
+            raise BadInput(
+                f"The window {window.label} reaches beyond the offsets that were gathered.",
+                "Choose a window within the map, or extract again with a wider one.",
+            )
+        return tuple(places[single] for single in singles)
+
+
+def single_offsets(first: int, last: int) -> tuple[Window, ...]:
+    """One single-offset window for each offset from first to last, both included."""
+    return tuple(Window(start=offset, stop=offset + 1) for offset in range(first, last + 1))
+
+
+def bytes_needed(spec: MomentsSpec, d_model: int) -> tuple[int, int]:
+    """(kept, while it runs): float32 when it is done, float64 while sums grow. Hidden states of one trace come on top.
+
+    Per label × layer × window × component: one number per weighting and fold, and one for the squares.
+    """
+    cells = len(spec.rows) * len(spec.layers) * len(spec.windows) * d_model
+    background = 2 * len(spec.rows) * len(NEGATIVES) * spec.folds * len(spec.layers) * d_model
+    numbers = cells * (2 * spec.folds + 1) + background
+    return 4 * numbers, 8 * numbers + 4 * cells * spec.folds
+
+
+def largest_folds(spec_folds: Sequence[int], needed: Sequence[int], limit: int) -> int:
+    """The largest number of folds whose bytes stay below `limit`, else the smallest."""
+    fitting = [folds for folds, size in zip(spec_folds, needed, strict=True) if size <= limit]
+    return max(fitting, default=min(spec_folds))

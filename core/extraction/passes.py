@@ -1,0 +1,229 @@
+"""Sums of activations around events over all labels × windows × layers, in one pass over the traces (paper, Eq. 3).
+
+Per trace, one forward up to the deepest layer asked for; a sparse selection matrix takes what each window needs, and
+float64 sums grow as layers come, so that no hidden state outlives its trace. Positions of D are the tokens of the
+reasoning text: the prompt, chat tokens and BOS belong to neither mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.errors import BadInput
+from core.extraction.contrast import contrast
+from core.extraction.controls import with_shuffled
+from core.extraction.moments import NEGATIVES, Moments, MomentsSpec, bytes_needed
+from core.extraction.selection import Selection, select
+from core.extraction.values import DirectionSet, ExtractionSpec
+from core.forward.hooks import run_decoder
+from core.models.encoding import Reading
+from core.models.loaded import LoadedModel
+from core.values import Trace
+
+FOLDS = 4
+ROOM = 0.5
+"""Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
+
+
+@dataclass(kw_only=True)
+class _Sums:
+    """Running sums in float64; axes as in `Moments`, the weightings apart."""
+
+    positive: list[Tensor]
+    """Two of (n_rows, folds, n_layers, n_windows, d_model)."""
+    squares: Tensor
+    """(n_rows, n_layers, n_windows, d_model)."""
+    negative: Tensor
+    """(folds, n_layers, 2 × n_rows × 3, d_model)."""
+    all_squares: Tensor
+    """(n_layers, d_model)."""
+    norms: Tensor
+    """(n_layers,)."""
+    counts: NDArray[np.int64]
+    """(2, n_rows, folds, n_windows)."""
+    negative_counts: NDArray[np.int64]
+    """(2, n_rows, 3, folds)."""
+    events: NDArray[np.int64]
+    """(n_rows,)."""
+    n_traces: int = 0
+    n_tokens: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def record_moments(
+    loaded: LoadedModel,
+    traces: Sequence[Trace],
+    spec: MomentsSpec,
+    *,
+    begun: Moments | None = None,
+    on_stop: Callable[[Moments], None] = lambda moments: None,
+) -> Generator[int | Moments, None, None]:
+    """Yield the number of traces read so far after each trace, and at last the Moments.
+
+    Trace i belongs to fold i mod folds. Where two events of a label share a token or their windows a position, it
+    counts once. `on_stop` gets the sums of a pass that is closed before its end; given as `begun` to the next, it goes
+    on from there. A trace that the model cannot read, such as one longer than its context, is left out and listed in
+    `skipped`. Raises BadInput for a layer that the model lacks, and when no trace can be read.
+    """
+    _check_layers(loaded, spec)
+    sums = _empty(loaded, spec)
+    if begun is not None:
+        _resume(sums, begun)
+    extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
+    try:
+        for number in range(sums.n_traces, len(traces)):
+            trace = traces[number]
+            try:
+                reading = loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
+            except BadInput as error:
+                sums.skipped.append(f"{trace.trace_id}: {error.problem}")
+            else:
+                _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
+            sums.n_traces += 1
+            yield number + 1
+    except GeneratorExit:
+        on_stop(_finish(spec, sums))
+        raise
+    if sums.skipped and len(sums.skipped) == len(traces):
+        raise BadInput(f"None of the traces can be read. {sums.skipped[0]}", "Choose a set with shorter traces.")
+    yield _finish(spec, sums)
+
+
+def extract_directions(
+    loaded: LoadedModel, traces: Sequence[Trace], spec: ExtractionSpec
+) -> Iterator[int | DirectionSet]:
+    """Yield the number of traces read so far after each trace, and at last the DirectionSet.
+
+    Every window of the spec is Eq. 3's: per trace, the mean over the union of its positions. Raises BadInput when all
+    windows lie outside every trace, or fewer than two traces have an event.
+    """
+    moments = MomentsSpec(
+        model=spec.model,
+        fingerprint=spec.fingerprint,
+        traces_digest=spec.traces_digest,
+        labels=(spec.label,),
+        windows=spec.windows,
+        layers=spec.layers,
+        folds=FOLDS,
+        frame=spec.frame,
+    )
+    for item in record_moments(loaded, traces, moments):
+        if isinstance(item, Moments):
+            yield contrast(item, spec.label, negatives=spec.negatives, weighting=spec.weighting)
+        else:
+            yield item
+
+
+def _check_layers(loaded: LoadedModel, spec: MomentsSpec) -> None:
+    bad = [layer for layer in spec.layers if not 0 <= layer < loaded.n_layers]
+    if bad:
+        raise BadInput(
+            f"Layer {bad[0]} was asked for; {loaded.name} has layers 0 to {loaded.n_layers - 1}.",
+            "Choose layers of this model.",
+        )
+
+
+def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
+    rows, layers, windows, d = len(spec.rows), len(spec.layers), len(spec.windows), loaded.d_model
+    device = torch.device("cpu")
+    if loaded.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(loaded.device)
+        device = loaded.device if bytes_needed(spec, d)[1] < ROOM * free else device
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+
+    return _Sums(
+        positive=[zeros(rows, spec.folds, layers, windows, d) for _ in range(2)],
+        squares=zeros(rows, layers, windows, d),
+        negative=zeros(spec.folds, layers, 2 * rows * len(NEGATIVES), d),
+        all_squares=zeros(layers, d),
+        norms=zeros(layers),
+        counts=np.zeros((2, rows, spec.folds, windows), np.int64),
+        negative_counts=np.zeros((2, rows, len(NEGATIVES), spec.folds), np.int64),
+        events=np.zeros(rows, np.int64),
+    )
+
+
+def _resume(sums: _Sums, begun: Moments) -> None:
+    """Take over what an earlier pass had gathered."""
+    layout = torch.from_numpy(begun.negative_sums).permute(3, 4, 0, 1, 2, 5)
+    for weighting, total in enumerate(sums.positive):
+        total.copy_(torch.from_numpy(begun.sums[weighting]))
+    sums.squares.copy_(torch.from_numpy(begun.squares))
+    sums.negative.copy_(layout.reshape(sums.negative.shape))
+    sums.all_squares.copy_(torch.from_numpy(begun.all_squares))
+    sums.norms.copy_(torch.from_numpy(begun.norms).double() * begun.n_tokens)
+    sums.counts, sums.negative_counts, sums.events = (
+        array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
+    )
+    sums.n_traces, sums.n_tokens, sums.skipped = begun.n_traces, begun.n_tokens, list(begun.skipped)
+
+
+def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
+    fold, windows = sums.n_traces % spec.folds, len(spec.windows)
+    device, home = loaded.device, sums.squares.device
+    matrix, background = selection.matrix.to(device), selection.background.to(home)
+    shares, shape = selection.shares.to(home).float(), (len(selection.present), windows, loaded.d_model)
+    n = len(selection.present) * windows
+
+    def sink(layer: int, hidden: Tensor) -> None:
+        i = spec.layers.index(layer)
+        activations = hidden[0, reading.text_start :].float()
+        squares = activations.square()
+        inside, inside_squares = (torch.sparse.mm(matrix, part).to(home) for part in (activations, squares))
+        block = inside[:n].view(shape)
+        scaled = block * shares
+        for a, row in enumerate(selection.present):
+            sums.positive[0][row, fold, i] += scaled[a]
+            sums.positive[1][row, fold, i] += block[a]
+            sums.squares[row, i] += inside_squares[a * windows : (a + 1) * windows]
+        sums.negative[fold, i] += background @ inside[n:].double()
+        sums.all_squares[i] += inside_squares[n:].sum(0)
+        sums.norms[i] += squares.sum(1).sqrt().sum().to(home)
+
+    with loaded.lock:
+        run_decoder(loaded, torch.tensor([reading.token_ids]), spec.layers, sink)
+    _count(selection, fold, sums)
+    sums.n_tokens += len(reading.spans)
+
+
+def _count(selection: Selection, fold: int, sums: _Sums) -> None:
+    for a, row in enumerate(selection.present):
+        sums.counts[0, row, fold] += selection.counts[a] > 0
+        sums.counts[1, row, fold] += selection.counts[a]
+    sums.negative_counts[0, :, :, fold] += selection.background_tokens > 0
+    sums.negative_counts[1, :, :, fold] += selection.background_tokens
+    sums.events += selection.events
+
+
+def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
+    rows, layers, d = len(spec.rows), len(spec.layers), int(sums.squares.shape[-1])
+    positive = np.empty((2, rows, spec.folds, layers, len(spec.windows), d), np.float32)
+    for weighting in range(2):
+        total = sums.positive.pop(0)
+        assert math.isfinite(float(total.sum())), "a sum of activations is not finite"
+        positive[weighting] = total.cpu().numpy()
+        del total
+    negative = sums.negative.view(spec.folds, layers, 2, rows, len(NEGATIVES), d).permute(2, 3, 4, 0, 1, 5)
+    return Moments(
+        spec=spec,
+        sums=positive,
+        counts=sums.counts,
+        squares=sums.squares.float().cpu().numpy(),
+        negative_sums=negative.float().cpu().numpy(),
+        negative_counts=sums.negative_counts,
+        all_squares=sums.all_squares.float().cpu().numpy(),
+        norms=(sums.norms / max(sums.n_tokens, 1)).float().cpu().numpy(),
+        events=sums.events,
+        n_traces=sums.n_traces,
+        n_tokens=sums.n_tokens,
+        skipped=tuple(sums.skipped),
+    )

@@ -1,0 +1,46 @@
+"""Extraction as the work of jobs: one trace a step, what was gathered kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+
+from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.passes import extract_directions, record_moments
+from core.extraction.shelf import MomentShelf
+from core.extraction.values import DirectionSet, ExtractionSpec
+from core.jobs import Progress
+from core.models.loaded import LoadedModel
+from core.values import ModelSpec, Trace
+
+
+def extract(
+    loaded: LoadedModel, traces: Sequence[Trace], spec: ExtractionSpec
+) -> Generator[Progress, None, DirectionSet]:
+    """The DirectionSet of `spec`, one trace a step."""
+    for item in extract_directions(loaded, traces, spec):
+        if isinstance(item, DirectionSet):
+            return item
+        yield Progress(item, len(traces), f"reading trace {item} of {len(traces)} with {loaded.name}")
+    raise AssertionError("the extraction ended without a result")
+
+
+def record(
+    find_model: Callable[[ModelSpec, str], LoadedModel],
+    shelf: MomentShelf,
+    specs: Sequence[MomentsSpec],
+    traces: Sequence[Trace],
+) -> Generator[Progress, None, tuple[MomentsSpec, ...]]:
+    """Put the sums of every spec on the shelf, one trace a step; those that lie there are not gathered again."""
+    todo = [spec for spec in specs if shelf.get(spec) is None]
+    for number, spec in enumerate(todo):
+        loaded, before = find_model(spec.model, spec.fingerprint), number * len(traces)
+        reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), on_stop=shelf.put_unfinished)
+        with contextlib.closing(reading):
+            for item in reading:
+                if isinstance(item, Moments):
+                    shelf.put(item)
+                    continue
+                message = f"reading trace {item} of {len(traces)} with {loaded.name}"
+                yield Progress(before + item, len(todo) * len(traces), message)
+    return tuple(specs)

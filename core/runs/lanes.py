@@ -1,0 +1,133 @@
+"""The work that jobs do, as generators over a loaded pair: generate, extract, attribute, sweep.
+
+Only the engine thread runs these. Each yields after every step, so that a stop takes effect there; what was computed
+until then is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tokenizers.decoders import DecodeStream
+
+from core.jobs import Progress
+from core.models.loaded import LoadedModel
+from core.runs.generation import Token, score_completions, stream_completions
+from core.runs.values import Generation, GenerationSpec, StopReason
+
+OnToken = Callable[[int, int, str], None]
+
+
+@dataclass
+class _Lane:
+    """A completion in the making."""
+
+    spec: GenerationSpec
+    loaded: LoadedModel
+    token_ids: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    stop_reason: StopReason = "running"
+    seconds: float = 0.0
+    nll: float | None = None
+
+    def __post_init__(self) -> None:
+        self._stream = DecodeStream(skip_special_tokens=False)
+
+    def start(self) -> Iterator[tuple[int, str]]:
+        """Take the prefix of the spec as the first tokens, and yield each with its text."""
+        for token_id in self.spec.prefix:
+            yield token_id, self.add(Token(0, token_id, "running"))
+
+    def add(self, token: Token) -> str:
+        """Take the new token and return its text; an end-of-sequence token has none."""
+        piece = ""
+        if token.stop_reason != "eos":
+            piece = self._stream.step(self.loaded.tokenizer.backend_tokenizer, token.token_id) or ""
+        self.token_ids.append(token.token_id)
+        self.pieces.append(piece)
+        self.stop_reason = token.stop_reason or "running"
+        return piece
+
+    def freeze(self) -> Generation:
+        return Generation(
+            spec=self.spec,
+            token_ids=tuple(self.token_ids),
+            pieces=tuple(self.pieces),
+            stop_reason=self.stop_reason,
+            seconds=self.seconds,
+            nll=self.nll,
+        )
+
+
+def generate_lanes(
+    models: Sequence[LoadedModel],
+    specs: Sequence[GenerationSpec],
+    *,
+    on_token: OnToken = lambda lane, token_id, piece: None,
+    on_end: Callable[[list[Generation]], None] = lambda generations: None,
+) -> Generator[Progress, None, tuple[Generation, ...]]:
+    """Complete specs[i] with models[i], all lanes of one model in one batch, the models taking turns token by token.
+
+    `on_token(lane, token_id, piece)` is called as tokens come; `on_end` gets all lanes however the work ends, with stop
+    reason "cancelled" or "error" where it was cut short.
+    """
+    lanes = [_Lane(spec, loaded) for spec, loaded in zip(specs, models, strict=True)]
+    for i, lane in enumerate(lanes):
+        for token_id, piece in lane.start():
+            on_token(i, token_id, piece)
+    started = time.monotonic()
+    try:
+        for _ in _interleave(lanes, on_token):
+            for lane in lanes:
+                lane.seconds = time.monotonic() - started if lane.stop_reason == "running" else lane.seconds
+            done = sum(len(lane.token_ids) for lane in lanes)
+            left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
+            used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
+            yield Progress(done, done + left - used, "generating", tuple(lane.freeze() for lane in lanes))
+        for lane in lanes:
+            _score(lane)
+            yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))
+    except GeneratorExit:
+        _mark(lanes, "cancelled")
+        raise
+    except BaseException:
+        _mark(lanes, "error")
+        raise
+    finally:
+        on_end([lane.freeze() for lane in lanes])
+    return tuple(lane.freeze() for lane in lanes)
+
+
+def _mark(lanes: list[_Lane], reason: StopReason) -> None:
+    for lane in lanes:
+        if lane.stop_reason == "running":
+            lane.stop_reason = reason
+
+
+def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
+    """Advance one stream per model by one token each turn until all have ended."""
+    groups: dict[int, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        groups.setdefault(id(lane.loaded), []).append(i)
+    streams = [
+        (indices, stream_completions(lanes[indices[0]].loaded, [lanes[i].spec for i in indices]))
+        for indices in groups.values()
+    ]
+    while streams:
+        for group in list(streams):
+            indices, stream = group
+            step = next(stream, None)
+            if step is None:
+                streams.remove(group)
+                continue
+            for token in step:
+                i = indices[token.row]
+                on_token(i, token.token_id, lanes[i].add(token))
+            yield
+
+
+def _score(lane: _Lane) -> None:
+    if lane.token_ids:
+        lane.nll = score_completions(lane.loaded, [(lane.spec.prompt.token_ids, lane.token_ids)])[0]

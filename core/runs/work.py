@@ -1,0 +1,132 @@
+"""The jobs of the playground: lanes, sets of lanes and forks, with what is stored, logged and kept of them.
+
+Importing it costs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+
+from core.disk.store import Store
+from core.jobs import Progress, new_run_id, relay
+from core.models.loaded import LoadedModel
+from core.models.pair import PairHolder
+from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.history import RunHistory
+from core.runs.journal import RunJournal
+from core.runs.lanes import generate_lanes
+from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
+from core.text.words import measure_text
+
+SET_BATCH = 32
+_WHOLE = ("eos", "length", "context")
+
+Lanes = Generator[Progress, None, tuple[Generation, ...]]
+
+
+class LaneJobs:
+    """Work for the engine, over one store, journal and pair."""
+
+    def __init__(self, store: Store, journal: RunJournal, history: RunHistory, pair: PairHolder) -> None:
+        self._store, self._journal, self._history, self._pair = store, journal, history, pair
+
+    def cached(self, spec: GenerationSpec) -> Generation | None:
+        """The finished run of a spec, from the store or among the kept ones."""
+        found = self._store.get(Generation, "generation", spec)
+        if found is None and (kept := self._history.kept(spec)) is not None and is_whole(kept.generation):
+            return kept.generation
+        return found
+
+    def generate(
+        self, specs: tuple[GenerationSpec, ...], on_kept: Callable[[Generation], object] = lambda generation: None
+    ) -> Lanes:
+        """Complete all lanes, those already stored excepted, in one batch per model."""
+        yield Progress(0, 0, "starting")
+        from core.runs.lanes import generate_lanes
+
+        lanes: list[Generation | None] = [self.cached(spec) for spec in specs]
+        todo = [i for i, lane in enumerate(lanes) if lane is None]
+        models = [self._pair.model_of(specs[i].model, specs[i].fingerprint) for i in todo]
+        run = self._journal.begin(new_run_id(), tuple(specs[i] for i in todo))
+
+        def keep(generations: list[Generation]) -> None:
+            for generation in generations:
+                kind = "generation" if is_whole(generation) else "unfinished"
+                self._store.put(kind, generation.spec, generation)
+                on_kept(generation)
+            run.finish("length")
+
+        def note(lane: int, token_id: int, piece: str) -> None:
+            run.append(token_id, piece, lane=lane)
+
+        def merged(new: Sequence[Generation]) -> tuple[Generation, ...]:
+            for i, generation in zip(todo, new, strict=True):
+                lanes[i] = generation
+            return tuple(lane for lane in lanes if lane is not None)
+
+        work = generate_lanes(models, [specs[i] for i in todo], on_token=note, on_end=keep)
+        result = yield from relay(work, lambda progress: replace(progress, partial=merged(progress.partial)))
+        return merged(result)
+
+    def generate_set(self, specs: tuple[GenerationSpec, ...]) -> Lanes:
+        """As `generate`, a batch at a time: what is done stays done when the work is stopped."""
+        found: list[Generation] = []
+        for start in range(0, len(specs), SET_BATCH):
+            chunk = specs[start : start + SET_BATCH]
+
+            def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
+                share = progress.done / progress.total if progress.total else 0.0
+                return Progress(
+                    start + n * share, len(specs), f"completions {start + 1} to {start + n} of {len(specs)}"
+                )
+
+            found += yield from relay(self.generate(chunk), placed)
+        return tuple(found)
+
+    def fork(self, parent: Generation, spec: GenerationSpec, at: int) -> Lanes:
+        """Complete a fork and keep it in the tree, also when it is stopped."""
+
+        def keep(generation: Generation) -> None:
+            self._history.keep(generation, parent=parent, forked_at=at)
+
+        result = yield from self.generate((spec,), keep)
+        keep(result[0])
+        return result
+
+    def compare(self, spec: LaneKLSpec) -> Generator[Progress, None, LaneKL]:
+        """The per-token KL between two lanes."""
+        from core.runs.replay import lane_kl
+
+        yield Progress(0, 1, "comparing two lanes token by token")
+        ours = self._pair.model_of(spec.lane.model, spec.lane.fingerprint)
+        return lane_kl(ours, self._pair.model_of(spec.reference.model, spec.reference.fingerprint), spec)
+
+
+def is_whole(generation: Generation) -> bool:
+    """Whether a run came to its own end and was scored."""
+    scored = generation.nll is not None or not generation.token_ids
+    return generation.stop_reason in _WHOLE and scored
+
+
+def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generator[Progress, None, DoseCell]:
+    """All completions of one cell, `batch` prompts at a time, measured and scored under the unsteered model."""
+    specs = spec.generations()
+    generations: list[Generation] = []
+    for start in range(0, len(specs), batch):
+        chunk = specs[start : start + batch]
+
+        def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
+            return Progress(start + n * progress.done / max(progress.total, 1), len(specs))
+
+        generations += yield from relay(generate_lanes([loaded] * len(chunk), chunk), placed)
+    measured = [measure_text(g.text, spec.keywords) for g in generations]
+    return DoseCell(
+        spec=spec,
+        hits=tuple(m.n_keywords for m in measured),
+        words=tuple(m.n_words for m in measured),
+        repetition=tuple(m.repetition for m in measured),
+        nll=tuple(float("nan") if g.nll is None else g.nll for g in generations),
+        no_evidence=tuple(m.no_evidence or "" for m in measured),
+        texts=tuple(g.text for g in generations),
+    )

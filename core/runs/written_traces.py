@@ -1,0 +1,62 @@
+"""Traces that the loaded reasoning model writes: a list of questions in, completions asked for, their reasoning out.
+
+Knows no model: completions are made by `workbench.generate_set`, which keeps each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from core.runs.values import Generation, GenerationSpec
+from core.text.thoughts import END_THINK, split_thought
+from core.values import ModelSpec, Prompt, SamplingSpec, Trace
+
+WHOLE = ("eos", "length", "context")
+"""Stop reasons of completions that ended by themselves or at their limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedTraces:
+    """The reasoning of a list of completions."""
+
+    traces: tuple[Trace, ...]
+    n_cut_off: int
+    """Traces that reached the token limit before the reasoning was closed."""
+    n_empty: int
+    """Completions without any reasoning; they give no trace."""
+
+
+def generation_specs(
+    prompts: Sequence[Prompt], *, model: ModelSpec, fingerprint: str, sampling: SamplingSpec
+) -> tuple[GenerationSpec, ...]:
+    """One unsteered completion per prompt; the seed of prompt i is `sampling.seed + i`."""
+    return tuple(
+        GenerationSpec(
+            model=model,
+            fingerprint=fingerprint,
+            prompt=prompt,
+            sampling=replace(sampling, seed=sampling.seed + i),
+        )
+        for i, prompt in enumerate(prompts)
+    )
+
+
+def traces_of(generations: Iterable[Generation]) -> GeneratedTraces:
+    """The reasoning of each completion as a trace without labels; the answer behind `</think>` is no part of it."""
+    traces, n_cut_off, n_empty = [], 0, 0
+    for number, generation in enumerate(generations, start=1):
+        thought, _ = split_thought(generation.text)
+        if not thought.strip():
+            n_empty += 1
+            continue
+        n_cut_off += generation.stop_reason != "eos" and END_THINK not in generation.text
+        traces.append(
+            Trace(
+                trace_id=f"{number}-seed{generation.spec.sampling.seed}",
+                prompt=generation.spec.prompt.question,
+                text=thought,
+                source=f"written by {generation.spec.model.name}",
+            )
+        )
+    return GeneratedTraces(traces=tuple(traces), n_cut_off=n_cut_off, n_empty=n_empty)
