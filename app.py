@@ -1,6 +1,6 @@
 """Retrace: find, steer and read the backtracking direction of reasoning models, in the browser."""
 
-from ui.shell import draw_sidebar, navigation, set_up
+from ui.shell.frame import draw_sidebar, navigation, set_up
 
 set_up()
 page = navigation()

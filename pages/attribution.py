@@ -6,12 +6,12 @@ import streamlit as st
 
 from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ModelFacts
-from ui.attribution_form import draw_form
-from ui.attribution_jobs import forward_macs, obtain
-from ui.attribution_view import draw_attribution
-from ui.shell import require_shell
-from ui.state import pair_facts
-from ui.text import plain
+from ui.attribution.form import draw_form
+from ui.attribution.view import draw_attribution
+from ui.components.safe_text import plain
+from ui.shell.frame import require_shell
+from ui.shell.jobs import forward_macs, obtain
+from ui.shell.state import pair_facts
 
 SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction lens")
 
@@ -55,23 +55,23 @@ section = st.segmented_control(
     "Show", SECTIONS, default=SECTIONS[0], required=True, key="attribution_section", persist_state="session"
 )
 if section == "Agreement":
-    from ui.agreement_panel import draw_agreement
+    from ui.attribution.agreement import draw_agreement
 
     draw_agreement(attribution, request, reader)
 elif section == "Compare":
-    from ui.compare_panel import draw_compare
+    from ui.attribution.compare import draw_compare
 
     draw_compare(attribution, request, reader)
 elif section == "Anticipation":
-    from ui.anticipation_panel import draw_anticipation
+    from ui.attribution.anticipation import draw_anticipation
 
     draw_anticipation(request)
 elif section == "Direction lens":
-    from ui.lens_panel import draw_lens
+    from ui.attribution.lens import draw_lens
 
     draw_lens(request)
 elif section == "Corpus":
-    from ui.corpus_panel import draw_corpus
+    from ui.attribution.corpus import draw_corpus
 
     draw_corpus(request, reader)
 else:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.direction_actions import draw_actions
-from ui.direction_compare import draw_arithmetic, draw_cosines
-from ui.direction_list import draw_broken, draw_table
-from ui.direction_upload import VIEW_KEY, draw_upload
-from ui.mean_vector_view import draw_sets
-from ui.notice import show_notice
-from ui.shell import page_path, require_shell
-from ui.state import pair_facts, workbench
+from ui.directions.actions import draw_actions
+from ui.directions.compare import draw_arithmetic, draw_cosines
+from ui.directions.mean_vectors import draw_sets
+from ui.directions.saved import draw_broken, draw_table
+from ui.directions.upload import VIEW_KEY, draw_upload
+from ui.shell.frame import page_path, require_shell
+from ui.shell.notice import show_notice
+from ui.shell.state import pair_facts, workbench
 
 
 def draw_saved() -> None:

@@ -8,18 +8,18 @@ from core.errors import UserFacingError
 from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
-from ui.contrast_form import Choice, ask_contrast, made_of
-from ui.control_panel import draw_controls
-from ui.direction_card import draw_facts, draw_lens, draw_resemblance, draw_save
-from ui.direction_list import draw_list
-from ui.extraction_form import Request, draw_exact, draw_form
-from ui.jobs import follow
-from ui.layer_map import draw_map, draw_selectors, paper_note
-from ui.reader_view import draw_skipped
-from ui.reliability_chart import draw_reliability
-from ui.shell import require_shell
-from ui.state import caller, guarded, pair_facts, workbench
-from ui.text import plain, show_error
+from ui.components.safe_text import plain, show_error
+from ui.directions.saved import draw_list
+from ui.extraction.card import draw_facts, draw_lens, draw_resemblance, draw_save
+from ui.extraction.contrast import Choice, ask_contrast, made_of
+from ui.extraction.controls import draw_controls
+from ui.extraction.form import Request, draw_exact, draw_form
+from ui.extraction.how_read import draw_skipped
+from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
+from ui.extraction.reliability import draw_reliability
+from ui.shell.frame import require_shell
+from ui.shell.jobs import follow
+from ui.shell.state import caller, guarded, pair_facts, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.shell import page_path, require_shell, wait_for_pair
+from ui.shell.frame import page_path, require_shell, wait_for_pair
 
 require_shell()
 st.title("Retrace")
@@ -40,8 +40,8 @@ for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
 st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
 
-from ui.claims_table import draw_claims  # noqa: E402
-from ui.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
+from ui.home.claims import draw_claims  # noqa: E402
+from ui.home.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
 
 draw_dose_response(pair)
 draw_claims(pair)

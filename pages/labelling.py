@@ -6,15 +6,15 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.traces.set_files import TraceSet
-from ui.labelling_agreement import draw_agreement
-from ui.labelling_judge import draw_judge
-from ui.labelling_keywords import draw_keywords
-from ui.labelling_source import VIEW_KEY, choose_set, draw_facts
-from ui.labelling_write import draw_write
-from ui.notice import show_notice
-from ui.shell import require_shell
-from ui.state import workbench
-from ui.text import show_error
+from ui.components.safe_text import show_error
+from ui.labelling.agreement import draw_agreement
+from ui.labelling.judge import draw_judge
+from ui.labelling.keywords import draw_keywords
+from ui.labelling.source import VIEW_KEY, choose_set, draw_facts
+from ui.labelling.write import draw_write
+from ui.shell.frame import require_shell
+from ui.shell.notice import show_notice
+from ui.shell.state import workbench
 
 AGREEMENT, KEYWORDS, JUDGE, WRITE = "Agreement", "Keywords", "Judge", "Write traces"
 WITH_SET = {AGREEMENT: draw_agreement, KEYWORDS: draw_keywords, JUDGE: draw_judge}

@@ -4,21 +4,21 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.models.pair import ModelFacts
-from ui.interrupted import draw_interrupted
-from ui.lane_plan import plan_lanes, steered_spec
-from ui.lanes_view import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
-from ui.links import read_link, write_link
-from ui.prompt_form import prompts_of
-from ui.run_history import draw_history
-from ui.set_view import SLOT as SET_SLOT
-from ui.set_view import draw_set
-from ui.settings import Settings, on_stage
-from ui.shell import require_shell, wait_for_pair
-from ui.state import attach, workbench
-from ui.steering_form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
-from ui.strip_view import SLOT as STRIP_SLOT
-from ui.strip_view import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
-from ui.text import show_error
+from ui.components.safe_text import show_error
+from ui.playground.doses import SLOT as STRIP_SLOT
+from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
+from ui.playground.form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
+from ui.playground.history import draw_history
+from ui.playground.interrupted import draw_interrupted
+from ui.playground.lanes import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
+from ui.playground.plan import plan_lanes, steered_spec
+from ui.playground.prompt import prompts_of
+from ui.playground.prompt_set import SLOT as SET_SLOT
+from ui.playground.prompt_set import draw_set
+from ui.playground.settings import Settings, on_stage
+from ui.shell.frame import require_shell, wait_for_pair
+from ui.shell.links import read_link, write_link
+from ui.shell.state import attach, workbench
 
 SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
 

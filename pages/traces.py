@@ -7,14 +7,15 @@ import streamlit as st
 from core.errors import UserFacingError
 from core.importing.report import report_from_json
 from core.traces.set_files import TraceSet
-from ui.links import read_link, write_link
-from ui.shell import require_shell
-from ui.state import workbench
-from ui.text import show_error
-from ui.trace_import import draw_import, draw_report, finish_import
-from ui.trace_list import INDEX_KEY, choose_trace
-from ui.trace_reader import FIELDS, draw_reader
-from ui.trace_sets import SET_KEY, choose_set, draw_broken, draw_summary
+from ui.components.safe_text import show_error
+from ui.shell.frame import require_shell
+from ui.shell.handoff import INDEX_KEY, SET_KEY
+from ui.shell.links import read_link, write_link
+from ui.shell.state import workbench
+from ui.traces.import_form import draw_import, draw_report, finish_import
+from ui.traces.listing import choose_trace
+from ui.traces.reader import FIELDS, draw_reader
+from ui.traces.sets import choose_set, draw_broken, draw_summary
 
 
 def draw_set(shown: TraceSet) -> None:

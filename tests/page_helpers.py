@@ -11,8 +11,8 @@ from core.settings import CACHE, PAIR
 from core.values import ModelSpec, PairSpec
 from core.workbench import Workbench
 from tests.tiny_models import tiny_folder
-from ui.shell import _MARK
-from ui.state import workbench
+from ui.shell.frame import _MARK
+from ui.shell.state import workbench
 
 ROOT = Path(__file__).resolve().parent.parent
 

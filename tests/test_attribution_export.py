@@ -13,13 +13,13 @@ import numpy as np
 from core.attribution.values import Gradients, GradientSpec, TargetText
 from tests.browser.strip_app import HOSTILE
 from tests.stored_values import attribution
-from ui.attribution_catalogue import BY_KEY, METHODS
-from ui.attribution_export import csv_of, note_of, picture
-from ui.attribution_methods import Readings
-from ui.pinned_token import Marks
-from ui.strip_export import script_safe, strip_html
-from ui.token_strip import Row, Strip
-from ui.value_line import ValueLine
+from ui.attribution.catalogue import BY_KEY, METHODS
+from ui.attribution.export import csv_of, note_of, picture
+from ui.attribution.methods import Readings
+from ui.attribution.pinned import Marks
+from ui.components.strip_export import script_safe, strip_html
+from ui.components.token_strip import Row, Strip
+from ui.components.value_line import ValueLine
 
 
 def readings() -> Readings:

@@ -3,8 +3,8 @@
 import pytest
 
 from core.runs.dose_response import DosePoint
-from ui.dose_chart import COHERENT, dose_charts, point_rows
-from ui.verdict import verdict
+from ui.home.dose_chart import COHERENT, dose_charts, point_rows
+from ui.home.verdict import verdict
 
 
 def point(source, target, coefficient, hits, *, nll=0.2, repetition=0.05, no_evidence=0):

@@ -8,7 +8,7 @@ import stored_values as sv
 
 from core.forward.edits import SteeringSpec
 from core.runs.dose_strip import UNIT_DOSES, coherent_band, read_strip, strip_specs
-from ui.dose_strip import strip_data
+from ui.components.dose_strip import strip_data
 
 TEXT = "So the answer is seven and the sum of both is twelve because we add them one by one."
 

@@ -22,13 +22,14 @@ from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.test_method_agreement import REPORT
-from ui.attribution_catalogue import METHODS, methods_of
-from ui.attribution_form import open_in_attribution, place_parts
-from ui.attribution_methods import Readings
-from ui.attribution_view import STRIP_KEY, keyword_tokens
-from ui.corpus_panel import open_text
-from ui.pinned_token import next_tokens
-from ui.state import workbench
+from ui.attribution.catalogue import METHODS, methods_of
+from ui.attribution.corpus import open_text
+from ui.attribution.form import place_parts
+from ui.attribution.methods import Readings
+from ui.attribution.pinned import next_tokens
+from ui.attribution.view import STRIP_KEY, keyword_tokens
+from ui.shell.handoff import open_in_attribution
+from ui.shell.state import workbench
 
 TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
 TRACE = {
@@ -180,7 +181,7 @@ def test_switching_method_and_layer_starts_no_job(bench, trace_file, direction, 
 
 def test_bars_stack_what_is_at_hand(bench, trace_file, direction, monkeypatch):
     seen = []
-    monkeypatch.setattr("ui.attribution_view.token_strip", lambda strip, **_: seen.append(strip) or 3)
+    monkeypatch.setattr("ui.attribution.view.token_strip", lambda strip, **_: seen.append(strip) or 3)
     app = opened()
     app.multiselect(key="attribution_bars").set_value(["p_keyword", "gradient", "exact_ablation"])
     rerun(app)
@@ -264,7 +265,7 @@ def test_the_other_model_reads_the_text_of_a_generation(bench, direction):
 
 def test_handing_over_a_generation_is_session_state(bench, direction, monkeypatch):
     generation, state = generation_of(bench), {}
-    monkeypatch.setattr("ui.attribution_form.st.session_state", state)
+    monkeypatch.setattr("ui.attribution.form.st.session_state", state)
     open_in_attribution(generation)
     assert state == {"attribution_source": generation}
 
@@ -488,7 +489,7 @@ def test_anticipation_reads_the_set_with_both_models(bench, trace_file, directio
 def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file, direction, tmp_path, monkeypatch):
     more_traces(tmp_path)
     opened_texts = []
-    monkeypatch.setattr("ui.corpus_panel._draw_histogram", lambda rows, title: opened_texts.append((rows, title)))
+    monkeypatch.setattr("ui.attribution.corpus._draw_histogram", lambda rows, title: opened_texts.append((rows, title)))
     app = section(opened(), "Corpus")
     for _ in range(2):
         finish(bench, app)
@@ -501,7 +502,7 @@ def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file,
     corpus = app.session_state["corpus:kept"]["reasoner"][1]
     item = Extreme(text=1, position=corpus.texts[1].spec.text_start + 4, value=0.0)
     with monkeypatch.context() as patch:
-        patch.setattr("ui.corpus_panel.st.session_state", state := {})
+        patch.setattr("ui.attribution.corpus.st.session_state", state := {})
         open_text(corpus, item)
     app.session_state["attribution:pin_next"] = state["attribution:pin_next"]
     app.selectbox(key="attribution_trace").set_value(state["attribution_trace"])

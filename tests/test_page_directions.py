@@ -18,8 +18,8 @@ from core.workbench import Workbench
 from tests.page_helpers import page_test
 from tests.test_mean_vectors import make_means
 from tests.test_tensor_files import Touches, numpy_bytes, torch_bytes
-from ui.direction_upload import FILE_KEY, VIEW_KEY
-from ui.state import workbench
+from ui.directions.upload import FILE_KEY, VIEW_KEY
+from ui.shell.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 
@@ -30,7 +30,7 @@ def bench(tmp_path, monkeypatch) -> Workbench:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     monkeypatch.setattr(tensors, "_run_child", tensor_child.answer)
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
-    monkeypatch.setattr("ui.directions._recorded", tuple)
+    monkeypatch.setattr("ui.directions.choices._recorded", tuple)
     workbench.clear()
     return workbench()
 

@@ -15,10 +15,10 @@ from core.values import Trace, Window
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.test_extraction import make_traces
-from ui.contrast_form import RANGE
-from ui.extraction_form import MAX_OFFSETS, offsets_of
-from ui.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
-from ui.state import workbench
+from ui.extraction.contrast import RANGE
+from ui.extraction.form import MAX_OFFSETS, offsets_of
+from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
+from ui.shell.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 

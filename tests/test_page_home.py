@@ -15,8 +15,8 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.dose_response.example_questions", lambda kind: (Example(prompt="Why?"),) * 2)
-    monkeypatch.setattr("ui.dose_response.SHARES", (0.5,))
+    monkeypatch.setattr("ui.home.dose_response.example_questions", lambda kind: (Example(prompt="Why?"),) * 2)
+    monkeypatch.setattr("ui.home.dose_response.SHARES", (0.5,))
     bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
     yield bench
     for job in bench.engine.live():

@@ -19,9 +19,9 @@ from core.values import Part, Trace
 from core.workbench import Workbench
 from tests.judge_stub import KEY, Reply, always, by_keyword, running, well
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
-from ui.labelling_chart import CHART_KEY, COLUMN_KEY, ROW_KEY
-from ui.labelling_source import VIEW_KEY
-from ui.state import workbench
+from ui.labelling.confusion import CHART_KEY, COLUMN_KEY, ROW_KEY
+from ui.labelling.source import VIEW_KEY
+from ui.shell.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
 

@@ -7,8 +7,8 @@ import pytest
 from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
-from ui.program_form import Extra
-from ui.text import plain
+from ui.components.safe_text import plain
+from ui.playground.program import Extra
 
 
 @pytest.fixture(scope="module")
@@ -405,7 +405,7 @@ def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_s
 
 def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_percent(make_direction):
     from core.embedded import DOSE
-    from ui.coefficient import default_coefficient
+    from ui.directions.coefficient import default_coefficient
 
     plain = replace(make_direction(32), resid_norm=10.0)
     assert default_coefficient(plain) == 4.0

@@ -15,11 +15,11 @@ from core.values import PAPER_WINDOW, Part, Trace
 from core.workbench import Workbench
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.test_extraction import make_traces
-from ui.state import workbench
-from ui.text import plain
-from ui.trace_list import INDEX_KEY, LABELS_KEY, TEXT_KEY
-from ui.trace_reader import FIRST_KEY, LAST_KEY, RANGE_KEY, STRIP_KEY
-from ui.trace_sets import SET_KEY
+from ui.components.safe_text import plain
+from ui.shell.handoff import INDEX_KEY, SET_KEY
+from ui.shell.state import workbench
+from ui.traces.listing import LABELS_KEY, TEXT_KEY
+from ui.traces.reader import FIRST_KEY, LAST_KEY, RANGE_KEY, STRIP_KEY
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)> \u202e \x00 $x$ :red[y]"
 CHAIN = {

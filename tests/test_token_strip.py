@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ui.lanes import Lane, lane_data
-from ui.theme import LABEL_COLOURS, chart_theme
-from ui.token_strip import CLIP, Strip, clip_pieces, read_assets, strip_data
+from ui.components.lanes import Lane, lane_data
+from ui.components.theme import LABEL_COLOURS, chart_theme
+from ui.components.token_strip import CLIP, Strip, clip_pieces, read_assets, strip_data
 
 PIECES = ("<think>", "\n", " Wait", ",", " no")
 
@@ -96,8 +96,8 @@ def test_chart_theme_fixes_text_colours_only_off_screen() -> None:
 def pin_app() -> None:
     import streamlit as st
 
-    from ui.lanes import Lane, lanes, select_lane_token
-    from ui.token_strip import Strip, select_token, selected_token, token_strip
+    from ui.components.lanes import Lane, lanes, select_lane_token
+    from ui.components.token_strip import Strip, select_token, selected_token, token_strip
 
     pieces = tuple(f" {word}" for word in st.session_state.get("words", "a b c d").split())
     if "jump" in st.session_state:

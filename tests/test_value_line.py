@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from ui.fixed_chart import _spec, fixed_chart
-from ui.pinned_token import direct_chart, profile_chart
-from ui.value_line import POINTS, ValueLine, extremes, line_chart, line_rows, with_bands
+from ui.attribution.pinned import direct_chart, profile_chart
+from ui.components.fixed_chart import _spec, fixed_chart
+from ui.components.value_line import POINTS, ValueLine, extremes, line_chart, line_rows, with_bands
 
 
 def line_of(values, **marks):

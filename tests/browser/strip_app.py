@@ -10,8 +10,8 @@ import random
 
 import streamlit as st
 
-from ui.lanes import Lane, lanes
-from ui.token_strip import Strip, select_token, token_strip
+from ui.components.lanes import Lane, lanes
+from ui.components.token_strip import Strip, select_token, token_strip
 
 TEXT = (
     "<think>\nOkay, so I need to find the smallest number that is divisible by both twelve and eighteen. "

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Screen
 from tests.browser.strip_app import HOSTILE, TEXT, split
-from ui.strip_export import strip_html
-from ui.token_strip import Row, Strip
+from ui.components.strip_export import strip_html
+from ui.components.token_strip import Row, Strip
 
 BOTH_THEMES = pytest.mark.parametrize("screen", [Screen(theme="light"), Screen(theme="dark")], ids=["light", "dark"])
 

@@ -1,0 +1,4 @@
+"""The Token attribution page.
+
+Knows no other page but `directions`.
+"""

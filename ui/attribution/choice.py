@@ -1,0 +1,101 @@
+"""Which reading is shown, at which layer, with which bars below the text: switches over values that are at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.attribution.values import Attribution
+from ui.attribution.catalogue import BY_KEY, FAMILIES, METHODS, methods_of
+from ui.attribution.form import Request
+from ui.attribution.further import Target, choose_target
+from ui.attribution.methods import Method, Readings
+
+FAMILY_KEY = "attribution_family"
+METHOD_KEY = "attribution_method"
+BARS_KEY = "attribution_bars"
+MAX_BARS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is drawn."""
+
+    method: Method
+    layer: int
+    target: Target
+    bars: tuple[Method, ...] = ()
+
+
+def choose_view(request: Request, attribution: Attribution) -> View:
+    """Family, method, layer, target and bars."""
+    top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with top:
+        family = st.segmented_control(
+            "Colour by",
+            FAMILIES,
+            default=FAMILIES[0],
+            required=True,
+            key=FAMILY_KEY,
+            persist_state="session",
+            wrap=True,
+        )
+        options = methods_of(family or FAMILIES[0])
+        chosen = st.segmented_control(
+            "Reading",
+            [method.key for method in options],
+            default=options[0].key,
+            required=True,
+            format_func=lambda key: BY_KEY[key].short,
+            key=f"{METHOD_KEY}:{family}",
+            persist_state="session",
+            label_visibility="collapsed",
+            wrap=True,
+        )
+    method = BY_KEY[chosen or options[0].key]
+    left, middle, right = st.columns([4, 4, 4], gap="medium", vertical_alignment="bottom")
+    with left:
+        layer = choose_layer(attribution, disabled=not method.per_layer)
+    with middle:
+        target = choose_target(request, attribution)
+    with right:
+        bars = _choose_bars()
+    return View(method=method, layer=layer, target=target, bars=bars)
+
+
+def choose_layer(attribution: Attribution, *, disabled: bool = False) -> int:
+    """The layer slider; a model of one layer has none."""
+    n_layers = len(attribution.projection)
+    if n_layers == 1:
+        return 0
+    return st.slider(
+        "Layer that is read",
+        0,
+        n_layers - 1,
+        min(attribution.spec.direction.layer, n_layers - 1),
+        key=f"attribution_read_layer:{n_layers}",
+        persist_state="session",
+        disabled=disabled,
+        help="The residual stream after this block; layers count from 0. Readings of the model's output have none.",
+    )
+
+
+def _choose_bars() -> tuple[Method, ...]:
+    keys = st.multiselect(
+        "Bars below the text",
+        [method.key for method in METHODS],
+        format_func=lambda key: BY_KEY[key].title,
+        key=BARS_KEY,
+        persist_state="session",
+        max_selections=MAX_BARS,
+        placeholder="Stack up to four more readings",
+        help="Each is a thin bar below every token, on its own colour range. Those that need a computation are drawn "
+        "once it was done: choose them above first.",
+    )
+    return tuple(BY_KEY[key] for key in keys)
+
+
+def drawable(view: View, readings: Readings) -> tuple[Method, ...]:
+    """The chosen bars whose values are at hand."""
+    return tuple(method for method in view.bars if method.available(readings))

@@ -1,0 +1,239 @@
+"""What is read, by which model, against which direction: the controls that end in an AttributionSpec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.attribution.values import AttributionSpec
+from core.directions.direction import Direction
+from core.directions.folder import id_of
+from core.errors import UserFacingError
+from core.models.pair import ROLES, ModelFacts, Role
+from core.runs.values import Generation
+from core.text.words import KEYWORDS, LENS_WORDS
+from core.traces.events import Spans, find_events
+from core.values import Trace
+from ui.attribution.source import EVENT_LABEL, Source, choose_source
+from ui.components.safe_text import plain, show_error
+from ui.directions.choices import choices, pick_direction
+from ui.directions.coefficient import coefficient_slider, default_coefficient
+from ui.shell.handoff import _FOLLOWED
+from ui.shell.state import workbench
+
+Facts = tuple[ModelFacts, ModelFacts]
+TokenParts = tuple[tuple[int, int, str], ...]
+
+ROLE_KEY = "attribution_role"
+DIRECTION_KEY = "attribution_direction"
+LAYER_KEY = "attribution_layer"
+COEFFICIENT_KEY = "attribution_coefficient"
+KEYWORDS_KEY = "attribution_keywords"
+LENS_WORDS_KEY = "attribution_lens_words"
+_FITTED = "attribution:fitted"
+_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """A text as one model reads it, with what is known of its parts."""
+
+    token_ids: tuple[int, ...]
+    text_start: int
+    parts: TokenParts = ()
+    """(first token, token behind the last, label), without overlaps, in order."""
+    events: tuple[int, ...] = ()
+    """Positions of the first tokens of backtracking parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the model, and the marks that belong to the text."""
+
+    spec: AttributionSpec
+    tokens: Tokens
+    role: Role
+    """Who reads."""
+    question: str
+    text: str
+
+
+def draw_form(facts: Facts) -> Request | None:
+    """All controls; None, with the reason and the next step shown, while they do not make a request."""
+    by_role = dict(zip(ROLES, facts, strict=True))
+    with st.container(border=True):
+        source = choose_source()
+        if source is not None and source.generation is not None:
+            _follow(source.generation, by_role)
+        left, middle, right = st.columns([3, 5, 5])
+        role = _choose_role(left, by_role)
+        with middle:
+            direction = _choose_direction(by_role[role])
+        if direction is None:
+            return None
+        with right:
+            layer, coefficient, keywords, lens_words = _choose_steering(direction, by_role[role])
+        tokens = _read(source, role, by_role) if source is not None else None
+    if source is None or tokens is None:
+        return None
+    if not keywords:
+        show_error(UserFacingError("There are no keywords.", 'Give at least one word, for example "wait".'))
+        return None
+    spec = AttributionSpec(
+        model=by_role[role].spec,
+        fingerprint=by_role[role].fingerprint,
+        token_ids=tokens.token_ids,
+        text_start=tokens.text_start,
+        direction=direction,
+        layer=layer,
+        coefficient=coefficient,
+        keywords=keywords,
+        lens_words=lens_words,
+    )
+    return Request(spec=spec, tokens=tokens, role=role, question=source.question, text=source.text)
+
+
+def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:
+    """The loaded model that wrote it, by its weights and tokenizer."""
+    return next((role for role in ROLES if by_role[role].fingerprint == generation.spec.fingerprint), None)
+
+
+def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
+    """When another generation is chosen, its writer and its steering become the settings; they may then be changed."""
+    if st.session_state.get(_FOLLOWED) == generation:
+        return
+    st.session_state[_FOLLOWED] = generation
+    writer = _writer(generation, by_role)
+    if writer is not None:
+        st.session_state[ROLE_KEY] = writer
+    edit = next((edit for edit in generation.spec.steering if edit.operator == "add"), None)
+    if edit is None or writer is None:
+        return
+    direction_id = id_of(edit.direction)
+    if direction_id in {choice.direction_id for choice in choices(d_model=by_role[writer].d_model)}:
+        st.session_state[DIRECTION_KEY] = direction_id
+        st.session_state[LAYER_KEY] = edit.layer
+        st.session_state[COEFFICIENT_KEY] = edit.coefficient
+        st.session_state[_FITTED] = edit.direction.digest
+
+
+def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role:
+    roles: list[Role] = ["reasoner", "base"]
+    return place.selectbox(
+        "Read by",
+        roles,
+        format_func=_ROLE_NAMES.__getitem__,
+        key=ROLE_KEY,
+        persist_state="session",
+        help=f"{plain(by_role['reasoner'].name)}, finetuned from {plain(by_role['base'].name)}.",
+    )
+
+
+def _choose_direction(facts: ModelFacts) -> Direction | None:
+    direction = pick_direction(d_model=facts.d_model, key=DIRECTION_KEY)
+    if direction is None and choices():
+        st.caption(f"The {len(choices())} there are belong to models whose d_model is not {facts.d_model}.")
+    return direction
+
+
+def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...], tuple[str, ...]]:
+    """(layer, coefficient, keywords, Eq. 2 words) behind one button that says what they are."""
+    fitted = st.session_state.get(_FITTED) == direction.digest
+    if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
+        st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
+    if not fitted or COEFFICIENT_KEY not in st.session_state:
+        st.session_state[COEFFICIENT_KEY] = default_coefficient(direction)
+    st.session_state[_FITTED] = direction.digest
+    st.session_state.setdefault(KEYWORDS_KEY, ", ".join(KEYWORDS))
+    st.session_state.setdefault(LENS_WORDS_KEY, ", ".join(LENS_WORDS))
+    with st.container(gap="xxsmall"):
+        st.markdown(":small[Steered readings and keywords]")
+        panel = st.popover(_steering_title(), icon=":material/tune:", width="stretch")
+    with panel:
+        words = st.text_input(
+            "Keywords, separated by commas",
+            key=KEYWORDS_KEY,
+            persist_state="session",
+            max_chars=200,
+            help="Upper and lower case count alike. Of a word that the tokenizer splits, the first token counts.",
+        )
+        contained = st.text_input(
+            "Words of Eq. 2, separated by commas",
+            key=LENS_WORDS_KEY,
+            persist_state="session",
+            max_chars=200,
+            help="For the reading “Eq. 2”: every vocabulary item that contains one of them counts, as in the paper.",
+        )
+        st.markdown("For the readings that add the direction:")
+        layer = st.selectbox(
+            "Added after layer",
+            range(facts.n_layers),
+            key=LAYER_KEY,
+            persist_state="session",
+            help="The residual stream after this block is edited; layers count from 0.",
+        )
+        coefficient = coefficient_slider(direction, key=COEFFICIENT_KEY)
+    return layer, coefficient, _words(words), _words(contained)
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    """The words of a comma-separated field, each once."""
+    return tuple(dict.fromkeys(word.strip().casefold() for word in (text or "").split(",") if word.strip()))
+
+
+def _steering_title() -> str:
+    words = plain(st.session_state[KEYWORDS_KEY], 24) or "no keywords"
+    return f"{st.session_state[COEFFICIENT_KEY]:+.3g} after layer {st.session_state[LAYER_KEY]} · {words}"
+
+
+def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens | None:
+    """The text as the chosen model's tokens; a generation's own where that model wrote it."""
+    generation = source.generation
+    if generation is not None:
+        writer = _writer(generation, by_role)
+        if writer == role:
+            prompt = generation.spec.prompt.token_ids
+            return Tokens(token_ids=prompt + generation.token_ids, text_start=len(prompt))
+        if writer is None and not _agrees_to_reread(generation, by_role[role]):
+            return None
+    try:
+        reading = workbench().pair.read(role, source.question, source.text)
+    except UserFacingError as error:
+        show_error(error)
+        return None
+    parts, events = place_parts(source.trace, reading.spans, text_start=reading.text_start)
+    return Tokens(token_ids=reading.token_ids, text_start=reading.text_start, parts=parts, events=events)
+
+
+def _agrees_to_reread(generation: Generation, facts: ModelFacts) -> bool:
+    st.warning(
+        f"This was written by **{plain(generation.spec.model.name)}** with weights or a tokenizer that are not "
+        "loaded now, so its token ids may mean other words here. Load that model in the sidebar, or read the text "
+        "again; its tokens may then differ from those that were generated.",
+        icon=":material/repeat:",
+    )
+    return st.toggle(
+        f"Read its text again with the tokenizer of {plain(facts.name)}",
+        key=f"attribution_reread:{generation.spec.fingerprint}",
+        persist_state="session",
+    )
+
+
+def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[TokenParts, tuple[int, ...]]:
+    """(parts in tokens, positions of the backtracking events) of a labelled trace; a part starts at its event."""
+    if trace is None:
+        return (), ()
+    labels = dict.fromkeys(part.label for part in trace.parts)
+    found = [event for label in labels for event in find_events(trace, label, spans=spans, text_start=text_start)]
+    found.sort(key=lambda event: event.position)
+    starts = np.asarray([start for start, _ in spans])
+    limits = [event.position for event in found[1:]] + [text_start + len(spans)]
+    parts = []
+    for event, limit in zip(found, limits, strict=True):
+        end = min(text_start + int(np.searchsorted(starts, event.part.end)), limit)
+        if end > event.position:
+            parts.append((event.position, end, event.part.label))
+    return tuple(parts), tuple(sorted({e.position for e in found if e.part.label == EVENT_LABEL}))

@@ -1,0 +1,172 @@
+"""Choosing the text that is read: an embedded trace, a stored generation, or pasted text. Knows no tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.disk.store import Stored
+from core.errors import UserFacingError
+from core.runs.values import Generation
+from core.traces.set_files import TraceSet
+from core.values import Trace
+from ui.components.safe_text import clipped, show_error
+from ui.shell.handoff import OPENED
+from ui.shell.state import workbench
+
+Kind = Literal["trace", "generation", "paste"]
+
+KIND_KEY = "attribution_kind"
+SET_KEY = "attribution_set"
+TRACE_KEY = "attribution_trace"
+EVENT_LABEL = "backtracking"
+_KINDS: dict[Kind, str] = {"trace": "Labelled trace", "generation": "Stored generation", "paste": "Your own text"}
+_GENERATION_KEY = "attribution_generation"
+_AT_HAND = "attribution:at_hand"
+_LIMIT = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A text with its question; a trace brings labelled parts, a generation its own tokens."""
+
+    question: str
+    text: str
+    trace: Trace | None = None
+    generation: Generation | None = None
+
+
+def choose_source() -> Source | None:
+    """Controls for the text; None, with the next step said, while there is none."""
+    _take_opened()
+    sets = usable_sets()
+    st.session_state.setdefault(KIND_KEY, "trace" if sets else "paste")
+    left, right = st.columns([3, 10])
+    kind = left.selectbox("Text", list(_KINDS), format_func=_KINDS.__getitem__, key=KIND_KEY, persist_state="session")
+    if kind == "paste":
+        return _paste(right)
+    with right:
+        if kind == "trace":
+            return _choose_trace(sets)
+        return _choose_generation()
+
+
+def _take_opened() -> None:
+    """Turn to the generation that another page handed over, once."""
+    generation = st.session_state.pop(OPENED, None)
+    if isinstance(generation, Generation):
+        st.session_state[_AT_HAND] = generation
+        st.session_state[KIND_KEY] = "generation"
+        st.session_state[_GENERATION_KEY] = 0
+
+
+def usable_sets() -> list[TraceSet]:
+    """The sets that hold traces, the embedded one first."""
+    return [found for found in workbench().trace_sets.list() if found.n_traces]
+
+
+def _choose_trace(sets: list[TraceSet]) -> Source | None:
+    if not sets:
+        st.info(
+            "There are no traces yet. Import some on the **Traces** page, or paste a text.",
+            icon=":material/description:",
+        )
+        return None
+    by_id = {found.set_id: found for found in sets}
+    if st.session_state.get(SET_KEY) not in by_id:
+        st.session_state[SET_KEY] = sets[0].set_id
+    left, right = st.columns([2, 5]) if len(sets) > 1 else (None, st)
+    if left is not None:
+        left.selectbox(
+            "Trace set",
+            list(by_id),
+            format_func=lambda set_id: clipped(by_id[set_id].name, 40),
+            key=SET_KEY,
+            persist_state="session",
+        )
+    set_id = st.session_state[SET_KEY]
+    try:
+        rows = workbench().trace_sets.rows(set_id)
+        if st.session_state.get(TRACE_KEY, 0) not in range(len(rows)):
+            st.session_state[TRACE_KEY] = 0
+        picked = right.selectbox(
+            "Trace",
+            range(len(rows)),
+            format_func=lambda i: f"{rows[i].counts.get(EVENT_LABEL, 0)}× back · {clipped(rows[i].title)}",
+            key=TRACE_KEY,
+            persist_state="session",
+            help="The number counts the labelled turns back. Other sets are imported on the Traces page.",
+        )
+        trace = workbench().trace_sets.trace(set_id, picked)
+    except UserFacingError as error:
+        show_error(error)
+        return None
+    return Source(question=trace.prompt, text=trace.text, trace=trace)
+
+
+def _choose_generation() -> Source | None:
+    found = [(item.value, _moment(item.stored_at)) for item in _recent()]
+    at_hand: Generation | None = st.session_state.get(_AT_HAND)
+    if at_hand is not None:
+        moment = next((moment for generation, moment in found if generation == at_hand), "just opened")
+        found = [(at_hand, moment)] + [item for item in found if item[0] != at_hand]
+    if not found:
+        st.info(
+            "No generation is stored yet. Run one in the **Steering playground**; it then appears here.",
+            icon=":material/tune:",
+        )
+        return None
+    picked = st.selectbox(
+        "Generation",
+        range(len(found)),
+        format_func=lambda i: f"{generation_title(found[i][0])} · {found[i][1]}",
+        key=_GENERATION_KEY,
+        persist_state="session",
+        help=f"The last {_LIMIT} completed runs on this machine, newest first.",
+    )
+    generation = found[picked][0]
+    return Source(question=generation.spec.prompt.question, text=generation.text, generation=generation)
+
+
+def _recent() -> list[Stored[Generation]]:
+    return workbench().store.recent("generation", Generation, _LIMIT)
+
+
+def generation_title(generation: Generation) -> str:
+    """Question, model and steering on one line, for option lists."""
+    spec = generation.spec
+    edits = " + ".join(f"{edit.operator} {edit.coefficient:+.3g} at layer {edit.layer}" for edit in spec.steering)
+    return f"{clipped(spec.prompt.question)} · {clipped(spec.model.name, 24)} · {edits or 'unsteered'}"
+
+
+def _moment(stored_at: float) -> str:
+    return datetime.fromtimestamp(stored_at).strftime("%d %b %H:%M")
+
+
+def _paste(right: DeltaGenerator) -> Source | None:
+    question = right.text_input(
+        "Question that it answers",
+        key="attribution_question",
+        persist_state="session",
+        placeholder="What is 12 times 15?",
+    )
+    text = st.text_area(
+        "Your text",
+        key="attribution_text",
+        persist_state="session",
+        height=120,
+        placeholder="12 times 15 is 170. Wait, let me check that again…",
+    )
+    st.button("Read this text", type="primary")
+    if not text or not text.strip():
+        st.info(
+            "Write or paste a text of at least two tokens, and above it the question that it answers; "
+            "then press **Read this text**.",
+            icon=":material/edit_note:",
+        )
+        return None
+    return Source(question=question or "", text=text)

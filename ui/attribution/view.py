@@ -1,0 +1,159 @@
+"""One attributed text on screen: switches, token strip, line, pinned token. Computes nothing with a model.
+
+It is one fragment: switching method, layer or token redraws this part alone, from the values at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import streamlit as st
+
+from core.attribution.values import Attribution
+from core.models.pair import ModelFacts
+from core.text import words
+from ui.attribution.choice import View, choose_view, drawable
+from ui.attribution.export import draw_export
+from ui.attribution.form import Request, Tokens
+from ui.attribution.further import complete, known_readings
+from ui.attribution.methods import PERCENTILE, Readings, rounded_range
+from ui.attribution.pinned import Marks, draw_pinned
+from ui.attribution.recorded import recorded_words
+from ui.components.token_strip import Row, Strip, select_token, selected_token, token_strip
+from ui.components.value_line import ValueLine, choose_form, value_line
+
+STRIP_KEY = "attribution_strip"
+PIN_NEXT = "attribution:pin_next"
+"""Session key of the token to pin in the text that is opened next."""
+_PINNED_FOR = "attribution:pinned_for"
+_HEIGHT = 400
+
+
+@dataclass(frozen=True)
+class Stops:
+    """Places that are jumped between, and what they are called."""
+
+    name: str
+    tokens: tuple[int, ...]
+
+
+@st.fragment
+def draw_attribution(attribution: Attribution, request: Request, facts: ModelFacts) -> None:
+    """Everything about one text."""
+    tokens = request.tokens
+    keywords = keyword_tokens(attribution)
+    marks = Marks(labels=labels_of(tokens, len(attribution.pieces)), events=tokens.events, keywords=keywords)
+    stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", beginnings(keywords))
+    _pin_something(attribution, stops)
+    view = choose_view(request, attribution)
+    known = known_readings(request, attribution, view.target)
+    readings = complete(known, request, view.target, view.method.needs, facts)
+    if readings is None:
+        return
+    if not view.method.available(readings):
+        st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon=":material/block:")
+        return
+    _draw(readings, tokens, view, marks, stops, facts)
+
+
+def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
+    method, layer = view.method, view.layer
+    wide, side = st.columns([2, 1], gap="medium")
+    strip = strip_of(readings, tokens, view, marks)
+    with wide:
+        pinned = token_strip(strip, key=STRIP_KEY, height=_HEIGHT, search=True)
+        line = ValueLine(
+            values=method.values(readings, layer),
+            pieces=readings.attribution.pieces,
+            labels=marks.labels,
+            title=method.titled(layer),
+            events=tokens.events,
+            pinned=pinned,
+            first=readings.start,
+        )
+        st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
+        if method.needs in ("gradients", "interventions"):
+            st.caption(recorded_words(facts))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            form = choose_form("attribution_line")
+            _draw_jumps(stops)
+            draw_export(readings, strip, line, marks, layer=layer)
+        value_line(line, form=form, key="attribution_line", on_pick=partial(select_token, STRIP_KEY))
+    with side:
+        draw_pinned(readings, pinned, method=method, layer=layer, marks=marks)
+
+
+def strip_of(readings: Readings, tokens: Tokens, view: View, marks: Marks) -> Strip:
+    """The strip coloured by one method at one layer, with the bars that are at hand."""
+    method, layer = view.method, view.layer
+    uses_target = {"gradients", "interventions"} & {m.needs for m in (method, *view.bars)}
+    return Strip(
+        pieces=readings.attribution.pieces,
+        values=method.values(readings, layer),
+        value_range=rounded_range(method.value_range(readings, layer)),
+        value_name=method.titled(layer),
+        unit=method.unit,
+        parts=tokens.parts,
+        events=tokens.events,
+        keywords=marks.keywords,
+        text_start=readings.start,
+        targets=frozenset(view.target.positions if uses_target else ()),
+        rows=tuple(
+            Row(
+                name=bar.titled(layer),
+                unit=bar.unit,
+                values=bar.values(readings, layer),
+                value_range=rounded_range(bar.value_range(readings, layer)),
+            )
+            for bar in drawable(view, readings)
+        ),
+    )
+
+
+def keyword_tokens(attribution: Attribution) -> frozenset[int]:
+    """Tokens of the text that hold a part of a keyword."""
+    start = attribution.spec.text_start
+    found = words.keyword_tokens(attribution.pieces[start:], attribution.spec.keywords)
+    return frozenset(start + index for index in found)
+
+
+def labels_of(tokens: Tokens, n: int) -> tuple[str, ...]:
+    """(seq,) the label of the part that holds each token, "" outside."""
+    labels = [""] * n
+    for start, end, label in tokens.parts:
+        labels[start:end] = [label] * (end - start)
+    return tuple(labels)
+
+
+def beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
+    """The first token of every run of tokens."""
+    return tuple(token for token in sorted(tokens) if token - 1 not in tokens)
+
+
+def _pin_something(attribution: Attribution, stops: Stops) -> None:
+    """A text that is shown for the first time has its first event pinned, else a keyword, else its strongest token."""
+    identity = (attribution.spec.token_ids, attribution.spec.fingerprint)
+    wanted = st.session_state.pop(PIN_NEXT, None)
+    if wanted is None and st.session_state.get(_PINNED_FOR) == identity:
+        return
+    st.session_state[_PINNED_FOR] = identity
+    if isinstance(wanted, int) and wanted < len(attribution.pieces):
+        select_token(STRIP_KEY, wanted)
+        return
+    start = attribution.spec.text_start
+    layer = min(attribution.spec.direction.layer, len(attribution.projection) - 1)
+    strongest = start + int(attribution.projection[layer, start:].argmax())
+    select_token(STRIP_KEY, stops.tokens[0] if stops.tokens else strongest)
+
+
+def _draw_jumps(stops: Stops) -> None:
+    """Buttons to the stop before and behind the pinned token."""
+    if not stops.tokens:
+        return
+    at = selected_token(STRIP_KEY)
+    before = [token for token in stops.tokens if at is not None and token < at]
+    after = [token for token in stops.tokens if at is None or token > at]
+    jump = partial(select_token, STRIP_KEY)
+    st.button(f"‹ Previous {stops.name}", disabled=not before, on_click=jump, args=before[-1:] or (None,))
+    st.button(f"Next {stops.name} ›", disabled=not after, on_click=jump, args=after[:1] or (None,))

@@ -1,0 +1,106 @@
+"""Lanes: two to four completions side by side that grow while a job runs. Knows nothing of jobs or models.
+
+Redraw it as often as you like under one key: the browser keeps the tokens it has and appends the new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import streamlit as st
+
+from ui.components.token_strip import Size, clip_pieces, read_assets
+
+LaneState = Literal["queued", "running", "done", "cancelled", "interrupted", "error", "timeout"]
+Badge = Literal["LIVE", "CACHED", "RECORDED", ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """One completion as it stands now."""
+
+    title: str
+    subtitle: str = ""
+    pieces: tuple[str, ...] = ()
+    highlights: tuple[int, ...] = ()
+    """Indices of keyword tokens."""
+    diverged_at: int | None = None
+    """Index of the first token that differs from the lane it is compared with."""
+    state: LaneState = "done"
+    badge: Badge = ""
+    note: str = ""
+    """One sentence under the text, such as what stopped it or why there is none."""
+    values: tuple[float, ...] = ()
+    """(n_tokens,) a reading of 0 or more that tints the tokens, in nats; empty for none."""
+    value_name: str = ""
+
+
+_css, _js = read_assets("lanes")
+_picture = (Path(__file__).parent / "lanes_picture.js").read_text("utf-8")
+_component = st.components.v2.component("retrace_lanes", css=_css, js=f"{_picture}\n{_js}")
+
+
+def lanes(
+    lanes: Sequence[Lane], *, key: str, size: Size = "normal", height: int = 340, picture: bool = False
+) -> tuple[int, int] | None:
+    """Draw the lanes and return (lane, token) of the pinned token. Longer texts scroll within `height` pixels.
+
+    With `picture` there is a button that saves them as a PNG.
+    """
+    pin = _pin(key)
+    if not _within(pin["at"], lanes):
+        pin["at"] = None
+    data = {
+        "lanes": [lane_data(lane) for lane in lanes],
+        "size": size,
+        "height": height,
+        "pinned": pin["at"],
+        "jump": pin["jump"],
+        "picture": picture,
+    }
+    _component(key=key, data=data, on_pin_change=lambda: _take_pin(key))
+    at: tuple[int, int] | None = pin["at"]
+    return at
+
+
+def select_lane_token(key: str, at: tuple[int, int] | None) -> None:
+    """Pin (lane, token) from Python, or none. Call it before the lanes are drawn, or in a callback."""
+    pin = _pin(key)
+    pin.update(at=at, jump=pin["jump"] + 1)
+
+
+def lane_data(lane: Lane) -> dict[str, Any]:
+    """One lane as JSON-ready data."""
+    pieces, lengths = clip_pieces(lane.pieces)
+    return {
+        "title": lane.title,
+        "subtitle": lane.subtitle,
+        "pieces": pieces,
+        "lengths": lengths,
+        "highlights": list(lane.highlights),
+        "diverged": lane.diverged_at,
+        "state": lane.state,
+        "badge": lane.badge,
+        "note": lane.note,
+        "values": [float(f"{value:.3g}") for value in lane.values],
+        "valueName": lane.value_name,
+    }
+
+
+def _within(at: tuple[int, int] | None, lanes: Sequence[Lane]) -> bool:
+    return at is not None and 0 <= at[0] < len(lanes) and 0 <= at[1] < len(lanes[at[0]].pieces)
+
+
+def _pin(key: str) -> dict[str, Any]:
+    pin: dict[str, Any] = st.session_state.setdefault(f"{key}:pin", {"at": None, "jump": 0})
+    return pin
+
+
+def _take_pin(key: str) -> None:
+    event = st.session_state[key].get("pin")
+    if isinstance(event, Mapping):
+        lane, token = event.get("lane"), event.get("token")
+        _pin(key)["at"] = (lane, token) if isinstance(lane, int) and isinstance(token, int) else None

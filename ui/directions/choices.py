@@ -1,0 +1,84 @@
+"""Choosing a direction: those recorded with the embedded pair, and those the user saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+
+from core.directions.direction import Direction
+from core.directions.folder import id_of
+from core.embedded import recorded_directions
+from ui.components.safe_text import plain
+from ui.shell.state import workbench
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A direction that can be picked, and where it comes from."""
+
+    direction_id: str
+    direction: Direction
+    origin: Literal["saved", "recorded"]
+
+    @property
+    def title(self) -> str:
+        """What the select box shows."""
+        return self.direction.name if self.origin == "saved" else f"{self.direction.name} (recorded)"
+
+
+def choices(*, d_model: int | None = None) -> list[Choice]:
+    """Saved directions, newest first, then recorded ones; with `d_model`, only those that fit."""
+    saved = [
+        Choice(direction_id=item.direction_id, direction=item.direction, origin="saved")
+        for item in workbench().directions.list()
+    ]
+    known = {choice.direction_id for choice in saved}
+    recorded = [
+        Choice(direction_id=id_of(direction), direction=direction, origin="recorded") for direction in _recorded()
+    ]
+    every = saved + [choice for choice in recorded if choice.direction_id not in known]
+    return [choice for choice in every if d_model is None or choice.direction.d_model == d_model]
+
+
+@st.cache_resource(show_spinner=False)
+def _recorded() -> tuple[Direction, ...]:
+    return recorded_directions()
+
+
+def pick_direction(*, d_model: int, key: str) -> Direction | None:
+    """A select box over the directions that fit; None, with the next step said, when there is none.
+
+    The chosen id is kept in session_state[key].
+    """
+    found = choices(d_model=d_model)
+    if not found:
+        st.info(
+            "No direction fits the loaded pair yet. Extract one on the **Extraction** page and save it; "
+            "it then appears here.",
+            icon=":material/explore:",
+        )
+        return None
+    by_id = {choice.direction_id: choice for choice in found}
+    asked = st.session_state.get(key)
+    if asked not in by_id:
+        if asked is not None:
+            st.warning(
+                "The direction that was asked for is not on this machine; another is chosen.", icon=":material/explore:"
+            )
+        st.session_state[key] = found[0].direction_id
+    picked = st.selectbox(
+        "Direction",
+        list(by_id),
+        format_func=lambda i: by_id[i].title,
+        key=key,
+        persist_state="session",
+        help="Found on the Extraction page: a difference of means in one model's residual stream.",
+    )
+    direction = by_id[picked].direction
+    st.caption(
+        f"Found in **{plain(direction.source_model or 'an unnamed model')}** at layer {direction.layer} · "
+        f"raw norm {direction.norm:.3g} · mean residual norm {direction.resid_norm:.3g}"
+    )
+    return direction

@@ -1,0 +1,4 @@
+"""The Extraction page.
+
+Knows no other page but `directions`.
+"""

@@ -1,0 +1,154 @@
+"""What to make of the sums of a pass: model, label, window, subtracted mean, weighting. Nothing needs a forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.extraction.contrast import contrast
+from core.extraction.moments import Moments
+from core.extraction.values import DirectionSet, Negatives, Weighting
+from core.models.pair import Role
+from core.values import PAPER_WINDOW, Window
+from ui.extraction.form import LABEL
+from ui.shell.state import set_anew
+
+KEY = "contrast:"
+RANGE = "contrast:window"
+_PAPER = "contrast:paper"
+_KEPT = "contrast:kept"
+_ROLES: dict[Role, str] = {"base": "Base", "reasoner": "Reasoning"}
+_SUBTRACTED: dict[Negatives, str] = {
+    "all": "All tokens (Eq. 3)",
+    "other": "Other labels' parts",
+    "same": "Same traces' tokens",
+}
+_WEIGHTED: dict[Weighting, str] = {"trace": "Per trace (Eq. 3)", "token": "Per token"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How the sums are turned into directions."""
+
+    role: Role
+    label: str
+    window: Window
+    negatives: Negatives
+    weighting: Weighting
+
+
+def ask_contrast(have: dict[Role, Moments]) -> Choice:
+    """The choice, from sums of one or both models with the same labels and offsets."""
+    moments = next(iter(have.values()))
+    _set_defaults(have, moments)
+    role_column, label_column, minus_column, weight_column = st.columns(4)
+    role: Any = role_column.segmented_control(
+        "Map of", list(have), format_func=_ROLES.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
+    )
+    label = label_column.selectbox(
+        "Label of the events",
+        moments.spec.rows,
+        format_func=lambda name: f"{name} · {int(moments.events[moments.row(name)]):,}",
+        key=f"{KEY}label",
+        persist_state="session",
+        help="With the number of events; each is the first token of a part with this label. Shuffled events lie at "
+        "random words: a control.",
+    )
+    negatives: Any = minus_column.selectbox(
+        "Subtracted mean",
+        list(_SUBTRACTED),
+        format_func=_SUBTRACTED.__getitem__,
+        key=f"{KEY}negatives",
+        persist_state="session",
+        help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean over "
+        "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, "
+        "and over all tokens of the traces that have an event.",
+    )
+    weighting: Any = weight_column.selectbox(
+        "Weighting",
+        list(_WEIGHTED),
+        format_func=_WEIGHTED.__getitem__,
+        key=f"{KEY}weighting",
+        persist_state="session",
+        help="Eq. 3 takes the mean of each trace first, so that a long trace or one with many events counts no more "
+        "than another.",
+    )
+    window = _ask_window(moments)
+    return Choice(role=role, label=label, window=window, negatives=negatives, weighting=weighting)
+
+
+def made_of(moments: Moments, choice: Choice) -> DirectionSet:
+    """The directions of the choice: its window first, then the single offsets. Kept until another one is asked for.
+
+    Raises BadInput as `contrast` does.
+    """
+    key = (moments.spec, choice)
+    kept: dict[Any, DirectionSet] = st.session_state.setdefault(_KEPT, {})
+    if key not in kept:
+        singles = [window for window in moments.spec.windows if window.stop - window.start == 1]
+        while len(kept) >= len(_ROLES):
+            kept.pop(next(iter(kept)))
+        kept[key] = contrast(
+            moments,
+            choice.label,
+            windows=tuple(dict.fromkeys((choice.window, *singles))),
+            negatives=choice.negatives,
+            weighting=choice.weighting,
+        )
+    return kept[key]
+
+
+def _ask_window(moments: Moments) -> Window:
+    first, last = _span(moments)
+    slider, paper = st.columns([5, 1], vertical_alignment="bottom")
+    with slider:
+        if first == last:
+            st.caption(f"Only offset {first} was gathered, so it is the window.")
+            return Window(start=first, stop=last + 1)
+        chosen: Any = st.slider(
+            "Window: offsets from the event's first token",
+            first,
+            last,
+            key=RANGE,
+            persist_state="session",
+            help="Both ends are included. The map and the card follow at once, from the sums of the pass.",
+        )
+    low, high = chosen
+    reachable = first <= PAPER_WINDOW.start and PAPER_WINDOW.stop - 1 <= last
+    paper.button(
+        "The paper's", key=_PAPER, on_click=_use_paper_window, width="stretch", disabled=not reachable, help="−13 to −8"
+    )
+    return Window(start=low, stop=high + 1)
+
+
+def _span(moments: Moments) -> tuple[int, int]:
+    singles = [window.start for window in moments.spec.windows if window.stop - window.start == 1]
+    return min(singles), max(singles)
+
+
+def _use_paper_window() -> None:
+    st.session_state[RANGE] = (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1)
+
+
+def _set_defaults(have: dict[Role, Moments], moments: Moments) -> None:
+    first, last = _span(moments)
+    kept: tuple[int, int] = st.session_state.get(RANGE, (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1))
+    low, high = kept
+    if RANGE in st.session_state and not first <= low <= high <= last:
+        st.session_state[RANGE] = (min(max(low, first), last), max(min(high, last), first))
+    if st.session_state.get(f"{KEY}role") not in have:
+        st.session_state.pop(f"{KEY}role", None)
+    if st.session_state.get(f"{KEY}label") not in moments.spec.rows:
+        st.session_state.pop(f"{KEY}label", None)
+    defaults = {
+        "role": next(iter(have)),
+        "label": LABEL if LABEL in moments.spec.labels else moments.spec.labels[0],
+        "negatives": "all",
+        "weighting": "trace",
+        "window": (min(max(low, first), last), max(min(high, last), first)),
+    }
+    missing = {f"{KEY}{name}": value for name, value in defaults.items() if f"{KEY}{name}" not in st.session_state}
+    st.session_state.update(missing)
+    set_anew({f"{KEY}{name}": value for name, value in defaults.items()}, unless=_PAPER)

@@ -1,0 +1,232 @@
+"""Asking what to extract: traces, models, labels, layers and offsets become a MomentsSpec per model. Starts nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import streamlit as st
+
+from core.errors import BadInput
+from core.extraction.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
+from core.extraction.values import DirectionSet
+from core.models.pair import ROLES, ModelFacts, Role
+from core.traces.events import digest_of
+from core.values import PAPER_WINDOW, Trace, Window
+from ui.components.safe_text import show_error, size
+from ui.extraction.how_read import ask_frame
+from ui.extraction.trace_choice import KEY, ask_traces
+from ui.shell.state import set_anew, workbench
+
+LABEL = "backtracking"
+MAP_FIRST, MAP_LAST = -40, 10
+MAX_OFFSETS = 64
+MAX_LABELS = 8
+FAR = 400
+SUBMIT = "extraction:submit"
+EXACT, _AGAIN = "extraction:exact", "extraction:again"
+MAX_EXACT = 4
+_MODELS: dict[str, tuple[Role, ...]] = {"both": ROLES, "base": ("base",), "reasoner": ("reasoner",)}
+_TITLES = {"both": "Both models", "base": "Base model", "reasoner": "Reasoning model"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the form says now, and whether it was just submitted."""
+
+    specs: dict[Role, MomentsSpec]
+    """Of both models, whichever are asked for."""
+    roles: tuple[Role, ...]
+    """The models that are to read the traces."""
+    traces: tuple[Trace, ...]
+    submitted: bool
+
+    @property
+    def asked(self) -> tuple[MomentsSpec, ...]:
+        """The specs of the models asked for."""
+        return tuple(self.specs[role] for role in self.roles)
+
+
+def draw_form(facts: tuple[ModelFacts, ModelFacts]) -> Request | None:
+    """The traces and the form; None, with the next step said, while there is nothing to extract from.
+
+    Raises BadInput when the offsets make no sense or nothing is chosen.
+    """
+    traces = ask_traces()
+    if not traces:
+        return None
+    counts = Counter(part.label for trace in traces for part in trace.parts)
+    if not counts:
+        show_error(
+            BadInput(
+                f"None of these {len(traces)} traces has a labelled part.",
+                "Label them on the Traces page, or give each line of the file its parts.",
+            )
+        )
+        return None
+    _set_defaults(counts, facts[0].n_layers)
+    with st.container(border=True):
+        return _fields(facts, traces, counts)
+
+
+def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], counts: Counter[str]) -> Request:
+    roles = _ask_models()
+    labels = _ask_labels(counts)
+    layers_column, first_column, last_column = st.columns([3, 1, 1], vertical_alignment="bottom")
+    with layers_column:
+        layers = _ask_layers(facts[0].n_layers)
+    offsets = _ask_offsets(first_column, last_column)
+    frame = ask_frame(traces[0])
+    if not labels:
+        raise BadInput("No label is chosen.", "Choose the label of the events, and others to compare it with.")
+    shuffled = LABEL if LABEL in labels else labels[0]
+    common: dict[str, Any] = {
+        "traces_digest": digest_of(traces),
+        "labels": labels,
+        "windows": tuple(dict.fromkeys((PAPER_WINDOW, *st.session_state.get(EXACT, ()), *offsets))),
+        "layers": layers,
+        "shuffled": shuffled,
+    }
+    specs = {
+        role: MomentsSpec(
+            model=fact.spec, fingerprint=fact.fingerprint, frame=frame if role == "base" else None, **common
+        )
+        for role, fact in zip(ROLES, facts, strict=True)
+    }
+    specs = {role: _with_folds(spec, facts[0].d_model, len(traces)) for role, spec in specs.items()}
+    submitted = _draw_submit(specs["base"], facts[0].d_model, n_traces=len(traces), n_models=len(roles))
+    return Request(specs=specs, roles=roles, traces=traces, submitted=submitted)
+
+
+def _with_folds(spec: MomentsSpec, d_model: int, n_traces: int) -> MomentsSpec:
+    """The spec with as many folds as fit a file of the store, and no more than there are pairs of traces."""
+    possible = [folds for folds in FOLDS if 2 * folds <= n_traces] or [min(FOLDS)]
+    needed = [bytes_needed(replace(spec, folds=folds), d_model)[0] for folds in possible]
+    return replace(spec, folds=largest_folds(possible, needed, int(workbench().moments.largest_file)))
+
+
+def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: int) -> bool:
+    """The button, and what pressing it means: how much is read, and what it needs. True when it was pressed."""
+    kept, running = bytes_needed(spec, d_model)
+    room = psutil.virtual_memory().available
+    button, text = st.columns([1, 4], vertical_alignment="center")
+    pressed = button.button("Extract", key=SUBMIT, type="primary", width="stretch", disabled=running > room)
+    each = "both models read" if n_models == 2 else "the model reads"
+    text.caption(
+        f"In one pass {each} {n_traces:,} traces: {len(spec.layers)} layers × {len(spec.windows)} windows × "
+        f"{len(spec.rows)} labels (one of them shuffled) in {spec.folds} groups of traces. It needs {size(running)} "
+        f"while it runs and keeps {size(kept)} per model."
+    )
+    if running > room:
+        show_error(
+            BadInput(
+                f"This needs {size(running)} of memory, and {size(room)} are free.",
+                "Choose fewer labels, layers or offsets.",
+            )
+        )
+    elif kept > workbench().moments.largest_file:
+        st.info(
+            f"A result of {size(kept)} is too large for the store and stays in memory only. Fewer labels, layers or "
+            "offsets are kept on disk.",
+            icon=":material/save:",
+        )
+    return pressed or bool(st.session_state.pop(_AGAIN, False))
+
+
+def draw_exact(window: Window, found: DirectionSet) -> None:
+    """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
+    if window not in found.composed:
+        return
+
+    def ask() -> None:
+        st.session_state[EXACT] = tuple(dict.fromkeys((*st.session_state.get(EXACT, ()), window)))[-MAX_EXACT:]
+        st.session_state[_AGAIN] = True
+
+    st.button(f"Gather {window.label} exactly", key=f"{EXACT}:button", on_click=ask, icon=":material/replay:")
+
+
+def _ask_models() -> tuple[Role, ...]:
+    picked: Any = st.segmented_control(
+        "Models that read the traces",
+        list(_MODELS),
+        format_func=_TITLES.__getitem__,
+        required=True,
+        key=f"{KEY}source",
+        persist_state="session",
+        help="Both models can read the same traces. The paper's point: the direction found in the base model, which "
+        "never turns back by itself, makes the reasoning model turn back.",
+    )
+    return _MODELS[picked]
+
+
+def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
+    picked: list[str] = st.multiselect(
+        "Labels to gather",
+        [name for name, _ in counts.most_common()],
+        format_func=lambda name: f"{name} · {counts[name]:,}",
+        key=f"{KEY}labels",
+        persist_state="session",
+        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after "
+        "serve as controls; each takes as much memory as the first.",
+    )
+    return tuple(picked)
+
+
+def _ask_offsets(first: Any, last: Any) -> tuple[Window, ...]:
+    """One single-offset window per offset. Raises BadInput for none or too many."""
+    hint = "Tokens before (negative) or after an event's first token, which is offset 0. Both ends are included."
+    for column, name in ((first, "first"), (last, "last")):
+        column.number_input(
+            f"{name.capitalize()} offset",
+            min_value=-FAR,
+            max_value=FAR,
+            step=1,
+            key=f"{KEY}map_{name}",
+            persist_state="session",
+            help=hint,
+        )
+    return offsets_of(int(st.session_state[f"{KEY}map_first"]), int(st.session_state[f"{KEY}map_last"]))
+
+
+def offsets_of(first: int, last: int) -> tuple[Window, ...]:
+    """One single-offset window for each offset from first to last. Raises BadInput for none or many."""
+    if not 1 <= last - first + 1 <= MAX_OFFSETS:
+        raise BadInput(
+            f"The map was to run from offset {first} to {last}.",
+            f"Choose a first offset below the last one, at most {MAX_OFFSETS} offsets in all.",
+        )
+    return single_offsets(first, last)
+
+
+def _ask_layers(n_layers: int) -> tuple[int, ...]:
+    if n_layers == 1:
+        return (0,)
+    chosen: Any = st.slider(
+        "Layers",
+        0,
+        n_layers - 1,
+        key=f"{KEY}layers:{n_layers}",
+        persist_state="session",
+        help="The residual stream after these blocks, counted from 0. One pass over the traces serves all layers; "
+        "leaving out the last ones saves time and memory.",
+    )
+    low, high = chosen
+    return tuple(range(low, high + 1))
+
+
+def _set_defaults(counts: Counter[str], n_layers: int) -> None:
+    common = [name for name, n in counts.most_common(MAX_LABELS) if n > 1] or list(counts)[:1]
+    labels = common if LABEL in common or LABEL not in counts else [LABEL, *common[: MAX_LABELS - 1]]
+    before = st.session_state.get(f"{KEY}labels")
+    if before and not set(before) <= set(counts):
+        st.session_state[f"{KEY}labels"] = [name for name in before if name in counts] or labels
+    defaults = {
+        "source": "both",
+        "map_first": MAP_FIRST,
+        "map_last": MAP_LAST,
+        "labels": labels,
+        f"layers:{n_layers}": (0, n_layers - 1),
+    }
+    set_anew({f"{KEY}{name}": value for name, value in defaults.items()}, unless=SUBMIT)

@@ -1,0 +1,4 @@
+"""The Home page.
+
+Knows no other page but `directions`.
+"""

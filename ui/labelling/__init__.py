@@ -1,0 +1,4 @@
+"""The Labelling page.
+
+Knows no other page.
+"""

@@ -1,0 +1,112 @@
+"""The keyword labeller: a set of words to edit, what it would mark, and keeping that as a labelling."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import UserFacingError
+from core.labelling.keywords import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
+from core.text.words import KEYWORDS
+from core.traces.events import LABELS
+from core.traces.set_files import TraceSet, checked_name
+from core.values import Trace
+from ui.components.safe_text import one_line, plain, show_error
+from ui.labelling.source import MAX_NAME, WORDS_KEY, draw_labellings, first_traces
+from ui.shell.jobs import follow
+from ui.shell.state import caller, guarded, workbench
+
+SLOT = "job:keywords"
+LABEL_KEY, NAME_KEY = "labelling:keyword_label", "labelling:keyword_name"
+PREVIEWED, LISTED = 200, 100
+_SETS = {"The paper's two words": KEYWORDS, "A longer list": EXTENDED_KEYWORDS}
+
+
+def draw_keywords(shown: TraceSet) -> None:
+    """The form, its effect on the first traces, and the button that labels the whole set. Raises BadInput."""
+    st.caption(
+        "A sentence with one of the words gets the label; all others get none. Words are compared whole, ignoring case "
+        "and punctuation; a phrase counts where its words follow each other."
+    )
+    st.session_state.setdefault(WORDS_KEY, ", ".join(KEYWORDS))
+    with st.container(horizontal=True):
+        for title, words in _SETS.items():
+            st.button(title, on_click=_use, args=(words,))
+    left, right = st.columns([3, 1])
+    left.text_area("Keywords", key=WORDS_KEY, persist_state="session", height=96, help="Separated by commas or lines.")
+    label = right.selectbox(
+        "Label of their sentences",
+        LABELS,
+        index=LABELS.index("backtracking"),
+        key=LABEL_KEY,
+        persist_state="session",
+        help=" · ".join(f"**{name}** {meaning}" for name, meaning in LABEL_MEANINGS.items()),
+    )
+    try:
+        keywords = KeywordSet(keywords=parse_keywords(st.session_state[WORDS_KEY]), label=label)
+    except UserFacingError as error:
+        show_error(error)
+        return
+    _ask_save(shown, keywords)
+    _draw_outcome()
+    _draw_preview(first_traces(shown, PREVIEWED), keywords)
+    draw_labellings(shown)
+
+
+def _use(words: tuple[str, ...]) -> None:
+    st.session_state[WORDS_KEY] = ", ".join(words)
+
+
+def _ask_save(shown: TraceSet, keywords: KeywordSet) -> None:
+    name, button = st.columns([3, 1], vertical_alignment="bottom")
+    typed = name.text_input("Save as", key=NAME_KEY, max_chars=MAX_NAME, placeholder=keywords.name)
+    if button.button("Label the set", type="primary", width="stretch", icon=":material/label:"):
+        guarded(lambda: _start(shown, keywords, typed or keywords.name), SLOT)
+        st.rerun()
+
+
+def _start(shown: TraceSet, keywords: KeywordSet, name: str) -> str:
+    return workbench().label_by_keywords(shown.set_id, keywords, name=checked_name(name), caller=caller())
+
+
+def _draw_outcome() -> None:
+    snapshot = follow(SLOT)
+    if snapshot is None:
+        return
+    if snapshot.state == "done":
+        st.success(
+            f"The labelling is saved with {snapshot.result:,} parts. Compare it under **Agreement**, or read it on the "
+            "Traces page.",
+            icon=":material/check_circle:",
+        )
+    elif snapshot.state == "cancelled":
+        st.info("The labelling was stopped before its end; nothing was saved.", icon=":material/stop_circle:")
+    st.session_state.pop(SLOT, None)
+
+
+def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:
+    labelled = label_by_keywords(traces, keywords)
+    found = [(trace, trace.text[part.start : part.end]) for trace in labelled for part in trace.parts]
+    n_traces = sum(bool(trace.parts) for trace in labelled)
+    which = "the first " if len(traces) == PREVIEWED else ""
+    st.markdown(f"**{len(found):,} sentences** in {n_traces:,} of {which}{len(traces):,} traces")
+    if not found:
+        st.info(
+            "No sentence holds one of these words. Add a word, or choose another set of traces.",
+            icon=":material/search:",
+        )
+        return
+    st.dataframe(
+        {
+            "sentence": [one_line(text) for _, text in found[:LISTED]],
+            "trace": [trace.trace_id for trace, _ in found[:LISTED]],
+        },
+        hide_index=True,
+        height=280,
+        column_config={
+            "sentence": st.column_config.TextColumn(width="large"),
+            "trace": st.column_config.TextColumn(width="small"),
+        },
+        alt="Sentences that the keywords mark",
+    )
+    if len(found) > LISTED:
+        st.caption(f"The first {LISTED} are listed, all as {plain(keywords.label)}.")

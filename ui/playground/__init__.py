@@ -1,0 +1,4 @@
+"""The Steering playground.
+
+Knows no other page but `directions`.
+"""

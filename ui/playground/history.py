@@ -1,0 +1,99 @@
+"""The history on the page: search, open, compare, pin, note and delete runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.errors import UserFacingError
+from core.runs.history import MAX_NOTE, HistoryEntry, search
+from core.runs.values import GenerationSpec
+from ui.components.safe_text import plain, seconds, show_error
+from ui.playground.forks import MAX_OPEN, open_runs
+from ui.playground.plan import subtitle_of, title_of
+from ui.shell.state import workbench
+
+PER_PAGE = 10
+SHOWN = 120
+
+
+def draw_history() -> None:
+    """All runs, pinned ones first; what is chosen opens side by side."""
+    entries = workbench().history.entries()
+    if not entries:
+        st.info(
+            "No run has been kept yet. Press **Run** under Lanes: every finished run appears here.",
+            icon=":material/folder_open:",
+        )
+        return
+    words = st.text_input("Search", key="pg_search", placeholder="words of a question, a text, a note or a direction")
+    found = search(entries, words)
+    n_pages = max(1, -(-len(found) // PER_PAGE))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        page = 0
+        if n_pages > 1:
+            page = int(st.number_input(f"Page of {n_pages}", 1, n_pages, key="pg_history_page", width=140)) - 1
+        chosen = [entry for entry in found if st.session_state.get(f"pg_pick:{entry.run_id}")]
+        st.button(
+            f"Open {len(chosen)} side by side" if len(chosen) > 1 else "Open the chosen run",
+            disabled=not 1 <= len(chosen) <= MAX_OPEN,
+            on_click=open_runs,
+            args=([entry.run_id for entry in chosen],),
+            type="primary",
+            key="pg_open_chosen",
+            help=f"Choose one to {MAX_OPEN} runs, in the order of the list.",
+        )
+        st.caption(f"{len(found)} of {len(entries)} runs")
+    if not found:
+        st.info("No run holds all of these words. Search for fewer.", icon=":material/manage_search:")
+    for entry in found[page * PER_PAGE : (page + 1) * PER_PAGE]:
+        _draw_entry(entry)
+
+
+def _draw_entry(entry: HistoryEntry) -> None:
+    record, spec = entry.record, entry.record.generation.spec
+    with st.container(border=True):
+        pick, words, acts = st.columns([1, 10, 4], vertical_alignment="center")
+        pick.checkbox("Choose", key=f"pg_pick:{entry.run_id}", label_visibility="collapsed")
+        mark = ":material/push_pin: " if record.pinned_at else ""
+        words.markdown(
+            f"{mark}**{plain(title_of(spec))}** · {plain(subtitle_of(spec))}  \n"
+            f"{plain(spec.prompt.question, SHOWN)}  \n:gray[{plain(record.generation.text, SHOWN)}]"
+        )
+        if record.note:
+            words.caption(f":material/edit_note: {plain(record.note, SHOWN)}")
+        words.caption(f"{len(record.generation.token_ids)} tokens · {seconds(time.time() - entry.stored_at)} ago")
+        with acts:
+            _draw_acts(entry)
+
+
+def _draw_acts(entry: HistoryEntry) -> None:
+    generation, run_id, pinned = entry.record.generation, entry.run_id, entry.record.pinned_at > 0
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        st.button("Open", key=f"pg_show:{run_id}", on_click=open_runs, args=([run_id],))
+        if st.button("Unpin" if pinned else "Pin", key=f"pg_pin:{run_id}"):
+            _change(lambda: workbench().history.pin(generation, 0.0 if pinned else time.time()))
+        with st.popover("Note"):
+            note = st.text_area("Note", entry.record.note, key=f"pg_note:{run_id}", max_chars=MAX_NOTE)
+            if st.button("Save", key=f"pg_save:{run_id}"):
+                _change(lambda: workbench().history.annotate(generation, note))
+        with st.popover("Delete"):
+            st.markdown("The run and its note are deleted; forks of it stay.")
+            if st.button("Delete this run", key=f"pg_delete:{run_id}", type="primary"):
+                _change(lambda: _forget(generation.spec, run_id))
+
+
+def _forget(spec: GenerationSpec, run_id: str) -> None:
+    workbench().history.delete(spec)
+    st.session_state["pg_open"] = [other for other in st.session_state["pg_open"] if other != run_id]
+
+
+def _change(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except UserFacingError as error:
+        show_error(error)
+    else:
+        st.rerun()

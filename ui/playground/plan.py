@@ -1,0 +1,138 @@
+"""Which lanes a run has: what the settings ask for, as specs with titles and the lane that each is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from core.extraction.controls import CONTROL, random_controls
+from core.forward.edits import SteeringSpec
+from core.models.pair import Role
+from core.runs.export import describe_positions
+from core.runs.values import GenerationSpec
+from core.values import Positions, Prompt, SamplingSpec
+from ui.shell.state import workbench
+
+LaneKind = Literal["baseline", "steered", "control", "base", "base_steered"]
+KINDS: dict[LaneKind, str] = {
+    "baseline": "unsteered",
+    "steered": "steered",
+    "control": "random control",
+    "base": "base model",
+    "base_steered": "base model steered",
+}
+DEFAULT_LANES: list[LaneKind] = ["baseline", "steered"]
+MAX_LANES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Lanes to be generated: one spec, title, subtitle, and index of the lane it is compared with, each."""
+
+    specs: tuple[GenerationSpec, ...]
+    titles: tuple[str, ...]
+    subtitles: tuple[str, ...]
+    references: tuple[int | None, ...]
+
+
+def read_lanes(raw: str) -> list[LaneKind]:
+    """The lanes of a link, also in its older spelling. Raises ValueError."""
+    names = {"reasoner": "baseline,steered", "both": "baseline,steered,base,base_steered"}.get(raw, raw).split(",")
+    kinds: list[LaneKind] = [kind for kind in get_args(LaneKind) if kind in names]
+    if len(kinds) != len(names) or len(kinds) > MAX_LANES:
+        raise ValueError(raw)
+    return kinds
+
+
+def plan_lanes(
+    prompts: dict[Role, Prompt],
+    program: tuple[SteeringSpec, ...],
+    sampling: SamplingSpec,
+    *,
+    kinds: Sequence[LaneKind],
+    control_seed: int = 0,
+) -> Plan:
+    """The lanes of these kinds in the order of KINDS, all with the same seed."""
+    pair = workbench().pair
+    specs = []
+    for kind in (kind for kind in KINDS if kind in kinds):
+        role: Role = "base" if kind.startswith("base") and kind != "baseline" else "reasoner"
+        facts = pair.facts(role)
+        steering: dict[LaneKind, tuple[SteeringSpec, ...]] = {
+            "steered": program,
+            "base_steered": program,
+            "control": tuple(_control(edit, control_seed) for edit in program),
+        }
+        specs.append(
+            GenerationSpec(
+                model=facts.spec,
+                fingerprint=facts.fingerprint,
+                prompt=prompts[role],
+                sampling=sampling,
+                steering=steering.get(kind, ()),
+            )
+        )
+    return plan_of(specs)
+
+
+def steered_spec(prompt: Prompt, program: tuple[SteeringSpec, ...], sampling: SamplingSpec) -> GenerationSpec:
+    """The reasoning model under the program: the lane that doses and prompt sets are about."""
+    facts = workbench().pair.facts("reasoner")
+    return GenerationSpec(
+        model=facts.spec, fingerprint=facts.fingerprint, prompt=prompt, sampling=sampling, steering=program
+    )
+
+
+def _control(edit: SteeringSpec, seed: int) -> SteeringSpec:
+    return replace(edit, direction=random_controls(edit.direction, 1, seed)[0])
+
+
+def plan_of(specs: Sequence[GenerationSpec]) -> Plan:
+    """Specs with the titles and subtitles of their lanes. A lane is compared with its own model's unsteered one,
+    where there is one, else with the first."""
+    references = []
+    for i, spec in enumerate(specs):
+        same = [j for j, other in enumerate(specs) if j != i and other.model == spec.model and not other.steering]
+        first = 0 if i and not same else None
+        references.append(same[0] if same and spec != specs[same[0]] and (spec.steering or same[0] < i) else first)
+    return Plan(
+        specs=tuple(specs),
+        titles=tuple(map(title_of, specs)),
+        subtitles=tuple(map(subtitle_of, specs)),
+        references=tuple(references),
+    )
+
+
+def title_of(spec: GenerationSpec) -> str:
+    """Which model, and what is done to it."""
+    pair = workbench().pair.spec
+    if pair is None or spec.model not in (pair.base, pair.reasoner):
+        who = spec.model.name
+    else:
+        who = "Base model" if spec.model == pair.base else "Reasoning model"
+    if not spec.steering:
+        return f"{who}, unsteered"
+    is_control = all(dict(edit.direction.provenance).get(CONTROL) for edit in spec.steering)
+    return f"{who}, {'random control' if is_control else 'steered'}"
+
+
+def subtitle_of(spec: GenerationSpec) -> str:
+    """The program in a few words, and from where the lane goes on."""
+    words = [_edit(edit) for edit in spec.steering[:2]] or [spec.model.name]
+    more = [f"{len(spec.steering) - 2} more edits"] if len(spec.steering) > 2 else []
+    forked = [f"forked at token {len(spec.prefix)}"] if spec.prefix else []
+    return "; ".join([*words, *more, *forked])
+
+
+def _edit(edit: SteeringSpec) -> str:
+    size = f"{edit.coefficient:.3g}"
+    what = {
+        "add": f"{size} × unit vector",
+        "ablate": "direction projected out",
+        "clamp": f"projection set to {size}",
+        "amplify": f"stream amplified by {size}",
+    }[edit.operator]
+    where = "" if edit.positions == Positions() else f", {describe_positions(edit.positions)}"
+    ramp = f", over {edit.ramp} tokens" if edit.ramp > 1 else ""
+    return f"{what} at layer {edit.layer}{where}{ramp}"

@@ -1,0 +1,128 @@
+"""The question on the page, and everything that stands around it when a model reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from core.embedded import example_questions
+from core.errors import UserFacingError
+from core.models.frames import ChatFrame
+from core.models.pair import ROLES, Role
+from core.values import Prompt
+from ui.components.safe_text import plain, show_error
+from ui.shell.links import Field, one_of, text
+from ui.shell.state import workbench
+
+FIRST_EXAMPLE = 10
+"""Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
+MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
+MAX_FRAME = 2000
+_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
+PROMPT_FIELDS = (
+    Field(name="prompt", key="pg_prompt", default="", parse=text(4000)),
+    Field(name="template", key="pg_mode", default="chat", parse=one_of(*MODES)),
+    Field(name="before", key="pg_before", default="", parse=text(MAX_FRAME)),
+    Field(name="after", key="pg_after", default="", parse=text(MAX_FRAME)),
+    Field(name="think", key="pg_think", default="", parse=text(MAX_FRAME)),
+)
+
+
+def offer_first_question() -> None:
+    """On a first visit an example is the question."""
+    if st.session_state["pg_prompt"] or "pg_example" in st.session_state:
+        return
+    if examples := example_questions():
+        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)].prompt
+
+
+def ask_prompt() -> str:
+    """The question, written or taken from the examples."""
+    examples = [example.prompt for example in example_questions()]
+
+    def take() -> None:
+        if st.session_state["pg_example"]:
+            st.session_state["pg_prompt"] = st.session_state["pg_example"]
+
+    question = st.text_area("Question", key="pg_prompt", height=92, max_chars=4000, placeholder="Ask something")
+    if examples:
+        st.selectbox(
+            "Examples",
+            examples,
+            index=None,
+            key="pg_example",
+            on_change=take,
+            placeholder="…or take an example question",
+            label_visibility="collapsed",
+        )
+    return question
+
+
+def prompts_of(question: str) -> dict[Role, Prompt]:
+    """The question as both models read it with the frame that is set. Raises BadInput for one that cannot be read."""
+    frame = chosen_frame()
+    return {role: workbench().pair.encode(role, question, frame=frame) for role in ROLES}
+
+
+def chosen_frame() -> ChatFrame | None:
+    """The frame of the settings; None for the reasoning model's own."""
+    mode, think = st.session_state["pg_mode"], st.session_state["pg_think"]
+    if mode == "raw":
+        return ChatFrame(prefix="", suffix="", source="raw")
+    own = workbench().pair.frame("reasoner")
+    if mode == "own":
+        own = replace(own, prefix=st.session_state["pg_before"], suffix=st.session_state["pg_after"], source="template")
+    elif not think:
+        return None
+    return replace(own, suffix=own.suffix + think)
+
+
+def ask_frame(question: str) -> None:
+    """What stands around the question, folded away: template, think prefix, and the texts that come of them."""
+    with st.expander("What the models read: chat template and think prefix"):
+        mode = st.segmented_control(
+            "The question is read",
+            list(MODES),
+            format_func=MODES.__getitem__,
+            required=True,
+            key="pg_mode",
+            help="The base model always reads the same text without the special tokens that it never saw. Raw text is "
+            "the fair way to ask a base model to go on with a text: no chat tokens for either model.",
+        )
+        if mode == "own":
+            _ask_own()
+        if mode != "raw":
+            st.text_area(
+                "Think prefix: the first words of every answer",
+                key="pg_think",
+                height=70,
+                max_chars=MAX_FRAME,
+                placeholder="for example: Okay, let me see",
+                help="It belongs to the prompt: it is not counted, and what was written by itself begins behind it.",
+            )
+        if question.strip():
+            _show_texts(question)
+
+
+def _ask_own() -> None:
+    own = workbench().pair.frame("reasoner")
+    if not st.session_state["pg_before"] and not st.session_state["pg_after"]:
+        st.session_state["pg_before"], st.session_state["pg_after"] = own.prefix, own.suffix
+    before, after = st.columns(2)
+    before.text_area("Before the question", key="pg_before", height=90, max_chars=MAX_FRAME)
+    after.text_area("Behind the question", key="pg_after", height=90, max_chars=MAX_FRAME)
+    st.caption("Special tokens such as the user mark work here, but not inside the question.")
+
+
+def _show_texts(question: str) -> None:
+    try:
+        prompts = prompts_of(question)
+    except UserFacingError as error:
+        show_error(error)
+        return
+    for column, (role, name) in zip(st.columns(2), _ROLE_NAMES.items(), strict=True):
+        prompt = prompts[role]
+        facts = workbench().pair.facts(role)
+        column.caption(f"{name}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
+        column.code(prompt.text, language=None, wrap_lines=True)

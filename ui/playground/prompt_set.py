@@ -1,0 +1,194 @@
+"""A set of prompts on the page: every lane on every prompt, paired by prompt and seed, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.embedded import example_questions
+from core.errors import UserFacingError
+from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
+from core.runs.history import run_id_of
+from core.runs.questions import Example, read_prompts
+from core.runs.values import Generation, GenerationSpec
+from core.statistics import Interval
+from ui.components.safe_text import show_error
+from ui.playground.forks import open_runs
+from ui.playground.plan import KINDS, LaneKind, plan_lanes
+from ui.playground.prompt import prompts_of
+from ui.playground.settings import Settings, keywords
+from ui.shell.jobs import follow
+from ui.shell.state import caller, guarded, workbench
+
+SLOT = "job:set"
+SOURCES = {"heldout": "held-out questions", "examples": "example questions", "upload": "your own file"}
+OTHER_SEED = 10_007
+"""Added to the seed of every prompt for the second unsteered run, whose difference is the resampling noise."""
+MANY = 10_000
+AGAIN = "unsteered, other seeds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One lane over the whole set."""
+
+    title: str
+    specs: tuple[GenerationSpec, ...]
+
+
+def ask_set() -> tuple[Example, ...]:
+    """The prompts, from the pair at hand or from a file; () with what to do when there are none."""
+    kinds = {name: title for name, title in SOURCES.items() if name == "upload" or example_questions(name)}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        source = st.segmented_control(
+            "Prompts",
+            list(kinds),
+            format_func=kinds.__getitem__,
+            default=next(iter(kinds)),
+            required=True,
+            key="pg_set",
+        )
+        limit = st.number_input("How many", 2, 512, 16, key="pg_set_size", width=150, persist_state="session")
+    if source != "upload":
+        return example_questions(source or "heldout")[:limit]
+    file = st.file_uploader(
+        "A prompt on each line, or JSON lines with “prompt” and maybe “answer”",
+        type=["txt", "jsonl", "json"],
+        key="pg_file",
+    )
+    if file is None:
+        st.info(
+            "Choose a file of prompts, or take the questions that come with the pair.", icon=":material/description:"
+        )
+        return ()
+    return read_prompts(file.getvalue())[:limit]
+
+
+def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKind]) -> list[Arm]:
+    """One arm per kind of lane; with sampling, the unsteered one once more with other seeds."""
+    by_kind: dict[str, list[GenerationSpec]] = {}
+    for i, example in enumerate(examples):
+        sampling = replace(asked.sampling, seed=asked.sampling.seed + i)
+        prompts = prompts_of(example.prompt)
+        plan = plan_lanes(prompts, asked.program, sampling, kinds=kinds, control_seed=asked.control_seed)
+        for kind, spec in zip([kind for kind in KINDS if kind in kinds], plan.specs, strict=True):
+            by_kind.setdefault(KINDS[kind], []).append(spec)
+            if kind == "baseline" and sampling.temperature > 0:
+                again = replace(spec, sampling=replace(sampling, seed=sampling.seed + OTHER_SEED))
+                by_kind.setdefault(AGAIN, []).append(again)
+    return [Arm(title=title, specs=tuple(specs)) for title, specs in by_kind.items()]
+
+
+def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
+    """The whole view: prompts, one job over all of them, and what came of it."""
+    try:
+        examples = ask_set()
+        arms = arms_of(examples, asked, kinds) if examples and kinds else []
+    except UserFacingError as error:
+        show_error(error)
+        return
+    if pressed and arms:
+        by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
+        guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
+    ended = follow(SLOT)
+    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
+    if (job is not None and job.live and ended is None) or not arms:
+        return
+    found = [tuple(workbench().cached(spec) for spec in arm.specs) for arm in arms]
+    done = sum(generation is not None for row in found for generation in row)
+    total = sum(len(arm.specs) for arm in arms)
+    if done < total:
+        kept = f" {done} of {total} completions are there already and are not run again." if done else ""
+        st.info(
+            f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon=":material/play_arrow:"
+        )
+        return
+    _draw_readings(arms, found, examples)
+
+
+def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]], examples: Sequence[Example]) -> None:
+    answers, words = [example.answer for example in examples], keywords()
+    readings = [read_arm(generations, answers, words) for generations in found]
+    baseline = readings[0]
+    rows = [
+        _row(arm.title, reading, None if i == 0 else paired_difference(reading, baseline))
+        for i, (arm, reading) in enumerate(zip(arms, readings, strict=True))
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    for sentence in _sentences(arms, readings):
+        st.markdown(f"- {sentence}")
+    st.caption(
+        "Intervals are 95%: bootstrap over prompts, Wilson for accuracy. Differences are to the first arm, paired by "
+        "prompt and seed."
+    )
+    _draw_prompts(arms, examples)
+
+
+def _row(title: str, reading: ArmReading, difference: Interval | None) -> dict[str, Any]:
+    return {
+        "arm": title,
+        "keywords": _percent(reading.fraction),
+        "difference": _percent(difference, signed=True) if difference else "",
+        "accuracy": _percent(reading.accuracy, digits=0) if reading.accuracy else "no answers known",
+        "tokens": f"{reading.tokens:.0f}",
+        "repetition": f"{reading.repetition:.0%}",
+        "NLL": f"{reading.nll.mean:.2f} [{reading.nll.low:.2f}, {reading.nll.high:.2f}]",
+        "no evidence": reading.no_evidence,
+    }
+
+
+def _percent(interval: Interval, *, signed: bool = False, digits: int = 2) -> str:
+    if math.isnan(interval.mean):
+        return "no words"
+    sign = "+" if signed else ""
+    shown = f"{interval.mean:{sign}.{digits}%}"
+    if math.isnan(interval.low):
+        return shown
+    return f"{shown} [{interval.low:{sign}.{digits}%}, {interval.high:{sign}.{digits}%}]"
+
+
+def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]:
+    """What can be said of each arm beside the first, and of the noise between two unsteered runs."""
+    said, baseline = [], readings[0]
+    for arm, reading in zip(arms[1:], readings[1:], strict=True):
+        found = paired_difference(reading, baseline)
+        if arm.title == AGAIN:
+            width = max(abs(found.low), abs(found.high))
+            said.append(f"Noise floor: two unsteered runs with other seeds differ by up to ±{width:.2%} on this set.")
+        elif math.isnan(found.low):
+            said.append(f"**{arm.title}**: nothing can be said; a set needs two prompts with words in them.")
+        elif found.low > 0 or found.high < 0:
+            said.append(f"**{arm.title}** differs from {arms[0].title}: {_percent(found, signed=True)}.")
+        else:
+            needed = needed_prompts(reading, baseline)
+            said.append(f"**{arm.title}** cannot be told from {arms[0].title} on this set.{_hint(needed)}")
+        if 2 * reading.no_evidence > len(reading.hits):
+            said.append(f"**{arm.title}**: {reading.no_evidence} of {len(reading.hits)} completions are no evidence.")
+    if not any(arm.title == AGAIN for arm in arms):
+        said.append("At temperature 0 there is no resampling noise to measure: set a temperature above 0 for it.")
+    return said
+
+
+def _hint(needed: int | None) -> str:
+    if needed is None:
+        return ""
+    if needed > MANY:
+        return f" Not even {MANY:,} prompts would tell a difference as small as this one from none."
+    return f" About {needed:,} prompts would tell a difference of this size from none."
+
+
+def _draw_prompts(arms: Sequence[Arm], examples: Sequence[Example]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        at = st.selectbox(
+            "Look at one prompt",
+            range(len(examples)),
+            format_func=lambda i: f"{i + 1}. {examples[i].prompt[:110]}",
+            key="pg_set_prompt",
+        )
+        ids = [run_id_of(arm.specs[at]) for arm in arms if at < len(arm.specs)]
+        st.button("Open its lanes", on_click=open_runs, args=(ids,), key="pg_set_open")

@@ -1,0 +1,114 @@
+"""The frame around every page: page settings, navigation, and the sidebar with the model pair and live work."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from core.models.pair import ModelFacts
+from core.settings import PROJECT
+from ui.components.safe_text import plain, size
+from ui.shell.jobs import follow, stop
+from ui.shell.pair_picker import draw_pair_picker
+from ui.shell.state import caller, chosen_pair, guarded, pair_facts, workbench
+
+_PAGES = (
+    ("home", "Home"),
+    ("traces", "Traces"),
+    ("labelling", "Labelling"),
+    ("extraction", "Extraction"),
+    ("directions", "Directions"),
+    ("playground", "Steering playground"),
+    ("attribution", "Token attribution"),
+)
+_WITHOUT_CHARTS = ("playground",)
+_MARK = "shell_ran"
+LOAD_SLOT = "job:load"
+
+
+def set_up() -> None:
+    """Page settings; to be called first in every run."""
+    st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
+
+
+def navigation() -> StreamlitPage:
+    """The pages, with the one that the address names; where it draws charts, their theme is set.
+
+    Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
+    """
+    page = st.navigation(
+        [st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home") for stem, title in _PAGES]
+    )
+    st.session_state[_MARK] = True
+    if workbench().pair.spec is not None and page.url_path not in _WITHOUT_CHARTS:
+        from ui.components.theme import use_chart_theme
+
+        use_chart_theme()
+    return page
+
+
+def require_shell() -> None:
+    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over."""
+    if _MARK not in st.session_state:
+        navigation()
+        st.rerun()
+
+
+def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
+    """(base, reasoner) facts; while no pair is loaded, show how far the load is and end the run here."""
+    facts = pair_facts()
+    if facts is None:
+        st.info("The models are being loaded. This page goes on by itself.", icon=":material/hourglass_top:")
+        if LOAD_SLOT in st.session_state:
+            follow(LOAD_SLOT, stoppable=False)
+        st.stop()
+    return facts
+
+
+def page_path(stem: str) -> str:
+    """The path of a page for links between pages."""
+    return str(PROJECT / "pages" / f"{stem}.py")
+
+
+def draw_sidebar() -> None:
+    """Pair picker, what runs now, and the store."""
+    with st.sidebar:
+        st.markdown("#### Model pair")
+        _ensure_pair()
+        draw_pair_picker(LOAD_SLOT)
+        follow(LOAD_SLOT, stoppable=False)
+        _draw_live_work()
+        _draw_store()
+
+
+def _ensure_pair() -> None:
+    """Load this session's pair when nothing is loaded and no load was tried."""
+    bench = workbench()
+    if bench.pair.spec is None and LOAD_SLOT not in st.session_state:
+        loading = [job for job in bench.engine.live() if job.kind == "load"]
+        if loading:
+            st.session_state[LOAD_SLOT] = loading[0].job_id
+            bench.engine.watch(loading[0].job_id, caller())
+        else:
+            guarded(lambda: bench.load_pair(chosen_pair(), caller()), LOAD_SLOT)
+
+
+def _draw_live_work() -> None:
+    live = [job for job in workbench().engine.live() if job.kind != "load"]
+    mine = [job for job in live if job.owner == caller().owner]
+    if mine:
+        st.markdown("#### Running now")
+    for job in mine:
+        name, button = st.columns([3, 2], vertical_alignment="center")
+        name.caption(plain(job.title))
+        button.button("Stop", key=f"side:{job.job_id}", on_click=stop, args=(job.job_id,))
+    others = len(live) - len(mine)
+    if others:
+        st.caption(f"{others} run{'s' if others > 1 else ''} of other visitors")
+
+
+def _draw_store() -> None:
+    bench = workbench()
+    if bench.store.warning:
+        st.warning(plain(bench.store.warning), icon=":material/save:")
+    st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")

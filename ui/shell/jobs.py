@@ -1,0 +1,150 @@
+"""Following a job on a page: progress, time left, Stop, and one rerun when it has ended.
+
+The job lives in the engine; a page only keeps its id. So a slider move, a page switch or a reload does not harm it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.attribution.values import ReadingSpec
+from core.jobs import Snapshot
+from core.models.pair import ModelFacts
+from ui.components.safe_text import plain, seconds, show_error
+from ui.shell.state import caller, guarded, workbench
+
+TICK = 0.25
+AUTO_RUN_MACS = 3e11
+"""What costs less is computed without asking: a few seconds on a laptop's CPU."""
+GRACE_SECONDS = 0.8
+"""A result that comes this soon is drawn at once, without a progress bar in between."""
+FIRST_SEEN = 0.2
+"""Seconds that a page waits for the first tokens of a run: a small model has them sooner, a large one need not."""
+END_SEEN = 0.3
+"""Seconds that a page waits for a job to end after Stop, so that it shows the end at once; a token takes far less."""
+
+
+def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stoppable: bool = True) -> Snapshot | None:
+    """Show the job whose id is kept under `slot`; returns its snapshot when it has ended, None otherwise.
+
+    While it is live, `render` draws its partial result four times a second. Errors are shown here.
+    """
+    refused = st.session_state.get(f"{slot}:error")
+    if refused is not None:
+        show_error(refused)
+    job_id = st.session_state.get(slot)
+    snapshot = workbench().engine.snapshot(job_id) if job_id else None
+    if snapshot is None:
+        return None
+    if snapshot.live:
+        _live(slot, snapshot.job_id, render, stoppable)
+        return None
+    if snapshot.error is not None:
+        show_error(snapshot.error)
+    elif snapshot.state == "timeout":
+        st.warning("The run reached its time limit and was stopped; what it had is kept.", icon=":material/timer:")
+    return snapshot
+
+
+def await_first(slot: str) -> None:
+    """Give the job that has just begun under `slot` a moment, so that its first tokens come with the page."""
+    job_id = st.session_state.get(slot)
+    engine = workbench().engine
+    if job_id and engine.snapshot(job_id) is not None:
+        engine.wait_for_partial(job_id, FIRST_SEEN)
+
+
+def stop(job_id: str) -> None:
+    """Ask a job to end, and give it a moment."""
+    engine = workbench().engine
+    engine.stop(job_id)
+    if engine.snapshot(job_id) is not None:
+        engine.wait(job_id, END_SEEN)
+
+
+def forward_macs(facts: ModelFacts, n_tokens: int, *, lens: bool = False) -> float:
+    """Multiply-adds of one pass over the text; with `lens`, of reading every layer through the unembedding too."""
+    blocks = 12 * facts.n_layers * facts.d_model**2
+    return n_tokens * (blocks + facts.d_model * facts.d_vocab * (facts.n_layers if lens else 1))
+
+
+def at_hand(spec: ReadingSpec, name: str) -> Any:
+    """The value of the spec if this session or the store has it; nothing is started."""
+    found = st.session_state.get(f"{name}:shown")
+    if found is None or found.spec != spec:
+        found = workbench().cached(spec)
+        if found is not None:
+            st.session_state[f"{name}:shown"] = found
+    return found
+
+
+def obtain(spec: ReadingSpec, name: str, *, macs: float, offer: str, button: str) -> Any:
+    """The value of the spec, or None while its job runs, failed, or waits for the button.
+
+    `name` keeps one kind of value apart from others in this session. What costs more than AUTO_RUN_MACS is offered
+    with the sentence `offer` and the button.
+    """
+    found = at_hand(spec, name)
+    if found is None:
+        found = _from_job(spec, name, macs=macs, offer=offer, button=button)
+        if found is not None:
+            st.session_state[f"{name}:shown"] = found
+    return found
+
+
+def _from_job(spec: ReadingSpec, name: str, *, macs: float, offer: str, button: str) -> Any:
+    slot, asked = f"job:{name}", f"{name}:asked"
+    if st.session_state.get(asked) != spec:
+        if macs > AUTO_RUN_MACS and not _agrees(name, offer, button):
+            return None
+        st.session_state[asked] = spec
+        if guarded(lambda: workbench().attribute(spec, caller()), slot):
+            workbench().engine.wait(st.session_state[slot], GRACE_SECONDS)
+    snapshot = follow(slot)
+    if snapshot is not None and snapshot.state == "done" and snapshot.result.spec == spec:
+        return snapshot.result
+    if snapshot is not None or not _is_live(slot):
+        st.button(
+            "Read it again",
+            icon=":material/refresh:",
+            key=f"{name}:again",
+            on_click=lambda: st.session_state.pop(asked, None),
+        )
+    return None
+
+
+def _is_live(slot: str) -> bool:
+    snapshot = workbench().engine.snapshot(st.session_state.get(slot, ""))
+    return snapshot is not None and snapshot.live
+
+
+def _agrees(name: str, offer: str, button: str) -> bool:
+    st.info(offer, icon=":material/hourglass_top:")
+    return st.button(button, type="primary", key=f"{name}:go")
+
+
+@st.fragment(run_every=TICK)
+def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, stoppable: bool) -> None:
+    snapshot = workbench().engine.snapshot(job_id)
+    if snapshot is None or not snapshot.live:
+        st.rerun()
+        return
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    with bar:
+        share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
+        st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))
+    if stoppable:
+        button.button("Stop", key=f"{slot}:stop", on_click=stop, args=(job_id,), width="stretch")
+    if render is not None:
+        render(snapshot)
+
+
+def _line(snapshot: Snapshot) -> str:
+    if snapshot.state == "queued":
+        return f"Waiting; number {snapshot.queue_position} in the queue"
+    left = snapshot.seconds_left
+    eta = f" · about {seconds(left)} left" if left is not None and snapshot.seconds > 1 else ""
+    return f"{plain(snapshot.progress.message).capitalize() or plain(snapshot.title)}{eta}"

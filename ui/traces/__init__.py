@@ -1,0 +1,4 @@
+"""The Traces page.
+
+Knows no other page.
+"""
