@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from core.errors import Busy, UserFacingError
 
@@ -280,11 +280,19 @@ def relay(work: Generator[Progress, None, T], change: Callable[[Progress], Progr
             try:
                 progress = next(work)
             except StopIteration as stop:
-                result: T = stop.value
-                return result
+                return cast(T, stop.value)
             yield change(progress)
     finally:
         work.close()
+
+
+def finish(work: Generator[Progress, None, T]) -> T:
+    """Run the work of a job here and now, without an engine, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            return cast(T, stop.value)
 
 
 def new_run_id() -> str:

@@ -33,7 +33,7 @@ from core.errors import BadInput, Busy
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
-from core.jobs import NOBODY, Caller, Engine, Progress, relay
+from core.jobs import NOBODY, Caller, Engine, Progress
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeBatch, JudgedBatch, JudgeSpec
 from core.labelling.keywords import KeywordSet
@@ -43,13 +43,11 @@ from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
-from core.runs.work import LaneJobs
+from core.runs.work import LaneJobs, run_cells
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
 from core.values import PairSpec, Trace
 
-CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
-"""Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
 _DAY, _HOUR = 86_400.0, 3_600.0
 _KINDS: dict[type, tuple[str, type]] = {
     GenerationSpec: ("generation", Generation),
@@ -212,9 +210,8 @@ class Workbench:
 
     def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> str:
         """Job that fills the cells of an experiment in order; those already stored are not run again."""
-        return self.engine.submit(
-            "cells", self._cells(tuple(specs)), title="Dose-response", caller=caller, seconds=_DAY
-        )
+        work = run_cells(self.pair.model_of, tuple(specs), cached=self.cached, save=self._save)
+        return self.engine.submit("cells", work, title="Dose-response", caller=caller, seconds=_DAY)
 
     def _submit(self, spec: Any, work: Work, title: str, caller: Caller) -> str:
         kind, _ = _KINDS[type(spec)]
@@ -234,26 +231,6 @@ class Workbench:
             self.store.put_file(kind, spec, result)
         else:
             self.store.put(kind, spec, result)
-
-    def _cells(self, specs: tuple[DoseCellSpec, ...]) -> Generator[Progress, None, tuple[DoseCell, ...]]:
-        from core.runs.work import run_cell
-
-        cells: list[DoseCell] = []
-        for number, spec in enumerate(specs):
-            message = f"{spec.model.name}, coefficient {spec.coefficient:g}: point {number + 1} of {len(specs)}"
-
-            def placed(progress: Progress, number: int = number, message: str = message) -> Progress:
-                return Progress(number + progress.done / progress.total, len(specs), message, tuple(cells))
-
-            cell = self.cached(spec)
-            if cell is None:
-                loaded = self.pair.model_of(spec.model, spec.fingerprint)
-                batch = SMALL_CELL_BATCH if loaded.d_model <= SMALL_D_MODEL else CELL_BATCH
-                cell = yield from relay(run_cell(loaded, spec, batch=batch), placed)
-                self._save(spec, cell)
-            cells.append(cell)
-            yield Progress(number + 1, len(specs), message, tuple(cells))
-        return tuple(cells)
 
 
 def _check_enough(traces: Sequence[Trace]) -> None:

@@ -21,7 +21,7 @@ from core.runs.values import GenerationSpec, LaneKLSpec
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
-from tests.test_extraction import make_traces
+from tests.extraction.test_passes import make_traces
 from tests.tiny_models import tiny_folder
 
 FULL = os.environ.get("RETRACE_FULL") == "1"

@@ -10,11 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.models.encoding import Encoder
 from core.models.frames import ChatFrame, control_tokens, plain_frame, read_as_text
-from core.models.loaded import LoadedModel
+
+if TYPE_CHECKING:
+    from core.models.loaded import LoadedModel
 
 SHOWN_DIFFERENCES = 12
 TEXT_TOKENS = 8

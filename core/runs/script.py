@@ -24,11 +24,18 @@ import numpy as np
 
 sys.path.insert(0, ".")
 
-from core.directions import Direction
-from core.generation import stream_completions
-from core.models import load_model, pieces
-from core.runs import GenerationSpec, SteeringSpec
-from core.values import ModelSpec, Positions, Prompt, SamplingSpec
+from core.api import (
+    Direction,
+    GenerationSpec,
+    ModelSpec,
+    Positions,
+    Prompt,
+    SamplingSpec,
+    SteeringSpec,
+    load_model,
+    pieces,
+    stream_completions,
+)
 
 
 def direction(name, layer, norm, resid_norm, digits):

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from core.disk.store import Store
 from core.jobs import Progress, new_run_id, relay
-from core.models.loaded import LoadedModel
 from core.models.pair import PairHolder
 from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
-from core.runs.lanes import generate_lanes
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.text.words import measure_text
+from core.values import ModelSpec
+
+if TYPE_CHECKING:
+    from core.models.loaded import LoadedModel
 
 SET_BATCH = 32
+CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
+"""Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
 _WHOLE = ("eos", "length", "context")
 
 Lanes = Generator[Progress, None, tuple[Generation, ...]]
@@ -109,8 +114,36 @@ def is_whole(generation: Generation) -> bool:
     return generation.stop_reason in _WHOLE and scored
 
 
+def run_cells(
+    find_model: Callable[[ModelSpec, str], LoadedModel],
+    specs: Sequence[DoseCellSpec],
+    *,
+    cached: Callable[[DoseCellSpec], DoseCell | None],
+    save: Callable[[DoseCellSpec, DoseCell], None],
+) -> Generator[Progress, None, tuple[DoseCell, ...]]:
+    """All cells in order; those already stored are not run again, so a stopped run goes on."""
+    cells: list[DoseCell] = []
+    for number, spec in enumerate(specs):
+        message = f"{spec.model.name}, coefficient {spec.coefficient:g}: point {number + 1} of {len(specs)}"
+
+        def placed(progress: Progress, number: int = number, message: str = message) -> Progress:
+            return Progress(number + progress.done / progress.total, len(specs), message, tuple(cells))
+
+        cell = cached(spec)
+        if cell is None:
+            loaded = find_model(spec.model, spec.fingerprint)
+            batch = SMALL_CELL_BATCH if loaded.d_model <= SMALL_D_MODEL else CELL_BATCH
+            cell = yield from relay(run_cell(loaded, spec, batch=batch), placed)
+            save(spec, cell)
+        cells.append(cell)
+        yield Progress(number + 1, len(specs), message, tuple(cells))
+    return tuple(cells)
+
+
 def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generator[Progress, None, DoseCell]:
     """All completions of one cell, `batch` prompts at a time, measured and scored under the unsteered model."""
+    from core.runs.lanes import generate_lanes
+
     specs = spec.generations()
     generations: list[Generation] = []
     for start in range(0, len(specs), batch):

@@ -22,19 +22,9 @@ from typing import Any
 from core.disk import files
 from core.errors import BadInput, UserFacingError
 from core.text.lines import one_line
+from core.traces import edits as kept
 from core.traces import set_files
-from core.traces.edits import (
-    Edit,
-    Labelling,
-    Parts,
-    delete_labelling,
-    edited_parts,
-    read_edits,
-    read_labelling,
-    read_labellings,
-    write_edits,
-    write_labelling,
-)
+from core.traces.edits import Edit, Labelling, Parts
 from core.traces.events import digest_of
 from core.traces.set_files import EMBEDDED, TraceRow, TraceSet, TraceWriter, checked_name, disk_errors, facts_of
 from core.values import Part, Trace
@@ -99,7 +89,7 @@ class TraceFolder:
     def info(self, set_id: str) -> TraceSet:
         """One set's line of the list. Raises BadInput."""
         with self._reading(set_id) as folder:
-            facts, edits = self._facts(set_id), read_edits(folder)
+            facts, edits = self._facts(set_id), kept.read_edits(folder)
             counts = dict(facts["counts"])
             if edits:
                 counts = _summed(row.counts for row in self.rows(set_id))
@@ -129,7 +119,7 @@ class TraceFolder:
     def iterate(self, set_id: str) -> Iterator[Trace]:
         """The traces of a set one at a time, corrections included. Raises BadInput."""
         with self._reading(set_id) as folder:
-            edited = edited_parts(read_edits(folder))
+            edited = kept.edited_parts(kept.read_edits(folder))
             found = self._embedded() if set_id == EMBEDDED else set_files.read_traces(folder)
             for index, trace in enumerate(found):
                 yield dataclasses.replace(trace, parts=edited[index]) if index in edited else trace
@@ -137,11 +127,11 @@ class TraceFolder:
     def rows(self, set_id: str) -> tuple[TraceRow, ...]:
         """What a list shows of each trace, corrections included. Raises BadInput."""
         with self._reading(set_id) as folder:
-            edits = read_edits(folder)
+            edits = kept.read_edits(folder)
             digest = _digest(str(self._facts(set_id)["digest"]), edits)
             known = self._rows.get(set_id)
             if known is None or known[0] != digest:
-                known = (digest, self._read_rows(set_id, folder, edited_parts(edits)))
+                known = (digest, self._read_rows(set_id, folder, kept.edited_parts(edits)))
                 self._rows[set_id] = known
             return known[1]
 
@@ -152,7 +142,7 @@ class TraceFolder:
             raise BadInput(f"There is no trace {index} in this set of {len(rows)}.", "Choose one from the list.")
         with self._reading(set_id) as folder:
             trace = self._embedded()[index] if set_id == EMBEDDED else set_files.read_trace(folder, rows[index])
-            edited = edited_parts(read_edits(folder))
+            edited = kept.edited_parts(kept.read_edits(folder))
             return dataclasses.replace(trace, parts=edited[index]) if index in edited else trace
 
     def report(self, set_id: str) -> dict[str, Any]:
@@ -180,21 +170,21 @@ class TraceFolder:
         trace = dataclasses.replace(self.trace(set_id, index), parts=tuple(parts))
         with self._changing(set_id) as folder:
             edit = Edit(index=index, note=note, parts=trace.parts, made_at=time.time())
-            write_edits(folder, [*read_edits(folder), edit])
+            kept.write_edits(folder, [*kept.read_edits(folder), edit])
 
     def undo(self, set_id: str) -> Edit:
         """Take back the latest correction and return it. Raises BadInput when there is none, UserFacingError."""
         with self._changing(set_id) as folder:
-            edits = read_edits(folder)
+            edits = kept.read_edits(folder)
             if not edits:
                 raise BadInput("There is no correction to take back.", "Relabel a part first.")
-            write_edits(folder, edits[:-1])
+            kept.write_edits(folder, edits[:-1])
         return edits[-1]
 
     def edits(self, set_id: str) -> tuple[Edit, ...]:
         """The corrections of a set, oldest first. Raises BadInput."""
         with self._reading(set_id) as folder:
-            return read_edits(folder)
+            return kept.read_edits(folder)
 
     def save_labels(self, set_id: str, name: str, parts: Sequence[Sequence[Part]]) -> None:
         """Keep a labeller's parts, one sequence per trace of the set; the same name again replaces them.
@@ -205,17 +195,17 @@ class TraceFolder:
         if len(parts) != n_traces:
             raise BadInput(f"{len(parts)} traces were labelled, the set has {n_traces}.", "Label the whole set.")
         with self._changing(set_id) as folder:
-            write_labelling(folder, name, parts)
+            kept.write_labelling(folder, name, parts)
 
     def labellings(self, set_id: str) -> tuple[Labelling, ...]:
         """The labellings of a set, the latest first; its own parts are not among them. Raises BadInput."""
         with self._reading(set_id) as folder:
-            return read_labellings(folder)
+            return kept.read_labellings(folder)
 
     def load_labels(self, set_id: str, name: str) -> tuple[Parts, ...]:
         """(n_traces,) the parts of each trace by one labelling. Raises BadInput."""
         with self._reading(set_id) as folder:
-            found = read_labelling(folder, checked_name(name))
+            found = kept.read_labelling(folder, checked_name(name))
         if found is None:
             raise BadInput(f"This set has no labelling {name!r}.", "Choose one from the list.")
         return found
@@ -223,7 +213,7 @@ class TraceFolder:
     def delete_labels(self, set_id: str, name: str) -> None:
         """Forget a labelling. Raises BadInput, UserFacingError."""
         with self._changing(set_id) as folder:
-            delete_labelling(folder, checked_name(name))
+            kept.delete_labelling(folder, checked_name(name))
 
     @contextlib.contextmanager
     def _reading(self, set_id: str) -> Iterator[Path]:
@@ -301,7 +291,7 @@ def _digest(digest: str, edits: Sequence[Edit]) -> str:
     """The content's identity: that of the imported traces, changed by every correction in force."""
     if not edits:
         return digest
-    return hashlib.sha256(repr((digest, sorted(edited_parts(edits).items()))).encode()).hexdigest()
+    return hashlib.sha256(repr((digest, sorted(kept.edited_parts(edits).items()))).encode()).hexdigest()
 
 
 def _not_there(set_id: str) -> BadInput:

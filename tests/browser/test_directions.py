@@ -15,8 +15,8 @@ from core.directions.folder import DirectionFolder
 from core.directions.mean_vectors import MeanVectorFolder
 from core.directions.uploads import read_vectors
 from tests.browser.conftest import Screen, Server, settled
-from tests.test_mean_vectors import make_means
-from tests.test_tensor_files import Touches
+from tests.directions.test_mean_vectors import make_means
+from tests.directions.test_tensors import Touches
 
 HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>"
 

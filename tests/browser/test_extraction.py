@@ -15,8 +15,8 @@ from playwright.sync_api import Locator, Page, expect
 from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
 from tests.browser.conftest import Server
+from tests.extraction.test_passes import make_traces
 from tests.page_helpers import save_tiny_pair
-from tests.test_extraction import make_traces
 
 HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>"
 

@@ -1,0 +1,95 @@
+"""The names that people's scripts use, and nothing else: wherever the code moves, they stay importable from here.
+
+The README shows them at work; exported scripts import only from here. Importing it imports torch.
+"""
+
+from __future__ import annotations
+
+from core.attribution.values import (
+    Attribution,
+    AttributionSpec,
+    Divergence,
+    DivergenceSpec,
+    Gradients,
+    GradientSpec,
+    Interventions,
+    InterventionSpec,
+    TargetText,
+)
+from core.attribution.work import read_text
+from core.directions.direction import Direction
+from core.directions.folder import direction_bytes, read_direction_bytes
+from core.extraction.contrast import contrast
+from core.extraction.controls import control_set, random_controls, shuffled_events, sign_flip
+from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.passes import record_moments
+from core.extraction.values import DirectionSet, ExtractionSpec
+from core.extraction.work import extract
+from core.forward.edits import SteeringSpec
+from core.jobs import finish
+from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces
+from core.runs.dose_response import DoseCell, DoseCellSpec, DoseLine, plan_dose_response, point_of
+from core.runs.generation import score_completions, stream_completions
+from core.runs.lanes import generate_lanes
+from core.runs.values import Generation, GenerationSpec
+from core.runs.work import run_cells
+from core.text.words import measure_text
+from core.traces.events import digest_of
+from core.traces.records import read_traces
+from core.values import PAPER_WINDOW, ModelSpec, Part, Positions, Prompt, SamplingSpec, Trace, Window
+
+__all__ = [
+    "PAPER_WINDOW",
+    "Attribution",
+    "AttributionSpec",
+    "Direction",
+    "DirectionSet",
+    "Divergence",
+    "DivergenceSpec",
+    "DoseCell",
+    "DoseCellSpec",
+    "DoseLine",
+    "ExtractionSpec",
+    "Generation",
+    "GenerationSpec",
+    "GradientSpec",
+    "Gradients",
+    "InterventionSpec",
+    "Interventions",
+    "LoadedModel",
+    "ModelSpec",
+    "Moments",
+    "MomentsSpec",
+    "Part",
+    "Positions",
+    "Prompt",
+    "SamplingSpec",
+    "SteeringSpec",
+    "TargetText",
+    "Trace",
+    "Window",
+    "contrast",
+    "control_set",
+    "digest_of",
+    "direction_bytes",
+    "encode_prompt",
+    "encode_text",
+    "extract",
+    "finish",
+    "generate_lanes",
+    "load_model",
+    "measure_text",
+    "pieces",
+    "plan_dose_response",
+    "point_of",
+    "random_controls",
+    "read_direction_bytes",
+    "read_text",
+    "read_traces",
+    "record_moments",
+    "run_cells",
+    "score_completions",
+    "shuffled_events",
+    "sign_flip",
+    "stream_completions",
+]

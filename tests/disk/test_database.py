@@ -1,0 +1,258 @@
+"""A7: nothing that is planted in the cache's database or folder is executed, read, served or deleted."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import pickle
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from diskcache import Timeout
+
+from core.disk import database, files
+from core.disk.codec import key_of
+from core.disk.store import Store
+from core.runs.values import Generation
+from tests import stored_values as sv
+
+SPEC = sv.generation_spec()
+KEY = key_of("generation", SPEC)
+NAME = "ab/cd/" + "0" * 28 + ".val"
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.mark}",))
+
+
+@pytest.fixture
+def scene(tmp_path: Path):
+    """A store with one good value, a bomb, a victim file outside the cache's folder, and one inside."""
+    root = tmp_path / "cache"
+    store = Store(root)
+    assert store.put("generation", sv.generation_spec(1), sv.generation(1))
+    victim = root / "victim.txt"
+    victim.write_text("precious")
+    inside = root / "values" / NAME
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    yield store, tmp_path
+    assert not (tmp_path / "exploded").exists()
+    assert victim.read_text() == "precious"
+    assert inside.exists()
+
+
+def bomb(folder: Path) -> bytes:
+    return pickle.dumps(Bomb(folder / "exploded"))
+
+
+def plant(
+    folder: Path, *, key: object = KEY, raw: object = 1, mode: object = 1, filename=None, value=None, expire=None
+):
+    db = sqlite3.connect(folder / "cache" / "values" / "cache.db")
+    with db:
+        db.execute("DELETE FROM Cache WHERE key = ?", (key,))
+        db.execute(
+            "INSERT INTO Cache(key, raw, store_time, expire_time, access_time, tag, size, mode, filename, value)"
+            " VALUES (?, ?, 0, ?, 0, NULL, 0, ?, ?, ?)",
+            (key, raw, expire, mode, filename, value),
+        )
+    db.close()
+
+
+def exercise(store: Store, folder: Path) -> None:
+    """Everything that touches rows: get, iterate, trim, expire, evict, cull, overwrite, delete, reopen, clear."""
+    assert store.get(Generation, "generation", SPEC) is None
+    assert [s.value.token_ids for s in store.recent("generation", Generation, 10)] == [sv.generation(1).token_ids]
+    cache = store._opened()
+    assert KEY not in [k for k in cache.iterkeys() if cache.get(k) is not None]
+    cache.expire(now=time.time() + 10)
+    cache.evict(None)
+    cache.cull()
+    store.limit_bytes = 1
+    store._guarded(store._trim, None)
+    store.limit_bytes = 1 << 30
+    assert store.put("generation", SPEC, sv.generation())
+    assert store.get(Generation, "generation", SPEC) is not None
+    store.delete("generation", SPEC)
+    again = Store(folder / "cache")
+    assert again.get(Generation, "generation", SPEC) is None
+    again.clear()
+    assert store.warning is again.warning is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"mode": 4, "value": "bomb"},
+        {"mode": 4, "filename": NAME},
+        {"mode": 2, "filename": NAME},
+        {"mode": 3, "filename": NAME},
+        {"mode": 2, "filename": "../victim.txt"},
+        {"mode": 3, "filename": "../victim.txt"},
+        {"mode": 2, "filename": "../../../../../../etc/passwd"},
+        {"mode": 2, "filename": "/etc/passwd"},
+        {"mode": 2, "filename": b"../victim.txt"},
+        {"mode": 1, "filename": "../victim.txt", "value": b"x"},
+        {"mode": 1, "value": "text"},
+        {"mode": 1, "value": 5},
+        {"mode": 1, "value": None},
+        {"mode": "1; DROP TABLE Cache", "value": b"x"},
+        {"mode": None, "value": b"x"},
+        {"mode": 1, "value": b"bytes that are no value"},
+        {"mode": 4, "value": "bomb", "expire": 5.0},
+        {"mode": 2, "filename": "../victim.txt", "expire": 4e9},
+    ],
+    ids=str,
+)
+def test_a7_a_planted_row_is_a_miss(scene, row):
+    store, folder = scene
+    plant(folder, **{k: bomb(folder) if v == "bomb" else v for k, v in row.items()})
+    exercise(store, folder)
+
+
+@pytest.mark.parametrize("raw", [0, None, "x", 2])
+def test_a7_a_planted_key_is_not_unpickled(scene, raw):
+    store, folder = scene
+    plant(folder, key=bomb(folder), raw=raw, mode=1, value=b"x", filename="../victim.txt")
+    exercise(store, folder)
+
+
+@pytest.mark.parametrize("key", [b"bytes", 7, 2.5, KEY.encode()])
+def test_a7_a_key_of_another_type_is_passed_over(scene, key):
+    store, folder = scene
+    plant(folder, key=key, value=b"x")
+    exercise(store, folder)
+
+
+def test_a7_no_file_is_opened_for_a_row(scene, monkeypatch):
+    store, folder = scene
+    plant(folder, mode=2, filename="../victim.txt")
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"opened {args}")
+
+    for module, name in ((builtins, "open"), (os, "open"), (os, "remove"), (os, "unlink"), (os, "removedirs")):
+        monkeypatch.setattr(module, name, refuse)
+    assert store.get(Generation, "generation", SPEC) is None
+    store._opened().delete(KEY)
+    monkeypatch.undo()
+    assert store.warning is None
+
+
+def test_a7_planted_settings_do_not_reach_diskcache(scene):
+    _, folder = scene
+    db = sqlite3.connect(folder / "cache" / "values" / "cache.db")
+    planted = {
+        "_directory": "/tmp",
+        "_disk": "x",
+        "disk_directory": "/",
+        "eviction_policy": "least-recently-used",
+        "cull_limit": 10,
+        "size_limit": 1,
+        "size": "many",
+        "sqlite_mmap_size": 1 << 30,
+        "sqlite_query_only": 1,
+    }
+    with db:
+        db.executemany("INSERT OR REPLACE INTO Settings VALUES (?, ?)", planted.items())
+    db.close()
+    store = Store(folder / "cache")
+    cache = store._opened()
+    assert cache.directory == str(folder / "cache" / "values")
+    assert cache.eviction_policy == "none"
+    assert cache._sql("PRAGMA mmap_size").fetchone() == (0,)
+    exercise(store, folder)
+
+
+def test_opening_removes_rows_that_can_never_be_served(scene):
+    store, folder = scene
+    plant(folder, mode=4, value=bomb(folder))
+    store.close()
+    assert len(Store(folder / "cache")._opened()) == 1
+
+
+def test_the_disk_takes_text_keys_and_bytes_only(tmp_path):
+    disk = database.SafeDisk(str(tmp_path))
+    for key in (b"k", 1, None, ("a",)):
+        with pytest.raises(TypeError):
+            disk.put(key)
+    for value in ("text", 1, None, bytearray(b"x")):
+        with pytest.raises(TypeError):
+            disk.store(value, False)
+    with pytest.raises(TypeError):
+        disk.store(b"x", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "environment", "word"),
+    [
+        (OSError(28, "No space left on device"), True, "full"),
+        (OSError(13, "Permission denied: /home/secret"), True, "Permission denied"),
+        (sqlite3.OperationalError("database or disk is full"), True, "full"),
+        (sqlite3.OperationalError("database is locked"), True, "database"),
+        (Timeout(), True, "Another process"),
+        (sqlite3.DatabaseError("file is not a database"), False, "database"),
+        (ValueError("<b>/home/secret</b>"), False, "database"),
+    ],
+)
+def test_faults_are_told_apart_and_named_without_their_own_text(error, environment, word):
+    assert database.blames_environment(error) is environment
+    sentence = database.sentence_for(error)
+    assert word in sentence
+    assert "secret" not in sentence
+
+
+def test_whole_files_replace_or_leave_the_old(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write_whole(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        files.write_whole(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_unfinished_files_go_unless_somebody_is_writing_them(tmp_path):
+    left = tmp_path / f".{'0' * 16}.tmp"
+    left.write_bytes(b"half")
+    other = tmp_path / "my.tmp"
+    other.write_bytes(b"mine")
+    writing, fd = files._new_locked(tmp_path)
+    files.remove_unfinished(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {writing.name, "my.tmp"}
+    os.close(fd)
+    files.remove_unfinished(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["my.tmp"]
+
+
+def test_links_devices_and_large_files_are_not_read(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(target)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "missing"):
+        with pytest.raises(OSError):
+            files.read_regular(tmp_path / name)
+    with pytest.raises(OSError, match="large"):
+        files.read_regular(target, limit=4)
+    assert files.read_regular(target, limit=5) == b"12345"
+
+
+def test_folders_are_private(tmp_path):
+    (tmp_path / "open").mkdir(mode=0o755)
+    for name in ("open", "new"):
+        assert files.private_folder(tmp_path / name).stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,90 @@
+"""NF4 and int8 on the CPU: load, steer, extract, attribute; and the rule against saving a quantised model."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.attribution.frozen_linears import differentiable
+from core.attribution.one_text import attribute_tokens
+from core.errors import UserFacingError
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import compile_steering
+from core.models.loaded import hook_count, load_model
+from core.values import PAPER_WINDOW, ModelSpec
+from tests.attribution.test_effects import effects_of, gradients_of
+from tests.attribution.test_one_text import spec_for as attribution_spec
+from tests.extraction.test_passes import extract, make_traces, spec_for
+from tests.forward.test_hooks import record
+from tests.runs.test_generation import complete, spec_of
+from tests.tiny_models import tiny_folder
+
+
+@pytest.fixture(scope="module", params=["nf4", "int8"])
+def loaded(request, tmp_path_factory):
+    folder = tiny_folder(tmp_path_factory.mktemp("quantised"), d_model=128)
+    try:
+        return load_model(ModelSpec(repo_id=str(folder), precision=request.param))
+    except UserFacingError as error:
+        pytest.skip(f"bitsandbytes has no backend here: {error}")
+
+
+def test_the_linear_layers_are_quantised_and_the_residual_stream_is_not(loaded):
+    kinds = {type(module).__name__ for module in loaded.layers[0].modules()}
+    assert kinds & {"Linear4bit", "Linear8bitLt"}
+    assert loaded.compute_dtype in (torch.bfloat16, torch.float16, torch.float32)
+
+
+def test_steered_layer_is_baseline_plus_vector(loaded, make_direction):
+    direction = make_direction(loaded.d_model, layer=1)
+    edit = SteeringSpec(direction=direction, layer=1, coefficient=3.0)
+    baseline = record(loaded, layers=[1])[0].float()
+    steered = record(loaded, layers=[1], steering=compile_steering(loaded, [[edit]], n_prompt=[3]))[0].float()
+    step = torch.finfo(loaded.compute_dtype).eps * steered.abs().max()
+    assert (steered - baseline - 3.0 * torch.from_numpy(direction.vector)).abs().max() <= 2 * step
+
+
+def test_coefficient_zero_is_the_baseline_and_a_dose_changes_the_text(loaded, make_direction):
+    def steered(coefficient):
+        edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=coefficient)
+        return complete(loaded, [spec_of(loaded, steering=[edit])])
+
+    assert steered(0.0) == complete(loaded, [spec_of(loaded)]) != steered(40.0)
+    assert hook_count(loaded) == 0
+
+
+def test_extraction_and_attribution_run(loaded, make_direction):
+    traces = make_traces()
+    found = extract(loaded, traces, spec_for(loaded, traces, windows=(PAPER_WINDOW,)))
+    direction = found.at(1, PAPER_WINDOW)
+    assert np.isfinite(direction.vector).all()
+    result = list(attribute_tokens(loaded, attribution_spec(loaded, direction)))[-1]
+    assert np.isfinite(result.projection).all()
+    assert np.isfinite(result.kl_steered).all()
+
+
+def test_gradients_flow_through_quantised_layers_to_activations(loaded, make_direction):
+    direction = make_direction(loaded.d_model, layer=1)
+    record(loaded)
+    found = gradients_of(loaded, direction, targets=(14,))
+    exact = effects_of(loaded, direction, targets=(14,), coefficient=1.0, layer=0)
+    assert (np.abs(found.along[:-1, :14]) > 0).all()
+    assert np.corrcoef(found.along[0, :15], exact.steered[:15])[0, 1] > 0.9
+    assert hook_count(loaded) == 0
+
+
+def test_a_repacked_layer_has_the_gradient_of_its_matrix(loaded):
+    if loaded.spec.precision != "nf4":
+        pytest.skip("only 4-bit layers are repacked")
+    record(loaded)
+    layer = loaded.layers[0].mlp.up_proj
+    x = torch.randn(1, 5, loaded.d_model, dtype=loaded.compute_dtype)
+    with torch.no_grad():
+        matrix = layer(torch.eye(loaded.d_model, dtype=x.dtype))
+    with differentiable(loaded):
+        leaf = x.clone().requires_grad_()
+        out = layer(leaf)
+        (gradient,) = torch.autograd.grad(out.float().sum(), leaf)
+    assert "forward" not in vars(layer)
+    with torch.no_grad():
+        assert torch.equal(out.detach(), layer(x))
+    assert torch.allclose(gradient.float(), matrix.float().sum(-1).expand_as(gradient), atol=0.05, rtol=0.05)
