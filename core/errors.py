@@ -6,6 +6,10 @@ goes to the log, and the page shows one neutral sentence.
 
 from __future__ import annotations
 
+import logging
+
+log = logging.getLogger(__name__)
+
 
 class UserFacingError(Exception):
     """A fault the user can act on: `problem` is one sentence with its cause, `remedy` one with the next step."""
@@ -38,3 +42,16 @@ class Busy(UserFacingError):
 
 class JudgeUnavailable(UserFacingError):
     """The endpoint that labels sentences refuses, is not set up, or does not answer."""
+
+
+def as_user_facing(error: BaseException) -> UserFacingError:
+    """The sentence for an exception that nobody foresaw; the trace goes to the log. Memory faults get their own."""
+    log.error("a job failed", exc_info=error)
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return UserFacingError(
+            "The device ran out of memory.",
+            "Use fewer rows, a shorter text, or a smaller precision; the model is intact.",
+        )
+    return UserFacingError(
+        "Something went wrong inside Retrace.", "The log has the details; your saved directions and runs are untouched."
+    )

@@ -1,33 +1,20 @@
-"""One engine thread that does all model work, a step at a time and in turn for everybody.
+"""What a job is: a generator of progress that returns a result, its state at one moment, and who asked for it.
 
-A job is a generator: each `next` is one step (one forward, one trace). The engine steps the live jobs round-robin, so
-two visitors' runs interleave token by token and a stop takes effect within one step. It knows nothing of models,
-values or pages.
+Each `next` is one step (one forward, one trace). Knows nothing of models, values or pages; `core.engine` runs them.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 import uuid
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, cast
 
-from core.errors import Busy, UserFacingError
+from core.errors import UserFacingError
+from core.values import T
 
 State = Literal["queued", "running", "done", "cancelled", "timeout", "error"]
 Work = Generator["Progress", None, Any]
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
-
-MAX_LIVE = 9
-_KEEP_ENDED = 64
-_ABANDONED_AFTER = 10.0
-_WATCH_EVERY = 1.0
-_LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,17 +29,24 @@ class Progress:
     """Nothing to do until something outside answers: the engine need not come back at once."""
 
 
+class JobId(str, Generic[T]):
+    """The id of a job whose result is a T; a plain text, so that links and pages can keep it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Generic[T]):
     """The state of a job at one moment; safe to read from any thread."""
 
-    job_id: str
+    job_id: JobId[T]
     kind: str
     title: str
     owner: str
     state: State
     progress: Progress
-    result: Any = None
+    result: T | None = None
+    """What the work returned, once it is done."""
     error: UserFacingError | None = None
     seconds: float = 0.0
     queue_position: int = 0
@@ -60,6 +54,12 @@ class Snapshot:
     @property
     def live(self) -> bool:
         return self.state in ("queued", "running")
+
+    @property
+    def outcome(self) -> T:
+        """The result of a job that is done."""
+        assert self.state == "done", self.state
+        return cast(T, self.result)
 
     @property
     def seconds_left(self) -> float | None:
@@ -77,200 +77,6 @@ class Caller:
 
 
 NOBODY = Caller()
-
-
-@dataclass
-class _Job:
-    snapshot: Snapshot
-    work: Work
-    deadline: float
-    caller: Caller
-    started: float = 0.0
-    last_seen: float = field(default_factory=time.monotonic)
-    stop: threading.Event = field(default_factory=threading.Event)
-    begun: threading.Event = field(default_factory=threading.Event)
-    """Set once there is something to show, or nothing more to wait for."""
-    ended: threading.Event = field(default_factory=threading.Event)
-
-
-class Engine:
-    """Runs jobs on one thread. `check_clean` is called after every job; a failure is logged as a bug."""
-
-    def __init__(self, *, max_live: int = MAX_LIVE, check_clean: Callable[[], None] = lambda: None) -> None:
-        self._jobs: dict[str, _Job] = {}
-        self._max_live = max_live
-        self._check_clean = check_clean
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def submit(
-        self,
-        kind: str,
-        work: Work,
-        *,
-        title: str = "",
-        caller: Caller = NOBODY,
-        seconds: float = 600.0,
-    ) -> str:
-        """Queue a job and return its id; a live job of the same owner and kind is cancelled first.
-
-        It is cancelled when nobody has been watching for 10 s, and timed out after `seconds` of running.
-        Raises Busy when the queue is full.
-        """
-        owner = caller.owner
-        with self._lock:
-            for job in self._live():
-                if owner and job.snapshot.owner == owner and job.snapshot.kind == kind:
-                    job.stop.set()
-            if len([job for job in self._live() if not job.stop.is_set()]) >= self._max_live:
-                raise Busy(
-                    f"The engine is busy with {self._max_live} runs.",
-                    "Wait for one to end, then press the button again.",
-                )
-            job_id = new_run_id()
-            snapshot = Snapshot(job_id, kind, title, owner, "queued", Progress(0, 0, "waiting"))
-            self._jobs[job_id] = _Job(snapshot, work, seconds, caller)
-            self._forget_old()
-            self._ensure_thread()
-        self._wake.set()
-        return job_id
-
-    def snapshot(self, job_id: str) -> Snapshot | None:
-        """The job's state now, or None for an unknown or forgotten id."""
-        with self._lock:
-            job = self._jobs.get(job_id)
-            if job is None:
-                return None
-            if job.snapshot.live:
-                self._ensure_thread()
-            if job.snapshot.state == "queued":
-                waiting = [other.snapshot.job_id for other in self._live() if other.snapshot.state == "queued"]
-                position = waiting.index(job_id) + 1 if job_id in waiting else 1
-                return replace(job.snapshot, queue_position=position)
-            if job.snapshot.state == "running":
-                return replace(job.snapshot, seconds=time.monotonic() - job.started)
-            return job.snapshot
-
-    def live(self) -> list[Snapshot]:
-        """All queued and running jobs, oldest first."""
-        with self._lock:
-            ids = [job.snapshot.job_id for job in self._live()]
-        return [snapshot for job_id in ids if (snapshot := self.snapshot(job_id)) is not None]
-
-    def stop(self, job_id: str) -> None:
-        """Ask a job to end; it does so within one step, keeping what it has. Unknown ids are ignored."""
-        with self._lock:
-            job = self._jobs.get(job_id)
-        if job is not None:
-            job.stop.set()
-            self._wake.set()
-
-    def watch(self, job_id: str, caller: Caller) -> None:
-        """Let another session keep the job alive, as after a reload."""
-        with self._lock:
-            job = self._jobs.get(job_id)
-            if job is not None:
-                job.caller, job.last_seen = caller, time.monotonic()
-                job.snapshot = replace(job.snapshot, owner=caller.owner)
-
-    def wait(self, job_id: str, timeout: float | None = None) -> Snapshot:
-        """Block until the job has ended (for scripts and tests) and return its last snapshot."""
-        with self._lock:
-            job = self._jobs[job_id]
-        job.ended.wait(timeout)
-        return job.snapshot
-
-    def wait_for_partial(self, job_id: str, timeout: float) -> None:
-        """Block until the job has something to show or has ended, at most `timeout` seconds."""
-        with self._lock:
-            job = self._jobs[job_id]
-        job.begun.wait(timeout)
-
-    def _live(self) -> list[_Job]:
-        return [job for job in self._jobs.values() if job.snapshot.live]
-
-    def _forget_old(self) -> None:
-        ended = [job_id for job_id, job in self._jobs.items() if not job.snapshot.live]
-        for job_id in ended[: max(0, len(ended) - _KEEP_ENDED)]:
-            del self._jobs[job_id]
-
-    def _ensure_thread(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="retrace-engine", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        last_watch = time.monotonic()
-        while True:
-            with self._lock:
-                jobs = self._live()
-            if not jobs:
-                self._wake.wait(1.0)
-                self._wake.clear()
-                continue
-            if time.monotonic() - last_watch > _WATCH_EVERY:
-                last_watch = time.monotonic()
-                self._drop_abandoned(jobs, last_watch)
-            for job in jobs:
-                self._step(job)
-            if all(job.snapshot.progress.waiting for job in jobs):
-                self._wake.wait(_LOOK_EVERY)
-                self._wake.clear()
-
-    def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
-        for job in jobs:
-            if job.caller.is_watching():
-                job.last_seen = now
-            elif now - job.last_seen > _ABANDONED_AFTER:
-                job.stop.set()
-
-    def _step(self, job: _Job) -> None:
-        now = time.monotonic()
-        if not job.started:
-            job.started = now
-            job.snapshot = replace(job.snapshot, state="running")
-        if job.stop.is_set():
-            self._end(job, "cancelled")
-        elif now - job.started > job.deadline:
-            self._end(job, "timeout")
-        else:
-            try:
-                progress = next(job.work)
-            except StopIteration as stop:
-                self._end(job, "done", result=stop.value)
-            except UserFacingError as error:
-                self._end(job, "error", error=error)
-            except BaseException as error:
-                self._end(job, "error", error=_as_user_facing(error))
-            else:
-                job.snapshot = replace(job.snapshot, progress=progress, seconds=now - job.started)
-                if progress.partial is not None:
-                    job.begun.set()
-
-    def _end(self, job: _Job, state: State, *, result: Any = None, error: UserFacingError | None = None) -> None:
-        try:
-            job.work.close()
-            self._check_clean()
-        except BaseException:
-            log.exception("job %s did not close cleanly", job.snapshot.kind)
-        seconds = time.monotonic() - job.started
-        job.snapshot = replace(job.snapshot, state=state, result=result, error=error, seconds=seconds)
-        job.begun.set()
-        job.ended.set()
-
-
-def _as_user_facing(error: BaseException) -> UserFacingError:
-    """The sentence for an exception that nobody foresaw; the trace goes to the log. Memory faults get their own."""
-    log.error("a job failed", exc_info=error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return UserFacingError(
-            "The device ran out of memory.",
-            "Use fewer rows, a shorter text, or a smaller precision; the model is intact.",
-        )
-    return UserFacingError(
-        "Something went wrong inside Retrace.", "The log has the details; your saved directions and runs are untouched."
-    )
 
 
 def relay(work: Generator[Progress, None, T], change: Callable[[Progress], Progress]) -> Generator[Progress, None, T]:

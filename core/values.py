@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,16 @@ Floats = NDArray[np.float32]
 
 MAX_NEW_TOKENS = 2048
 MAX_ENDING_WORDS = 16
+
+T = TypeVar("T")
+
+
+class Spec(Generic[T]):
+    """Something that is asked for: all that its result depends on. T is the type of the result; no field is added."""
+
+
+Kinds = Mapping[type, tuple[str, type]]
+"""Of a type of spec: the name its results are stored under, and their type."""
 
 ADDED_LATER = {"added_later": True}
 """Metadata of a field that keys leave out at its default, so that what was stored before it came is still found."""

@@ -7,64 +7,52 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
+from core.attribution import corpus
+from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
-from core.attribution.values import (
-    Attribution,
-    AttributionSpec,
-    DirectionLens,
-    Divergence,
-    DivergenceSpec,
-    Gradients,
-    GradientSpec,
-    Interventions,
-    InterventionSpec,
-    LayerLens,
-    LayerLensSpec,
-    LensSpec,
-    ReadingSpec,
-)
+from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
 from core.directions.folder import DirectionFolder
 from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces
+from core.engine import Engine
 from core.errors import BadInput, Busy
+from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
-from core.jobs import NOBODY, Caller, Engine, Progress
+from core.jobs import NOBODY, Caller, JobId, Progress
+from core.labelling import judge
 from core.labelling.crew import CALM, Pace
-from core.labelling.judge import JudgeBatch, JudgedBatch, JudgeSpec
+from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
 from core.labelling.work import judge_traces, keyword_work
 from core.models.pair import PairHolder, Role
+from core.runs import dose_response
+from core.runs import values as runs
 from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.runs.work import LaneJobs, run_cells
+from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
-from core.values import PairSpec, Trace
+from core.values import Kinds, PairSpec, Spec, T, Trace
 
 _DAY, _HOUR = 86_400.0, 3_600.0
-_KINDS: dict[type, tuple[str, type]] = {
-    GenerationSpec: ("generation", Generation),
-    ExtractionSpec: ("extraction", DirectionSet),
-    AttributionSpec: ("attribution", Attribution),
-    GradientSpec: ("gradients", Gradients),
-    InterventionSpec: ("interventions", Interventions),
-    DivergenceSpec: ("divergence", Divergence),
-    LayerLensSpec: ("layer_lens", LayerLens),
-    CorpusTextSpec: ("corpus_text", CorpusText),
-    DoseCellSpec: ("dose_cell", DoseCell),
-    LensSpec: ("lens", DirectionLens),
-    LaneKLSpec: ("lane_kl", LaneKL),
-    JudgeBatch: ("judged", JudgedBatch),
+_KINDS: Kinds = {
+    **attribution.KINDS,
+    **corpus.KINDS,
+    **extraction.KINDS,
+    **judge.KINDS,
+    **dose_response.KINDS,
+    **runs.KINDS,
 }
 
-Work = Generator[Progress, None, Any]
+Work = Generator[Progress, None, T]
 
 
 class Workbench:
@@ -82,7 +70,7 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
-    def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> str:
+    def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory. Raises Busy while other work is using it."""
         users = [job for job in self.engine.live() if job.kind != "load"]
         if users and self.pair.spec not in (None, pair):
@@ -91,88 +79,95 @@ class Workbench:
         unwatched = Caller(owner=caller.owner)
         return self.engine.submit("load", self.pair.load(pair), title=title, caller=unwatched, seconds=2 * _HOUR)
 
-    def cached(self, spec: Any) -> Any:
+    def cached(self, spec: Spec[T]) -> T | None:
         """The stored result of a spec, or None."""
-        if isinstance(spec, GenerationSpec):
-            return self._lanes.cached(spec)
         kind, cls = _KINDS[type(spec)]
-        return self.store.get_file(cls, kind, spec) if cls is DirectionSet else self.store.get(cls, kind, spec)
+        found: object
+        if isinstance(spec, GenerationSpec):
+            found = self._lanes.cached(spec)
+        else:
+            found = self.store.get_file(cls, kind, spec) if cls is DirectionSet else self.store.get(cls, kind, spec)
+        return cast("T | None", found)
 
     def unfinished(self, spec: GenerationSpec) -> Generation | None:
         """What a stopped or failed run of the spec left behind, or None."""
         return self.store.get(Generation, "unfinished", spec)
 
-    def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
+    def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:
         """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
         work = self._lanes.generate(tuple(specs))
         return self.engine.submit("generate", work, title="Generating", caller=caller)
 
-    def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> str:
+    def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:
         """As `generate`, for many completions: a batch at a time, each kept when it is done."""
         work = self._lanes.generate_set(tuple(specs))
         return self.engine.submit("generate_set", work, title="Prompt set", caller=caller, seconds=_DAY)
 
-    def fork(self, parent: Generation, spec: GenerationSpec, at: int, caller: Caller = NOBODY) -> str:
+    def fork(
+        self, parent: Generation, spec: GenerationSpec, at: int, caller: Caller = NOBODY
+    ) -> JobId[tuple[Generation, ...]]:
         """Job that completes a fork of `parent`, at its token `at`, and keeps both in the tree of forks."""
         return self.engine.submit("generate", self._lanes.fork(parent, spec, at), title="Forking", caller=caller)
 
-    def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> str:
+    def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> JobId[LaneKL]:
         """Job whose result is the LaneKL of the spec."""
 
         return self._submit(spec, self._lanes.compare(spec), "Comparing lanes", caller)
 
-    def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+    def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> JobId[DirectionSet]:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
         _check_enough(traces)
 
-        def work() -> Work:
+        def work() -> Work[DirectionSet]:
             from core.extraction.work import extract
 
             return (yield from extract(self.pair.model_of(spec.model, spec.fingerprint), traces, spec))
 
         return self._submit(spec, work(), "Extracting directions", caller)
 
-    def record_moments(self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY) -> str:
+    def record_moments(
+        self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY
+    ) -> JobId[tuple[MomentsSpec, ...]]:
         """Job that puts the sums of each spec into `moments`; it results in the specs. BadInput: under two traces."""
         _check_enough(traces)
 
-        def work() -> Work:
+        def work() -> Work[tuple[MomentsSpec, ...]]:
             from core.extraction.work import record
 
             return (yield from record(self.pair.model_of, self.moments, specs, traces))
 
         return self.engine.submit("moments", work(), title="Extracting directions", caller=caller, seconds=_DAY)
 
-    def attribute(self, spec: ReadingSpec, caller: Caller = NOBODY) -> str:
+    def attribute(self, spec: ReadingSpec[T], caller: Caller = NOBODY) -> JobId[T]:
         """Job whose result is what the spec asks of a text, for example the Attribution of an AttributionSpec."""
 
-        def work() -> Work:
+        def work() -> Work[T]:
             from core.attribution.work import read_text
 
             return (yield from read_text(self.pair.model_of, spec))
 
         return self._submit(spec, work(), "Reading tokens", caller)
 
-    def import_traces(self, file: BinaryIO, *, source: str, name: str, caller: Caller = NOBODY) -> str:
+    def import_traces(self, file: BinaryIO, *, source: str, name: str, caller: Caller = NOBODY) -> JobId[str]:
         """Job that reads a file of traces into a saved set and closes it; its result is the set's id."""
 
-        def work() -> Work:
+        def work() -> Work[str]:
             from core.importing.work import import_traces
 
             return (yield from import_traces(file, source=source, name=name, folder=self.trace_sets))
 
         return self.engine.submit("import", work(), title="Importing traces", caller=caller, seconds=2 * _HOUR)
 
-    def table_events(self, set_id: str, label: str, role: Role, caller: Caller = NOBODY) -> str:
+    def table_events(self, set_id: str, label: str, role: Role, caller: Caller = NOBODY) -> JobId[EventTable]:
         """Job whose result is the EventTable of a label in a saved set, in the tokens of that role's model."""
 
-        def work() -> Work:
+        def work() -> Work[EventTable]:
             total = self.trace_sets.info(set_id).n_traces
             return (yield from table_events(self.pair, role, self.trace_sets.iterate(set_id), label, total=total))
 
         return self.engine.submit("events", work(), title="Finding events", caller=caller)
 
-    def label_by_keywords(self, set_id: str, keywords: KeywordSet, *, name: str, caller: Caller = NOBODY) -> str:
+    def label_by_keywords(self, set_id: str, keywords: KeywordSet, *, name: str, caller: Caller = NOBODY) -> JobId[int]:
         """Job that labels a saved set and keeps the labelling under `name`; its result is the number of parts."""
         work = keyword_work(
             self.trace_sets.load(set_id),
@@ -181,15 +176,17 @@ class Workbench:
         )
         return self.engine.submit("label", work, title="Labelling by keywords", caller=caller, seconds=2 * _HOUR)
 
-    def judge(self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY, *, pace: Pace = CALM) -> str:
+    def judge(
+        self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY, *, pace: Pace = CALM
+    ) -> JobId[JudgeReport]:
         """Job whose result is the JudgeReport of the traces; every answer is kept as it comes."""
         work = judge_traces(spec, traces, lookup=self.cached, keep=self._save, pace=pace)
         return self.engine.submit("judge", work, title="Asking the judge", caller=caller, seconds=_DAY)
 
-    def read_corpus(self, specs: Sequence[CorpusTextSpec], caller: Caller = NOBODY) -> str:
+    def read_corpus(self, specs: Sequence[CorpusTextSpec], caller: Caller = NOBODY) -> JobId[tuple[CorpusText, ...]]:
         """Job whose result is the CorpusText of every spec; each is kept as it comes."""
 
-        def work() -> Work:
+        def work() -> Work[tuple[CorpusText, ...]]:
             yield Progress(0, len(specs), "starting")
             from core.attribution.work import read_corpus
 
@@ -197,10 +194,10 @@ class Workbench:
 
         return self.engine.submit("corpus", work(), title="Reading all texts", caller=caller, seconds=_DAY)
 
-    def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> str:
+    def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> JobId[DirectionLens]:
         """Job whose result is the DirectionLens of the spec."""
 
-        def work() -> Work:
+        def work() -> Work[DirectionLens]:
             from core.attribution.direction_lens import read_direction
 
             yield Progress(0, 1, "reading the direction through the unembedding")
@@ -208,16 +205,16 @@ class Workbench:
 
         return self._submit(spec, work(), "Logit lens", caller)
 
-    def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> str:
+    def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> JobId[tuple[DoseCell, ...]]:
         """Job that fills the cells of an experiment in order; those already stored are not run again."""
         work = run_cells(self.pair.model_of, tuple(specs), cached=self.cached, save=self._save)
         return self.engine.submit("cells", work, title="Dose-response", caller=caller, seconds=_DAY)
 
-    def _submit(self, spec: Any, work: Work, title: str, caller: Caller) -> str:
+    def _submit(self, spec: Spec[T], work: Work[T], title: str, caller: Caller) -> JobId[T]:
         kind, _ = _KINDS[type(spec)]
         return self.engine.submit(kind, self._stored(spec, work), title=title, caller=caller, seconds=2 * _HOUR)
 
-    def _stored(self, spec: Any, work: Work) -> Work:
+    def _stored(self, spec: Spec[T], work: Work[T]) -> Work[T]:
         found = self.cached(spec)
         if found is not None:
             return found
@@ -225,7 +222,7 @@ class Workbench:
         self._save(spec, result)
         return result
 
-    def _save(self, spec: Any, result: Any) -> None:
+    def _save(self, spec: Spec[T], result: T) -> None:
         kind, cls = _KINDS[type(spec)]
         if cls is DirectionSet:
             self.store.put_file(kind, spec, result)

@@ -17,6 +17,7 @@ CORE = (
     ("errors",),
     ("values", "statistics", "settings"),
     ("child", "jobs"),
+    ("engine",),
     ("text",),
     ("disk",),
     ("models", "directions"),

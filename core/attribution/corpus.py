@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.directions.direction import Direction
-from core.values import Floats, ModelSpec
+from core.values import Floats, Kinds, ModelSpec, Spec
 
 OFFSETS = range(-40, 11)
 _RESAMPLES = 500
@@ -21,7 +21,7 @@ Reading = NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusTextSpec:
+class CorpusTextSpec(Spec["CorpusText"]):
     """Read one text of a corpus against a direction."""
 
     model: ModelSpec
@@ -49,6 +49,9 @@ class CorpusText:
     def __post_init__(self) -> None:
         seq = len(self.spec.token_ids)
         assert len(self.pieces) == self.projection.shape[1] == self.cosine.shape[1] == len(self.p_keyword) == seq
+
+
+KINDS: Kinds = {CorpusTextSpec: ("corpus_text", CorpusText)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.text.words import LENS_WORDS
-from core.values import Floats, ModelSpec
+from core.values import Floats, Kinds, ModelSpec, Spec, T
+
+
+class ReadingSpec(Spec[T]):
+    """What can be asked about the tokens of a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributionSpec:
+class AttributionSpec(ReadingSpec["Attribution"]):
     """Read `token_ids` with `model` and relate every token to `direction`."""
 
     model: ModelSpec
@@ -75,7 +79,7 @@ class Attribution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LensSpec:
+class LensSpec(Spec["DirectionLens"]):
     """Read `direction` through the unembedding of `model`; `words` are those of Eq. 2 ("wait" and "but")."""
 
     model: ModelSpec
@@ -132,7 +136,7 @@ class TargetText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientSpec:
+class GradientSpec(ReadingSpec["Gradients"]):
     """Differentiate the target with respect to the residual stream after every layer."""
 
     text: TargetText
@@ -176,7 +180,7 @@ class Gradients:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterventionSpec:
+class InterventionSpec(ReadingSpec["Interventions"]):
     """Edit the residual stream after `layer` at one position at a time, and see what the target does."""
 
     text: TargetText
@@ -214,7 +218,7 @@ class Interventions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DivergenceSpec:
+class DivergenceSpec(ReadingSpec["Divergence"]):
     """Read one text with two models and compare what they predict, token by token."""
 
     text: TargetText
@@ -247,7 +251,7 @@ class Divergence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerLensSpec:
+class LayerLensSpec(ReadingSpec["LayerLens"]):
     """Eq. 2 for one direction per layer (paper, Fig. 5) through one model's unembedding."""
 
     model: ModelSpec
@@ -268,5 +272,11 @@ class LayerLens:
     n_items: int
 
 
-ReadingSpec = AttributionSpec | GradientSpec | InterventionSpec | DivergenceSpec | LayerLensSpec
-"""What can be asked about the tokens of a text."""
+KINDS: Kinds = {
+    AttributionSpec: ("attribution", Attribution),
+    LensSpec: ("lens", DirectionLens),
+    GradientSpec: ("gradients", Gradients),
+    InterventionSpec: ("interventions", Interventions),
+    DivergenceSpec: ("divergence", Divergence),
+    LayerLensSpec: ("layer_lens", LayerLens),
+}

@@ -6,7 +6,7 @@ Only the engine thread runs it; it yields after every pass, so that a stop takes
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from typing import cast
 
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.direction_lens import read_layer_directions
@@ -24,18 +24,18 @@ from core.attribution.values import (
 )
 from core.jobs import Progress
 from core.models.loaded import LoadedModel
-from core.values import ModelSpec
+from core.values import ModelSpec, T
 
 FindModel = Callable[[ModelSpec, str], LoadedModel]
 
 
-def read_text(find_model: FindModel, spec: ReadingSpec) -> Generator[Progress, None, Any]:
+def read_text(find_model: FindModel, spec: ReadingSpec[T]) -> Generator[Progress, None, T]:
     """The value of the spec; `find_model(model, fingerprint)` gives the models that it names."""
     steps, message = _steps(find_model, spec)
     yield Progress(0, 1, message)
     for item in steps:
         if not isinstance(item, float):
-            return item
+            return cast(T, item)
         yield Progress(item, 1, message)
     raise AssertionError("the reading ended without a result")
 
@@ -60,7 +60,7 @@ def read_corpus(
     return tuple(found)
 
 
-def _steps(find_model: FindModel, spec: ReadingSpec) -> tuple[Iterator[Any], str]:
+def _steps(find_model: FindModel, spec: ReadingSpec[T]) -> tuple[Iterator[object], str]:
     """Shares of the work, then the result; and what is being done, in words."""
     if isinstance(spec, AttributionSpec):
         loaded = find_model(spec.model, spec.fingerprint)
@@ -68,12 +68,14 @@ def _steps(find_model: FindModel, spec: ReadingSpec) -> tuple[Iterator[Any], str
     if isinstance(spec, LayerLensSpec):
         loaded = find_model(spec.model, spec.fingerprint)
         return iter([read_layer_directions(loaded, spec)]), f"reading the directions through {loaded.name}"
-    loaded = find_model(spec.text.model, spec.text.fingerprint)
     if isinstance(spec, GradientSpec):
+        loaded = find_model(spec.text.model, spec.text.fingerprint)
         return attribute_gradients(loaded, spec), f"differentiating {len(spec.text.token_ids)} tokens"
     if isinstance(spec, InterventionSpec):
+        loaded = find_model(spec.text.model, spec.text.fingerprint)
         n = max(spec.text.targets) + 1 - spec.first
         return measure_effects(loaded, spec), f"steering and ablating {n} positions one by one"
     assert isinstance(spec, DivergenceSpec), type(spec)
+    loaded = find_model(spec.text.model, spec.text.fingerprint)
     other = find_model(spec.other.model, spec.other.fingerprint)
     return compare_models(loaded, other, spec), f"reading with {loaded.name} and {other.name}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.models.frames import ChatFrame
-from core.values import PAPER_WINDOW, Floats, ModelSpec, Window
+from core.values import PAPER_WINDOW, Floats, Kinds, ModelSpec, Spec, Window
 
 Negatives = Literal["all", "other", "same"]
 """What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, or over D of the traces with
@@ -21,7 +21,7 @@ Weighting = Literal["trace", "token"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractionSpec:
+class ExtractionSpec(Spec["DirectionSet"]):
     """Difference of means over `traces`, read by `model`: D+ is `windows` around events of `label` (paper, Eq. 3)."""
 
     model: ModelSpec
@@ -116,3 +116,6 @@ class DirectionSet:
             ("precision", self.spec.model.precision),
             *((("question_frame", f"{frame.prefix!r} … {frame.suffix!r}"),) if (frame := self.spec.frame) else ()),
         )
+
+
+KINDS: Kinds = {ExtractionSpec: ("extraction", DirectionSet)}

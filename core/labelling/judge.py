@@ -16,14 +16,14 @@ from core.labelling.keywords import with_labels
 from core.labelling.prompt import DEFAULT_PROMPT, MAX_PROMPT
 from core.text.sentences import split_sentences
 from core.traces.events import LABELS
-from core.values import Trace
+from core.values import Kinds, Spec, Trace
 
 MAX_BATCH = 60
 CONTEXT_SENTENCES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeBatch:
+class JudgeBatch(Spec["JudgedBatch"]):
     """Consecutive sentences of one trace and all that their labels depend on: what an answer is kept under."""
 
     host: str
@@ -41,6 +41,9 @@ class JudgedBatch:
     """An answer: (n_sentences,) labels."""
 
     labels: tuple[str, ...]
+
+
+KINDS: Kinds = {JudgeBatch: ("judged", JudgedBatch)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from core.directions.direction import Direction
 from core.forward.edits import Operator, SteeringSpec
 from core.runs.values import GenerationSpec
 from core.statistics import Interval, bootstrap_mean, bootstrap_ratio
-from core.values import ModelSpec, Prompt, SamplingSpec
+from core.values import Kinds, ModelSpec, Prompt, SamplingSpec, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoseCellSpec:
+class DoseCellSpec(Spec["DoseCell"]):
     """One point of a dose-response curve: a model steered with one direction at one coefficient, on many prompts."""
 
     model: ModelSpec
@@ -73,6 +73,9 @@ class DoseCell:
     def mean_nll(self) -> Interval:
         """Mean nats per token over the completions, with a bootstrap interval over prompts."""
         return bootstrap_mean(self.nll)
+
+
+KINDS: Kinds = {DoseCellSpec: ("dose_cell", DoseCell)}
 
 
 @dataclass(frozen=True, kw_only=True)

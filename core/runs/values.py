@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from core.forward.edits import SteeringSpec
-from core.values import ADDED_LATER, Floats, ModelSpec, Prompt, SamplingSpec
+from core.values import ADDED_LATER, Floats, Kinds, ModelSpec, Prompt, SamplingSpec, Spec
 
 StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationSpec:
+class GenerationSpec(Spec["Generation"]):
     """Everything a completion depends on."""
 
     model: ModelSpec
@@ -46,7 +46,7 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneKLSpec:
+class LaneKLSpec(Spec["LaneKL"]):
     """How far `lane` parts from `reference` at every token of the lane's text, each under its own steering."""
 
     lane: GenerationSpec
@@ -65,3 +65,6 @@ class LaneKL:
 
     def __post_init__(self) -> None:
         assert self.kl.shape == (len(self.spec.token_ids),), (self.kl.shape, len(self.spec.token_ids))
+
+
+KINDS: Kinds = {GenerationSpec: ("generation", Generation), LaneKLSpec: ("lane_kl", LaneKL)}

@@ -13,8 +13,8 @@ import pytest
 
 from core.disk import codec
 from core.disk.store import Store
+from core.engine import Engine
 from core.errors import BadInput, JudgeUnavailable
-from core.jobs import Engine
 from core.labelling.crew import Pace
 from core.labelling.endpoint import Endpoint, JudgeClient, Secret, Unanswered, configured_endpoint
 from core.labelling.judge import JudgedBatch, JudgeSpec, batches_of, report_of

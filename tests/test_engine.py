@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from core.engine import Engine
 from core.errors import BadInput, Busy
-from core.jobs import Caller, Engine, Progress, relay
+from core.jobs import Caller, Progress, relay
 
 
 def count_to(n, *, trace=None, name=""):
@@ -118,8 +119,8 @@ def test_a_new_job_of_the_same_owner_replaces_the_old_one():
 
 
 def test_a_job_that_nobody_watches_ends(monkeypatch):
-    monkeypatch.setattr("core.jobs._ABANDONED_AFTER", 0.2)
-    monkeypatch.setattr("core.jobs._WATCH_EVERY", 0.05)
+    monkeypatch.setattr("core.engine._ABANDONED_AFTER", 0.2)
+    monkeypatch.setattr("core.engine._WATCH_EVERY", 0.05)
     engine = Engine()
     gone = engine.submit("x", forever(), caller=Caller(is_watching=lambda: False))
     kept = engine.submit("y", forever(), caller=Caller(is_watching=lambda: False))
@@ -188,7 +189,7 @@ def test_relay_changes_progress_and_closes_the_inner_work():
 
 
 def test_an_engine_whose_jobs_all_wait_rests_until_it_is_needed(monkeypatch):
-    monkeypatch.setattr("core.jobs._LOOK_EVERY", 60.0)
+    monkeypatch.setattr("core.engine._LOOK_EVERY", 60.0)
     engine = Engine()
     steps = []
 
