@@ -144,3 +144,13 @@ def test_every_package_that_is_imported_is_pinned():
     for path in house.sources(ROOT):
         allowed = installed | (pinned("requirements-dev.txt") if "benchmarks" in path.parts else set())
         assert house.tops(path) - set(sys.stdlib_module_names) - ours <= allowed, path
+
+
+def test_the_map_names_what_is_there_and_everyone_of_the_order():
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:core|ui|pages|tests)/[\w/.]+)`", text))
+    assert len(paths) > 40
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    table = text[text.index("## The order") : text.index("A package of `core/` is entered")]
+    named = set(re.findall(r"`(\w+)/?`", table))
+    assert named == {name for rows in (house.CORE, house.UI) for names in rows for name in names} | {"ui", "core"}
