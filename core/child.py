@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from core.settings import PROJECT
 
@@ -20,7 +20,7 @@ MEMORY_BYTES = 512 * 2**20
 _VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ", "TMPDIR", "HOME")
 
 
-def run_child(module: str, request: Any, *, seconds: float) -> tuple[int, bytes]:
+def run_child(module: str, request: Mapping[str, object], *, seconds: float) -> tuple[int, bytes]:
     """Exit status and output of `python -m module` with `request` as JSON on its stdin; −1 where time ran out.
 
     None of the variables that it gets can weaken its limits.

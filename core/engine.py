@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 from core.errors import Busy, UserFacingError, as_user_facing
-from core.jobs import NOBODY, Caller, JobId, Progress, Snapshot, State, Work, new_run_id
+from core.jobs import NOBODY, Caller, JobId, Progress, Snapshot, State, new_run_id
 from core.values import T
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _LOOK_EVERY = 0.05
 @dataclass
 class _Job:
     snapshot: Snapshot[Any]
-    work: Work
+    work: Generator[Progress, None, Any]
     deadline: float
     caller: Caller
     started: float = 0.0
@@ -207,7 +207,7 @@ class Engine:
                 if progress.partial is not None:
                     job.begun.set()
 
-    def _end(self, job: _Job, state: State, *, result: Any = None, error: UserFacingError | None = None) -> None:
+    def _end(self, job: _Job, state: State, *, result: object = None, error: UserFacingError | None = None) -> None:
         try:
             job.work.close()
             self._check_clean()

@@ -14,7 +14,6 @@ from core.errors import UserFacingError
 from core.values import T
 
 State = Literal["queued", "running", "done", "cancelled", "timeout", "error"]
-Work = Generator["Progress", None, Any]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,14 +180,24 @@ class Prompt:
     token_ids: tuple[int, ...]
 
 
-def is_simple(values: Sequence[Any]) -> bool:
+def is_simple(values: Sequence[object]) -> bool:
     """Whether all are plain integers or texts, as token ids and pieces are: thousands that need no look at each."""
     return set(map(type, values)) <= {int, str}
 
 
-def canonical(value: Any) -> Any:
+@runtime_checkable
+class Digested(Protocol):
+    """A value whose content is named by its digest, as a Direction's vector is."""
+
+    @property
+    def digest(self) -> str: ...
+
+
+def canonical(value: object) -> object:
     """JSON-ready form of a spec, for keys: dataclasses become sorted objects, arrays their sha256."""
-    if hasattr(value, "digest"):
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Digested):
         return {"digest": value.digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
