@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from core.forward.edits import OPERATORS
 from core.runs.coherence import stays_coherent
 from core.runs.values import Generation, GenerationSpec
 from core.text.words import KEYWORDS, measure_text
@@ -36,11 +37,11 @@ class DoseReading:
 
 
 def strip_specs(spec: GenerationSpec, coefficients: Sequence[float]) -> tuple[GenerationSpec, ...]:
-    """`spec` at each coefficient of its first edit, the others staying as they are; adding 0 is no edit at all."""
+    """`spec` at each coefficient of its first edit, the others as they are; a 0 that is no edit leaves it out."""
     first, *others = spec.steering
     return tuple(
         replace(spec, steering=tuple(others))
-        if coefficient == 0 and first.operator in ("add", "amplify")
+        if coefficient == 0 and OPERATORS[first.operator].zero_is_no_edit
         else replace(spec, steering=(replace(first, coefficient=float(coefficient)), *others))
         for coefficient in coefficients
     )

@@ -8,8 +8,8 @@ from core.embedded import example_questions
 from core.errors import BadInput, UserFacingError
 from core.models.pair import ModelFacts
 from core.runs.questions import QuestionList, parse_questions
-from core.runs.values import Generation, GenerationSpec
-from core.runs.written_traces import WHOLE, generation_specs, traces_of
+from core.runs.values import WHOLE, Generation, GenerationSpec
+from core.runs.written_traces import generation_specs, traces_of
 from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.components.safe_text import plain, show_error
