@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
@@ -54,6 +55,33 @@ class LoadedModel:
     context_length: int
     eos_ids: frozenset[int]
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+    """Empty, or one item: what `vocabulary_texts` decoded."""
+    _texts_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def check_fits(self, token_ids: Sequence[int], *, room: int = 0) -> None:
+        """Raise BadInput unless the model reads these token ids, with `room` for more of them after."""
+        n, most = len(token_ids), self.context_length - room
+        if not 1 <= n <= most:
+            raise BadInput(
+                f"The question and text take {n:,} tokens; {self.name} reads at most {most:,}.",
+                "Write some text first." if n == 0 else "Shorten them, or load a model with a longer context.",
+            )
+        unknown = next((i for i, token in enumerate(token_ids) if not 0 <= token < self.d_vocab), None)
+        if unknown is not None:
+            raise BadInput(
+                f"Position {unknown} holds a token id that {self.name} does not have: {token_ids[unknown]}.",
+                "Encode the text with this model's tokenizer.",
+            )
+
+    def vocabulary_texts(self) -> tuple[str, ...]:
+        """(d_vocab,) the text of every token id, decoded once; ids without a token have an empty text."""
+        with self._texts_lock:
+            if not self._texts:
+                known = min(len(self.tokenizer), self.d_vocab)
+                texts = self.tokenizer.batch_decode([[i] for i in range(known)])
+                self._texts.append((*texts, *[""] * (self.d_vocab - known)))
+            return self._texts[0]
 
     @property
     def name(self) -> str:
