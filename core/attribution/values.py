@@ -269,3 +269,5 @@ class LayerLens:
 
 ReadingSpec = AttributionSpec | GradientSpec | InterventionSpec | DivergenceSpec | LayerLensSpec
 """What can be asked about the tokens of a text."""
+ReadingValue = Attribution | Gradients | Interventions | Divergence | LayerLens
+"""What comes of it, in the same order."""

@@ -6,7 +6,6 @@ Only the engine thread runs it; it yields after every pass, so that a stop takes
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
 
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.direction_lens import read_layer_directions
@@ -21,6 +20,7 @@ from core.attribution.values import (
     InterventionSpec,
     LayerLensSpec,
     ReadingSpec,
+    ReadingValue,
 )
 from core.jobs import Progress
 from core.models.loaded import LoadedModel
@@ -29,7 +29,7 @@ from core.values import ModelSpec
 FindModel = Callable[[ModelSpec, str], LoadedModel]
 
 
-def read_text(find_model: FindModel, spec: ReadingSpec) -> Generator[Progress, None, Any]:
+def read_text(find_model: FindModel, spec: ReadingSpec) -> Generator[Progress, None, ReadingValue]:
     """The value of the spec; `find_model(model, fingerprint)` gives the models that it names."""
     steps, message = _steps(find_model, spec)
     yield Progress(0, 1, message)
@@ -60,7 +60,7 @@ def read_corpus(
     return tuple(found)
 
 
-def _steps(find_model: FindModel, spec: ReadingSpec) -> tuple[Iterator[Any], str]:
+def _steps(find_model: FindModel, spec: ReadingSpec) -> tuple[Iterator[float | ReadingValue], str]:
     """Shares of the work, then the result; and what is being done, in words."""
     if isinstance(spec, AttributionSpec):
         loaded = find_model(spec.model, spec.fingerprint)

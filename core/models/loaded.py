@@ -9,7 +9,7 @@ import gc
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -21,7 +21,11 @@ from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
 
@@ -41,8 +45,8 @@ class LoadedModel:
 
     spec: ModelSpec
     fingerprint: str
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: FastTokenizer
     frame: ChatFrame
     encoder: Encoder
     layers: tuple[nn.Module, ...]
@@ -165,20 +169,22 @@ def pieces(loaded: LoadedModel, token_ids: tuple[int, ...]) -> tuple[str, ...]:
     return loaded.encoder.pieces(token_ids)
 
 
-def _frame_for(tokenizer: Any, frame_from: LoadedModel | None) -> ChatFrame:
+def _frame_for(tokenizer: FastTokenizer, frame_from: LoadedModel | None) -> ChatFrame:
     if frame_from is None:
         return load_frame(tokenizer)
     return base_frame(tokenizer, frame_from.frame, frame_from.tokenizer)
 
 
-def base_frame(tokenizer: Any, frame: ChatFrame, theirs: Any) -> ChatFrame:
+def base_frame(tokenizer: FastTokenizer, frame: ChatFrame, theirs: FastTokenizer) -> ChatFrame:
     """A reasoning model's frame as its base model, with `tokenizer`, reads it: the same text without control tokens."""
-    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token)
+    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token or "")
     bos = start_token(tokenizer) or ((tokenizer.bos_token or "") if opens_with_bos else "")
     return plain_frame(frame, control_tokens(theirs), bos)
 
 
-def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, frame: ChatFrame) -> LoadedModel:
+def _assemble(
+    spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
+) -> LoadedModel:
     decoder = model.base_model
     layers = next((x for n in _LAYERS if isinstance(x := getattr(decoder, n, None), nn.ModuleList)), None)
     norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(decoder, n, None), nn.Module)), None)
@@ -212,7 +218,7 @@ def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, fra
     )
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def _eos_ids(model: PreTrainedModel, tokenizer: FastTokenizer) -> frozenset[int]:
     found: set[int] = set()
     for ids in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         found.update(i for i in (ids if isinstance(ids, list | tuple) else [ids]) if isinstance(i, int))

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.forward.edits import OPERATORS, SteeringSpec
 from core.runs.values import Generation
@@ -110,7 +109,7 @@ def _facts(generation: Generation) -> list[tuple[str, str]]:
     return facts
 
 
-def _as_json(lane: NamedLane) -> dict[str, Any]:
+def _as_json(lane: NamedLane) -> dict[str, object]:
     generation = lane.generation
     edits = [edit.direction for edit in generation.spec.steering]
     return {

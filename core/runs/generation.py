@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,7 +158,7 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
     positions = columns[None, batch.n_read :] - batch.pads[:, None]
     # An index of the last column: cut out as a slice, a batch of them makes torch copy the unembedding for every row.
     last = columns[-1:] - batch.n_read
-    arguments: dict[str, Any] = {
+    arguments: dict[str, Tensor] = {
         "input_ids": batch.input_ids,
         "position_ids": positions.clamp(min=0),
         "logits_to_keep": last,
