@@ -23,7 +23,7 @@ from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.values import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
 from core.directions.direction import Direction
-from core.embedded import DEMO, FILE, Correlation, RecordedAgreement, example_traces, recorded_directions
+from core.embedded import AGREEMENT_FILE, DEMO, Correlation, RecordedAgreement, example_traces, recorded_directions
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
@@ -111,7 +111,7 @@ def report(n: int) -> RecordedAgreement:
     )
 
 
-def main(path: Path = DEMO / FILE) -> None:
+def main(path: Path = DEMO / AGREEMENT_FILE) -> None:
     """Measure, write the file, print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=int, default=24)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from core.forward.hooks import record_residuals, run_decoder
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame
 from core.models.loaded import LoadedModel
+from core.models.tokenizer import FastTokenizer
 from core.traces.events import LABELS, find_events
 from core.values import ModelSpec, Part, Trace
 
@@ -70,7 +72,7 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
         spec=ModelSpec(repo_id="random"),
         fingerprint="random",
         model=model,
-        tokenizer=None,
+        tokenizer=cast(FastTokenizer, None),
         frame=ChatFrame("", "", "raw"),
         encoder=Characters(),
         layers=tuple(model.model.layers),

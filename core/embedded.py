@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import embedded
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
 from core.errors import UserFacingError
@@ -21,8 +20,7 @@ from core.settings import PROJECT
 from core.traces.records import read_traces
 from core.values import Trace, Window
 
-FILE = "attribution_agreement.json"
-
+AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
 """Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = PROJECT / "demo"
@@ -158,7 +156,7 @@ class Correlation:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedAgreement:
-    """What the report measured, and on which weights."""
+    """How far the methods agree, as `make attribution-report` measured it, and on which weights."""
 
     fingerprint: str
     layer: int
@@ -174,7 +172,7 @@ class RecordedAgreement:
 def recorded_agreement() -> RecordedAgreement | None:
     """The recorded report, or None where there is none."""
     try:
-        data = json.loads((embedded.DEMO / FILE).read_text("utf-8"))
+        data = json.loads((DEMO / AGREEMENT_FILE).read_text("utf-8"))
         rows = tuple(Correlation(**row) for row in data.pop("correlations"))
         return RecordedAgreement(**data, correlations=rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -17,24 +17,25 @@ from core.extraction.controls import (
     shuffled_events,
 )
 from core.models.pair import ROLES, Role
-from core.runs.coherence import stays_coherent
+from core.runs.coherence import CHOSEN, REPORTED, Allowance, Measured, is_readable
 from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.values import PAPER_WINDOW, Window
 from demo.study import LABEL, WINDOWS, Study, summary
 
 SWEEP_SHARE = 0.5
 FINER_SHARES = (0.3, 0.4, 0.6, 0.65, 0.7)
-MARGIN = 0.85
-"""The choice is made with a share of the limits, since the reported prompts are others."""
 Row = dict[str, Any]
 
 
-def readable(row: Row, baseline: Row, *, share: float = 1.0) -> bool:
-    """Whether a dose stays within a share of the limits."""
-    coherent = stays_coherent(
-        row["nll"][0], row["repetition"], baseline=(baseline["nll"][0], baseline["repetition"]), share=share
+def readable(row: Row, baseline: Row, allowed: Allowance = REPORTED) -> bool:
+    """Whether the texts of a dose are readable beside the unsteered ones."""
+    return is_readable(_measured(row), _measured(baseline), allowed)
+
+
+def _measured(row: Row) -> Measured:
+    return Measured(
+        nll=row["nll"][0], repetition=row["repetition"], no_evidence=row["no_evidence"], n_texts=row["prompts"]
     )
-    return coherent and bool(row["no_evidence"] <= row["prompts"] / 10)
 
 
 def sweep(study: Study) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def choose(found: dict[str, Any], *, window: Window | None = None) -> Row:
     rows = [row for row in found["rows"] if row["source"] == "base"]
     if window is not None:
         rows = [row for row in rows if row["window"] == [window.start, window.stop]]
-    fit = [row for row in rows if readable(row, found["baseline"], share=MARGIN)]
+    fit = [row for row in rows if readable(row, found["baseline"], CHOSEN)]
     return max(fit or rows, key=lambda row: row["keywords"][0])
 
 

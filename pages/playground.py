@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.errors import UserFacingError
+from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
 from ui.components.safe_text import show_error
 from ui.playground.doses import SLOT as STRIP_SLOT
@@ -44,7 +45,7 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
 
 def draw_strip_view(asked: Settings, pressed: bool) -> None:
     """The question at a row of doses, and the chosen dose as a lane beside the unsteered one."""
-    if asked.program[0].operator == "ablate":
+    if not OPERATORS[asked.program[0].operator].takes_coefficient:
         st.info(
             "Projecting a direction out has no dose: choose another operator for the strip.",
             icon=":material/linear_scale:",

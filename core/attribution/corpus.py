@@ -1,4 +1,4 @@
-"""Readings of many texts at once, and what they show around events: curves over the offset, and how early they tell.
+"""Readings of many texts at once, and what they show around events: curves over the offset, and how early they rise.
 
 Works on finished values; runs no model.
 """
@@ -77,7 +77,7 @@ class Curve:
     low: Reading
     high: Reading
     n: NDArray[np.int64]
-    """(n_offsets,) places behind each mean."""
+    """(n_offsets,) places that each mean is taken over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def aligned(text: AlignedText, places: Sequence[int], offsets: Sequence[int]) ->
 
 
 def anticipate(texts: Sequence[AlignedText], offsets: Sequence[int] = OFFSETS, *, seed: int = 0) -> Anticipation:
-    """Means by offset to events and to other sentence starts, and how well the value tells them apart at each."""
+    """Means by offset to events and to other sentence starts, and how well the value separates the two at each."""
     events = [aligned(text, text.events, offsets) for text in texts]
     others = [aligned(text, text.others, offsets) for text in texts]
     before, elsewhere = (_stacked(rows, len(offsets)) for rows in (events, others))

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from core.attribution.targets import contrast_gradient
 from core.errors import ModelUnavailable
 from core.forward.hooks import record_residuals
+from core.forward.unembedding import CHUNK
 from core.models.loaded import LoadedModel
 from core.values import Floats
 
-_CHUNK = 256
 _TOLERANCE = 2e-2
 """Of the norm's own output; above it the norm is of a kind that is not known here."""
 
@@ -65,8 +65,8 @@ def _final_residual(loaded: LoadedModel, ids: Tensor) -> Tensor:
 def _readers(loaded: LoadedModel, final: Tensor, keywords: Sequence[int]) -> tuple[Tensor, Tensor]:
     """(seq, d_model) float64 vectors whose product with a contribution is its share, and (seq,) what is left over."""
     readers, constants = [], []
-    for start in range(0, len(final), _CHUNK):
-        resid = final[start : start + _CHUNK].clone()
+    for start in range(0, len(final), CHUNK):
+        resid = final[start : start + CHUNK].clone()
         with torch.no_grad():
             normed = loaded.final_norm(resid)
         gradient, values = contrast_gradient(loaded, normed, keywords)
@@ -111,7 +111,7 @@ def _gain_and_shift(norm: nn.Module, d_model: int, like: Tensor) -> tuple[Tensor
 def additions_of(loaded: LoadedModel) -> tuple[nn.Module, ...]:
     """(2 · n_layers) submodules whose outputs the blocks add to the stream: attention and MLP of block 0, 1, …
 
-    Blocks with norms behind both parts add those norms' outputs. Raises ModelUnavailable for unknown blocks.
+    Blocks with norms after both parts add those norms' outputs. Raises ModelUnavailable for unknown blocks.
     """
     found: list[nn.Module] = []
     for block in loaded.layers:

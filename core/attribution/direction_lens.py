@@ -7,7 +7,7 @@ import torch
 
 from core.attribution.values import DirectionLens, LayerLens, LayerLensSpec, LensSpec
 from core.errors import BadDirection
-from core.forward.unembedding import vocabulary_texts, word_items
+from core.forward.unembedding import word_items
 from core.models.loaded import LoadedModel
 
 
@@ -22,7 +22,7 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
         weight_dtype = loaded.compute_dtype
         vector = torch.from_numpy(direction.vector).to(loaded.device, weight_dtype)
         logits = loaded.unembed(vector[None])[0].double().cpu()
-    texts = vocabulary_texts(loaded)
+    texts = loaded.vocabulary_texts()
     items = word_items(loaded, spec.words)
     order = logits.argsort(descending=True)
     ranks = torch.empty_like(order)

@@ -13,11 +13,9 @@ from core.attribution.targets import check_text
 from core.attribution.values import Divergence, DivergenceSpec
 from core.errors import BadInput
 from core.forward.hooks import record_residuals
-from core.forward.unembedding import unembed, word_items
+from core.forward.unembedding import any_probability, kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
 from core.values import Floats
-
-_CHUNK = 256
 
 
 def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec) -> Iterator[float | Divergence]:
@@ -33,12 +31,11 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
     wanted = check_text(loaded, spec.text)
     check_text(other, spec.other)
     keywords = torch.tensor(wanted, device=other.device)
-    items = torch.tensor(word_items(other, spec.lens_words), device=other.device, dtype=torch.int64)
     seq, start = len(spec.text.token_ids), spec.text.text_start
-    lens, score = np.zeros((2, loaded.n_layers, seq), np.float32)
+    lens = np.zeros((loaded.n_layers, seq), np.float32)
 
     def sink(layer: int, hidden: Tensor) -> None:
-        lens[layer], score[layer] = read_layers(other, hidden[0].to(other.device), keywords, items)
+        lens[layer], _ = read_layers(other, hidden[0].to(other.device), keywords)
 
     with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
         ours = normed_of(loaded, spec.text.token_ids)[start:]
@@ -48,7 +45,7 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
     yield 0.9
     kl, p_other = np.full((2, seq), np.nan, np.float32)
     kl[start:], p_other[start:] = _compare(loaded, other, ours, theirs, keywords)
-    yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other, lens_other=lens, score_other=score)
+    yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other, lens_other=lens)
 
 
 def _compare(
@@ -57,10 +54,8 @@ def _compare(
     """(k,) KL(ours ‖ theirs) in nats and (k,) P(keyword) of theirs, from final-normed activations (k, d_model)."""
     kl, p_other = np.zeros((2, len(ours)), np.float32)
     with torch.inference_mode():
-        for begin in range(0, len(ours), _CHUNK):
-            here = slice(begin, begin + _CHUNK)
-            p = unembed(loaded, ours[here]).double().log_softmax(-1).to(other.device)
-            q = unembed(other, theirs[here]).double().log_softmax(-1)
-            kl[here] = (p.exp() * (p - q)).sum(-1).cpu().numpy()
-            p_other[here] = q[:, keywords].logsumexp(-1).exp().cpu().numpy()
+        both = zip(log_probabilities(loaded, ours), log_probabilities(other, theirs), strict=True)
+        for (here, p), (_, q) in both:
+            kl[here] = kl_divergence(p, q).cpu().numpy()
+            p_other[here] = any_probability(q, keywords).cpu().numpy()
     return kl, p_other

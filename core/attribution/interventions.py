@@ -7,6 +7,7 @@ what lies before it is computed once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from core.attribution.targets import Contrast, check_text, contrast_of
 from core.attribution.values import Interventions, InterventionSpec
 from core.errors import BadInput
-from core.forward.edits import Operator, SteeringSpec
+from core.forward.edits import SteeringSpec
 from core.forward.hooks import compile_steering, steer_residuals
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
@@ -31,18 +32,16 @@ def measure_effects(loaded: LoadedModel, spec: InterventionSpec) -> Iterator[flo
     """
     wanted = check_text(loaded, spec.text)
     stop = max(spec.text.targets) + 1
-    operators: tuple[Operator, ...] = ("add", "ablate")
-    edits = [
+    added = [
         SteeringSpec(
             direction=spec.direction,
             layer=spec.layer,
-            operator=operator,
-            coefficient=spec.coefficient if operator == "add" else 0.0,
+            coefficient=spec.coefficient,
             positions=Positions(start=start, stop=end),
         )
-        for operator in operators
         for start, end in [(spec.first, stop), *((i, i + 1) for i in range(spec.first, stop))]
     ]
+    edits = [*added, *(replace(edit, operator="ablate", coefficient=0.0) for edit in added)]
     logits = _target_logits(loaded, spec, None)[0]
     contrast = contrast_of(logits, wanted)
     baseline = float(contrast.of(logits).double().mean())

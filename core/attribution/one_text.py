@@ -16,11 +16,18 @@ from core.attribution.values import Attribution, AttributionSpec
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import compile_steering, record_residuals, steer_residuals
-from core.forward.unembedding import keyword_ids, logit_lens, unembed, word_items
+from core.forward.unembedding import (
+    CHUNK,
+    any_probability,
+    keyword_ids,
+    kl_divergence,
+    log_probabilities,
+    logit_lens,
+    word_items,
+)
 from core.models.loaded import LoadedModel, pieces
 from core.values import Floats
 
-_CHUNK = 256
 TOP_K = 8
 
 
@@ -39,18 +46,9 @@ def attribute_tokens(loaded: LoadedModel, spec: AttributionSpec) -> Iterator[flo
 
 
 def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> None:
-    seq = len(spec.token_ids)
-    if seq - spec.text_start < 2:
+    if len(spec.token_ids) - spec.text_start < 2:
         raise BadInput("The text has fewer than two tokens.", "Choose a longer text.")
-    if seq > loaded.context_length:
-        raise BadInput(
-            f"Prompt and text have {seq} tokens; {loaded.name} reads at most {loaded.context_length}.",
-            "Shorten the text.",
-        )
-    if max(spec.token_ids) >= loaded.d_vocab or min(spec.token_ids) < 0:
-        raise BadInput(
-            f"The text holds a token id that {loaded.name} does not have.", "Encode it with this model's tokenizer."
-        )
+    loaded.check_fits(spec.token_ids)
     spec.direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
 
 
@@ -72,9 +70,8 @@ def read_corpus_text(loaded: LoadedModel, spec: CorpusTextSpec) -> CorpusText:
     with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
         normed = normed_of(loaded, spec.token_ids)
     with torch.inference_mode():
-        for start in range(0, len(normed), _CHUNK):
-            rows = unembed(loaded, normed[start : start + _CHUNK]).double().log_softmax(-1)
-            p_keyword[start : start + len(rows)] = rows[:, wanted].logsumexp(-1).exp().cpu().numpy()
+        for here, rows in log_probabilities(loaded, normed):
+            p_keyword[here] = any_probability(rows, wanted).cpu().numpy()
     return CorpusText(
         spec=spec,
         pieces=pieces(loaded, spec.token_ids),
@@ -113,17 +110,19 @@ def _read(loaded: LoadedModel, spec: AttributionSpec, wanted: Tensor) -> tuple[d
         return readings, normed_of(loaded, spec.token_ids)
 
 
-def read_layers(loaded: LoadedModel, hidden: Tensor, wanted: Tensor, items: Tensor) -> tuple[Floats, Floats]:
+def read_layers(
+    loaded: LoadedModel, hidden: Tensor, wanted: Tensor, items: Tensor | None = None
+) -> tuple[Floats, Floats]:
     """(seq,) log probability of the `wanted` ids and (seq,) mean logit of the `items` (Eq. 2), by the logit lens.
 
     hidden (seq, d_model) of any layer; NaN scores where there are no items.
     """
     lens, score = np.full((2, len(hidden)), np.nan, np.float32)
-    for start in range(0, len(hidden), _CHUNK):
-        logits = logit_lens(loaded, hidden[start : start + _CHUNK])
+    for start in range(0, len(hidden), CHUNK):
+        logits = logit_lens(loaded, hidden[start : start + CHUNK])
         here = slice(start, start + len(logits))
         lens[here] = (logits[:, wanted].logsumexp(-1) - logits.logsumexp(-1)).cpu().numpy()
-        if len(items):
+        if items is not None and len(items):
             score[here] = logits[:, items].mean(-1).cpu().numpy()
     return lens, score
 
@@ -159,16 +158,16 @@ def _assemble(
     top_ids = np.zeros((2, seq, k), np.int64)
     top_probs = np.zeros((2, seq, k), np.float32)
     with torch.inference_mode():
-        for start in range(0, seq, _CHUNK):
-            here = slice(start, min(start + _CHUNK, seq))
-            log_probs = [unembed(loaded, normed[here]).double().log_softmax(-1) for normed in (baseline, steered)]
-            kl[here] = (log_probs[0].exp() * (log_probs[0] - log_probs[1])).sum(-1).cpu().numpy()
-            best = log_probs[0][:, wanted].max(-1, keepdim=True).values
-            rank[here] = ((log_probs[0] > best).sum(-1) + 1).cpu().numpy()
-            for i, rows in enumerate(log_probs):
-                p_keyword[i, here] = rows[:, wanted].logsumexp(-1).exp().cpu().numpy()
+        both = zip(log_probabilities(loaded, baseline), log_probabilities(loaded, steered), strict=True)
+        for (here, plain), (_, moved) in both:
+            kl[here] = kl_divergence(plain, moved).cpu().numpy()
+            best = plain[:, wanted].max(-1, keepdim=True).values
+            rank[here] = ((plain > best).sum(-1) + 1).cpu().numpy()
+            for i, rows in enumerate((plain, moved)):
+                p_keyword[i, here] = any_probability(rows, wanted).cpu().numpy()
                 values, ids = rows.topk(k, dim=-1)
                 top_probs[i, here], top_ids[i, here] = values.exp().cpu().numpy(), ids.cpu().numpy()
+    texts = loaded.vocabulary_texts()
     return Attribution(
         spec=spec,
         pieces=pieces(loaded, spec.token_ids),
@@ -181,13 +180,6 @@ def _assemble(
         p_keyword_steered=p_keyword[1],
         kl_steered=kl,
         top_ids=top_ids,
-        top_pieces=_texts(loaded, top_ids.ravel().tolist()),
+        top_pieces=tuple(texts[i] for i in top_ids.ravel()),
         top_probs=top_probs,
     )
-
-
-def _texts(loaded: LoadedModel, ids: list[int]) -> tuple[str, ...]:
-    """One text per id; each different id is decoded once, since a text has few."""
-    different = sorted(set(ids))
-    texts = dict(zip(different, loaded.tokenizer.batch_decode([[i] for i in different]), strict=True))
-    return tuple(texts[i] for i in ids)

@@ -53,15 +53,7 @@ def contrast_gradient(loaded: LoadedModel, normed: Tensor, keywords: Sequence[in
 
 def check_text(loaded: LoadedModel, text: TargetText) -> list[int]:
     """The keyword ids. Raises BadInput where the tokens do not fit the model or nothing else is left to compare."""
-    if len(text.token_ids) > loaded.context_length:
-        raise BadInput(
-            f"Prompt and text have {len(text.token_ids)} tokens; {loaded.name} reads at most {loaded.context_length}.",
-            "Shorten the text.",
-        )
-    if max(text.token_ids) >= loaded.d_vocab or min(text.token_ids) < 0:
-        raise BadInput(
-            f"The text holds a token id that {loaded.name} does not have.", "Encode it with this model's tokenizer."
-        )
+    loaded.check_fits(text.token_ids)
     wanted = keyword_ids(loaded, text.keywords)
     if len(wanted) >= loaded.d_vocab:
         raise BadInput("Every token of the vocabulary is a keyword.", "Give fewer keywords.")

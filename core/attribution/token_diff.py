@@ -20,7 +20,7 @@ def align_tokens(a: Sequence[int], b: Sequence[int]) -> list[Pair]:
 
 
 def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """(first, behind the last) of every run of consecutive indices, which are sorted."""
+    """(first, last + 1) of every run of consecutive indices; they are sorted."""
     found: list[tuple[int, int]] = []
     for i in indices:
         if found and found[-1][1] == i:

@@ -193,7 +193,7 @@ class InterventionSpec(ReadingSpec["Interventions"]):
     def __post_init__(self) -> None:
         if not 0 <= self.first <= max(self.text.targets):
             raise BadInput(
-                f"The first edited position {self.first} lies behind the last target {max(self.text.targets)}.",
+                f"The first edited position {self.first} lies after the last target {max(self.text.targets)}.",
                 "Choose an earlier one.",
             )
 
@@ -225,6 +225,7 @@ class DivergenceSpec(ReadingSpec["Divergence"]):
     other: TargetText
     """The same text in the other model's frame; its tokens from `text_start` on must be those of `text`."""
     lens_words: tuple[str, ...]
+    """Changes nothing any more; part of the key that stored values are found by."""
 
     def __post_init__(self) -> None:
         ours, theirs = (side.token_ids[side.text_start :] for side in (self.text, self.other))
@@ -246,8 +247,6 @@ class Divergence:
     """(seq,) P(next token starts a keyword) under the other model."""
     lens_other: Floats = field(repr=False)
     """(n_layers, seq) log probability of the keywords: this model's residual stream, the other's norm and W_U."""
-    score_other: Floats = field(repr=False)
-    """(n_layers, seq) Eq. 2 of the residual stream with the other model's norm and W_U."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""An edit of the residual stream: operators and what a steering asks for. No torch."""
+"""An edit of the residual stream: the operators in words, and what a steering asks for. No torch.
+
+What an operator computes is written in `core.forward.hooks`; everything else about it stands in `OPERATORS`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,58 @@ from core.errors import BadInput
 from core.values import ADDED_LATER, MAX_NEW_TOKENS, Positions
 
 Operator = Literal["add", "ablate", "clamp", "amplify"]
+
+PAPER_DEPTH = 10 / 32
+"""The layer that the paper steers, as a share of the model's layers: layer 10 of 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorWords:
+    """What is said of an operator, and what its coefficient means. Templates take `size` and `name` (a direction's)."""
+
+    choice: str
+    """In a form: what to do with the direction."""
+    lane: str
+    """Under a lane's title: template of `size`."""
+    export: str
+    """In a file to share: template of `size` and `name`."""
+    takes_coefficient: bool
+    """Whether the coefficient changes anything."""
+    zero_is_no_edit: bool
+    """Whether coefficient 0 leaves the residual stream as it is."""
+
+
+OPERATORS: dict[Operator, OperatorWords] = {
+    "add": OperatorWords(
+        choice="add it",
+        lane="{size} × unit vector",
+        export="add {size} × {name}",
+        takes_coefficient=True,
+        zero_is_no_edit=True,
+    ),
+    "ablate": OperatorWords(
+        choice="project it out",
+        lane="direction projected out",
+        export="project out {name}",
+        takes_coefficient=False,
+        zero_is_no_edit=False,
+    ),
+    "clamp": OperatorWords(
+        choice="set its projection",
+        lane="projection set to {size}",
+        export="set the projection on {name} to {size}",
+        takes_coefficient=True,
+        zero_is_no_edit=False,
+    ),
+    "amplify": OperatorWords(
+        choice="amplify the stream itself",
+        lane="stream amplified by {size}",
+        export="amplify the stream itself by {size}",
+        takes_coefficient=True,
+        zero_is_no_edit=True,
+    ),
+}
+"""Every operator, in the order in which forms offer them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ from core.models.loaded import LoadedModel
 from core.values import Positions
 
 Sink = Callable[[int, Tensor], None]
+LayerOutput = Tensor | tuple[Tensor, *tuple[object, ...]]
+"""What a decoder layer returns: its hidden state, or a tuple led by it."""
 
 
 class _DeepestLayerReached(Exception):
@@ -202,7 +204,7 @@ def _edited(hidden: Tensor, slot: _Slot, steering: Steering) -> Tensor:
     return hidden + delta.to(hidden.dtype)
 
 
-def hidden_of(output: Any) -> Tensor:
+def hidden_of(output: LayerOutput) -> Tensor:
     """The hidden state (batch, seq, d_model) of a decoder layer's output, which is a tensor or a tuple led by it."""
     hidden = output[0] if isinstance(output, tuple) else output
     assert isinstance(hidden, Tensor), type(hidden)
@@ -210,7 +212,7 @@ def hidden_of(output: Any) -> Tensor:
     return hidden
 
 
-def _with_hidden(output: Any, hidden: Tensor) -> Any:
+def _with_hidden(output: LayerOutput, hidden: Tensor) -> LayerOutput:
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
@@ -218,8 +220,8 @@ def _with_hidden(output: Any, hidden: Tensor) -> Any:
 def steer_residuals(loaded: LoadedModel, steering: Steering) -> Iterator[None]:
     """While open, every forward pass of the model is edited as `steering` says; `steering.positions` must be set."""
 
-    def make_hook(slots: tuple[_Slot, ...]) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    def make_hook(slots: tuple[_Slot, ...]) -> Callable[[nn.Module, object, LayerOutput], LayerOutput]:
+        def hook(_module: nn.Module, _inputs: object, output: LayerOutput) -> LayerOutput:
             assert steering.positions is not None, "steering.positions must be set before the forward pass"
             hidden = hidden_of(output)
             for slot in slots:
@@ -251,8 +253,8 @@ def record_residuals(
     """
     deepest = max(layers)
 
-    def make_hook(layer: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    def make_hook(layer: int) -> Callable[[nn.Module, object, LayerOutput], None]:
+        def hook(_module: nn.Module, _inputs: object, output: LayerOutput) -> None:
             sink(layer, hidden_of(output))
             if stop_after_deepest and layer == deepest:
                 raise _DeepestLayerReached

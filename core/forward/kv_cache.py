@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 ROOM = 128
 """Positions that are allocated at a time beyond those in use."""
@@ -16,12 +19,14 @@ ROOM = 128
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """A layer whose keys and values (batch, heads, seq, head_dim) are the filled part of larger tensors."""
 
-    keys: Any
-    values: Any
+    keys: Tensor
+    values: Tensor
     _key_room: Tensor | None = None
     _value_room: Tensor | None = None
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Append the new states and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -51,7 +56,7 @@ def _with_room(room: Tensor | None, present: Tensor, new: Tensor, used: int) -> 
     return larger
 
 
-def roomy_cache(config: Any) -> DynamicCache:
+def roomy_cache(config: PreTrainedConfig) -> DynamicCache:
     """An empty cache for a model of this config; layers with a sliding window stay as transformers has them."""
     cache = DynamicCache(config=config)
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]

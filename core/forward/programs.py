@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
+from core.models.tokenizer import FastTokenizer
 from core.text.thoughts import THOUGHT_MARKERS
 from core.text.words import keyword_spans
 from core.values import Positions
@@ -41,7 +41,7 @@ def position_bounds(positions: Positions, n_prompt: int, think_start: int | None
     return begin + positions.start, stop, positions.every
 
 
-def thinking_start(tokenizer: Any, prompt_ids: Sequence[int]) -> int:
+def thinking_start(tokenizer: FastTokenizer, prompt_ids: Sequence[int]) -> int:
     """The position after the last thought marker that opens in the prompt, else that of the first new token."""
     opens, closes = (tokenizer.backend_tokenizer.token_to_id(marker) for marker in THOUGHT_MARKERS)
     for position in range(len(prompt_ids) - 1, -1, -1):
@@ -55,14 +55,14 @@ def thinking_start(tokenizer: Any, prompt_ids: Sequence[int]) -> int:
 class EndingWatch:
     """Reads one row's completion as it is written and says which endings each token completes."""
 
-    def __init__(self, tokenizer: Any, endings: Sequence[Ending]) -> None:
+    def __init__(self, tokenizer: FastTokenizer, endings: Sequence[Ending]) -> None:
         self._backend = tokenizer.backend_tokenizer
         self._stream = DecodeStream(skip_special_tokens=False)
         self._waiting = dict(enumerate(endings))
         self._tail = ""
 
     def feed(self, token_id: int) -> list[int]:
-        """Indices of the endings that this token completes; each is told once.
+        """Indices of the endings that this token completes; each is named once.
 
         A word counts as soon as the text so far ends with it: whether "wait" goes on as "waiting" is not known yet.
         """

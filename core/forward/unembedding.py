@@ -1,14 +1,17 @@
-"""From a residual stream to logits: final norm, unembedding, keywords in the vocabulary."""
+"""From a residual stream to logits and log-probabilities: final norm, unembedding, keywords in the vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from core.errors import BadInput
 from core.models.loaded import LoadedModel
+
+CHUNK = 256
+"""Positions whose logits over the whole vocabulary are in memory at a time."""
 
 
 def unembed(loaded: LoadedModel, normed: Tensor) -> Tensor:
@@ -23,6 +26,26 @@ def logit_lens(loaded: LoadedModel, resid: Tensor) -> Tensor:
     return unembed(loaded, loaded.final_norm(resid))
 
 
+def log_probabilities(loaded: LoadedModel, normed: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield positions and (k, d_vocab) float64 log-probabilities of their next tokens, at most CHUNK positions a time.
+
+    `normed` (seq, d_model) is final-normed. The caller opens `torch.inference_mode` where no gradient is wanted.
+    """
+    for start in range(0, len(normed), CHUNK):
+        here = slice(start, min(start + CHUNK, len(normed)))
+        yield here, unembed(loaded, normed[here]).double().log_softmax(-1)
+
+
+def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
+    """(k,) KL(p ‖ q) in nats, never below 0, from log-probabilities (k, d_vocab); on the device of `p`."""
+    return (p.exp() * (p - q.to(p.device))).sum(-1).clamp(min=0)
+
+
+def any_probability(log_probs: Tensor, ids: Tensor) -> Tensor:
+    """(k,) probability that the next token is one of `ids` (n,), from log-probabilities (k, d_vocab)."""
+    return log_probs[:, ids].logsumexp(-1).exp()
+
+
 def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
     """Ids of the vocabulary items that begin one of the keywords: "wait", " Wait", "WAIT" for "wait".
 
@@ -32,7 +55,7 @@ def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
     wanted = {word.strip().casefold() for word in keywords} - {""}
     if not wanted:
         raise BadInput("There are no keywords.", 'Give at least one word, for example "wait".')
-    texts = vocabulary_texts(loaded)
+    texts = loaded.vocabulary_texts()
     ids = {i for i, text in enumerate(texts) if text.strip().casefold() in wanted}
     found = {texts[i].strip().casefold() for i in ids}
     for word in wanted - found:
@@ -41,14 +64,7 @@ def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
     return sorted(ids)
 
 
-def vocabulary_texts(loaded: LoadedModel) -> list[str]:
-    """(d_vocab,) the text of every token id; ids without a token have an empty text."""
-    known = min(len(loaded.tokenizer), loaded.d_vocab)
-    texts: list[str] = loaded.tokenizer.batch_decode([[i] for i in range(known)])
-    return texts + [""] * (loaded.d_vocab - known)
-
-
 def word_items(loaded: LoadedModel, words: Sequence[str]) -> list[int]:
     """Ids of the vocabulary items whose text contains one of the words, whatever the case (the `a` of Eq. 2)."""
     wanted = [word.casefold() for word in words if word.strip()]
-    return [i for i, text in enumerate(vocabulary_texts(loaded)) if any(word in text.casefold() for word in wanted)]
+    return [i for i, text in enumerate(loaded.vocabulary_texts()) if any(word in text.casefold() for word in wanted)]

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from core.errors import ModelUnavailable
 from core.models.folders import (
+    Config,
     Tensor,
     check_folder,
     folder_fingerprint,
     local_folder,
+    read_config,
     read_header,
-    read_json,
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
@@ -83,7 +83,7 @@ def estimate_folder(folder: Path, precision: Precision) -> MemoryEstimate:
     """As `estimate_memory`, for files that are already here."""
     check_folder(folder)
     tensors = [tensor for file in weight_files(folder) for tensor in read_header(file)]
-    return _estimate(read_json(folder / "config.json"), tensors, precision)
+    return _estimate(read_config(folder / "config.json"), tensors, precision)
 
 
 def available_memory(device: str) -> int:
@@ -95,7 +95,7 @@ def available_memory(device: str) -> int:
     return min([int(psutil.virtual_memory().available), *_container_headroom()])
 
 
-def _estimate(config: dict[str, Any], tensors: list[Tensor], precision: Precision) -> MemoryEstimate:
+def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> MemoryEstimate:
     sizes = config.get("text_config") or config
     try:
         n_layers, d_model = int(sizes["num_hidden_layers"]), int(sizes["hidden_size"])

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from core.errors import BadInput
 from core.models.frames import ChatFrame, control_tokens
+from core.models.tokenizer import FastTokenizer
 from core.text.thoughts import THOUGHT_MARKERS
 from core.values import Prompt
 
@@ -39,7 +39,7 @@ class Reading:
 class Encoder:
     """One tokenizer with a model's context length; safe to share between threads, as nothing in it changes."""
 
-    def __init__(self, tokenizer: Any, context_length: int) -> None:
+    def __init__(self, tokenizer: FastTokenizer, context_length: int) -> None:
         self._backend: Tokenizer = tokenizer.backend_tokenizer
         self._backend.no_padding()
         self._backend.no_truncation()
@@ -65,7 +65,7 @@ class Encoder:
     def reading(self, frame: ChatFrame, question: str, text: str, *, limited: bool = True) -> Reading:
         """Question and answer text in one encoding; its thought markers are tokens unless the frame is plain.
 
-        The question may be empty: a text whose question nobody kept is read behind an empty one. Raises BadInput for
+        The question may be empty: a text whose question was not kept is read after an empty one. Raises BadInput for
         more tokens than the model reads, where that is `limited`.
         """
         _check_characters(question, "question")

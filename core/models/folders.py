@@ -12,7 +12,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from core.errors import ModelUnavailable
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
@@ -22,7 +22,21 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _MAX_HEADER = 100 * 2**20
-_digests: dict[tuple[Any, ...], str] = {}
+_digests: dict[tuple[object, ...], str] = {}
+
+
+class Config(TypedDict, total=False):
+    """The fields of a model's config.json that are read here; a file may hold anything under them."""
+
+    auto_map: object
+    quantization_config: object
+    text_config: Config
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    head_dim: int | None
+    num_key_value_heads: int | None
+    max_position_embeddings: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +74,9 @@ def local_folder(repo_id: str) -> Path | None:
 def check_folder(folder: Path) -> None:
     """Raise ModelUnavailable unless `folder` holds a whole model: config, tokenizer, undamaged safetensors, no code."""
     check_names([p.name for p in folder.iterdir()], folder.name)
-    check_config(read_json(folder / "config.json"))
+    check_config(read_config(folder / "config.json"))
     if (folder / "tokenizer_config.json").exists():
-        _refuse_code(read_json(folder / "tokenizer_config.json"))
+        _refuse_code(read_config(folder / "tokenizer_config.json"))
     for file in weight_files(folder):
         read_header(file)
 
@@ -88,7 +102,7 @@ def check_names(names: list[str], model: str) -> None:
         )
 
 
-def check_config(config: dict[str, Any]) -> None:
+def check_config(config: Config) -> None:
     """Raise ModelUnavailable for a config that asks for code of the model's own or holds quantised weights."""
     _refuse_code(config)
     if config.get("quantization_config"):
@@ -98,7 +112,7 @@ def check_config(config: dict[str, Any]) -> None:
         )
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """The JSON object in `path`; raises ModelUnavailable where it is missing, broken or no object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -113,6 +127,11 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path.name} of the model {reason}.", "Fetch the model's files again, or choose another."
         )
     return value
+
+
+def read_config(path: Path) -> Config:
+    """The config.json or tokenizer_config.json in `path`; raises ModelUnavailable as `read_json` does."""
+    return cast(Config, read_json(path))
 
 
 def read_header(path: Path) -> list[Tensor]:
@@ -176,7 +195,7 @@ def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:
         return []
 
 
-def _refuse_code(config: dict[str, Any]) -> None:
+def _refuse_code(config: Config) -> None:
     if config.get("auto_map"):
         raise ModelUnavailable(
             "This model needs Python code of its own (auto_map), which Retrace never runs.",

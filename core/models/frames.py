@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from core.child import run_child
 from core.errors import ModelUnavailable
+from core.models.tokenizer import FastTokenizer
 from core.text.thoughts import THINK, THOUGHT_MARKERS
 
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
@@ -36,7 +37,7 @@ class ChatFrame:
         return f"{self.prefix}{question}{self.suffix}"
 
 
-def load_frame(tokenizer: Any) -> ChatFrame:
+def load_frame(tokenizer: FastTokenizer) -> ChatFrame:
     """The frame of a fast tokenizer: its chat template, or without one only the start token it adds itself.
 
     Raises ModelUnavailable where the template fails, hangs, needs too much memory or does not show the question once.
@@ -82,14 +83,14 @@ def _vanishes(token: str, given: Mapping[str, str]) -> bool:
     return token in THOUGHT_MARKERS and not read_as_text(token, given)
 
 
-def start_token(tokenizer: Any) -> str:
+def start_token(tokenizer: FastTokenizer) -> str:
     """The text of the start token where the tokenizer adds one by itself, else nothing."""
     bos = tokenizer.bos_token
     ids = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
     return bos if bos and ids and ids[0] == tokenizer.bos_token_id else ""
 
 
-def control_tokens(tokenizer: Any) -> tuple[str, ...]:
+def control_tokens(tokenizer: FastTokenizer) -> tuple[str, ...]:
     """Texts that must not become tokens when a user writes them: special, role and thought markers, longest first.
 
     Added tokens that are ordinary text, such as runs of spaces, are not among them.
@@ -99,10 +100,10 @@ def control_tokens(tokenizer: Any) -> tuple[str, ...]:
     return tuple(sorted(texts - {""}, key=lambda t: (-len(t), t)))
 
 
-def _template_of(tokenizer: Any) -> str | None:
+def _template_of(tokenizer: FastTokenizer) -> str | None:
     """A tokenizer may hold several named templates; the one named "default" is meant for chat."""
     template = tokenizer.chat_template
-    if isinstance(template, dict):
+    if isinstance(template, Mapping):
         template = template.get("default")
     return template if isinstance(template, str) and template.strip() else None
 

@@ -1,4 +1,4 @@
-"""The model hub: one commit's files, with what can go wrong told in plain words.
+"""The model hub: one commit's files, with what can go wrong in plain words.
 
 The only module that talks to the network. No message here repeats an exception's own text, which may hold addresses
 or headers.
@@ -12,20 +12,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelUnavailable
 from core.models.folders import (
     LOADED_PATTERNS,
+    Config,
     Tensor,
     check_config,
     check_folder,
     check_names,
+    read_config,
     read_header,
-    read_json,
     weight_files,
 )
 from core.values import ModelSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
 
@@ -52,7 +56,7 @@ def download(spec: ModelSpec, *, progress: Callable[[str], None]) -> tuple[Path,
     sizes = {s.rfilename: int(s.size or 0) for s in info.siblings or []}
     check_names([n for n in sizes if "/" not in n], spec.repo_id)
     with _plain_words(spec):
-        check_config(read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit))))
+        check_config(read_config(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit))))
     missing = _bytes_to_fetch(spec.repo_id, commit, sizes)
     _check_space(spec, missing)
     if missing:
@@ -68,21 +72,21 @@ def download(spec: ModelSpec, *, progress: Callable[[str], None]) -> tuple[Path,
     return Path(folder), commit
 
 
-def config_and_tensors(spec: ModelSpec) -> tuple[dict[str, Any], list[Tensor]]:
+def config_and_tensors(spec: ModelSpec) -> tuple[Config, list[Tensor]]:
     """config.json and the tensors' shapes of a hub model, without its weights; raises ModelUnavailable."""
     import huggingface_hub as hub
 
     try:
         commit = str(_look_up(spec).sha)
         with _plain_words(spec):
-            config = read_json(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit)))
+            config = read_config(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit)))
             check_config(config)
             found = hub.get_safetensors_metadata(spec.repo_id, revision=commit)
     except Offline:
         cached = _cached(spec)
         if cached is None:
             raise
-        return read_json(cached / "config.json"), [t for f in weight_files(cached) for t in read_header(f)]
+        return read_config(cached / "config.json"), [t for f in weight_files(cached) for t in read_header(f)]
     files = found.files_metadata.values()
     return config, [Tensor(name=n, shape=tuple(t.shape)) for f in files for n, t in f.tensors.items()]
 
@@ -91,7 +95,7 @@ class Offline(ModelUnavailable):
     """The hub could not be reached."""
 
 
-def _look_up(spec: ModelSpec) -> Any:
+def _look_up(spec: ModelSpec) -> ModelInfo:
     """Commit, files and sizes; asked first because, unlike a download, it fails at once without a network."""
     import huggingface_hub as hub
 
@@ -201,7 +205,7 @@ def _check_space(spec: ModelSpec, needed: int) -> None:
 
 
 def _bar(progress: Callable[[str], None], total: int) -> Any:
-    """A progress bar class that tells whole percents of the bytes written instead of drawing."""
+    """A progress bar class that reports whole percents of the bytes written instead of drawing."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
@@ -214,7 +218,7 @@ def _bar(progress: Callable[[str], None], total: int) -> Any:
             if 100 * self.written // total > 100 * before // total:
                 progress(f"Downloading: {self.written / 1e9:.1f} of {total / 1e9:.1f} GB")
 
-        def display(self, *_: Any, **__: Any) -> None:
+        def display(self, *_: object, **__: object) -> None:
             """Draw nothing."""
 
     return Bar

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
 
@@ -40,8 +45,8 @@ class LoadedModel:
 
     spec: ModelSpec
     fingerprint: str
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: FastTokenizer
     frame: ChatFrame
     encoder: Encoder
     layers: tuple[nn.Module, ...]
@@ -54,6 +59,33 @@ class LoadedModel:
     context_length: int
     eos_ids: frozenset[int]
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+    """Empty, or one item: what `vocabulary_texts` decoded."""
+    _texts_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def check_fits(self, token_ids: Sequence[int], *, room: int = 0) -> None:
+        """Raise BadInput unless the model reads these token ids, with `room` for more of them after."""
+        n, most = len(token_ids), self.context_length - room
+        if not 1 <= n <= most:
+            raise BadInput(
+                f"The question and text take {n:,} tokens; {self.name} reads at most {most:,}.",
+                "Write some text first." if n == 0 else "Shorten them, or load a model with a longer context.",
+            )
+        unknown = next((i for i, token in enumerate(token_ids) if not 0 <= token < self.d_vocab), None)
+        if unknown is not None:
+            raise BadInput(
+                f"Position {unknown} holds a token id that {self.name} does not have: {token_ids[unknown]}.",
+                "Encode the text with this model's tokenizer.",
+            )
+
+    def vocabulary_texts(self) -> tuple[str, ...]:
+        """(d_vocab,) the text of every token id, decoded once; ids without a token have an empty text."""
+        with self._texts_lock:
+            if not self._texts:
+                known = min(len(self.tokenizer), self.d_vocab)
+                texts = self.tokenizer.batch_decode([[i] for i in range(known)])
+                self._texts.append((*texts, *[""] * (self.d_vocab - known)))
+            return self._texts[0]
 
     @property
     def name(self) -> str:
@@ -137,20 +169,22 @@ def pieces(loaded: LoadedModel, token_ids: tuple[int, ...]) -> tuple[str, ...]:
     return loaded.encoder.pieces(token_ids)
 
 
-def _frame_for(tokenizer: Any, frame_from: LoadedModel | None) -> ChatFrame:
+def _frame_for(tokenizer: FastTokenizer, frame_from: LoadedModel | None) -> ChatFrame:
     if frame_from is None:
         return load_frame(tokenizer)
     return base_frame(tokenizer, frame_from.frame, frame_from.tokenizer)
 
 
-def base_frame(tokenizer: Any, frame: ChatFrame, theirs: Any) -> ChatFrame:
+def base_frame(tokenizer: FastTokenizer, frame: ChatFrame, theirs: FastTokenizer) -> ChatFrame:
     """A reasoning model's frame as its base model, with `tokenizer`, reads it: the same text without control tokens."""
-    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token)
+    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token or "")
     bos = start_token(tokenizer) or ((tokenizer.bos_token or "") if opens_with_bos else "")
     return plain_frame(frame, control_tokens(theirs), bos)
 
 
-def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, frame: ChatFrame) -> LoadedModel:
+def _assemble(
+    spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
+) -> LoadedModel:
     decoder = model.base_model
     layers = next((x for n in _LAYERS if isinstance(x := getattr(decoder, n, None), nn.ModuleList)), None)
     norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(decoder, n, None), nn.Module)), None)
@@ -184,7 +218,7 @@ def _assemble(spec: ModelSpec, fingerprint: str, model: Any, tokenizer: Any, fra
     )
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def _eos_ids(model: PreTrainedModel, tokenizer: FastTokenizer) -> frozenset[int]:
     found: set[int] = set()
     for ids in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         found.update(i for i in (ids if isinstance(ids, list | tuple) else [ids]) if isinstance(i, int))

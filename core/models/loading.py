@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
@@ -15,7 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from core.errors import ModelUnavailable, OutOfMemory
 from core.models.checkpoints import available_memory, estimate_folder
 from core.models.packed_attention import use_packed_attention
+from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 WORKING_TOKENS = 2048
 
@@ -59,7 +63,7 @@ def _smaller(precision: Precision) -> str:
     return f"Choose {lower}, or a smaller model." if lower else "Choose a smaller model, or free memory first."
 
 
-def load_config(folder: Path) -> Any:
+def load_config(folder: Path) -> PreTrainedConfig:
     """The config of a causal language model; raises ModelUnavailable for any other."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -74,11 +78,11 @@ def load_config(folder: Path) -> Any:
     return config
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> FastTokenizer:
     """tokenizer.json is taken as it stands: a tokenizer class may rebuild parts of it in its own way."""
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
     try:
-        tokenizer = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer: FastTokenizer = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise ModelUnavailable(
             f"The model's tokenizer cannot be read ({type(error).__name__}).",
@@ -92,7 +96,7 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_weights(spec: ModelSpec, folder: Path, config: Any) -> Any:
+def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
     """The model on its device, in evaluation mode; raises ModelUnavailable or OutOfMemory."""
     softcapped = getattr(config, "attn_logit_softcapping", None) is not None
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

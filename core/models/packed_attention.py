@@ -6,20 +6,23 @@ work. With one new token the query heads of a group can stand as the rows of one
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "sdpa_packed"
 _UNPACKED = ("position_bias", "cache", "softcap")
 """Options that change the attention in ways the packed form does not know."""
 
 
-def use_packed_attention(model: Any) -> None:
+def use_packed_attention(model: PreTrainedModel) -> None:
     """Let a model on the CPU that attends by torch's own kernel ("sdpa") use `packed_attention`; no other changes."""
     if model.device.type != "cpu" or model.config._attn_implementation != "sdpa":
         return
@@ -29,7 +32,13 @@ def use_packed_attention(model: Any) -> None:
 
 
 def packed_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **options: object,
 ) -> tuple[Tensor, None]:
     """Attend from query (batch, n_heads, seq, d_head) to key and value (batch, n_groups, n_keys, d_head).
 
@@ -40,8 +49,10 @@ def packed_attention(
     n_groups = key.shape[1]
     plain = attention_mask is None and all(options.get(name) is None for name in _UNPACKED)
     if n_new > 1 or n_heads == n_groups or not plain:
-        attended: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        attended: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
         return attended
     packed = query.reshape(batch, n_groups, n_heads // n_groups, d_head)
-    mixed = torch.nn.functional.scaled_dot_product_attention(packed, key, value, scale=options.get("scaling"))
+    mixed = torch.nn.functional.scaled_dot_product_attention(packed, key, value, scale=scaling)
     return mixed.reshape(batch, 1, n_heads, value.shape[-1]), None

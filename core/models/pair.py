@@ -91,7 +91,7 @@ class PairHolder:
         return loaded.encoder.continuation(text, thoughts=loaded.frame.source != "plain")
 
     def read(self, role: Role, question: str, text: str) -> Reading:
-        """Token ids and character spans of a text behind its question. Raises BadInput where either is unfit."""
+        """Token ids and character spans of a text after its question. Raises BadInput where either is unfit."""
         from core.models.loaded import encode_text
 
         if not question.strip():

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.models.encoding import Encoder
 from core.models.frames import ChatFrame, control_tokens, plain_frame, read_as_text
+from core.models.tokenizer import FastTokenizer
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -75,7 +76,7 @@ class Readers:
         return FirstTokens(token_ids=ids, pieces=encoder.pieces(ids), text_start=reading.text_start)
 
     def same_text_tokens(self, frame: ChatFrame, question: str, text: str) -> bool:
-        """Whether the text, behind either frame, becomes the same token ids in both models."""
+        """Whether the text, after either frame, becomes the same token ids in both models."""
         ours = self.base.reading(frame, question, text)
         theirs = self.reasoner.reading(self.reasoner_frame, question, text)
         return ours.token_ids[ours.text_start :] == theirs.token_ids[theirs.text_start :]
@@ -100,7 +101,7 @@ def readers_of(base: LoadedModel, reasoner: LoadedModel) -> Readers:
     )
 
 
-def _by_id(tokenizer: Any) -> dict[int, str]:
+def _by_id(tokenizer: FastTokenizer) -> dict[int, str]:
     return {i: token for token, i in tokenizer.get_vocab().items()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from typing import Any
 
 from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
@@ -21,7 +20,7 @@ RENDER_SECONDS = 2.0
 MAX_CHARACTERS = 100_000
 
 
-def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
+def _to_json(value: object, indent: int | None = None, ensure_ascii: bool = False) -> str:
     """As the model makers' own renderer does it: no HTML escapes, unlike jinja2's `tojson`."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
 

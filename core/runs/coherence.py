@@ -1,18 +1,54 @@
-"""Which steered texts count as readable: one rule, its allowances named side by side."""
+"""Which steered texts count as readable: one rule, its allowances named side by side. No model, no disk."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR = 0.5, 2.0
-"""Up to where a steered text counts as coherent: nats per token, and multiples of the baseline's repetition."""
+"""Up to where a steered text counts as readable: nats per token, and multiples of the baseline's repetition."""
 
 
-def stays_coherent(
-    nll: float, repetition: float, *, baseline: tuple[float, float], always_allowed: float = 0.0, share: float = 1.0
-) -> bool:
-    """Whether a steered text stays within `share` of both limits above its baseline's (NLL, repetition).
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the rule looks at: one text, or the means over the texts of one dose."""
 
-    `always_allowed` is a repetition that is no fault, whatever the baseline's. An unknown NLL (nan) is none either.
-    """
-    base_nll, base_repetition = baseline
-    limit = max(share * MAX_REPETITION_FACTOR * base_repetition, always_allowed)
-    return not nll > base_nll + share * MAX_NLL_ABOVE_BASELINE and repetition <= limit
+    nll: float
+    """Nats per token under the unsteered model; nan where it is not known, which is no fault."""
+    repetition: float
+    """Share of 4-grams of words that occurred before."""
+    no_evidence: int
+    """How many of the texts say nothing."""
+    n_texts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What is no fault, and how much of both limits may be used."""
+
+    repetition: float
+    """Allowed whatever the baseline's repetition."""
+    no_evidence: float
+    """Share of the texts that may say nothing."""
+    share: float = 1.0
+    """Of both limits."""
+
+
+ONE_TEXT = Allowance(repetition=0.1, no_evidence=0.0)
+"""A dose of the strip; the repetition of one text alone is a noisy number."""
+CURVE_POINT = Allowance(repetition=0.02, no_evidence=0.5)
+"""A point of the 2×2 on the home page."""
+REPORTED = Allowance(repetition=0.0, no_evidence=0.1)
+"""A dose that the recorded report calls readable."""
+CHOSEN = Allowance(repetition=0.0, no_evidence=0.1, share=0.85)
+"""A dose that is chosen for the report: a share of the limits, since the reported prompts are others."""
+
+
+def is_readable(text: Measured, baseline: Measured | None, allowed: Allowance) -> bool:
+    """Whether a text is evidence and stays within the limits above its unsteered baseline, where there is one."""
+    if text.no_evidence > allowed.no_evidence * text.n_texts:
+        return False
+    if baseline is None:
+        return True
+    most_repetition = max(allowed.share * MAX_REPETITION_FACTOR * baseline.repetition, allowed.repetition)
+    most_nll = baseline.nll + allowed.share * MAX_NLL_ABOVE_BASELINE
+    return not text.nll > most_nll and text.repetition <= most_repetition

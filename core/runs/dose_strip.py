@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.runs.coherence import stays_coherent
+from core.forward.edits import OPERATORS
+from core.runs.coherence import ONE_TEXT, Measured, is_readable
 from core.runs.values import Generation, GenerationSpec
 from core.text.words import KEYWORDS, measure_text
 
@@ -14,8 +15,6 @@ UNIT_DOSES = (-12.0, -8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0
 """Coefficients around those of the paper, in unit vectors."""
 SHARE_DOSES = (-0.6, -0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 """The same row as shares of the mean residual norm, for models whose streams are longer or shorter."""
-ALLOWED_REPETITION = 0.1
-"""Of one text alone; it is a noisy number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +35,11 @@ class DoseReading:
 
 
 def strip_specs(spec: GenerationSpec, coefficients: Sequence[float]) -> tuple[GenerationSpec, ...]:
-    """`spec` at each coefficient of its first edit, the others staying as they are; adding 0 is no edit at all."""
+    """`spec` at each coefficient of its first edit, the others as they are; a 0 that is no edit leaves it out."""
     first, *others = spec.steering
     return tuple(
         replace(spec, steering=tuple(others))
-        if coefficient == 0 and first.operator in ("add", "amplify")
+        if coefficient == 0 and OPERATORS[first.operator].zero_is_no_edit
         else replace(spec, steering=(replace(first, coefficient=float(coefficient)), *others))
         for coefficient in coefficients
     )
@@ -49,11 +48,11 @@ def strip_specs(spec: GenerationSpec, coefficients: Sequence[float]) -> tuple[Ge
 def read_strip(
     coefficients: Sequence[float], generations: Sequence[Generation], keywords: Sequence[str] = KEYWORDS
 ) -> tuple[DoseReading, ...]:
-    """One reading per dose. A text is coherent when it is evidence, its NLL is at most 0.5 nats above that of dose 0,
-    and it repeats itself at most twice as much (a tenth of its 4-grams is always allowed)."""
+    """One reading per dose; what is coherent says `core.runs.coherence` for ONE_TEXT, against dose 0."""
     readings = [_read(c, g, keywords) for c, g in zip(coefficients, generations, strict=True)]
     baseline = next((reading for reading in readings if reading.coefficient == 0), None)
-    return tuple(replace(reading, coherent=_is_coherent(reading, baseline)) for reading in readings)
+    unsteered = _measured(baseline) if baseline else None
+    return tuple(replace(one, coherent=is_readable(_measured(one), unsteered, ONE_TEXT)) for one in readings)
 
 
 def coherent_band(readings: Sequence[DoseReading]) -> tuple[float, float] | None:
@@ -84,14 +83,6 @@ def _read(coefficient: float, generation: Generation, keywords: Sequence[str]) -
     )
 
 
-def _is_coherent(reading: DoseReading, baseline: DoseReading | None) -> bool:
-    if reading.no_evidence:
-        return False
-    if baseline is None:
-        return True
-    return stays_coherent(
-        reading.nll,
-        reading.repetition,
-        baseline=(baseline.nll, baseline.repetition),
-        always_allowed=ALLOWED_REPETITION,
-    )
+def _measured(reading: DoseReading) -> Measured:
+    nothing = int(bool(reading.no_evidence))
+    return Measured(nll=reading.nll, repetition=reading.repetition, no_evidence=nothing, n_texts=1)

@@ -7,9 +7,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from core.forward.edits import SteeringSpec
+from core.forward.edits import OPERATORS, SteeringSpec
 from core.runs.values import Generation
 from core.text.words import keyword_tokens, measure_text
 from core.values import Positions, canonical
@@ -38,12 +37,7 @@ class NamedLane:
 
 def describe_edit(edit: SteeringSpec) -> str:
     """One edit in words, without markup: what, how much, where."""
-    what = {
-        "add": f"add {edit.coefficient:.4g} × {edit.direction.name!r}",
-        "ablate": f"project out {edit.direction.name!r}",
-        "clamp": f"set the projection on {edit.direction.name!r} to {edit.coefficient:.4g}",
-        "amplify": f"amplify the stream itself by {edit.coefficient:.4g}",
-    }[edit.operator]
+    what = OPERATORS[edit.operator].export.format(size=f"{edit.coefficient:.4g}", name=repr(edit.direction.name))
     ramp = f", rising over {edit.ramp} tokens" if edit.ramp > 1 else ""
     return f"{what} after layer {edit.layer}, {describe_positions(edit.positions)}{ramp}"
 
@@ -115,7 +109,7 @@ def _facts(generation: Generation) -> list[tuple[str, str]]:
     return facts
 
 
-def _as_json(lane: NamedLane) -> dict[str, Any]:
+def _as_json(lane: NamedLane) -> dict[str, object]:
     generation = lane.generation
     edits = [edit.direction for edit in generation.spec.steering]
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,21 +92,11 @@ def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
         n_prompt, n_prefix = len(spec.prompt.token_ids), len(spec.prefix)
         if n_prompt == 0:
             raise BadInput("The prompt is empty.", "Write a question first.")
-        if n_prompt + n_prefix >= loaded.context_length:
-            raise BadInput(
-                f"The prompt has {n_prompt + n_prefix} tokens; {loaded.name} reads at most {loaded.context_length}.",
-                "Shorten the prompt.",
-            )
+        loaded.check_fits(spec.prompt.token_ids + spec.prefix, room=1)
         if n_prefix >= spec.sampling.max_new_tokens:
             raise BadInput(
                 f"The text to go on from has {n_prefix} tokens, and the limit is {spec.sampling.max_new_tokens}.",
                 "Allow more new tokens, or go on from an earlier one.",
-            )
-        ids = spec.prompt.token_ids + spec.prefix
-        if max(ids) >= loaded.d_vocab or min(ids) < 0:
-            raise BadInput(
-                f"The prompt holds a token id that {loaded.name} does not have.",
-                "Encode the prompt with this model's own tokenizer.",
             )
 
 
@@ -169,7 +158,7 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
     positions = columns[None, batch.n_read :] - batch.pads[:, None]
     # An index of the last column: cut out as a slice, a batch of them makes torch copy the unembedding for every row.
     last = columns[-1:] - batch.n_read
-    arguments: dict[str, Any] = {
+    arguments: dict[str, Tensor] = {
         "input_ids": batch.input_ids,
         "position_ids": positions.clamp(min=0),
         "logits_to_keep": last,

@@ -66,7 +66,7 @@ class RunLog:
                 os.close(self._fd)
                 self._fd = None
 
-    def _write(self, record: Any) -> None:
+    def _write(self, record: object) -> None:
         line = _line(record)
         with self._lock:
             if self._fd is None:
@@ -148,7 +148,7 @@ class RunJournal:
                     files.remove_if_unlocked(path)
 
 
-def _line(record: Any) -> bytes:
+def _line(record: object) -> bytes:
     text = json.dumps(record, separators=(",", ":")).encode("ascii")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 

@@ -1,4 +1,4 @@
-"""Sets of prompts, with the known answers where there are any: reading them, and checking what a model answered."""
+"""Lists of questions, with the known answers where there are any: reading them, and checking what a model answered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.errors import BadInput
 from core.importing.chats import MESSAGE_FIELDS, message_text
@@ -16,73 +15,108 @@ from core.traces.records import RECORD_FAULTS, reason_of
 
 MAX_QUESTIONS = 2_000
 MAX_QUESTION_CHARACTERS = 20_000
+MAX_ANSWER_CHARACTERS = 200
 MAX_LIST_BYTES = 20 << 20
 
-MAX_BYTES, MAX_PROMPTS, MAX_CHARACTERS = 2_000_000, 512, 4000
-_PROMPT_NAMES = ("prompt", "question", "problem")
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*(?:/\d+)?")
 _WORD = re.compile(r"[^\W\d_]+")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _ANSWER = re.compile(r"answer\b[^\w\n-]*(?:is\b|are\b)?", re.IGNORECASE)
+_LIKE_AN_ARRAY = re.compile(r'\[\s*(["{\[\]]|$)')
 
 
-def read_prompts(data: bytes) -> tuple[Example, ...]:
-    """The prompts of a file: JSON lines or a JSON list of texts or of objects with "prompt" (or "question") and maybe
-    "answer"; anything else is plain text with a prompt on each line.
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A question with its known answer, "" where there is none."""
 
-    Raises BadInput, naming the line, for what cannot be read.
+    prompt: str
+    answer: str = ""
+    family: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionList:
+    """The questions of a file, and the lines or items that hold none, with the reason."""
+
+    questions: tuple[Example, ...]
+    problems: tuple[str, ...]
+
+
+def read_questions(data: bytes, *, source: str = "The file") -> QuestionList:
+    """Questions from a JSON array, JSON Lines or plain text with one a line.
+
+    An item of JSON is a text, or an object with a question or chat messages (the field names of imported traces), and
+    maybe an "answer". What cannot be used is reported with its place. Raises BadInput when nothing can be used, and
+    for more than MAX_QUESTIONS.
     """
-    if len(data) > MAX_BYTES:
-        raise BadInput(f"The file has {len(data):,} bytes.", f"Use one of at most {MAX_BYTES:,} bytes.")
+    if len(data) > MAX_LIST_BYTES:
+        raise BadInput(f"{source} is larger than {MAX_LIST_BYTES >> 20} MB.", "Split the list.")
+    text = _decoded(data, source)
+    items = _array(text, source)
+    lines = [(f"Line {i}", line.strip()) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    rows = lines if items is None else [(f"Item {i}", item) for i, item in enumerate(items, start=1)]
+    questions, problems = [], []
+    for place, row in rows:
+        try:
+            questions.append(_example(_parsed(str(row)) if items is None else row))
+        except RECORD_FAULTS as error:
+            problems.append(f"{place}: {reason_of(error)}")
+        except BadInput as error:
+            problems.append(f"{place}: {error.problem}")
+    if not questions:
+        found = f" {problems[0]}" if problems else ""
+        raise BadInput(f"{source} holds no question.{found}", 'Write one a line, or JSON Lines with "prompt".')
+    if len(questions) > MAX_QUESTIONS:
+        raise BadInput(f"{source} holds {len(questions):,} questions.", f"Use at most {MAX_QUESTIONS:,} at a time.")
+    return QuestionList(questions=tuple(questions), problems=tuple(problems))
+
+
+def _decoded(data: bytes, source: str) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput("The file is not UTF-8 text.", "Save it as UTF-8, with one prompt on each line.") from error
-    rows = _rows(text)
-    examples = [_example(row, number) for number, row in rows]
-    if not examples:
-        raise BadInput("The file holds no prompt.", "Write one prompt on each line.")
-    if len(examples) > MAX_PROMPTS:
-        raise BadInput(f"The file holds {len(examples)} prompts.", f"Use at most {MAX_PROMPTS}.")
-    return tuple(examples)
+        raise BadInput(f"{source} is not UTF-8 text.", "Save it as UTF-8, with one question a line.") from error
 
 
-def _rows(text: str) -> list[tuple[int, Any]]:
-    """(line number, text or object) of every prompt."""
-    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines or lines[0][1][0] not in '{["':
-        return list(lines)
-    if lines[0][1][0] == "[":
-        return list(enumerate(_parsed(text, 1), 1))
-    return [(number, _parsed(line, number)) for number, line in lines]
-
-
-def _parsed(text: str, line: int) -> Any:
+def _array(text: str, source: str) -> list[object] | None:
+    """The items of a JSON array; None for lines, which may begin with a bracket too. Raises BadInput for a torn one."""
+    if not text.lstrip().startswith("["):
+        return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = json.loads(text)
+    except RECORD_FAULTS as error:
+        if not _LIKE_AN_ARRAY.match(text.lstrip()):
+            return None
         raise BadInput(
-            f"Line {line} is not JSON.", "Correct it, or use plain text with a prompt on each line."
+            f"{source} begins as a JSON array, and {reason_of(error)}", "Correct it, or write one question a line."
         ) from error
+    return list(found)
 
 
-def _example(row: Any, number: int) -> Example:
-    fields = {"prompt": row} if isinstance(row, str) else row
-    prompt = next((fields[n] for n in _PROMPT_NAMES if n in fields), None) if isinstance(fields, dict) else None
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise BadInput(f"Prompt {number} is no text.", 'Give a text, or an object with "prompt" and maybe "answer".')
-    if len(prompt) > MAX_CHARACTERS:
-        raise BadInput(f"Prompt {number} has {len(prompt)} characters.", f"Use at most {MAX_CHARACTERS}.")
-    answer = fields.get("answer", "")
-    if not isinstance(answer, str | int | float):
-        raise BadInput(f"The answer of prompt {number} is neither text nor number.", "Write it as text.")
-    return Example(prompt=prompt, answer=str(answer)[:200])
+def _parsed(line: str) -> object:
+    """What a line holds: an object or a text of JSON, else the line itself. Raises one of RECORD_FAULTS."""
+    return json.loads(line) if line.startswith("{") or (line.startswith('"') and line.endswith('"')) else line
+
+
+def _example(item: object) -> Example:
+    if not isinstance(item, str | dict):
+        raise BadInput("it is neither a text nor an object.", "Give a text, or an object with a question.")
+    fields = {"prompt": item} if isinstance(item, str) else item
+    texts = (message_text(fields[name]) for name in (*QUESTION_FIELDS, *MESSAGE_FIELDS) if name in fields)
+    question = clean(next((text for text in texts if text.strip()), "")).strip()
+    if not 1 <= len(question) <= MAX_QUESTION_CHARACTERS:
+        raise BadInput(f"its question has {len(question)} characters.", f"Use 1 to {MAX_QUESTION_CHARACTERS}.")
+    answer = fields.get("answer")
+    if not isinstance(answer, str | int | float | None):
+        raise BadInput("its answer is neither text nor number.", "Write it as text.")
+    known = "" if answer is None else clean(str(answer))[:MAX_ANSWER_CHARACTERS]
+    return Example(prompt=question, answer=known)
 
 
 def is_right(text: str, answer: str) -> bool | None:
     """Whether a completion gives the known answer; None where no answer is known.
 
-    What counts is what stands last: in `\\boxed{}`, else behind the word "answer", else in the last line. Where the
+    What counts is what stands last: in `\\boxed{}`, else after the word "answer", else in the last line. Where the
     answer holds numbers, the first ones there must be the same numbers in any order; else its words must be there.
     """
     if not answer.strip():
@@ -129,59 +163,3 @@ def accuracy(texts: Sequence[str], answers: Sequence[str]) -> tuple[int, int]:
     """(right ones, prompts with a known answer)."""
     checked = [is_right(text, answer) for text, answer in zip(texts, answers, strict=True)]
     return sum(bool(right) for right in checked), sum(right is not None for right in checked)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """A question with its known answer, "" where there is none."""
-
-    prompt: str
-    answer: str = ""
-    family: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuestionList:
-    """The questions of a file, and the lines that hold none, with the reason."""
-
-    questions: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def parse_questions(data: bytes, *, source: str) -> QuestionList:
-    """Questions from plain text, one a line, or JSON Lines: a string, an object with a question, or chat messages.
-
-    What cannot be used is reported with its line. Raises BadInput when nothing can, or for more than MAX_QUESTIONS.
-    """
-    if len(data) > MAX_LIST_BYTES:
-        raise BadInput(f"{source} is larger than {MAX_LIST_BYTES >> 20} MB.", "Split the list.")
-    questions, problems = [], []
-    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            questions.append(_question_of(line.strip()))
-        except RECORD_FAULTS as error:
-            problems.append(f"Line {number}: {reason_of(error)}")
-        except BadInput as error:
-            problems.append(f"Line {number}: {error.problem}")
-    if not questions:
-        found = f" {problems[0]}" if problems else ""
-        raise BadInput(f"{source} holds no question.{found}", 'Write one a line, or JSON Lines with "prompt".')
-    if len(questions) > MAX_QUESTIONS:
-        raise BadInput(f"{source} holds {len(questions):,} questions.", f"Use at most {MAX_QUESTIONS:,} at a time.")
-    return QuestionList(questions=tuple(questions), problems=tuple(problems))
-
-
-def _question_of(line: str) -> str:
-    found = line
-    if line.startswith("{"):
-        record: dict[str, Any] = json.loads(line)
-        texts = (message_text(record[name]) for name in (*QUESTION_FIELDS, *MESSAGE_FIELDS) if name in record)
-        found = next((text for text in texts if text.strip()), "")
-    elif line.startswith('"') and line.endswith('"'):
-        found = json.loads(line)
-    question = clean(found).strip()
-    if not 1 <= len(question) <= MAX_QUESTION_CHARACTERS:
-        raise BadInput(f"its question has {len(question)} characters.", f"Use 1 to {MAX_QUESTION_CHARACTERS}.")
-    return question

@@ -13,12 +13,10 @@ from torch import Tensor
 
 from core.errors import BadInput
 from core.forward.hooks import steer_residuals
-from core.forward.unembedding import unembed
+from core.forward.unembedding import kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
 from core.runs.generation import steering_of
 from core.runs.values import GenerationSpec, LaneKL, LaneKLSpec
-
-_CHUNK = 128
 
 
 def forced_hidden(loaded: LoadedModel, spec: GenerationSpec, token_ids: Sequence[int]) -> Tensor:
@@ -27,12 +25,9 @@ def forced_hidden(loaded: LoadedModel, spec: GenerationSpec, token_ids: Sequence
     Raises BadInput when the text does not fit the model.
     """
     ids, n_prompt = (*spec.prompt.token_ids, *token_ids), len(spec.prompt.token_ids)
-    if not token_ids or len(ids) > loaded.context_length:
-        raise BadInput(
-            f"The completion has {len(token_ids)} tokens; with its prompt, {loaded.name} reads 1 to "
-            f"{loaded.context_length}.",
-            "Choose a lane with text that fits.",
-        )
+    if not token_ids:
+        raise BadInput("The completion has no tokens.", "Choose a lane with text.")
+    loaded.check_fits(ids)
     steering, watches = steering_of(loaded, [spec])
     for place, token_id in enumerate(token_ids):
         for ending in watches[0].feed(token_id) if watches else ():
@@ -57,9 +52,6 @@ def lane_kl(ours: LoadedModel, theirs: LoadedModel, spec: LaneKLSpec) -> LaneKL:
     b = forced_hidden(theirs, spec.reference, spec.token_ids)
     kl = np.zeros(len(spec.token_ids), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(kl), _CHUNK):
-            here = slice(start, start + _CHUNK)
-            p = unembed(ours, a[here]).double().log_softmax(-1)
-            q = unembed(theirs, b[here]).double().log_softmax(-1).to(p.device)
-            kl[here] = (p.exp() * (p - q)).sum(-1).clamp(min=0).cpu().numpy()
+        for (here, p), (_, q) in zip(log_probabilities(ours, a), log_probabilities(theirs, b), strict=True):
+            kl[here] = kl_divergence(p, q).cpu().numpy()
     return LaneKL(spec=spec, kl=kl)

@@ -9,6 +9,8 @@ from core.forward.edits import SteeringSpec
 from core.values import ADDED_LATER, Floats, Kinds, ModelSpec, Prompt, SamplingSpec, Spec
 
 StopReason = Literal["running", "eos", "length", "context", "cancelled", "timeout", "error", "interrupted"]
+WHOLE: tuple[StopReason, ...] = ("eos", "length", "context")
+"""Stop reasons of completions that ended by themselves or at their limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from core.models.pair import PairHolder
 from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
-from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
+from core.runs.values import WHOLE, Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.text.words import measure_text
 from core.values import ModelSpec
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SET_BATCH = 32
 CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
 """Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
-_WHOLE = ("eos", "length", "context")
 
 Lanes = Generator[Progress, None, tuple[Generation, ...]]
 
@@ -111,7 +110,7 @@ class LaneJobs:
 def is_whole(generation: Generation) -> bool:
     """Whether a run came to its own end and was scored."""
     scored = generation.nll is not None or not generation.token_ids
-    return generation.stop_reason in _WHOLE and scored
+    return generation.stop_reason in WHOLE and scored
 
 
 def run_cells(

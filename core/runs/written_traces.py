@@ -12,9 +12,6 @@ from core.runs.values import Generation, GenerationSpec
 from core.text.thoughts import END_THINK, split_thought
 from core.values import ModelSpec, Prompt, SamplingSpec, Trace
 
-WHOLE = ("eos", "length", "context")
-"""Stop reasons of completions that ended by themselves or at their limit."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedTraces:
@@ -43,7 +40,7 @@ def generation_specs(
 
 
 def traces_of(generations: Iterable[Generation]) -> GeneratedTraces:
-    """The reasoning of each completion as a trace without labels; the answer behind `</think>` is no part of it."""
+    """The reasoning of each completion as a trace without labels; what follows `</think>` is left out."""
     traces, n_cut_off, n_empty = [], 0, 0
     for number, generation in enumerate(generations, start=1):
         thought, _ = split_thought(generation.text)

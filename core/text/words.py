@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 KEYWORDS = ("wait", "hmm")
+"""The words whose share is measured (paper, Eq. 1)."""
 LENS_WORDS = ("wait", "but")
+"""The words that are read in the vocabulary (paper, Eq. 2)."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LOOP_NGRAM = 0.5
 _LOOP_ZLIB = 0.25

@@ -9,7 +9,7 @@ import pytest
 from core import embedded
 from core.attribution.cross_check import completeness_error, rank_correlation, rank_matrix, readout_share
 from core.attribution.values import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
-from core.embedded import FILE, recorded_agreement
+from core.embedded import AGREEMENT_FILE, recorded_agreement
 from tests.stored_values import MODEL, direction
 
 ROW = {"estimate": "a", "exact": "b", "median": 0.5, "low": 0.4, "high": 0.6}
@@ -84,9 +84,9 @@ def test_the_report_is_read_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "DEMO", tmp_path)
     assert recorded_agreement() is None
     for bad in ("[]", "{", json.dumps({**REPORT, "correlations": [{}]}), json.dumps({**REPORT, "more": 1})):
-        (tmp_path / FILE).write_text(bad)
+        (tmp_path / AGREEMENT_FILE).write_text(bad)
         assert recorded_agreement() is None
-    (tmp_path / FILE).write_text(json.dumps(REPORT))
+    (tmp_path / AGREEMENT_FILE).write_text(json.dumps(REPORT))
     found = recorded_agreement()
     assert found is not None
     assert (found.n_traces, found.correlations[0].median) == (24, 0.5)

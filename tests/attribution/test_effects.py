@@ -1,6 +1,6 @@
 """Equations of gradients, direct logit attribution, exact interventions and the comparison of two models."""
 
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,13 +13,21 @@ from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.one_text import attribute_tokens
 from core.attribution.targets import contrast_of
-from core.attribution.values import DivergenceSpec, GradientSpec, InterventionSpec, LayerLensSpec, TargetText
+from core.attribution.values import (
+    Divergence,
+    DivergenceSpec,
+    GradientSpec,
+    InterventionSpec,
+    LayerLensSpec,
+    TargetText,
+)
+from core.disk.store import Store
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
-from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
+from core.forward.unembedding import keyword_ids, logit_lens
 from core.models.loaded import encode_text, hook_count
-from core.values import Positions
+from core.values import Floats, Positions
 from tests.attribution.test_one_text import spec_for
 from tests.linear_models import linear_loaded
 from tests.tiny_models import tiny_loaded
@@ -245,6 +253,21 @@ def test_two_models_part_where_their_predictions_do(tmp_path):
         replace(spec, other=replace(spec.other, token_ids=(*spec.other.token_ids[:-1], 9)))
 
 
+def test_a_divergence_stored_with_the_score_that_nothing_shows_is_found_no_more_and_read_anew(tmp_path):
+    ours, theirs = tiny_loaded(tmp_path), tiny_loaded(tmp_path, seed=5)
+    spec = DivergenceSpec(text=target_text(ours), other=target_text(theirs), lens_words=("wait",))
+    found = last(compare_models(ours, theirs, spec))
+    older = make_dataclass("Divergence", [("score_other", Floats)], bases=(Divergence,), frozen=True, kw_only=True)
+    store = Store(tmp_path / "store")
+    try:
+        store.put("divergence", spec, older(**vars(found), score_other=found.lens_other))
+        assert store.get(Divergence, "divergence", spec) is None
+        store.put("divergence", spec, found)
+        assert np.array_equal(store.get(Divergence, "divergence", spec).lens_other, found.lens_other)
+    finally:
+        store.close()
+
+
 def test_rank_and_equation_2_of_the_stream(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     spec = replace(spec_for(loaded, make_direction(loaded.d_model)), lens_words=("wait", "we"))
@@ -252,7 +275,7 @@ def test_rank_and_equation_2_of_the_stream(tmp_path, make_direction):
     logits = model_logits(loaded, spec.token_ids)
     wanted = keyword_ids(loaded, spec.keywords)
     assert np.array_equal(got.rank_keyword, (logits > logits[:, wanted].amax(-1, keepdim=True)).sum(-1).numpy() + 1)
-    a = torch.tensor([any(w in text.lower() for w in ("wait", "we")) for text in vocabulary_texts(loaded)]).float()
+    a = torch.tensor([any(w in text.lower() for w in ("wait", "we")) for text in loaded.vocabulary_texts()]).float()
     lens = logit_lens(loaded, residuals(loaded, spec.token_ids)[1])
     assert np.allclose(got.score[1], (lens @ a / a.sum()).detach().numpy(), atol=1e-4)
 
@@ -263,7 +286,7 @@ def test_equation_2_over_the_layers(tmp_path):
     vectors[2] = 0
     spec = LayerLensSpec(model=loaded.spec, fingerprint="", vectors=vectors, words=("wait", "we"))
     found = read_layer_directions(loaded, spec)
-    a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in vocabulary_texts(loaded)], float)
+    a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in loaded.vocabulary_texts()], float)
     logits = loaded.unembed.weight.detach().double().numpy() @ (vectors[1] / np.linalg.norm(vectors[1]))
     assert found.scores[1] == pytest.approx(logits @ a / a.sum(), abs=1e-5)
     assert found.ranks[1] == (logits > logits[a == 1].max()).sum() + 1
@@ -284,7 +307,7 @@ def test_what_does_not_fit_is_refused(tmp_path, make_direction):
         gradients_of(loaded, make_direction(16))
     with pytest.raises(BadInput, match="layers 0 to 2"):
         effects_of(loaded, direction, layer=9)
-    with pytest.raises(BadInput, match="lies behind"):
+    with pytest.raises(BadInput, match="lies after"):
         effects_of(loaded, direction, first=99)
     text = target_text(loaded)
     for bad, named in ((text.token_ids * 99, "reads at most"), ((10**6, *text.token_ids), "token id")):

@@ -11,7 +11,7 @@ from core.attribution.one_text import attribute_tokens
 from core.attribution.values import AttributionSpec, LensSpec
 from core.errors import BadDirection, BadInput
 from core.forward.hooks import run_decoder
-from core.forward.unembedding import keyword_ids, logit_lens, vocabulary_texts
+from core.forward.unembedding import keyword_ids, logit_lens
 from core.models.loaded import encode_text, hook_count
 from tests.tiny_models import tiny_loaded
 
@@ -87,7 +87,7 @@ def test_coefficient_zero_changes_nothing_and_another_does(tmp_path, make_direct
 
 def test_keywords_cover_case_and_leading_space(tmp_path):
     loaded = tiny_loaded(tmp_path)
-    texts = vocabulary_texts(loaded)
+    texts = loaded.vocabulary_texts()
     ids = keyword_ids(loaded, ["wait"])
     assert {i for i, text in enumerate(texts) if text.strip().lower() == "wait"} <= set(ids)
     with pytest.raises(BadInput):
@@ -102,7 +102,7 @@ def test_the_direction_lens_is_equation_2(tmp_path, make_direction):
         LensSpec(model=loaded.spec, fingerprint="", direction=direction, words=("wait", "we")),
     )
     logits = loaded.unembed.weight.double().numpy() @ direction.vector.astype(np.float64)
-    a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in vocabulary_texts(loaded)], float)
+    a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in loaded.vocabulary_texts()], float)
     assert lens.score == pytest.approx(logits @ a / a.sum(), abs=1e-5)
     assert lens.n_items == a.sum() > 0
     assert lens.top[0][1] == pytest.approx(logits.max(), abs=1e-5)

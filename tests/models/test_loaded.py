@@ -491,3 +491,23 @@ def test_any_folder_can_be_allowed(tmp_path: Path) -> None:
         load_model(_spec(copy))
     allow_root(tmp_path)
     assert load_model(_spec(copy)).name == "moved"
+
+
+# --- what a model can read
+
+
+def test_token_ids_that_do_not_fit_are_named_with_what_and_where_and_what_to_do(loaded: LoadedModel) -> None:
+    most = loaded.context_length
+    loaded.check_fits((5,) * most)
+    loaded.check_fits((5,) * (most - 1), room=1)
+    cases: list[tuple[tuple[int, ...], int, str, str]] = [
+        ((), 0, "take 0 tokens", "Write some text"),
+        ((5,) * (most + 1), 0, f"take {most + 1} tokens; .* reads at most {most}", "Shorten"),
+        ((5,) * most, 1, f"reads at most {most - 1}", "Shorten"),
+        ((5, 6, loaded.d_vocab), 0, f"Position 2 holds a token id .*: {loaded.d_vocab}", "tokenizer"),
+        ((5, -1), 0, "Position 1 holds a token id", "tokenizer"),
+    ]
+    for token_ids, room, problem, remedy in cases:
+        with pytest.raises(BadInput, match=problem) as caught:
+            loaded.check_fits(token_ids, room=room)
+        assert remedy in caught.value.remedy

@@ -368,7 +368,10 @@ def test_an_uploaded_set_with_answers_has_an_accuracy_and_a_broken_one_a_sentenc
     assert "%" in app.dataframe[0].value["accuracy"][0]
     app.file_uploader("pg_file").set_value(("set.jsonl", b'{"prompt": 3}', "x")).run()
     assert not app.exception
-    assert "Prompt 1" in said(app)
+    assert "Line 1" in said(app)
+    app.file_uploader("pg_file").set_value(("set.json", b'["1 + 1?", 3, "Why?"]', "x")).run()
+    assert "Item 2" in said(app)
+    assert not app.error
 
 
 def test_raw_text_own_templates_and_think_prefixes_change_what_is_read(bench, saved):

@@ -179,7 +179,7 @@ def test_rows_of_different_lengths_end_on_their_own(loaded):
 def test_prompts_that_cannot_be_read_are_refused(loaded):
     too_long = Prompt(question="x", text="x", token_ids=(5,) * loaded.context_length)
     foreign = Prompt(question="x", text="x", token_ids=(5, loaded.d_vocab))
-    for prompt, named in ((too_long, str(loaded.context_length)), (foreign, "token id")):
+    for prompt, named in ((too_long, f"reads at most {loaded.context_length - 1}"), (foreign, "token id")):
         spec = GenerationSpec(model=loaded.spec, fingerprint="", prompt=prompt, sampling=SamplingSpec())
         with pytest.raises(BadInput, match=named):
             next(stream_completions(loaded, [spec]))

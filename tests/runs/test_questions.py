@@ -1,5 +1,6 @@
 """Prompt sets: files to prompts, known answers, and paired comparisons against their definitions."""
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from core.errors import BadInput
 from core.runs.arms import needed_prompts, paired_difference, read_arm
-from core.runs.questions import MAX_BYTES, accuracy, is_right, read_prompts
+from core.runs.questions import MAX_QUESTIONS, accuracy, is_right, read_questions
 from tests import stored_values as sv
 
 
@@ -18,33 +19,50 @@ from tests import stored_values as sv
         (b"What is 2?\n\n  Why?  \r\n", [("What is 2?", ""), ("Why?", "")]),
         (b'{"prompt": "A?", "answer": 4}\n{"question": "B?"}', [("A?", "4"), ("B?", "")]),
         (b'["A?", {"problem": "B?", "answer": "yes"}]', [("A?", ""), ("B?", "yes")]),
+        (b'\n [\n  {"prompt": "A?",\n   "answer": null},\n  "B?"\n ]\n', [("A?", ""), ("B?", "")]),
         (b'"A?"\n"B?"', [("A?", ""), ("B?", "")]),
+        (b"[Physics] Why?\n[Maths] How?", [("[Physics] Why?", ""), ("[Maths] How?", "")]),
+        (b'Why?\n{"prompt": "How?"}\n"Is" it "so', [("Why?", ""), ("How?", ""), ('"Is" it "so', "")]),
+        (b'{"messages": [{"role": "user", "content": "When?"}], "answer": "1969"}', [("When?", "1969")]),
         ("\ufeff漢?".encode(), [("漢?", "")]),
     ],
 )
-def test_prompts_come_as_lines_or_json(data, found):
-    assert [(example.prompt, example.answer) for example in read_prompts(data)] == found
+def test_questions_come_as_lines_json_lines_or_an_array(data, found):
+    read = read_questions(data)
+    assert [(example.prompt, example.answer) for example in read.questions] == found
+    assert read.problems == ()
+
+
+def test_what_holds_no_question_is_reported_with_its_place_and_the_rest_is_kept():
+    lines = b'{bad\nGood?\n{"answer": 3}\n{"prompt": 7}\n{"prompt": "A", "answer": []}\n' + b"x" * 20_001
+    found = read_questions(lines)
+    assert [example.prompt for example in found.questions] == ["Good?"]
+    assert [problem.split(":")[0] for problem in found.problems] == [f"Line {i}" for i in (1, 3, 4, 5, 6)]
+    items = read_questions(b'["Good?", 3, {"prompt": " "}]')
+    assert [problem.split(":")[0] for problem in items.problems] == ["Item 2", "Item 3"]
 
 
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        (b"", "no prompt"),
+        (b"", "no question"),
         (b"\xff\xfe", "UTF-8"),
-        (b'{"prompt": "A?"}\n{oops', "Line 2"),
-        (b'{"prompt": 3}', "Prompt 1"),
-        (b'{"prompt": " "}', "Prompt 1"),
-        (b'{"prompt": "A", "answer": []}', "answer of prompt 1"),
-        (b'["A", 3]', "Prompt 2"),
-        (b"x" * 4001, "4001 characters"),
-        (b"x\n" * 600, "600 prompts"),
-        (b"x" * (MAX_BYTES + 1), "bytes"),
-        (b"[" * 100_000, "Line 1"),
+        (b"{bad", "Line 1: it is not JSON"),
+        (b'{"prompt": 3}', "Line 1: its question has 0"),
+        (b'[{"prompt": "A?"}', "begins as a JSON array, and it is not JSON"),
+        (b"q\n" * (MAX_QUESTIONS + 1), "2,001 questions"),
+        (b"x" * (21 << 20), "larger than 20 MB"),
+        (b"[" * 100_000, "begins as a JSON array"),
     ],
 )
-def test_what_cannot_be_read_is_named(data, named):
+def test_lists_that_cannot_be_used_are_refused(data, named):
     with pytest.raises(BadInput, match=named):
-        read_prompts(data)
+        read_questions(data)
+
+
+@pytest.mark.parametrize("page", ["playground.prompt_set", "labelling.write"])
+def test_both_pages_read_lists_with_it(page):
+    assert importlib.import_module(f"ui.{page}").read_questions is read_questions
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def test_kl_between_lanes_is_the_definition_and_zero_between_a_lane_and_itself(l
 
 
 def test_an_empty_or_overlong_lane_is_refused(loaded):
-    for tokens in ((), (5,) * 600):
-        with pytest.raises(BadInput):
+    for tokens, named in (((), "no tokens"), ((5,) * 600, "reads at most"), ((5, loaded.d_vocab), "token id")):
+        with pytest.raises(BadInput, match=named):
             forced_hidden(loaded, spec_of(loaded), tokens)
 
 

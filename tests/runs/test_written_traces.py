@@ -1,11 +1,7 @@
-"""Lists of questions, and the reasoning of completions as traces."""
+"""The completions asked for, and their reasoning as traces."""
 
 from dataclasses import replace
 
-import pytest
-
-from core.errors import BadInput
-from core.runs.questions import MAX_QUESTIONS, parse_questions
 from core.runs.written_traces import generation_specs, traces_of
 from core.values import ModelSpec, Prompt, SamplingSpec
 from tests.stored_values import generation
@@ -15,40 +11,6 @@ MODEL = ModelSpec(repo_id="tiny/reasoner")
 
 def completion(text, stop_reason="eos"):
     return replace(generation(), token_ids=tuple(range(len(text))), pieces=tuple(text), stop_reason=stop_reason)
-
-
-def test_questions_are_lines_strings_fields_or_the_users_message():
-    data = '\ufeffWhat is 2?\n\n"Why?"\n"Is" it "so\n' + "\n".join(
-        (
-            '{"prompt": " How? "}',
-            '{"question": "Who?", "answer": "me"}',
-            '{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "When?"}]}',
-        )
-    )
-    found = parse_questions(data.encode(), source="list.txt")
-    assert found.questions == ("What is 2?", "Why?", '"Is" it "so', "How?", "Who?", "When?")
-    assert found.problems == ()
-
-
-def test_lines_without_a_question_are_reported_and_the_rest_is_kept():
-    data = b'{bad\nGood?\n{"answer": 3}\n{"prompt": 7}\n' + b"x" * 20_001
-    found = parse_questions(data, source="list.jsonl")
-    assert found.questions == ("Good?",)
-    assert [problem.split(":")[0] for problem in found.problems] == ["Line 1", "Line 3", "Line 4", "Line 5"]
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        (b"", "no question"),
-        (b"{bad", "Line 1: it is not JSON"),
-        (b"q\n" * (MAX_QUESTIONS + 1), "2,001 questions"),
-        (b"x" * (21 << 20), "larger than 20 MB"),
-    ],
-)
-def test_lists_that_cannot_be_used_are_refused(data, problem):
-    with pytest.raises(BadInput, match=problem):
-        parse_questions(data, source="list")
 
 
 def test_every_prompt_has_a_seed_of_its_own_and_no_steering():

@@ -10,13 +10,13 @@ import streamlit as st
 from core.directions.mean_vectors import OVERALL, MeanVectors
 from core.disk.kept import Kept
 from core.errors import BadInput
+from core.forward.edits import PAPER_DEPTH
 from ui.components.safe_text import plain
 from ui.directions.saved import draw_broken
 from ui.shell.notice import act
 from ui.shell.state import workbench
 
 SET_KEY, LAYER_KEY, MINUS_KEY, LABEL_KEY = "means:set", "means:layer", "means:minus", "means:label"
-PAPER_DEPTH = 10 / 32
 
 
 def draw_sets() -> None:

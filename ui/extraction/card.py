@@ -16,6 +16,7 @@ from core.errors import BadInput, UserFacingError
 from core.extraction.values import DirectionSet
 from core.models.pair import ModelFacts
 from core.text.lines import clean_text
+from core.text.words import LENS_WORDS
 from ui.components.safe_text import plain, show_error, visible
 from ui.directions.choices import choices
 from ui.extraction.layer_map import Cell
@@ -23,7 +24,6 @@ from ui.shell.frame import page_path
 from ui.shell.jobs import follow
 from ui.shell.state import caller, guarded, workbench
 
-LENS_WORDS = ("wait", "but")
 SAVED = "extraction:saved"
 SHOWN_COEFFICIENT = 12
 

@@ -17,6 +17,7 @@ import streamlit as st
 from core.directions.direction import Direction
 from core.extraction.contrast import cosine_map
 from core.extraction.values import DirectionSet
+from core.forward.edits import PAPER_DEPTH
 from core.values import PAPER_WINDOW, Floats, Window
 from ui.components.theme import BACKGROUND, SEQUENTIAL, TEXT, diverging_scale, screen_mode
 from ui.directions.choices import choices
@@ -24,7 +25,6 @@ from ui.shell.state import set_anew
 
 Metric = Literal["separation", "norm", "reliability", "twin", "cosine"]
 
-PAPER_DEPTH = 10 / 32
 MAP_KEY = "extraction:map"
 LAYER_KEY, WINDOW_KEY, METRIC_KEY = "extraction:layer", "extraction:window", "extraction:metric"
 TABLE_KEY = "extraction:table"

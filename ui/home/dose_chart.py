@@ -9,27 +9,25 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from core.runs.coherence import stays_coherent
+from core.runs.coherence import CURVE_POINT, Measured, is_readable
 from core.runs.dose_response import DosePoint
 from core.statistics import bootstrap_mean, bootstrap_ratio
 
 TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
 SOURCES = {"base": "from the base model", "reasoner": "from the reasoning model"}
 COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
-ALLOWED_REPETITION = 0.02
 
 
 def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFrame:
     """One row per point: mean and 95% interval over prompts, and whether the text is still coherent.
 
-    A dose is coherent while its NLL is at most 0.5 nats above the same model's unsteered text, its repetition at most
-    twice as high, and most of its completions are evidence.
+    What is coherent says `core.runs.coherence` for CURVE_POINT, against the same model's unsteered texts.
     """
-    baselines = {p.target: p for p in points if p.coefficient == 0}
+    baselines = {p.target: _measured(p) for p in points if p.coefficient == 0}
     return pd.DataFrame([_row(point, baselines.get(point.target), resid_norm) for point in points])
 
 
-def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dict[str, Any]:
+def _row(point: DosePoint, baseline: Measured | None, resid_norm: float) -> dict[str, Any]:
     fraction, nll = bootstrap_ratio(point.hits, point.words), bootstrap_mean(point.nll)
     return {
         "source": SOURCES[point.source],
@@ -43,17 +41,17 @@ def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dic
         "repetition": float(np.mean(point.repetition)),
         "prompts": len(point.hits),
         "no evidence": point.no_evidence,
-        "coherent": COHERENT if _is_coherent(point, baseline) else INCOHERENT,
+        "coherent": COHERENT if is_readable(_measured(point), baseline, CURVE_POINT) else INCOHERENT,
     }
 
 
-def _is_coherent(point: DosePoint, baseline: DosePoint | None) -> bool:
-    if point.no_evidence > len(point.hits) / 2:
-        return False
-    if baseline is None:
-        return True
-    own, unsteered = ((bootstrap_mean(one.nll).mean, float(np.mean(one.repetition))) for one in (point, baseline))
-    return stays_coherent(*own, baseline=unsteered, always_allowed=ALLOWED_REPETITION)
+def _measured(point: DosePoint) -> Measured:
+    return Measured(
+        nll=bootstrap_mean(point.nll).mean,
+        repetition=float(np.mean(point.repetition)),
+        no_evidence=point.no_evidence,
+        n_texts=len(point.hits),
+    )
 
 
 def dose_charts(rows: pd.DataFrame) -> list[alt.LayerChart]:

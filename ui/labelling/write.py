@@ -7,9 +7,9 @@ import streamlit as st
 from core.embedded import example_questions
 from core.errors import BadInput, UserFacingError
 from core.models.pair import ModelFacts
-from core.runs.questions import QuestionList, parse_questions
-from core.runs.values import Generation, GenerationSpec
-from core.runs.written_traces import WHOLE, generation_specs, traces_of
+from core.runs.questions import QuestionList, read_questions
+from core.runs.values import WHOLE, Generation, GenerationSpec
+from core.runs.written_traces import generation_specs, traces_of
 from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.components.safe_text import plain, show_error
@@ -41,7 +41,7 @@ def draw_write() -> None:
     reasoner = facts[1]
     st.caption(
         f"**{plain(reasoner.name)}** answers each question by itself, unsteered; its reasoning becomes a trace without "
-        "labels, and the answer behind it is left out."
+        "labels, and the answer after it is left out."
     )
     questions = _ask_questions()
     if questions:
@@ -65,15 +65,15 @@ def _ask_questions() -> tuple[str, ...]:
 
 def _uploaded() -> tuple[str, ...]:
     file = st.file_uploader(
-        "Questions, one a line, or JSON Lines",
+        "Questions, one a line, JSON Lines or a JSON array",
         type=["txt", "jsonl", "json"],
         key=FILE_KEY,
-        help='A line of JSON Lines is a string, an object with "prompt", "question" or "problem", or chat messages.',
+        help='An item of JSON is a string, an object with "prompt", "question" or "problem", or chat messages.',
     )
     kept: tuple[str, QuestionList] | None = st.session_state.get(_LIST)
     if file is not None and (kept is None or kept[0] != file.file_id):
         try:
-            kept = (file.file_id, parse_questions(file.getvalue(), source=file.name))
+            kept = (file.file_id, read_questions(file.getvalue(), source=file.name))
         except UserFacingError as error:
             show_error(error)
             return ()
@@ -83,10 +83,10 @@ def _uploaded() -> tuple[str, ...]:
         return ()
     if kept[1].problems:
         with st.expander(
-            f"{len(kept[1].problems):,} lines hold no question; the others are used", icon=":material/warning:"
+            f"{len(kept[1].problems):,} lines or items hold no question; the others are used", icon=":material/warning:"
         ):
             st.dataframe({"line and reason": list(kept[1].problems)}, hide_index=True)
-    return kept[1].questions
+    return tuple(question.prompt for question in kept[1].questions)
 
 
 def _ask_run(reasoner: ModelFacts, questions: tuple[str, ...]) -> None:

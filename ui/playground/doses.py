@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.directions.direction import Direction
+from core.forward.edits import OPERATORS
 from core.jobs import Snapshot
 from core.runs.arms import first_divergence
 from core.runs.dose_strip import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_band, read_strip, strip_specs
@@ -90,7 +91,7 @@ def stored_strip(spec: GenerationSpec, doses: Sequence[float]) -> tuple[Generati
 
 def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     """Under the coefficient: whether it lies outside the coherent band, where the strip of these settings is known."""
-    if not spec.steering or spec.steering[0].operator == "ablate":
+    if not spec.steering or not OPERATORS[spec.steering[0].operator].takes_coefficient:
         return
     doses, _ = chosen_doses(asked.direction)
     kept = stored_strip(spec, doses)

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
-from core.forward.edits import SteeringSpec
+from core.forward.edits import OPERATORS, SteeringSpec
 from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
@@ -58,7 +58,7 @@ def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, De
     dose, depth = st.columns([7, 3], gap="medium")
     with dose:
         coefficient = coefficient_slider(
-            direction, key="pg_coefficient", disabled=st.session_state["pg_operator"] == "ablate"
+            direction, key="pg_coefficient", disabled=not OPERATORS[st.session_state["pg_operator"]].takes_coefficient
         )
         place = st.empty()
     with depth:

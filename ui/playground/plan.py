@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from core.extraction.controls import CONTROL, random_controls
-from core.forward.edits import SteeringSpec
+from core.forward.edits import OPERATORS, SteeringSpec
 from core.models.pair import Role
 from core.runs.export import describe_positions
 from core.runs.values import GenerationSpec
@@ -127,12 +127,7 @@ def subtitle_of(spec: GenerationSpec) -> str:
 
 def _edit(edit: SteeringSpec) -> str:
     size = f"{edit.coefficient:.3g}"
-    what = {
-        "add": f"{size} × unit vector",
-        "ablate": "direction projected out",
-        "clamp": f"projection set to {size}",
-        "amplify": f"stream amplified by {size}",
-    }[edit.operator]
+    what = OPERATORS[edit.operator].lane.format(size=size)
     where = "" if edit.positions == Positions() else f", {describe_positions(edit.positions)}"
     ramp = f", over {edit.ramp} tokens" if edit.ramp > 1 else ""
     return f"{what} at layer {edit.layer}{where}{ramp}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.forward.edits import Operator, SteeringSpec
+from core.forward.edits import OPERATORS, Operator, SteeringSpec
 from core.models.pair import ModelFacts
 from core.text.words import words_of
 from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region
@@ -16,12 +16,6 @@ from ui.directions.choices import Choice, choices
 from ui.directions.coefficient import default_coefficient
 from ui.shell.links import Field, number, one_of, text
 
-OPERATORS: dict[Operator, str] = {
-    "add": "add it",
-    "ablate": "project it out",
-    "clamp": "set its projection",
-    "amplify": "amplify the stream itself",
-}
 REGIONS: dict[Region, str] = {
     "all": "every position (the paper)",
     "prompt": "the prompt only",
@@ -106,11 +100,13 @@ def ask_program(direction: Direction, coefficient: float, layer: int, facts: Mod
     return tuple(program)
 
 
+def _in_words(operator: Operator) -> str:
+    return OPERATORS[operator].choice
+
+
 def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
     how, where = st.columns(2)
-    operator: Operator = how.selectbox(
-        "What to do with it", list(OPERATORS), format_func=OPERATORS.__getitem__, key="pg_operator"
-    )
+    operator: Operator = how.selectbox("What to do with it", list(OPERATORS), format_func=_in_words, key="pg_operator")
     st.session_state["pg_layers"] = [i for i in st.session_state["pg_layers"] if i < facts.n_layers]
     layers = where.multiselect(
         "Also at layers",
@@ -189,7 +185,7 @@ def _ask_extra(i: int, extra: Extra, found: dict[str, Choice], facts: ModelFacts
         "Operator",
         operators,
         index=operators.index(extra.operator),
-        format_func=OPERATORS.__getitem__,
+        format_func=_in_words,
         key=f"{name}:how",
     )
     coefficient = size.number_input("× unit", -1e6, 1e6, value=float(extra.coefficient), key=f"{name}:size")

@@ -14,10 +14,10 @@ from core.embedded import example_questions
 from core.errors import UserFacingError
 from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
 from core.runs.history import run_id_of
-from core.runs.questions import Example, read_prompts
+from core.runs.questions import Example, read_questions
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Interval
-from ui.components.safe_text import show_error
+from ui.components.safe_text import plain, show_error
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
@@ -57,7 +57,7 @@ def ask_set() -> tuple[Example, ...]:
     if source != "upload":
         return example_questions(source or "heldout")[:limit]
     file = st.file_uploader(
-        "A prompt on each line, or JSON lines with “prompt” and maybe “answer”",
+        "Questions, one a line, JSON Lines or a JSON array, with “prompt” and maybe “answer”",
         type=["txt", "jsonl", "json"],
         key="pg_file",
     )
@@ -66,7 +66,13 @@ def ask_set() -> tuple[Example, ...]:
             "Choose a file of prompts, or take the questions that come with the pair.", icon=":material/description:"
         )
         return ()
-    return read_prompts(file.getvalue())[:limit]
+    found = read_questions(file.getvalue(), source=file.name)
+    if found.problems:
+        st.warning(
+            f"Left out, as they hold no question: {len(found.problems):,}. {plain(found.problems[0])}",
+            icon=":material/warning:",
+        )
+    return found.questions[:limit]
 
 
 def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKind]) -> list[Arm]:
