@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import BadInput
 from core.importing.chats import MESSAGE_FIELDS, message_text
 from core.importing.forms import QUESTION_FIELDS
-from core.text.lines import clean
+from core.text.lines import without_surrogates
 from core.traces.records import RECORD_FAULTS, reason_of
 
 MAX_QUESTIONS = 2_000
@@ -181,7 +181,7 @@ def _question_of(line: str) -> str:
         found = next((text for text in texts if text.strip()), "")
     elif line.startswith('"') and line.endswith('"'):
         found = json.loads(line)
-    question = clean(found).strip()
+    question = without_surrogates(found).strip()
     if not 1 <= len(question) <= MAX_QUESTION_CHARACTERS:
         raise BadInput(f"its question has {len(question)} characters.", f"Use 1 to {MAX_QUESTION_CHARACTERS}.")
     return question

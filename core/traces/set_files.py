@@ -18,8 +18,8 @@ from typing import Any
 
 from core.disk import files
 from core.errors import BadInput, UserFacingError
-from core.text.lines import one_line
-from core.traces.records import MAX_TRACE_CHARACTERS, record_of, trace_from_record
+from core.text.lines import kept_line, shown_line
+from core.traces.records import MAX_TRACE_CHARACTERS, record_of, trace_of
 from core.values import Trace
 
 TRACES, INDEX, FACTS = "traces.jsonl", "index.jsonl", "set.json"
@@ -121,7 +121,7 @@ def row_of(trace: Trace, *, index: int, place: tuple[int, int] = (0, 0)) -> Trac
         index=index,
         trace_id=trace.trace_id,
         source=trace.source,
-        title=one_line(trace.prompt or trace.text, TITLE_LENGTH),
+        title=shown_line(trace.prompt or trace.text, TITLE_LENGTH),
         n_characters=len(trace.text),
         counts=dict(Counter(part.label for part in trace.parts)),
         place=place,
@@ -188,7 +188,7 @@ def facts_of(*, name: str, source: str, form: str, report: dict[str, Any] | None
 
 def checked_name(name: str) -> str:
     """A name on one line. Raises BadInput for an empty one."""
-    line = one_line(name, MAX_NAME)
+    line = kept_line(name, MAX_NAME)
     if not line:
         raise BadInput("The name is empty.", "Type a name.")
     return line
@@ -208,7 +208,7 @@ def disk_errors(what: str) -> Iterator[None]:
 
 def _trace(line: bytes) -> Trace:
     try:
-        return trace_from_record(json.loads(line), trace_id="", source="")
+        return trace_of(json.loads(line))
     except Exception as error:
         raise DamagedSet(TRACES) from error
 

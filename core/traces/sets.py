@@ -21,7 +21,7 @@ from typing import Any
 
 from core.disk import files
 from core.errors import BadInput, UserFacingError
-from core.text.lines import one_line
+from core.text.lines import shown_line
 from core.traces import edits as kept
 from core.traces import set_files
 from core.traces.edits import Edit, Labelling, Parts
@@ -295,4 +295,4 @@ def _digest(digest: str, edits: Sequence[Edit]) -> str:
 
 
 def _not_there(set_id: str) -> BadInput:
-    return BadInput(f"There is no trace set {one_line(str(set_id), 40)!r}.", "Choose one from the list of sets.")
+    return BadInput(f"There is no trace set {shown_line(str(set_id), 40)!r}.", "Choose one from the list of sets.")
