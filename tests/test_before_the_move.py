@@ -94,7 +94,7 @@ def test_traces_with_their_correction_and_labelling_are_found(root):
     assert folder.info(set_id).digest == FACTS["traces"]["digest_without_corrections"]
     assert folder.trace(EMBEDDED, 0).parts == first.parts[1:]
     assert folder.info(EMBEDDED).digest == FACTS["traces"]["embedded_digest"]
-    assert folder.broken() == []
+    assert folder.unreadable() == ()
 
 
 def test_kept_runs_are_found(root):
