@@ -124,3 +124,31 @@ def test_an_interrupted_run_is_found(root):
     assert (run.run_id, run.meta) == (FACTS["interrupted"], {"title": "lane"})
     assert isinstance(found, Generation)
     assert_same(found, want)
+
+
+def old_files(root):
+    return sorted(p for p in root.glob("*/*.safetensors") if p.parent.name in p.name)
+
+
+def test_large_values_in_the_old_place_are_counted_replaced_and_cleared(root):
+    store, spec = Store(root), every_kind.moments().spec
+    large = old_files(root)
+    assert {path.parent.name for path in large} == {"extraction", KIND, UNFINISHED}
+    assert store.size_bytes() == store._opened().volume() + sum(path.stat().st_size for path in large)
+    store.delete(UNFINISHED, spec)
+    assert store.put_file(KIND, spec, every_kind.moments())
+    assert [path.parent.name for path in old_files(root)] == ["extraction"]
+    assert_same(MomentShelf(store).get(spec), every_kind.moments())
+    kept = [p for name in ("directions", "mean_vectors", "history", "traces", "runs") for p in (root / name).rglob("*")]
+    store.clear()
+    assert old_files(root) == []
+    assert store.get_file(type(every_kind.moments()), KIND, spec) is None
+    assert all(path.exists() for path in kept)
+
+
+def test_a_damaged_large_value_in_the_old_place_is_a_miss_and_goes(root):
+    path = old_files(root)[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    spec, _ = every_kind.values_by_kind()["extraction"]
+    assert workbench.Workbench(root).cached(spec) is None
+    assert not path.exists()

@@ -40,7 +40,9 @@ class DirectionFolder:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "directions"
-        self._kept = KeptFiles(self.folder, Direction, noun="direction", again="extract or upload")
+        self._kept = KeptFiles(
+            self.folder, Direction, noun="direction", again="extract or upload it again", damaged=BadDirection
+        )
 
     def save(self, direction: Direction) -> str:
         """Keep the direction and return its id; the same direction keeps one file, under the latest name.

@@ -153,7 +153,7 @@ class MeanVectorFolder:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "mean_vectors"
-        self._kept = KeptFiles(self.folder, MeanVectors, noun="mean-vector set", again="import")
+        self._kept = KeptFiles(self.folder, MeanVectors, noun="mean-vector set", again="import it again")
 
     def save(self, vectors: MeanVectors, *, name: str = "", source_model: str = "") -> str:
         """Keep the set under a name and the model it belongs to, and return its id. Raises UserFacingError."""
@@ -176,7 +176,7 @@ class MeanVectorFolder:
         return tuple(self._kept.scan()[1])
 
     def load(self, set_id: str) -> MeanVectors:
-        """The set of the id. Raises BadInput when it is not there, BadDirection when its file is damaged."""
+        """The set of the id. Raises BadInput when it is not there, or its file is damaged."""
         return self._kept.get(set_id).value
 
     def delete(self, set_id: str) -> None:
