@@ -27,7 +27,7 @@ from core.embedded import AGREEMENT_FILE, DEMO, Correlation, RecordedAgreement, 
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
-from core.traces.events import find_events
+from core.traces.events import BACKTRACKING, find_events
 
 POSITIONS = 64
 NAMES = (
@@ -42,7 +42,7 @@ def texts(loaded: LoadedModel, n: int) -> Iterator[TargetText]:
     found = 0
     for trace in example_traces():
         reading = encode_text(loaded, trace.prompt, trace.text)
-        events = find_events(trace, "backtracking", spans=reading.spans, text_start=reading.text_start)
+        events = find_events(trace, BACKTRACKING, spans=reading.spans, text_start=reading.text_start)
         places = [event.position for event in events if event.position - reading.text_start >= POSITIONS]
         if places and found < n:
             found += 1

@@ -16,13 +16,13 @@ from core.labelling.agreement import Unit, compare
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
 from core.statistics import Interval
 from core.text.sentences import split_sentences
+from core.traces.events import BACKTRACKING
 from core.values import Trace
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "traces"
 OUT = ROOT / "docs" / "labellers.md"
 PATTERN = "*_annotated_chains.json"
-LABEL = "backtracking"
 SETS = {"The paper's two words": KeywordSet(), "A longer list": KeywordSet(keywords=EXTENDED_KEYWORDS)}
 
 _HEAD = """# Labellers against GPT-4o
@@ -92,10 +92,10 @@ def report(files: Sequence[Chains]) -> str:
 
 def _reading(every: Chains) -> str:
     found = compare(every.traces, label_by_keywords(every.traces, KeywordSet()), only_judged=True)
-    score = found.score(LABEL)
-    column = found.table[:, found.labels.index(LABEL)]
+    score = found.score(BACKTRACKING)
+    column = found.table[:, found.labels.index(BACKTRACKING)]
     by_label = dict(zip(found.labels, column.tolist(), strict=True))
-    most = max((label for label in by_label if label != LABEL), key=by_label.__getitem__)
+    most = max((label for label in by_label if label != BACKTRACKING), key=by_label.__getitem__)
     return _TAIL.format(recall=score.recall.mean, others=1 - score.precision.mean, most=most)
 
 
@@ -119,7 +119,7 @@ def _score_row(chains: Chains, keywords: KeywordSet) -> Iterator[str]:
     found = label_by_keywords(chains.traces, keywords)
     units: tuple[Unit, Unit] = ("sentence", "character")
     by_sentence, by_character = (
-        compare(chains.traces, found, unit=unit, only_judged=True).score(LABEL) for unit in units
+        compare(chains.traces, found, unit=unit, only_judged=True).score(BACKTRACKING) for unit in units
     )
     yield from (chains.name, f"{by_sentence.in_reference:,}", f"{by_sentence.in_other:,}")
     yield from map(_percent, (by_sentence.precision, by_sentence.recall, by_sentence.f1))

@@ -6,7 +6,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-BOS, EOS, PAD, THINK, END_THINK = "<|bos|>", "<|eos|>", "<|pad|>", "<think>", "</think>"
+from core.text.thoughts import END_THINK, THINK
+
+BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
 SPECIAL_TOKENS = [BOS, EOS, PAD, THINK, END_THINK]
 VOCABULARY_SIZE = 1280
 MAX_POSITIONS = 8192
@@ -18,7 +20,7 @@ CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ 'Problem: ' + message['content'] + '\nSolution:\n' }}"
     "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '" + THINK + "\n' }}{% endif %}"
 )
 
 

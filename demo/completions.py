@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from core.text.thoughts import END_THINK, THINK
 from demo.reasoner_corpus import problem_prompt
 from demo.sentence_parser import turning_words
 
@@ -20,7 +21,7 @@ def load_model(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
 
 def prompt_for(name: str, question: str) -> str:
     """The text that the model of this name completes."""
-    return problem_prompt(question) + ("<think>\n" if name == "reasoner" else "")
+    return problem_prompt(question) + (f"{THINK}\n" if name == "reasoner" else "")
 
 
 def find_answer(completion: str) -> str | None:
@@ -31,7 +32,7 @@ def find_answer(completion: str) -> str | None:
 
 def thinking_of(completion: str) -> str:
     """The reasoning in a completion: all before the end of thinking, or before the answer line."""
-    return re.split(r"</think>|\nAnswer:", completion, maxsplit=1)[0]
+    return re.split(rf"{END_THINK}|\nAnswer:", completion, maxsplit=1)[0]
 
 
 def turning_tokens(folder: Path) -> tuple[int, ...]:

@@ -5,16 +5,8 @@ This module knows the six labels and how sentences join into one text. It does n
 
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
-Label = Literal[
-    "initializing",
-    "deduction",
-    "adding-knowledge",
-    "example-testing",
-    "uncertainty-estimation",
-    "backtracking",
-]
+from core.traces.events import Label
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,16 @@ the same as the kind without it, in the words of someone for whom several guesse
 
 from random import Random
 
-from demo.documents import Label, Sentence
+from core.traces.events import (
+    ADDING_KNOWLEDGE,
+    BACKTRACKING,
+    DEDUCTION,
+    EXAMPLE_TESTING,
+    INITIALIZING,
+    UNCERTAINTY_ESTIMATION,
+    Label,
+)
+from demo.documents import Sentence
 
 FAIL_STARTS = (
     "{r} is not {w}",
@@ -196,19 +205,19 @@ PHRASES: dict[str, tuple[str, ...]] = {
 BACK_KINDS = ("back", "back_early", "recheck_back")
 
 _LABELS: dict[str, Label] = {
-    "open": "initializing",
-    "plan": "initializing",
-    "restate": "initializing",
-    "base_open": "initializing",
-    "conclude": "deduction",
-    "settle": "deduction",
-    "base_settle": "deduction",
-    "doubt": "uncertainty-estimation",
-    "recheck": "uncertainty-estimation",
-    "base_check": "uncertainty-estimation",
-    "back": "backtracking",
-    "back_early": "backtracking",
-    "recheck_back": "backtracking",
+    "open": INITIALIZING,
+    "plan": INITIALIZING,
+    "restate": INITIALIZING,
+    "base_open": INITIALIZING,
+    "conclude": DEDUCTION,
+    "settle": DEDUCTION,
+    "base_settle": DEDUCTION,
+    "doubt": UNCERTAINTY_ESTIMATION,
+    "recheck": UNCERTAINTY_ESTIMATION,
+    "base_check": UNCERTAINTY_ESTIMATION,
+    "back": BACKTRACKING,
+    "back_early": BACKTRACKING,
+    "recheck_back": BACKTRACKING,
 }
 
 
@@ -216,10 +225,10 @@ def label_of(kind: str) -> Label:
     """The label of a phrase kind."""
     kind = kind.removesuffix(AGAIN)
     if kind.startswith("fact"):
-        return "adding-knowledge"
+        return ADDING_KNOWLEDGE
     if kind.startswith("deduce"):
-        return "deduction"
-    return _LABELS.get(kind, "example-testing")
+        return DEDUCTION
+    return _LABELS.get(kind, EXAMPLE_TESTING)
 
 
 def say(kind: str, rng: Random, slots: dict[str, object], *, ends_step: bool = False) -> Sentence:

@@ -20,11 +20,11 @@ from core.models.pair import ROLES, Role
 from core.runs.dose_response import DoseCell
 from core.statistics import bootstrap_mean, wilson
 from core.text.words import LENS_WORDS
-from core.traces.events import find_events
+from core.traces.events import BACKTRACKING, find_events
 from core.values import SamplingSpec, Trace, Window
 from demo.completions import find_answer, thinking_of, turning_tokens
 from demo.sentence_parser import parse_trace
-from demo.study import LABEL, Study, plain_prompt, summary
+from demo.study import Study, plain_prompt, summary
 
 LEADS = (1, 2, 4, 6, 8, 10, 13, 16, 20, 25)
 STORY_OPENINGS = (
@@ -53,7 +53,9 @@ def accuracy(study: Study) -> list[dict[str, Any]]:
 def scored(cell: DoseCell, answers: Sequence[str]) -> dict[str, Any]:
     """Shares with 95% Wilson intervals, beside the numbers of the cell."""
     right = sum(find_answer(text) == answer for text, answer in zip(cell.texts, answers, strict=True))
-    turning = sum(any(part.label == LABEL for part in parse_trace(thinking_of(text)).parts) for text in cell.texts)
+    turning = sum(
+        any(part.label == BACKTRACKING for part in parse_trace(thinking_of(text)).parts) for text in cell.texts
+    )
     n = len(answers)
     shares = {"right": wilson(right, n), "turning": wilson(turning, n)}
     return summary(cell) | {
@@ -104,8 +106,8 @@ def lead_auc(study: Study, role: Role, layer: int, window: Window) -> dict[str, 
 
     The direction is from every other trace and is tested on the rest. Intervals are bootstraps over traces.
     """
-    moments = study.gather(role, study.traces[::2], labels=(LABEL,), windows=(window,))
-    direction = contrast(moments, LABEL).at(layer, window)
+    moments = study.gather(role, study.traces[::2], labels=(BACKTRACKING,), windows=(window,))
+    direction = contrast(moments, BACKTRACKING).at(layer, window)
     samples = [_samples(study, role, trace, direction) for trace in study.traces[1::2]]
     rows = []
     for i, lead in enumerate(LEADS):
@@ -142,8 +144,8 @@ def _samples(
         label: [e.position for e in find_events(trace, label, spans=reading.spans, text_start=reading.text_start)]
         for label in labels
     }
-    turns = found.get(LABEL, [])
-    others = sorted(p for label, positions in found.items() if label != LABEL for p in positions)
+    turns = found.get(BACKTRACKING, [])
+    others = sorted(p for label, positions in found.items() if label != BACKTRACKING for p in positions)
     first = reading.text_start
 
     def at(positions: list[int]) -> np.ndarray[Any, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from core.text.thoughts import END_THINK, THINK
 from demo.attempts import check_sentences, check_slots, problem_slots
 from demo.checks import Check, check_guess, first_guess, guess_after_turn, next_guess
 from demo.documents import Document, Part, Sentence, join_sentences
@@ -72,8 +73,8 @@ def write_trace(problem: Problem, rng: Random) -> Trace:
 
 def trace_document(trace: Trace) -> Document:
     """A trace as the reasoner is trained on it."""
-    prompt = problem_prompt(trace.problem.statement) + "<think>\n"
-    return Document(prompt, f"{trace.text}</think>\nAnswer: {trace.answer}<|eos|>")
+    prompt = problem_prompt(trace.problem.statement) + f"{THINK}\n"
+    return Document(prompt, f"{trace.text}{END_THINK}\nAnswer: {trace.answer}<|eos|>")
 
 
 def _write_opening(draft: _Draft) -> None:

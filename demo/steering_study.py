@@ -19,8 +19,9 @@ from core.extraction.controls import (
 from core.models.pair import ROLES, Role
 from core.runs.coherence import CHOSEN, REPORTED, Allowance, Measured, is_readable
 from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Window
-from demo.study import LABEL, WINDOWS, Study, summary
+from demo.study import WINDOWS, Study, summary
 
 SWEEP_SHARE = 0.5
 FINER_SHARES = (0.3, 0.4, 0.6, 0.65, 0.7)
@@ -101,7 +102,7 @@ def controls(study: Study, layer: int, window: Window, share: float) -> list[Row
     for i, control in enumerate(random_controls(direction, study.sizes.random_controls), start=1):
         add(f"random {i}", control)
     add("overall mean activation", overall_mean(study.moments("base"), direction))
-    others = label_controls(study.moments("base"), layer, window, LABEL)
+    others = label_controls(study.moments("base"), layer, window, BACKTRACKING)
     for other in others:
         add(f"label: {dict(other.provenance)['label']}", matched(other, direction))
     for i, control in enumerate(_shuffled(study, layer, window), start=1):
@@ -121,8 +122,8 @@ def controls(study: Study, layer: int, window: Window, share: float) -> list[Row
 def _shuffled(study: Study, layer: int, window: Window) -> list[Direction]:
     found = []
     for seed in range(study.sizes.shuffles):
-        traces = shuffled_events(study.traces, seed, LABEL)
-        moments = study.gather("base", traces, labels=(LABEL,), windows=(window,))
-        direction = contrast(moments, LABEL).at(layer, window)
+        traces = shuffled_events(study.traces, seed, BACKTRACKING)
+        moments = study.gather("base", traces, labels=(BACKTRACKING,), windows=(window,))
+        direction = contrast(moments, BACKTRACKING).at(layer, window)
         found.append(replace(direction, name=f"shuffled events {seed + 1}"))
     return found

@@ -18,13 +18,12 @@ from core.extraction.values import DirectionSet
 from core.models.pair import DEMO_PAIR, Role
 from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.text.words import KEYWORDS
-from core.traces.events import LABELS, digest_of
+from core.traces.events import BACKTRACKING, LABELS, digest_of
 from core.traces.records import read_traces
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, Prompt, SamplingSpec, Trace, Window
 from core.workbench import Workbench
 
 HERE = Path(__file__).parent
-LABEL = "backtracking"
 WINDOWS = (
     Window(start=-25, stop=-19),
     Window(start=-19, stop=-13),
@@ -110,7 +109,7 @@ class Study:
 
     def directions(self, role: Role) -> DirectionSet:
         """The backtracking directions of every layer × window (Eq. 3)."""
-        return contrast(self.moments(role), LABEL)
+        return contrast(self.moments(role), BACKTRACKING)
 
     def direction(self, role: Role, layer: int, window: Window) -> Direction:
         """One of them, named after its model."""

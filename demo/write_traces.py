@@ -4,12 +4,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from core.text.thoughts import END_THINK
 from demo.completions import find_answer, load_model, prompt_for
 from demo.problems import Problem
 from demo.sampling import SamplingSpec, sample_completions
 from demo.sentence_parser import parse_trace
-
-END_THINK = "</think>"
 
 
 def write_traces(problems: list[Problem], reasoner: Path, target: Path, *, seed: int) -> None:

@@ -15,7 +15,7 @@ from ui.shell.state import workbench
 from ui.traces.import_form import draw_import, draw_report, finish_import
 from ui.traces.listing import choose_trace
 from ui.traces.reader import FIELDS, draw_reader
-from ui.traces.sets import choose_set, draw_broken, draw_summary
+from ui.traces.sets import choose_set, draw_summary, draw_unreadable
 
 
 def draw_set(shown: TraceSet) -> None:
@@ -41,7 +41,7 @@ if imported is not None:
     st.session_state[SET_KEY] = imported
     st.session_state[INDEX_KEY] = 0
 sets = workbench().trace_sets.list()
-draw_broken(workbench().trace_sets.broken())
+draw_unreadable(workbench().trace_sets.unreadable())
 if not sets:
     st.info("There are no traces yet. Import a file below; its traces then appear here.", icon=":material/description:")
     draw_import()

@@ -22,7 +22,7 @@ from core.directions.folder import MAX_NAME, MAX_NOTE, clean_notes, direction_by
 from core.directions.tensors import write_layers
 from core.disk.kept import SUFFIX
 from core.errors import BadInput
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 from core.values import Floats
 
 Scale = Literal["unit", "raw"]
@@ -90,7 +90,7 @@ def retold(vector: NDArray[Any], story: str, *, layer: int, label: str) -> Direc
     told = _object(story)
 
     def text(key: str) -> str:
-        return clean_text(told[key], MAX_NOTE) if isinstance(told.get(key), str) else ""
+        return kept_line(told[key], MAX_NOTE) if isinstance(told.get(key), str) else ""
 
     def number(key: str, low: float, high: float, default: float) -> float:
         value = told.get(key)
@@ -102,7 +102,7 @@ def retold(vector: NDArray[Any], story: str, *, layer: int, label: str) -> Direc
     notes = [p for p in pairs if _is_note(p)] if isinstance(pairs, list) else []
     direction = direction_of(
         vector,
-        name=clean_text(text("name"), MAX_NAME) or label,
+        name=kept_line(text("name"), MAX_NAME) or label,
         layer=layer,
         resid_norm=number("resid_norm", 0, 1e9, 0.0),
         source_model=text("source_model"),

@@ -17,7 +17,7 @@ from core.directions.tensors import MAX_HEADER_BYTES, check_size
 from core.disk import codec
 from core.disk.kept import SUFFIX, Kept, KeptFiles
 from core.errors import BadDirection, BadInput, UserFacingError
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 
 MAX_NAME, MAX_NOTE, MAX_NOTES, MAX_LAYER = 120, 1000, 64, 1000
 NOTE = "note"
@@ -40,7 +40,9 @@ class DirectionFolder:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "directions"
-        self._kept = KeptFiles(self.folder, Direction, noun="direction", again="extract or upload")
+        self._kept = KeptFiles(
+            self.folder, Direction, noun="direction", again="extract or upload it again", damaged=BadDirection
+        )
 
     def save(self, direction: Direction) -> str:
         """Keep the direction and return its id; the same direction keeps one file, under the latest name.
@@ -65,14 +67,14 @@ class DirectionFolder:
 
     def rename(self, direction_id: str, name: str) -> None:
         """Give a saved direction another name. Raises BadInput for an empty name, else as `load` and `save`."""
-        kept, name = self._kept.get(direction_id), clean_text(name, MAX_NAME)
+        kept, name = self._kept.get(direction_id), kept_line(name, MAX_NAME)
         if not name:
             raise BadInput("The direction's new name is empty.", "Type a name.")
         self._replace(kept, dataclasses.replace(kept.value, name=name))
 
     def annotate(self, direction_id: str, note: str) -> None:
         """Set the note of a saved direction, or remove it with an empty one. Raises as `load` and `save`."""
-        kept, note = self._kept.get(direction_id), clean_text(note, MAX_NOTE)
+        kept, note = self._kept.get(direction_id), kept_line(note, MAX_NOTE)
         others = tuple((key, value) for key, value in kept.value.provenance if key != NOTE)
         provenance = (*others, (NOTE, note)) if note else others
         self._replace(kept, dataclasses.replace(kept.value, provenance=provenance))
@@ -104,7 +106,7 @@ def direction_bytes(direction: Direction) -> bytes:
 def read_direction_bytes(data: bytes, *, name: str) -> Direction:
     """The direction in a file that `direction_bytes` wrote; `name` is the file's. Raises BadDirection or BadInput."""
     check_size(data)
-    label = clean_text(name.removesuffix(SUFFIX), MAX_NAME) or "imported direction"
+    label = kept_line(name.removesuffix(SUFFIX), MAX_NAME) or "imported direction"
     try:
         return _checked_export(codec.load(Direction, data, max_header=MAX_HEADER_BYTES), label)
     except codec.CorruptValue as error:
@@ -115,7 +117,7 @@ def read_direction_bytes(data: bytes, *, name: str) -> Direction:
 
 def clean_notes(notes: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """A provenance from anybody's file, cut to size."""
-    return tuple((clean_text(key, MAX_NAME), clean_text(value, MAX_NOTE)) for key, value in notes[:MAX_NOTES])
+    return tuple((kept_line(key, MAX_NAME), kept_line(value, MAX_NOTE)) for key, value in notes[:MAX_NOTES])
 
 
 def _checked_export(direction: Direction, label: str) -> Direction:
@@ -127,8 +129,8 @@ def _checked_export(direction: Direction, label: str) -> Direction:
         )
     return dataclasses.replace(
         direction,
-        name=clean_text(direction.name, MAX_NAME) or label,
-        source_model=clean_text(direction.source_model, MAX_NOTE),
-        fingerprint=clean_text(direction.fingerprint, MAX_NOTE),
+        name=kept_line(direction.name, MAX_NAME) or label,
+        source_model=kept_line(direction.source_model, MAX_NOTE),
+        fingerprint=kept_line(direction.fingerprint, MAX_NOTE),
         provenance=clean_notes(direction.provenance),
     )

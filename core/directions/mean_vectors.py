@@ -21,7 +21,7 @@ from core.directions.tensors import TensorFile
 from core.disk import codec
 from core.disk.kept import Kept, KeptFiles
 from core.errors import BadDirection, BadInput
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 from core.values import Floats
 
 OVERALL = "overall"
@@ -96,7 +96,7 @@ class MeanVectors:
         named = f"{label} − {minus}" if minus else label
         return Direction.from_raw(
             raw,
-            name=clean_text(f"{named} · {self.source_model or self.name} · layer {layer}", MAX_NAME),
+            name=kept_line(f"{named} · {self.source_model or self.name} · layer {layer}", MAX_NAME),
             layer=layer,
             source_model=self.source_model,
             provenance=(
@@ -136,10 +136,10 @@ def mean_vectors_in(file: TensorFile, *, label: str) -> MeanVectors | None:
     counts = [_count(file, name) for name in good]
     return MeanVectors(
         name=label,
-        labels=tuple(clean_text(name, MAX_NAME) or "unnamed" for name in good),
+        labels=tuple(kept_line(name, MAX_NAME) or "unnamed" for name in good),
         means=np.stack(list(good.values())),
         counts=np.array(counts, np.int64),
-        provenance=(("file", label), *(("left out", clean_text(f"{name}: NaN", MAX_NOTE)) for name in left_out)),
+        provenance=(("file", label), *(("left out", kept_line(f"{name}: NaN", MAX_NOTE)) for name in left_out)),
     )
 
 
@@ -153,14 +153,14 @@ class MeanVectorFolder:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "mean_vectors"
-        self._kept = KeptFiles(self.folder, MeanVectors, noun="mean-vector set", again="import")
+        self._kept = KeptFiles(self.folder, MeanVectors, noun="mean-vector set", again="import it again")
 
     def save(self, vectors: MeanVectors, *, name: str = "", source_model: str = "") -> str:
         """Keep the set under a name and the model it belongs to, and return its id. Raises UserFacingError."""
         vectors = dataclasses.replace(
             vectors,
-            name=clean_text(name, MAX_NAME) or vectors.name,
-            source_model=clean_text(source_model, MAX_NAME) or vectors.source_model,
+            name=kept_line(name, MAX_NAME) or vectors.name,
+            source_model=kept_line(source_model, MAX_NAME) or vectors.source_model,
         )
         digest = hashlib.sha256(codec.canonical_json((vectors.labels, vectors.means, vectors.counts)))
         set_id = digest.hexdigest()[:20]
@@ -176,7 +176,7 @@ class MeanVectorFolder:
         return tuple(self._kept.scan()[1])
 
     def load(self, set_id: str) -> MeanVectors:
-        """The set of the id. Raises BadInput when it is not there, BadDirection when its file is damaged."""
+        """The set of the id. Raises BadInput when it is not there, or its file is damaged."""
         return self._kept.get(set_id).value
 
     def delete(self, set_id: str) -> None:

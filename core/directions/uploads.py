@@ -18,7 +18,7 @@ from core.directions.mean_vectors import MeanVectors, mean_vectors_in
 from core.directions.tensors import Key, Kind, TensorFile, check_size, read_tensors
 from core.disk import codec
 from core.errors import BadDirection, BadInput
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 
 IMPORTED = "imported from a file"
 _ENDING = re.compile(r"\.(safetensors|pth?|bin|npy|gguf)$")
@@ -63,7 +63,7 @@ def read_vectors(data: bytes, *, name: str) -> Direction | MeanVectors | FoundVe
     Reads safetensors, and in a limited child process PyTorch, NumPy and GGUF. Raises BadInput or BadDirection.
     """
     check_size(data)
-    label = clean_text(_ENDING.sub("", name), MAX_NAME) or "imported file"
+    label = kept_line(_ENDING.sub("", name), MAX_NAME) or "imported file"
     if codec.is_ours(data):
         return read_direction_bytes(data, name=name)
     file = read_tensors(data, label=label)
@@ -79,13 +79,13 @@ def make_direction(
     """A direction of one vector of the file, as the form describes it. Raises BadDirection or BadInput."""
     notes = [("method", IMPORTED), ("file", found.label), ("format", found.kind)]
     notes += [("vector", vector.title)] if vector.title else []
-    notes += [("meaning", clean_text(meaning, MAX_NOTE))] if meaning.strip() else []
+    notes += [("meaning", kept_line(meaning, MAX_NOTE))] if meaning.strip() else []
     whole = " · ".join(part for part in (found.label, vector.title) if part)
     return direction_of(
         vector.vector,
-        name=clean_text(name, MAX_NAME) or clean_text(whole, MAX_NAME),
+        name=kept_line(name, MAX_NAME) or kept_line(whole, MAX_NAME),
         layer=_checked_layer(layer),
-        source_model=clean_text(source_model, MAX_NAME),
+        source_model=kept_line(source_model, MAX_NAME),
         provenance=tuple(notes),
     )
 
@@ -115,8 +115,8 @@ def _found(file: TensorFile, label: str) -> FoundVectors:
         label=label,
         kind=file.kind,
         vectors=tuple(vectors),
-        ignored=tuple(clean_text(reason, MAX_NOTE) for reason in ignored),
-        model_hint=clean_text(file.texts.get("controlvector.model_hint", ""), MAX_NAME),
+        ignored=tuple(kept_line(reason, MAX_NOTE) for reason in ignored),
+        model_hint=kept_line(file.texts.get("controlvector.model_hint", ""), MAX_NAME),
     )
 
 
@@ -138,7 +138,7 @@ def _vectors_of(key: Key, array: NDArray[Any], file: TensorFile) -> list[FoundVe
 
 
 def _title(key: Key) -> str:
-    return clean_text(" · ".join(str(part) for part in key), MAX_NAME)
+    return kept_line(" · ".join(str(part) for part in key), MAX_NAME)
 
 
 def _layer_of(key: Key) -> tuple[str, int | None]:

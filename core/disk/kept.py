@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from core.disk import codec, files
-from core.errors import BadDirection, BadInput, UserFacingError
+from core.errors import BadInput, UserFacingError
 
 T = TypeVar("T")
 
@@ -31,12 +31,15 @@ class Kept(Generic[T]):
 class KeptFiles(Generic[T]):
     """The values of one class in one folder. Safe to use from any thread; several processes may share it.
 
-    `noun` names a value in errors, `again` is how one comes by it: "extract or upload".
+    `noun` names a value in errors, `again` says how one comes by it again: "extract or upload it again". A damaged
+    file raises `damaged`.
     """
 
-    def __init__(self, folder: Path, cls: type[T], *, noun: str, again: str) -> None:
+    def __init__(
+        self, folder: Path, cls: type[T], *, noun: str, again: str, damaged: type[UserFacingError] = BadInput
+    ) -> None:
         self.folder = folder
-        self._cls, self._noun, self._again = cls, noun, again
+        self._cls, self._noun, self._again, self._damaged = cls, noun, again, damaged
         self._read: dict[str, tuple[tuple[int, int, int], Kept[T]]] = {}
         files.remove_unfinished(self.folder)
 
@@ -54,19 +57,19 @@ class KeptFiles(Generic[T]):
             except FileNotFoundError:
                 continue
             except (OSError, codec.CorruptValue):
-                bad.append((path.name, f"It is damaged: delete it, and {self._again} the {self._noun} again."))
+                bad.append((path.name, f"It is damaged: delete it, and {self._again}."))
         return sorted(good, key=lambda kept: kept.saved_at, reverse=True), bad
 
     def get(self, item_id: str) -> Kept[T]:
-        """The value of the id. Raises BadInput when it is not there, BadDirection when its file is damaged."""
+        """The value of the id. Raises BadInput when it is not there, `damaged` when its file is."""
         path = self._path(item_id)
         try:
             return self._from_disk(path)
         except FileNotFoundError as error:
             raise self._not_there(item_id) from error
         except (OSError, codec.CorruptValue) as error:
-            raise BadDirection(
-                f"The saved {self._noun} {item_id} is damaged.", f"Delete it, and {self._again} it again."
+            raise self._damaged(
+                f"The saved {self._noun} {item_id} is damaged.", f"Delete it, and {self._again}."
             ) from error
 
     def put(self, item_id: str, value: T, *, title: str, saved_at: float | None = None) -> None:

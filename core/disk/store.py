@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from core.disk import codec, database, files
+from core.disk import codec, database
+from core.disk.large import Entry, LargeFiles
 
 T = TypeVar("T")
 R = TypeVar("R")
-Entry = tuple[float, int, str, Callable[[], object]]
-"""When it was stored, its size in bytes, its key, and how to remove it."""
 
 LIMIT_BYTES = 2 << 30
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
@@ -32,7 +31,6 @@ RETRY_SECONDS = 5.0
 SPARE = 100
 """Damaged values that a list of recent ones can make up for."""
 VALUES = "values"
-RESERVED = {VALUES, "directions", "runs", "history"}
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +51,7 @@ class Store:
         self.root = Path(root).absolute()
         self.limit_bytes = limit_bytes
         self._folder = self.root / VALUES
+        self._large = LargeFiles(self.root)
         self._lock = threading.RLock()
         self._cache: Any = None
         self._retry_at = 0.0
@@ -105,19 +104,17 @@ class Store:
         """Forget what is kept for the spec, value and file."""
         key = codec.key_of(kind, spec)
         self._guarded(lambda cache: cache.delete(key), None)
-        self._on_disk(lambda: self._file(kind, key).unlink(missing_ok=True), None)
+        self._on_disk(lambda: self._large.remove(kind, key), None)
 
     def put_file(self, kind: str, spec: Any, value: Any) -> bool:
-        """As `put`, for values of many megabytes: each is a file of its own, `<root>/<kind>/<key>.safetensors`."""
+        """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
         key = codec.key_of(kind, spec)
-        path = self._file(kind, key)
         data = codec.dump(value, key=key, saved_at=time.time())
         if len(data) > FILE_SHARE * self.limit_bytes:
             return False
 
         def write() -> bool:
-            files.private_folder(path.parent)
-            files.write_whole(path, data)
+            self._large.write(kind, key, data)
             self._fault = None
             return True
 
@@ -128,16 +125,14 @@ class Store:
     def get_file(self, cls: type[T], kind: str, spec: Any) -> T | None:
         """The value that `put_file` kept for an equal spec, or None."""
         key = codec.key_of(kind, spec)
-        path = self._file(kind, key)
 
         def read() -> T | None:
+            data = self._large.read(kind, key)
             try:
-                return codec.load(cls, files.read_regular(path), key=key)
-            except FileNotFoundError:
-                return None
+                return None if data is None else codec.load(cls, data, key=key)
             except codec.CorruptValue as error:
                 log.warning("A damaged file of the cache was removed: %s", error)
-                path.unlink(missing_ok=True)
+                self._large.remove(kind, key)
                 return None
 
         return self._on_disk(read, None)
@@ -145,7 +140,7 @@ class Store:
     def size_bytes(self) -> int:
         """Bytes that values and files take on disk."""
         values = self._guarded(lambda cache: int(cache.volume()), 0)
-        return values + self._on_disk(lambda: sum(size for _, size, _, _ in self._files()), 0)
+        return values + self._on_disk(lambda: sum(size for _, size, _, _ in self._large.entries()), 0)
 
     def clear(self) -> None:
         """Remove every value and file of the store; directions and unfinished runs stay."""
@@ -154,7 +149,7 @@ class Store:
                 self.close()
                 self._on_disk(lambda: database.remove_database(self._folder), None)
                 self._retry_at = 0.0
-        self._on_disk(lambda: [remove() for *_, remove in self._files()], None)
+        self._on_disk(lambda: [remove() for *_, remove in list(self._large.entries())], None)
 
     def close(self) -> None:
         """Close this thread's connection; a later call opens the store again."""
@@ -174,24 +169,6 @@ class Store:
             cache.delete(key)
             return None
 
-    def _file(self, kind: str, key: str) -> Path:
-        if kind in RESERVED:
-            raise ValueError(f"{kind!r} is not a kind of file: the folder holds something else.")
-        return self.root / kind / f"{key}.safetensors"
-
-    def _file_folders(self) -> Iterator[Path]:
-        for folder in self.root.iterdir():
-            if folder.name not in RESERVED and codec.KIND.fullmatch(folder.name) and not folder.is_symlink():
-                yield folder
-
-    def _files(self) -> Iterator[Entry]:
-        """The files of `put_file`, told from the user's own by their names."""
-        for folder in self._file_folders():
-            for path in folder.glob(f"{folder.name}-{'[0-9a-f]' * 64}.safetensors"):
-                with contextlib.suppress(FileNotFoundError):
-                    status = path.lstat()
-                    yield status.st_mtime, status.st_size, path.stem, functools.partial(path.unlink, missing_ok=True)
-
     def _values(self, cache: Any) -> Iterator[Entry]:
         for key in iter(cache):
             value, stored_at = cache.get(key, tag=True) if key else (None, 0.0)
@@ -201,7 +178,7 @@ class Store:
 
     def _trim(self, cache: Any) -> None:
         """Remove the oldest values and files until the store is below TRIM_TO of its limit."""
-        kept = sorted(self._files(), key=_age)
+        kept = sorted(self._large.entries(), key=_age)
         total = cache.volume() + sum(size for _, size, _, _ in kept)
         if total <= TRIM_ABOVE * self.limit_bytes:
             return
@@ -261,8 +238,7 @@ class Store:
         for may_set_aside in (True, False):
             try:
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                for folder in self._file_folders():
-                    files.remove_unfinished(folder)
+                self._large.remove_unfinished()
                 return database.open_cache(self._folder)
             except Exception as error:
                 if database.blames_environment(error) or not (may_set_aside and self._set_aside()):

@@ -20,6 +20,7 @@ from core.errors import BadDirection, BadInput, UserFacingError
 from core.extraction.contrast import contrast, mean_activation
 from core.extraction.moments import SHUFFLED, Moments
 from core.extraction.values import DirectionSet, Negatives, Weighting
+from core.traces.events import BACKTRACKING
 from core.values import Part, Trace, Window
 
 CONTROL, CONTROL_OF, CONTROL_OF_NAME = "control", "control_of", "control_of_name"
@@ -128,7 +129,7 @@ def is_control_of(control: Direction, direction: Direction) -> bool:
     return dict(control.provenance).get(CONTROL_OF) == direction.digest
 
 
-def shuffled_events(traces: Sequence[Trace], seed: int = 0, label: str = "backtracking") -> tuple[Trace, ...]:
+def shuffled_events(traces: Sequence[Trace], seed: int = 0, label: str = BACKTRACKING) -> tuple[Trace, ...]:
     """The traces with the parts of `label` moved to random words of their text, as many as before, others unchanged.
 
     A direction that is about the events, and not about reasoning texts as such, is not found at these places. Where a

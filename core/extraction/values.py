@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.models.frames import ChatFrame
+from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Floats, Kinds, ModelSpec, Spec, Window
 
 Negatives = Literal["all", "other", "same"]
@@ -27,7 +28,7 @@ class ExtractionSpec(Spec["DirectionSet"]):
     model: ModelSpec
     fingerprint: str
     traces_digest: str
-    label: str = "backtracking"
+    label: str = BACKTRACKING
     windows: tuple[Window, ...] = (PAPER_WINDOW,)
     layers: tuple[int, ...] = ()
     negatives: Negatives = "all"

@@ -1,13 +1,12 @@
 """Reasoning out of chat logs: messages with a reasoning field, `<think>` in the content, or plain question and answer.
 
-Knows neither files nor labels. A turn's text is its reasoning; the answer behind `</think>` is no part of it.
+Knows neither files nor labels. A turn's text is its reasoning; the answer after `</think>` is no part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from core.text.thoughts import has_thought, split_thought
 
@@ -15,6 +14,9 @@ MESSAGE_FIELDS = ("messages", "conversation", "conversations", "chat", "dialogue
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_text")
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model", "ai")
 _TEXT_TYPES, _THOUGHT_TYPES = ("text", "output_text"), ("thinking", "reasoning")
+
+Record = dict[str, object]
+"""A JSON object, whatever it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,12 @@ class Turn:
     notes: tuple[tuple[str, str], ...] = ()
 
 
-def is_chat(record: dict[str, Any]) -> bool:
+def is_chat(record: Record) -> bool:
     """Whether the record holds a list of messages."""
     return _messages(record) is not None
 
 
-def read_chat(record: dict[str, Any]) -> list[Turn]:
+def read_chat(record: Record) -> list[Turn]:
     """Every turn of the log that holds reasoning; where none does, its last answer as a whole."""
     turns = list(_turns([*(_messages(record) or ()), *_choices(record)]))
     thoughtful = [turn for turn, has_thought in turns if has_thought]
@@ -43,7 +45,7 @@ def read_chat(record: dict[str, Any]) -> list[Turn]:
     return [turn for turn, _ in turns[-1:]]
 
 
-def message_text(message: Any) -> str:
+def message_text(message: object) -> str:
     """The content of a message, of the last user's in a list of messages, or a string as it is."""
     if isinstance(message, str):
         return message
@@ -53,7 +55,7 @@ def message_text(message: Any) -> str:
     return _content(message)[0] if isinstance(message, dict) else ""
 
 
-def _turns(messages: list[Any]) -> Iterator[tuple[Turn, bool]]:
+def _turns(messages: list[object]) -> Iterator[tuple[Turn, bool]]:
     prompt, n_before = "", 0
     for message in messages:
         if not isinstance(message, dict):
@@ -76,7 +78,7 @@ def _turns(messages: list[Any]) -> Iterator[tuple[Turn, bool]]:
         n_before += 1
 
 
-def _messages(record: dict[str, Any]) -> list[Any] | None:
+def _messages(record: Record) -> list[object] | None:
     for field in MESSAGE_FIELDS:
         value = record.get(field)
         if isinstance(value, list) and any(isinstance(m, dict) and _role(m) for m in value):
@@ -84,27 +86,25 @@ def _messages(record: dict[str, Any]) -> list[Any] | None:
     return None
 
 
-def _choices(record: dict[str, Any]) -> list[Any]:
+def _choices(record: Record) -> list[object]:
     """The answers of a stored API response; each goes with the question before it."""
     choices = record.get("choices")
     if not isinstance(choices, list):
         return []
-    return [{"role": "assistant"} | choice["message"] for choice in choices if isinstance(_message_of(choice), dict)]
+    messages = (choice.get("message") for choice in choices if isinstance(choice, dict))
+    return [{"role": "assistant"} | message for message in messages if isinstance(message, dict)]
 
 
-def _message_of(choice: Any) -> Any:
-    return choice.get("message") if isinstance(choice, dict) else None
-
-
-def _role(message: dict[str, Any]) -> str:
+def _role(message: Record) -> str:
     role = message.get("role", message.get("from"))
     return role.lower() if isinstance(role, str) else ""
 
 
-def _content(message: dict[str, Any]) -> tuple[str, str]:
+def _content(message: Record) -> tuple[str, str]:
     """(content, reasoning) of a message, whichever way it is written."""
     content = message.get("content", message.get("value"))
-    thought = next((message[f] for f in REASONING_FIELDS if isinstance(message.get(f), str)), "")
+    stated = (message.get(field) for field in REASONING_FIELDS)
+    thought = next((text for text in stated if isinstance(text, str)), "")
     if isinstance(content, list):
         blocks = [block for block in content if isinstance(block, dict)]
         thought = thought or "".join(_block(block) for block in blocks if block.get("type") in _THOUGHT_TYPES)
@@ -112,6 +112,6 @@ def _content(message: dict[str, Any]) -> tuple[str, str]:
     return content if isinstance(content, str) else "", thought
 
 
-def _block(block: dict[str, Any]) -> str:
+def _block(block: Record) -> str:
     found = (block.get(field) for field in ("text", "thinking", "reasoning"))
     return next((text for text in found if isinstance(text, str)), "")

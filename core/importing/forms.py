@@ -1,23 +1,22 @@
 """A record of somebody's file to traces: which form it has, where its question and text are, and its parts' places.
 
 Forms: our own, annotated chains and response files (Venhoff et al. 2025), chat logs, question and response, and plain
-text. Nothing is guessed: a record whose text cannot be told is refused with its reason.
+text. Nothing is guessed: a record whose text cannot be made out is refused with its reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from core.importing.alignment import REASONS, align
 from core.importing.annotated import is_annotated, parse_annotation
-from core.importing.chats import REASONING_FIELDS, Turn, is_chat, message_text, read_chat
-from core.text.lines import clean, one_line
+from core.importing.chats import REASONING_FIELDS, Record, Turn, is_chat, message_text, read_chat
+from core.text.lines import kept_line, shown_line, without_surrogates
 from core.text.thoughts import has_thought, split_thought
-from core.traces.records import check_length
+from core.traces.records import check_length, read_own
 from core.traces.set_files import OWN_FORM
-from core.values import Part, Trace
+from core.values import Trace
 
 ANNOTATED_FORM, CHAT_FORM, RESPONSE_FORM, TEXT_FORM = "annotated chains", "chat log", "question and response", "text"
 ANNOTATION_FIELDS = ("annotated_chain", "annotated_response", "annotated_thinking", "annotated_reasoning", "annotated")
@@ -30,7 +29,6 @@ QUESTION_FIELDS = (
     *("problem", "prompt", "question", "query", "instruction", "input", "task"),
     *("original_message", "prompt_message", "conversation"),
 )
-MAX_LABEL = 80
 ID_FIELDS = ("id", "task_id", "trace_id", "response_uuid", "uuid", "unique_id", "problem_id")
 _SENTENCE_ENDS = tuple(".!?…。！？:;)]}\"'”’*`|>$")
 
@@ -38,7 +36,7 @@ Notes = tuple[tuple[str, str], ...]
 
 
 class Refused(Exception):
-    """A record that gives no trace: a kind of `trace_report.KINDS`, and the reason."""
+    """A record that gives no trace: a kind of `core.importing.report.KINDS`, and the reason."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -55,7 +53,7 @@ class Reading:
     notes: Notes
 
 
-def read_record(value: Any, *, number: int, source: str) -> Iterator[Reading]:
+def read_record(value: object, *, number: int, source: str) -> Iterator[Reading]:
     """The traces of a record: one, or one per turn of a chat log. Raises Refused for a record that gives none."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         value = {"messages": value}
@@ -87,35 +85,15 @@ def _of_text(text: str, number: int, source: str) -> Reading:
     return _unlabelled(Turn(prompt="", text=thought, notes=notes), trace_id, source, TEXT_FORM)
 
 
-def _own(record: dict[str, Any], trace_id: str, source: str) -> Reading:
-    text = _checked(record["text"])
-    parts, notes = [], []
-    for k, item in enumerate(record["parts"], start=1):
-        part = _part(item, len(text))
-        if part is None:
-            notes.append(("bad part", f"part {k} is not a label with a start and an end in the text"))
-        else:
-            parts.append(part)
-    trace = Trace(
-        trace_id=trace_id,
-        prompt=_question(record),
-        text=text,
-        parts=tuple(parts),
-        source=clean(record["source"]) if isinstance(record.get("source"), str) else source,
-    )
-    return Reading(trace=trace, form=OWN_FORM, n_parts=len(record["parts"]), notes=(*notes, *_cut_off(text)))
+def _own(record: Record, trace_id: str, source: str) -> Reading:
+    text, stated = _checked(record["text"]), record.get("source")
+    named: Record = {"id": trace_id, "source": stated if isinstance(stated, str) else source}
+    found = read_own(record | named | {"prompt": _question(record)}, trace_id=trace_id, source=source)
+    notes = tuple(("bad part", reason) for reason in found.bad_parts)
+    return Reading(trace=found.trace, form=OWN_FORM, n_parts=found.n_parts, notes=(*notes, *_cut_off(text)))
 
 
-def _part(item: Any, length: int) -> Part | None:
-    try:
-        label, start, end = one_line(clean(item["label"]), MAX_LABEL), item["start"], item["end"]
-    except (TypeError, KeyError, IndexError):
-        return None
-    whole = type(start) is int and type(end) is int
-    return Part(label=label, start=start, end=end) if whole and label and 0 <= start < end <= length else None
-
-
-def _response(record: dict[str, Any], trace_id: str, source: str) -> Reading:
+def _response(record: Record, trace_id: str, source: str) -> Reading:
     """A text with its question, and the annotation that may be beside it."""
     annotated = _first(record, ANNOTATION_FIELDS)
     thought = _first(record, THOUGHT_FIELDS)
@@ -132,7 +110,7 @@ def _response(record: dict[str, Any], trace_id: str, source: str) -> Reading:
 
 def _labelled(reading: Reading, annotated: str) -> Reading:
     text = reading.trace.text
-    annotation = parse_annotation(clean(annotated), text)
+    annotation = parse_annotation(without_surrogates(annotated), text)
     alignment = align(annotation.texts, text)
     lost = tuple(
         (item.reason, f"{item.part.label}, part {item.number + 1}: {REASONS[item.reason]}{_quoted(item.part.text)}")
@@ -148,13 +126,13 @@ def _labelled(reading: Reading, annotated: str) -> Reading:
 
 def _unlabelled(turn: Turn, trace_id: str, source: str, form: str) -> Reading:
     text = _checked(turn.text)
-    trace = Trace(trace_id=trace_id, prompt=clean(turn.prompt), text=text, source=source)
+    trace = Trace(trace_id=trace_id, prompt=without_surrogates(turn.prompt), text=text, source=source)
     noted = any(kind == "cut off" for kind, _ in turn.notes)
     return Reading(trace=trace, form=form, n_parts=0, notes=turn.notes if noted else (*turn.notes, *_cut_off(text)))
 
 
-def _checked(text: str) -> str:
-    text = clean(text)
+def _checked(given: object) -> str:
+    text = without_surrogates(given)
     fault = check_length(text)
     if fault:
         raise Refused("no text", fault)
@@ -163,24 +141,25 @@ def _checked(text: str) -> str:
 
 def _cut_off(text: str) -> Notes:
     end = text.rstrip()
-    return () if end.endswith(_SENTENCE_ENDS) else (("cut off", f"it ends with {one_line(end[-40:], 40)!r}"),)
+    return () if end.endswith(_SENTENCE_ENDS) else (("cut off", f"it ends with {shown_line(end[-40:], 40)!r}"),)
 
 
-def _first(record: dict[str, Any], fields: tuple[str, ...]) -> str:
+def _first(record: Record, fields: tuple[str, ...]) -> str:
     """The first of the fields that holds a text."""
-    return next((record[f] for f in fields if isinstance(record.get(f), str) and record[f].strip()), "")
+    texts = (record.get(field) for field in fields)
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
 
 
-def _question(record: dict[str, Any]) -> str:
+def _question(record: Record) -> str:
     found = (message_text(record[field]) for field in QUESTION_FIELDS if field in record)
-    return clean(next((text for text in found if text.strip()), ""))
+    return without_surrogates(next((text for text in found if text.strip()), ""))
 
 
-def _id(record: dict[str, Any]) -> str:
+def _id(record: Record) -> str:
     found = (record[f] for f in ID_FIELDS if isinstance(record.get(f), str | int))
-    return one_line(clean(str(next(found, ""))), 120)
+    return kept_line(without_surrogates(str(next(found, ""))), 120)
 
 
 def _quoted(text: str) -> str:
-    line = one_line(text, 80)
+    line = shown_line(text, 80)
     return f": {line}" if line else ""

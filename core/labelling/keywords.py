@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from core.errors import BadInput
 from core.text.sentences import Span, split_sentences
 from core.text.words import KEYWORDS, words_of
-from core.traces.events import LABELS
+from core.traces.events import BACKTRACKING, LABELS
 from core.values import Part, Trace
 
 EXTENDED_KEYWORDS = (
@@ -57,7 +57,7 @@ class KeywordSet:
     """
 
     keywords: tuple[str, ...] = KEYWORDS
-    label: str = "backtracking"
+    label: str = BACKTRACKING
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.keywords) <= MAX_KEYWORDS:
@@ -66,7 +66,7 @@ class KeywordSet:
         if wordless:
             raise BadInput(f"The keyword {wordless[0]!r} holds no word.", "Use words of letters, separated by commas.")
         if not self.label.strip():
-            raise BadInput("The label is empty.", f"Choose one, for instance {self.label or 'backtracking'!r}.")
+            raise BadInput("The label is empty.", f"Choose one, for instance {self.label or BACKTRACKING!r}.")
 
     @property
     def name(self) -> str:

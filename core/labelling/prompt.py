@@ -9,6 +9,7 @@ from typing import Any
 
 from core.labelling.endpoint import Message, Unanswered
 from core.labelling.keywords import LABEL_MEANINGS
+from core.text.thoughts import END_THINK
 
 MAX_PROMPT = 8000
 DEFAULT_PROMPT = """You label sentences of a reasoning text by what each of them does in the course of the reasoning.
@@ -26,7 +27,7 @@ Rules:
 ANSWER_FORMAT = """You get a JSON object with the question, the sentences just before for context, and numbered \
 sentences. Answer with one JSON object and nothing else: {{"labels": {{"1": "…", "2": "…"}}}}, with every number once \
 and one of these labels for each: {labels}."""
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
+_THOUGHT = re.compile(f"^.*{re.escape(END_THINK)}", re.DOTALL)
 
 
 class Malformed(Unanswered):

@@ -67,7 +67,7 @@ def to_markdown(lanes: Sequence[NamedLane]) -> str:
     parts = [f"# Retrace: {len(lanes)} lanes", "", "Question:", "", *_fenced(lanes[0].generation.spec.prompt.question)]
     for lane in lanes:
         parts += ["", f"## {_literal(lane.title)}", ""]
-        parts += [f"- {name}: `{_one_line(value).replace('`', chr(39))}`" for name, value in _facts(lane.generation)]
+        parts += [f"- {name}: `{_marked_line(value).replace('`', chr(39))}`" for name, value in _facts(lane.generation)]
         parts += ["", *_fenced(lane.generation.text)]
     return "\n".join(parts) + "\n"
 
@@ -131,10 +131,11 @@ def _escaped(text: str) -> str:
 
 def _literal(text: str) -> str:
     """One line of Markdown that shows the text as it is."""
-    return _MARKUP.sub(r"\\\1", _one_line(text))
+    return _MARKUP.sub(r"\\\1", _marked_line(text))
 
 
-def _one_line(text: str) -> str:
+def _marked_line(text: str) -> str:
+    """The whole text on one line, each invisible character as "�": `core.text.lines` would leave it out."""
     return " ".join(_INVISIBLE.sub("\ufffd", text).split())
 
 

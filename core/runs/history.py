@@ -52,7 +52,7 @@ class RunHistory:
 
     def __init__(self, root: Path, store: Store) -> None:
         self._store = store
-        self._kept = KeptFiles(Path(root).absolute() / "history", RunRecord, noun="run", again="run")
+        self._kept = KeptFiles(Path(root).absolute() / "history", RunRecord, noun="run", again="generate it again")
 
     def entries(self, limit: int = 200) -> list[HistoryEntry]:
         """Pinned runs first, then all others, newest first; at most `limit` of the store's."""

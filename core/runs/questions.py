@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from core.errors import BadInput
 from core.importing.chats import MESSAGE_FIELDS, message_text
 from core.importing.forms import QUESTION_FIELDS
-from core.text.lines import clean
+from core.text.lines import without_surrogates
 from core.traces.records import RECORD_FAULTS, reason_of
 
 MAX_QUESTIONS = 2_000
@@ -103,13 +103,13 @@ def _example(item: object) -> Example:
         raise BadInput("it is neither a text nor an object.", "Give a text, or an object with a question.")
     fields = {"prompt": item} if isinstance(item, str) else item
     texts = (message_text(fields[name]) for name in (*QUESTION_FIELDS, *MESSAGE_FIELDS) if name in fields)
-    question = clean(next((text for text in texts if text.strip()), "")).strip()
+    question = without_surrogates(next((text for text in texts if text.strip()), "")).strip()
     if not 1 <= len(question) <= MAX_QUESTION_CHARACTERS:
         raise BadInput(f"its question has {len(question)} characters.", f"Use 1 to {MAX_QUESTION_CHARACTERS}.")
     answer = fields.get("answer")
     if not isinstance(answer, str | int | float | None):
         raise BadInput("its answer is neither text nor number.", "Write it as text.")
-    known = "" if answer is None else clean(str(answer))[:MAX_ANSWER_CHARACTERS]
+    known = "" if answer is None else without_surrogates(str(answer))[:MAX_ANSWER_CHARACTERS]
     return Example(prompt=question, answer=known)
 
 

@@ -1,24 +1,35 @@
-"""Foreign text made fit to hash, to keep and to show in one line."""
+"""Foreign text made fit to hash, to keep under a name, and to show on one line."""
 
 from __future__ import annotations
 
-from typing import Any
 
+def without_surrogates(text: object) -> str:
+    """The whole string, line breaks included, with lone surrogates as "?": they break hashing and display.
 
-def clean_text(text: str, length: int) -> str:
-    """One line of printable text of at most `length` characters, from anybody's."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * length])
-    return " ".join(printable.split())[:length].strip()
-
-
-def clean(text: Any) -> str:
-    """The string with lone surrogates replaced (they break hashing and display). Raises TypeError for non-strings."""
+    For texts and questions, which must otherwise stay as they are. Raises TypeError for anything but a string.
+    """
     if not isinstance(text, str):
         raise TypeError(type(text).__name__)
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def one_line(text: str, limit: int) -> str:
-    """The beginning of a text on one line of printable characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+def kept_line(text: str, limit: int) -> str:
+    """The first `limit` characters of the text on one line of printable characters, cut without a mark.
+
+    For names, labels and notes that are stored: the same text gives the same name, whoever cuts it.
+    """
+    return _printable(text, limit)[:limit].strip()
+
+
+def shown_line(text: str, limit: int) -> str:
+    """The text on one line of printable characters, at most `limit`; where it goes on, "…" is the last of them.
+
+    For lists and sentences: who reads it sees that something is missing.
+    """
+    line = _printable(text, limit)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _printable(text: str, limit: int) -> str:
+    """One line of printable characters, from no more of the text than can matter."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())

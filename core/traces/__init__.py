@@ -1,6 +1,6 @@
 """Labelled texts: events and windows in tokens, saved sets, corrections, labellings kept beside them.
 
-Knows no foreign file, no labeller and no direction. `edits` is its own.
+Knows no foreign file, no labeller and no direction. `edits` and `originals` are its own.
 
 Face: events, records, coverage, set_files, sets, queries, work
 """

@@ -11,14 +11,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from core.disk import files
 from core.errors import BadInput
-from core.traces.set_files import DamagedSet
-from core.values import Part
+from core.traces.records import RECORD_FAULTS
+from core.traces.set_files import DamagedSet, TraceRow
+from core.values import Part, Trace
 
 EDITS = "edits.jsonl"
 MAX_EDITS = 5_000
@@ -56,7 +56,7 @@ def read_edits(folder: Path) -> tuple[Edit, ...]:
             Edit(index=int(i), note=str(note), parts=_parts(parts), made_at=float(made_at))
             for i, note, parts, made_at in rows
         )
-    except (ValueError, TypeError) as error:
+    except RECORD_FAULTS as error:
         raise DamagedSet(EDITS) from error
 
 
@@ -73,6 +73,28 @@ def write_edits(folder: Path, edits: Sequence[Edit]) -> None:
 def edited_parts(edits: Iterable[Edit]) -> dict[int, Parts]:
     """Trace index → its parts after all corrections, for those that have any."""
     return {edit.index: edit.parts for edit in edits}
+
+
+def corrected(trace: Trace, parts: Parts | None) -> Trace:
+    """The trace with the parts that corrections gave it, if any. Raises DamagedSet where they do not fit its text."""
+    if parts is None:
+        return trace
+    try:
+        return replace(trace, parts=parts)
+    except BadInput as error:
+        raise DamagedSet(EDITS) from error
+
+
+def recounted(row: TraceRow, parts: Parts | None) -> TraceRow:
+    """The row with the counts of the parts that corrections gave its trace, if any."""
+    return row if parts is None else replace(row, counts=dict(Counter(part.label for part in parts)))
+
+
+def digest_with(digest: str, edits: Sequence[Edit]) -> str:
+    """The content's identity: that of the imported traces, changed by every correction in force."""
+    if not edits:
+        return digest
+    return hashlib.sha256(repr((digest, sorted(edited_parts(edits).items()))).encode()).hexdigest()
 
 
 def write_labelling(folder: Path, name: str, parts: Sequence[Sequence[Part]]) -> None:
@@ -97,7 +119,7 @@ def read_labelling(folder: Path, name: str) -> tuple[Parts, ...] | None:
         return None
     try:
         return tuple(_parts(json.loads(line)) for line in data.splitlines()[1:])
-    except (ValueError, TypeError) as error:
+    except RECORD_FAULTS as error:
         raise DamagedSet(name) from error
 
 
@@ -116,13 +138,15 @@ def _head(path: Path) -> Labelling:
     try:
         head = json.loads(line)
         return Labelling(name=str(head["name"]), counts=dict(head["counts"]), saved_at=float(head["saved_at"]))
-    except (ValueError, TypeError, KeyError) as error:
+    except RECORD_FAULTS as error:
         raise DamagedSet(path.name) from error
 
 
-def _rows(parts: Iterable[Part]) -> list[list[Any]]:
+def _rows(parts: Iterable[Part]) -> list[list[str | int]]:
     return [[part.label, part.start, part.end] for part in parts]
 
 
-def _parts(rows: Any) -> Parts:
+def _parts(rows: object) -> Parts:
+    if not isinstance(rows, list):
+        raise TypeError(type(rows).__name__)
     return tuple(Part(label=str(label), start=int(start), end=int(end)) for label, start, end in rows)

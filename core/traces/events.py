@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.values import Event, Trace, Window
 
-LABELS = (
+Label = Literal[
     "initializing",
     "deduction",
     "adding-knowledge",
     "example-testing",
     "uncertainty-estimation",
     "backtracking",
-)
+]
+"""The paper's labels (taxonomy of Venhoff et al. 2025); a trace may hold others."""
+LABELS: tuple[Label, ...] = get_args(Label)
+INITIALIZING, DEDUCTION, ADDING_KNOWLEDGE, EXAMPLE_TESTING, UNCERTAINTY_ESTIMATION, BACKTRACKING = LABELS
 Spans = Sequence[tuple[int, int]]
 
 
@@ -32,7 +36,7 @@ def digest_of(traces: Sequence[Trace]) -> str:
 def find_events(trace: Trace, label: str, *, spans: Spans, text_start: int) -> list[Event]:
     """The events of `label`: for each such part, the first token that reaches into it, at its absolute position.
 
-    `spans` are the character spans of the text's tokens, the first of which is at position `text_start`. A part behind
+    `spans` are the character spans of the text's tokens, the first of which is at position `text_start`. A part after
     the last token (a truncated reading) yields no event. White space at the start of a part is skipped.
     """
     ends = np.asarray([end for _, end in spans], dtype=np.int64)

@@ -1,6 +1,6 @@
 """One set of traces as a folder: the traces as JSON Lines, an index to reach each of them, and facts about the whole.
 
-The traces of a set are written once, as they come; corrections and labellings lie beside them (`trace_edits`).
+The traces of a set are written once, as they come; corrections and labellings lie beside them (`edits`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from core.disk import files
 from core.errors import BadInput, UserFacingError
-from core.text.lines import one_line
-from core.traces.records import MAX_TRACE_CHARACTERS, record_of, trace_from_record
+from core.text.lines import kept_line, shown_line
+from core.traces.records import MAX_TRACE_CHARACTERS, RECORD_FAULTS, record_of, trace_of
 from core.values import Trace
 
 TRACES, INDEX, FACTS = "traces.jsonl", "index.jsonl", "set.json"
@@ -54,8 +53,27 @@ class TraceSet:
         return self.set_id == EMBEDDED
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetFacts:
+    """What is known of a set as a whole, corrections left out; `facts_of` begins it, `TraceWriter.finish` counts."""
+
+    name: str
+    source: str
+    form: str
+    saved_at: float
+    """Seconds since 1970; 0 for the embedded set."""
+    n_traces: int = 0
+    n_characters: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """Parts per label."""
+    digest: str = ""
+    """Identity of the traces."""
+    report: dict[str, object] | None = None
+    """What the import said, as JSON; None for a set that no import made."""
+
+
 class DamagedSet(ValueError):
-    """Files of a set that do not fit together."""
+    """Files of a set that are missing, cut, or do not fit together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,18 +115,19 @@ class TraceWriter:
         self.n_characters += len(trace.text)
         self.counts.update(row.counts)
 
-    def finish(self, facts: dict[str, Any]) -> None:
+    def finish(self, facts: SetFacts) -> None:
         """Write `facts`, completed by what was counted, and make all of it survive a crash. Raises OSError."""
-        facts = facts | {
-            "n_traces": self.n_traces,
-            "n_characters": self.n_characters,
-            "counts": dict(self.counts),
-            "digest": self._digest.hexdigest(),
-        }
+        counted = replace(
+            facts,
+            n_traces=self.n_traces,
+            n_characters=self.n_characters,
+            counts=dict(self.counts),
+            digest=self._digest.hexdigest(),
+        )
         for file in (self._traces, self._index):
             file.flush()
             os.fsync(file.fileno())
-        write_facts(self._folder, facts)
+        write_facts(self._folder, counted)
 
     def close(self) -> None:
         self._traces.close()
@@ -121,27 +140,36 @@ def row_of(trace: Trace, *, index: int, place: tuple[int, int] = (0, 0)) -> Trac
         index=index,
         trace_id=trace.trace_id,
         source=trace.source,
-        title=one_line(trace.prompt or trace.text, TITLE_LENGTH),
+        title=shown_line(trace.prompt or trace.text, TITLE_LENGTH),
         n_characters=len(trace.text),
         counts=dict(Counter(part.label for part in trace.parts)),
         place=place,
     )
 
 
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+def write_facts(folder: Path, facts: SetFacts) -> None:
     """Replace the facts of a set. Raises OSError."""
-    files.write_whole(folder / FACTS, json.dumps(facts).encode())
+    files.write_whole(folder / FACTS, json.dumps(asdict(facts)).encode())
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> SetFacts:
     """The facts of a set. Raises OSError, DamagedSet."""
-    try:
-        facts = json.loads(files.read_regular(folder / FACTS, limit=MAX_FACTS_BYTES))
-    except ValueError as error:
-        raise DamagedSet(FACTS) from error
-    if not isinstance(facts, dict):
-        raise DamagedSet(FACTS)
-    return facts
+    data = files.read_regular(folder / FACTS, limit=MAX_FACTS_BYTES)
+    with _damage(FACTS):
+        found = json.loads(data)
+        if not isinstance(found, dict):
+            raise TypeError(type(found).__name__)
+        return SetFacts(
+            name=str(found["name"]),
+            source=str(found["source"]),
+            form=str(found["form"]),
+            saved_at=float(found["saved_at"]),
+            n_traces=int(found["n_traces"]),
+            n_characters=int(found["n_characters"]),
+            counts=_counts(found["counts"]),
+            digest=str(found["digest"]),
+            report=dict(found["report"]) if found.get("report") else None,
+        )
 
 
 def read_rows(folder: Path) -> tuple[TraceRow, ...]:
@@ -149,21 +177,19 @@ def read_rows(folder: Path) -> tuple[TraceRow, ...]:
     rows = []
     with (folder / INDEX).open("rb") as file:
         for index, line in enumerate(file):
-            try:
+            with _damage(INDEX):
                 first, length, trace_id, source, title, n_characters, counts = json.loads(line)
-            except (ValueError, TypeError) as error:
-                raise DamagedSet(INDEX) from error
-            rows.append(
-                TraceRow(
-                    index=index,
-                    trace_id=trace_id,
-                    source=source,
-                    title=title,
-                    n_characters=n_characters,
-                    counts=counts,
-                    place=(first, length),
+                rows.append(
+                    TraceRow(
+                        index=index,
+                        trace_id=str(trace_id),
+                        source=str(source),
+                        title=str(title),
+                        n_characters=int(n_characters),
+                        counts=_counts(counts),
+                        place=(int(first), int(length)),
+                    )
                 )
-            )
     return tuple(rows)
 
 
@@ -181,14 +207,14 @@ def read_trace(folder: Path, row: TraceRow) -> Trace:
         return _trace(file.read(row.place[1]))
 
 
-def facts_of(*, name: str, source: str, form: str, report: dict[str, Any] | None = None) -> dict[str, Any]:
+def facts_of(*, name: str, source: str, form: str, report: dict[str, object] | None = None) -> SetFacts:
     """What `TraceWriter.finish` needs to know of a set that is saved now."""
-    return {"name": name, "source": source, "form": form, "saved_at": time.time(), "report": report}
+    return SetFacts(name=name, source=source, form=form, saved_at=time.time(), report=report)
 
 
 def checked_name(name: str) -> str:
     """A name on one line. Raises BadInput for an empty one."""
-    line = one_line(name, MAX_NAME)
+    line = kept_line(name, MAX_NAME)
     if not line:
         raise BadInput("The name is empty.", "Type a name.")
     return line
@@ -206,12 +232,28 @@ def disk_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def _trace(line: bytes) -> Trace:
+@contextlib.contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """What bytes of a wrong form raise becomes a DamagedSet that names their file."""
     try:
-        return trace_from_record(json.loads(line), trace_id="", source="")
-    except Exception as error:
-        raise DamagedSet(TRACES) from error
+        yield
+    except (*RECORD_FAULTS, BadInput) as error:
+        raise DamagedSet(name) from error
 
 
-def _line(value: Any) -> bytes:
+def _trace(line: bytes) -> Trace:
+    with _damage(TRACES):
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise TypeError(type(record).__name__)
+        return trace_of(record)
+
+
+def _counts(given: object) -> dict[str, int]:
+    if not isinstance(given, dict):
+        raise TypeError(type(given).__name__)
+    return {str(label): int(n) for label, n in given.items()}
+
+
+def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -154,7 +154,7 @@ def test_a_damaged_set_is_named_and_left_alone(tmp_path):
     assert name == path.name
     assert "damaged" in reason
     assert path.exists()
-    with pytest.raises(BadDirection, match="damaged"):
+    with pytest.raises(BadInput, match=r"damaged\. Delete it, and import it again"):
         folder.load(set_id)
 
 

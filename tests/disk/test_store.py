@@ -77,9 +77,9 @@ def test_files_are_kept_apart_and_private(root):
     assert store.get_file(DirectionSet, "extraction", value.spec) is None
     assert store.put_file("extraction", value.spec, value)
     sv.assert_same(Store(root).get_file(DirectionSet, "extraction", value.spec), value)
-    path = root / "extraction" / f"{key_of('extraction', value.spec)}.safetensors"
+    path = root / "files" / "extraction" / f"{key_of('extraction', value.spec)}.safetensors"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert {p.stat().st_mode & 0o777 for p in (root, root / "values", root / "extraction")} == {0o700}
+    assert {p.stat().st_mode & 0o777 for p in (root, root / "values", root / "files", path.parent)} == {0o700}
 
 
 def test_delete_clear_and_size(root):
@@ -110,10 +110,20 @@ def test_clearing_leaves_the_users_data(root):
     assert (root / "notes-0.safetensors").exists()
 
 
-@pytest.mark.parametrize("kind", ["values", "directions", "runs"])
-def test_kinds_of_files_do_not_mix_with_other_folders(root, kind):
-    with pytest.raises(ValueError, match="kind"):
-        Store(root).put_file(kind, 1, sv.direction_set())
+@pytest.mark.parametrize("kind", ["values", "directions", "runs", "history", "traces", "mean_vectors", "files"])
+def test_kinds_of_files_do_not_mix_with_the_users_folders(root, kind):
+    own = DirectionFolder(root).save(sv.direction())
+    others = [root / name / "mine.safetensors" for name in ("history", "traces", "mean_vectors")]
+    for path in others:
+        path.parent.mkdir()
+        path.write_bytes(b"mine")
+    store = Store(root)
+    assert store.put_file(kind, 1, sv.direction_set())
+    sv.assert_same(store.get_file(DirectionSet, kind, 1), sv.direction_set())
+    store.clear()
+    assert store.get_file(DirectionSet, kind, 1) is None
+    assert DirectionFolder(root).load(own) == sv.direction()
+    assert all(path.exists() for path in others)
 
 
 def test_recent_is_newest_first_and_of_one_kind(root):
@@ -145,7 +155,7 @@ def test_files_are_trimmed_with_the_values_oldest_first(root):
     store = Store(root, limit_bytes=4 << 20)
     for number in range(8):
         assert store.put_file("extraction", number, sv.direction_set(d_model=20_000))
-        os.utime(store._file("extraction", key_of("extraction", number)), (number, number))
+        os.utime(store._large.path("extraction", key_of("extraction", number)), (number, number))
     kept = [n for n in range(8) if store.get_file(DirectionSet, "extraction", n) is not None]
     assert kept == list(range(kept[0], 8))
     assert store.size_bytes() <= 0.8 * store.limit_bytes + (64 << 10)
@@ -178,7 +188,7 @@ def test_a8_a_flipped_byte_in_a_file_is_a_miss_and_the_file_goes(root):
     store, rng = Store(root), random.Random(1)
     for number in range(20):
         store.put_file("extraction", number, sv.direction_set())
-        path = store._file("extraction", key_of("extraction", number))
+        path = store._large.path("extraction", key_of("extraction", number))
         damaged = bytearray(path.read_bytes())
         damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
         path.write_bytes(damaged)
@@ -195,7 +205,7 @@ def test_a8_a_value_moved_to_another_key_is_a_miss(root):
     assert get(store, 2) is None
     assert get(store, 1) is not None
     store.put_file("extraction", 1, sv.direction_set())
-    shutil.move(*(store._file("extraction", key_of("extraction", n)) for n in (1, 2)))
+    shutil.move(*(store._large.path("extraction", key_of("extraction", n)) for n in (1, 2)))
     assert store.get_file(DirectionSet, "extraction", 2) is None
 
 
@@ -487,7 +497,7 @@ def check_after_kill(root: Path, saved: list[str]) -> None:
         sv.assert_same(stored.value, sv.generation(first, tokens=40))
     for (key,) in sql(root, "SELECT key FROM Cache"):
         assert store._read(store._opened(), Generation, key) is not None
-    for path in (root / "extraction").glob("*"):
+    for path in (root / "files" / "extraction").glob("*"):
         codec.load(DirectionSet, files.read_regular(path), key=path.stem)
     for run in journal.interrupted():
         (partial,), number = run.generations, int(run.meta["number"])

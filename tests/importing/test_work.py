@@ -19,7 +19,7 @@ from core.importing.report import KINDS, MAX_LISTED, report_from_json
 from core.importing.work import import_traces
 from core.jobs import Progress
 from core.settings import DATA_ROOTS, PROJECT
-from core.traces.records import record_of
+from core.traces.records import parse_traces, record_of
 from core.traces.sets import TraceFolder
 from core.values import Part, Trace
 from core.workbench import Workbench
@@ -169,8 +169,12 @@ def test_our_own_form_comes_back_and_bad_parts_are_listed_alone(folder):
     assert one(folder, record_of(trace))[0] == trace
     bad = [{"label": "x", "start": 0, "end": 99}, {"label": "x", "start": 3, "end": 3}, {"label": 1}, 7, None]
     bad += [{"label": "x", "start": 0.5, "end": 2}, {"label": "x", "start": True, "end": 2}]
-    found, report = one(folder, record_of(trace) | {"parts": [*record_of(trace)["parts"], *bad]})
+    record = record_of(trace) | {"parts": [*record_of(trace)["parts"], *bad]}
+    found, report = one(folder, record)
     assert found == trace
+    other_door = parse_traces(as_lines(record).encode(), source="s")
+    assert other_door.traces == (trace,)
+    assert other_door.bad_parts == tuple(f"Line 1: {problem.reason}." for problem in report.problems[: len(bad)])
     assert report.kinds == {"bad part": len(bad)}
     assert (report.n_parts, report.n_aligned) == (len(bad) + 1, 1)
 

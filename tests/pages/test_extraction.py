@@ -279,7 +279,8 @@ def uploaded(data: bytes, name: str = "own.jsonl") -> AppTest:
 def test_an_upload_lists_the_lines_that_it_could_not_use(bench):
     strange = b'{"prompt": "p", "text": "t", "parts": [{"label": "x", "start": 1e999, "end": 2}]}'
     app = uploaded(as_lines(make_traces()) + b"\nnonsense " + HOSTILE.encode() + b"\n" + strange)
-    assert "5 traces of own.jsonl are in use" in said(app)
+    assert "6 traces of own.jsonl are in use" in said(app)
+    assert "Lines left out: 1, parts left out: 1" in [expander.label for expander in app.expander]
     (problems,) = [frame.value for frame in app.dataframe if "line and reason" in frame.value.columns]
     assert len(problems) == 2
     assert name_of(settled(press(app, "Extract"))).startswith("backtracking")

@@ -275,8 +275,11 @@ def test_a_damaged_set_can_be_deleted(bench):
     (bench.trace_sets.folder / set_id / "set.json").write_bytes(b"{")
     app = opened()
     assert "is damaged" in said(app)
-    press(app, "Delete it")
-    assert bench.trace_sets.broken() == []
+    (button,) = [found for found in app.button if found.label == "Delete it"]
+    assert button.disabled
+    app.checkbox(key=f"traces:broken:{set_id}:sure").set_value(True)
+    press(rerun(app), "Delete it")
+    assert bench.trace_sets.unreadable() == ()
 
 
 def test_hostile_text_is_never_markdown(bench):

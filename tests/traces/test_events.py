@@ -70,9 +70,10 @@ def test_bad_lines_are_reported_and_the_rest_is_kept():
         json.dumps({**good, "text": 7}),
     ]
     report = parse_traces("\n".join(lines).encode() + b"\n\xff\xfe", source="f.jsonl")
-    assert [t.trace_id for t in report.traces] == ["a", "a"]
-    assert report.traces[1].text == "lone ? surrogate"
-    assert [p.split(":")[0] for p in report.problems] == ["Line 2", "Line 3", "Line 4", "Line 5", "Line 7", "Line 8"]
+    assert [t.trace_id for t in report.traces] == ["a", "a", "a"]
+    assert report.traces[2].text == "lone ? surrogate"
+    assert [p.split(":")[0] for p in report.problems] == ["Line 2", "Line 3", "Line 4", "Line 7", "Line 8"]
+    assert report.bad_parts == ("Line 5: part 1 is not a label with a start and an end in the text.",)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\x01\x02", b"hello", b"[]"])

@@ -187,11 +187,80 @@ def test_a_damaged_set_is_listed_as_such_and_can_be_deleted(folder):
     good, bad = folder.save(TRACES, name="good"), folder.save(TRACES, name="bad")
     (folder.folder / bad / "set.json").write_bytes(b"{")
     assert [found.set_id for found in folder.list()] == [good]
-    assert folder.broken() == [bad]
+    assert [(found.set_id, found.damaged) for found in folder.unreadable()] == [(bad, True)]
     folder.delete(bad)
+    assert folder.unreadable() == ()
     (folder.folder / good / "traces.jsonl").write_bytes(b"not json\n")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="is damaged"):
         folder.load(good)
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("set.json", b"[]"),
+        ("set.json", b'{"name": "n"}'),
+        ("set.json", b'{"name": 1, "source": "", "form": "", "saved_at": 0, "n_traces": 1, "counts": 7}'),
+        ("set.json", None),
+        ("index.jsonl", b"[1]\n"),
+        ("index.jsonl", b'[0, 1, "", "", "", 1, ["x"]]\n'),
+        ("index.jsonl", None),
+        ("traces.jsonl", b"[]\n"),
+        ("traces.jsonl", b'{"text": "t", "parts": [{"label": "x", "start": 0, "end": 99}]}\n'),
+        ("traces.jsonl", None),
+        ("edits.jsonl", b"[0]\n"),
+        ("edits.jsonl", b'[0, "n", [["x", 0, 99999]], 1.0]\n'),
+    ],
+)
+def test_files_that_do_not_fit_together_are_damage(folder, file, data):
+    set_id = folder.save(TRACES, name="n")
+    path = folder.folder / set_id / file
+    path.unlink(missing_ok=True)
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(BadInput, match=f"{set_id} is damaged. Delete it"):
+        folder.trace(set_id, 0)
+
+
+def test_what_the_disk_refuses_is_not_damage(folder, monkeypatch):
+    set_id = folder.save(TRACES, name="n")
+
+    def refuse(*args, **kwargs):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("core.traces.set_files.files.read_regular", refuse)
+    assert folder.list() == []
+    (found,) = folder.unreadable()
+    assert (found.set_id, found.damaged) == (set_id, False)
+    assert "cannot be read now: Input/output error" in found.error.problem
+    assert "Delete" not in found.error.remedy
+    monkeypatch.undo()
+    assert folder.load(set_id) == TRACES
+    assert folder.unreadable() == ()
+
+
+@pytest.mark.parametrize("fault", [KeyError, TypeError, ValueError])
+def test_a_fault_of_ours_is_not_damage(folder, monkeypatch, fault):
+    set_id = folder.save(TRACES, name="n")
+
+    def broken(*args, **kwargs):
+        raise fault("a bug")
+
+    monkeypatch.setattr("core.traces.sets.edited_parts", broken)
+    with pytest.raises(fault, match="a bug"):
+        folder.rows(set_id)
+
+
+def test_damaged_corrections_of_the_embedded_set_hide_no_other(tmp_path):
+    folder = TraceFolder(tmp_path, embedded=lambda: TRACES)
+    saved = folder.save(TRACES[:1], name="mine")
+    folder.edit(EMBEDDED, 0, OTHER, note="n")
+    (edits,) = folder.folder.glob("embedded-*/edits.jsonl")
+    edits.write_bytes(b"half a li")
+    assert [found.set_id for found in folder.list()] == [saved]
+    (found,) = folder.unreadable()
+    assert (found.set_id, found.damaged) == (EMBEDDED, True)
+    assert edits.parent.name in found.error.remedy
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")

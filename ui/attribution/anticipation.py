@@ -9,10 +9,10 @@ import streamlit as st
 
 from core.attribution.corpus import Anticipation, anticipate
 from core.models.pair import ROLES, ModelFacts, Role
+from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW
 from ui.attribution.corpus_data import Corpus, CorpusMethod, choose_reading, choose_set, read_set
 from ui.attribution.form import Request
-from ui.attribution.source import EVENT_LABEL
 from ui.components.safe_text import plain
 from ui.components.theme import BLUE, GRAY, ORANGE
 from ui.shell.state import pair_facts
@@ -55,7 +55,7 @@ def draw_anticipation(request: Request) -> None:
 def _choose(corpus: Corpus, request: Request, facts: ModelFacts) -> tuple[CorpusMethod, int, str]:
     left, middle, right = st.columns(3, vertical_alignment="bottom", gap="medium")
     method, layer = choose_reading(left, middle, request, facts)
-    labels = sorted(corpus.labels, key=lambda label: label != EVENT_LABEL) or [EVENT_LABEL]
+    labels = sorted(corpus.labels, key=lambda label: label != BACKTRACKING) or [BACKTRACKING]
     label = right.selectbox("Event", labels, key="corpus_label", persist_state="session")
     return method, layer, label or labels[0]
 

@@ -15,9 +15,9 @@ from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts, Role
 from core.runs.values import Generation
 from core.text.words import KEYWORDS, LENS_WORDS
-from core.traces.events import Spans, find_events
+from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
-from ui.attribution.source import EVENT_LABEL, Source, choose_source
+from ui.attribution.source import Source, choose_source
 from ui.components.safe_text import plain, show_error
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
@@ -236,4 +236,4 @@ def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[
         end = min(text_start + int(np.searchsorted(starts, event.part.end)), limit)
         if end > event.position:
             parts.append((event.position, end, event.part.label))
-    return tuple(parts), tuple(sorted({e.position for e in found if e.part.label == EVENT_LABEL}))
+    return tuple(parts), tuple(sorted({e.position for e in found if e.part.label == BACKTRACKING}))

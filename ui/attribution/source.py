@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.disk.store import Stored
 from core.errors import UserFacingError
 from core.runs.values import Generation
+from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import Trace
 from ui.components.safe_text import clipped, show_error
@@ -23,7 +24,6 @@ Kind = Literal["trace", "generation", "paste"]
 KIND_KEY = "attribution_kind"
 SET_KEY = "attribution_set"
 TRACE_KEY = "attribution_trace"
-EVENT_LABEL = "backtracking"
 _KINDS: dict[Kind, str] = {"trace": "Labelled trace", "generation": "Stored generation", "paste": "Your own text"}
 _GENERATION_KEY = "attribution_generation"
 _AT_HAND = "attribution:at_hand"
@@ -96,7 +96,7 @@ def _choose_trace(sets: list[TraceSet]) -> Source | None:
         picked = right.selectbox(
             "Trace",
             range(len(rows)),
-            format_func=lambda i: f"{rows[i].counts.get(EVENT_LABEL, 0)}× back · {clipped(rows[i].title)}",
+            format_func=lambda i: f"{rows[i].counts.get(BACKTRACKING, 0)}× back · {clipped(rows[i].title)}",
             key=TRACE_KEY,
             persist_state="session",
             help="The number counts the labelled turns back. Other sets are imported on the Traces page.",

@@ -11,6 +11,15 @@ from typing import Any, Literal
 import altair as alt
 import streamlit as st
 
+from core.traces.events import (
+    ADDING_KNOWLEDGE,
+    BACKTRACKING,
+    DEDUCTION,
+    EXAMPLE_TESTING,
+    INITIALIZING,
+    UNCERTAINTY_ESTIMATION,
+)
+
 Mode = Literal["screen", "light", "dark"]
 
 BLUE = "#2f7de1"
@@ -19,12 +28,12 @@ RED = "#dc4450"
 GRAY = "#7b8494"
 
 LABEL_COLOURS: dict[str, str] = {
-    "initializing": GRAY,
-    "deduction": "#128a80",
-    "adding-knowledge": "#a57a00",
-    "example-testing": "#c2549d",
-    "uncertainty-estimation": "#8a63d2",
-    "backtracking": RED,
+    INITIALIZING: GRAY,
+    DEDUCTION: "#128a80",
+    ADDING_KNOWLEDGE: "#a57a00",
+    EXAMPLE_TESTING: "#c2549d",
+    UNCERTAINTY_ESTIMATION: "#8a63d2",
+    BACKTRACKING: RED,
 }
 """Label → colour, at least 3.7:1 against white and against the dark background."""
 

@@ -12,7 +12,7 @@ from core.directions.algebra import minus, orthogonalised, plus, times
 from core.directions.direction import Direction
 from core.directions.folder import MAX_NAME
 from core.errors import BadInput, UserFacingError
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 from ui.components.safe_text import plain, show_error
 from ui.directions.choices import Choice, choices
 from ui.shell.notice import act
@@ -174,7 +174,7 @@ def _show(result: Direction, left: Direction, right: Direction | None) -> None:
 
 
 def _save(result: Direction, name: str) -> None:
-    cleaned = clean_text(name, MAX_NAME)
+    cleaned = kept_line(name, MAX_NAME)
     if not cleaned:
         raise BadInput("The direction's name is empty.", "Type a name, then save again.")
     workbench().directions.save(replace(result, name=cleaned))

@@ -11,6 +11,7 @@ from core.directions.mean_vectors import OVERALL, MeanVectors
 from core.disk.kept import Kept
 from core.errors import BadInput
 from core.forward.edits import PAPER_DEPTH
+from core.traces.events import BACKTRACKING
 from ui.components.safe_text import plain
 from ui.directions.saved import draw_broken
 from ui.shell.notice import act
@@ -63,7 +64,7 @@ def _draw(kept: Kept[MeanVectors]) -> None:
     label, _ = st.columns([3, 2], gap="large")
     with label:
         st.markdown("##### Over the layers")
-        preferred = "backtracking" if "backtracking" in names else names[0]
+        preferred = BACKTRACKING if BACKTRACKING in names else names[0]
         if st.session_state.get(LABEL_KEY) not in names:
             st.session_state[LABEL_KEY] = preferred
         row = names.index(st.selectbox("Cosine of this label with the others", names, key=LABEL_KEY))
@@ -120,7 +121,7 @@ def _counts(means: MeanVectors, minus: str, layer: int) -> None:
 def _make(means: MeanVectors, names: tuple[str, ...], layer: int, minus: str) -> None:
     with st.form("means:make"):
         st.markdown(f"Make directions of layer {layer}: {plain(f'label − {minus}' if minus else 'label')}")
-        default = ["backtracking"] if "backtracking" in names else []
+        default = [BACKTRACKING] if BACKTRACKING in names else []
         labels = st.multiselect("Labels", names, default, placeholder="Choose labels")
         if st.form_submit_button("Add to the saved directions", type="primary", icon=":material/bookmark_add:"):
             act(lambda: _keep(means, labels, layer, minus), f"{len(labels)} added to the saved directions.")

@@ -15,7 +15,7 @@ from core.directions.folder import MAX_NAME, direction_bytes, id_of
 from core.errors import BadInput, UserFacingError
 from core.extraction.values import DirectionSet
 from core.models.pair import ModelFacts
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 from core.text.words import LENS_WORDS
 from ui.components.safe_text import plain, show_error, visible
 from ui.directions.choices import choices
@@ -80,7 +80,7 @@ def draw_save(direction: Direction) -> None:
     save, download = st.columns(2)
     if save.button("Save", type="primary", width="stretch", icon=":material/bookmark_add:"):
         _save(direction, name)
-    named = dataclasses.replace(direction, name=clean_text(name, MAX_NAME) or direction.name)
+    named = dataclasses.replace(direction, name=kept_line(name, MAX_NAME) or direction.name)
     download.download_button(
         "Download",
         direction_bytes(named),
@@ -98,7 +98,7 @@ def draw_save(direction: Direction) -> None:
 
 def _save(direction: Direction, name: str) -> None:
     try:
-        cleaned = clean_text(name, MAX_NAME)
+        cleaned = kept_line(name, MAX_NAME)
         if not cleaned:
             raise BadInput("The direction's name is empty.", "Type a name, then press Save again.")
         st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))

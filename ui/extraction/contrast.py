@@ -11,8 +11,8 @@ from core.extraction.contrast import contrast
 from core.extraction.moments import Moments
 from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.models.pair import Role
+from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Window
-from ui.extraction.form import LABEL
 from ui.shell.state import set_anew
 
 KEY = "contrast:"
@@ -144,7 +144,7 @@ def _set_defaults(have: dict[Role, Moments], moments: Moments) -> None:
         st.session_state.pop(f"{KEY}label", None)
     defaults = {
         "role": next(iter(have)),
-        "label": LABEL if LABEL in moments.spec.labels else moments.spec.labels[0],
+        "label": BACKTRACKING if BACKTRACKING in moments.spec.labels else moments.spec.labels[0],
         "negatives": "all",
         "weighting": "trace",
         "window": (min(max(low, first), last), max(min(high, last), first)),

@@ -13,7 +13,7 @@ from core.errors import UserFacingError
 from core.extraction.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
 from core.extraction.moments import Moments
 from core.extraction.values import DirectionSet
-from core.text.lines import clean_text
+from core.text.lines import kept_line
 from ui.components.safe_text import show_error
 from ui.extraction.layer_map import Cell
 from ui.shell.state import workbench
@@ -82,7 +82,7 @@ def _meaning(kind: str) -> str:
 def _save(controls: Sequence[Direction]) -> None:
     try:
         for control in controls:
-            name = clean_text(control.name, MAX_NAME) or "control"
+            name = kept_line(control.name, MAX_NAME) or "control"
             workbench().directions.save(replace(control, name=name))
     except UserFacingError as error:
         show_error(error)

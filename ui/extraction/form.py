@@ -13,14 +13,13 @@ from core.errors import BadInput
 from core.extraction.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
-from core.traces.events import digest_of
+from core.traces.events import BACKTRACKING, digest_of
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import show_error, size
 from ui.extraction.how_read import ask_frame
 from ui.extraction.trace_choice import KEY, ask_traces
 from ui.shell.state import set_anew, workbench
 
-LABEL = "backtracking"
 MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
 MAX_LABELS = 8
@@ -81,7 +80,7 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
     frame = ask_frame(traces[0])
     if not labels:
         raise BadInput("No label is chosen.", "Choose the label of the events, and others to compare it with.")
-    shuffled = LABEL if LABEL in labels else labels[0]
+    shuffled = BACKTRACKING if BACKTRACKING in labels else labels[0]
     common: dict[str, Any] = {
         "traces_digest": digest_of(traces),
         "labels": labels,
@@ -218,7 +217,9 @@ def _ask_layers(n_layers: int) -> tuple[int, ...]:
 
 def _set_defaults(counts: Counter[str], n_layers: int) -> None:
     common = [name for name, n in counts.most_common(MAX_LABELS) if n > 1] or list(counts)[:1]
-    labels = common if LABEL in common or LABEL not in counts else [LABEL, *common[: MAX_LABELS - 1]]
+    labels = (
+        common if BACKTRACKING in common or BACKTRACKING not in counts else [BACKTRACKING, *common[: MAX_LABELS - 1]]
+    )
     before = st.session_state.get(f"{KEY}labels")
     if before and not set(before) <= set(counts):
         st.session_state[f"{KEY}labels"] = [name for name in before if name in counts] or labels

@@ -116,10 +116,10 @@ def _parse(data: bytes, name: str) -> TraceReport | None:
 def _report(report: TraceReport) -> None:
     source = report.traces[0].source
     st.caption(f"{len(report.traces):,} traces of {plain(source, 80)} are in use.")
-    if report.problems:
-        _list_problems(report.problems)
+    if report.problems or report.bad_parts:
+        _list_problems(report.problems, report.bad_parts)
 
 
-def _list_problems(problems: Sequence[str]) -> None:
-    with st.expander(f"{len(problems):,} lines could not be used; the others are", icon=":material/warning:"):
-        st.dataframe({"line and reason": list(problems)}, hide_index=True)
+def _list_problems(lines: Sequence[str], parts: Sequence[str]) -> None:
+    with st.expander(f"Lines left out: {len(lines):,}, parts left out: {len(parts):,}", icon=":material/warning:"):
+        st.dataframe({"line and reason": [*lines, *parts]}, hide_index=True)

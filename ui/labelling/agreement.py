@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.labelling.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
 from core.statistics import Interval
+from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from ui.components.safe_text import one_line, plain
 from ui.labelling.confusion import Cell, draw_confusion, name_of
@@ -19,7 +20,6 @@ from ui.shell.handoff import INDEX_KEY
 
 REFERENCE_KEY, OTHER_KEY = "agreement:reference", "agreement:other"
 UNIT_KEY, JUDGED_KEY, LABEL_KEY = "agreement:unit", "agreement:judged", "agreement:label"
-LABEL = "backtracking"
 COMPARED_AT_ONCE = 5_000_000
 """Characters of a set that is compared without being asked for."""
 MAX_LISTED = 500
@@ -126,7 +126,7 @@ def _found(shown: TraceSet, reference: Labeller, other: Labeller, *, unit: Unit,
 def _ask_label(column: DeltaGenerator, scores: tuple[Score, ...]) -> Score:
     by_label = {score.label: score for score in scores}
     if st.session_state.get(LABEL_KEY) not in by_label:
-        st.session_state[LABEL_KEY] = LABEL if LABEL in by_label else next(iter(by_label))
+        st.session_state[LABEL_KEY] = BACKTRACKING if BACKTRACKING in by_label else next(iter(by_label))
     return by_label[column.selectbox("Scores for the label", list(by_label), key=LABEL_KEY, persist_state="session")]
 
 

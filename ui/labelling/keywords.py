@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import UserFacingError
 from core.labelling.keywords import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
 from core.text.words import KEYWORDS
-from core.traces.events import LABELS
+from core.traces.events import BACKTRACKING, LABELS
 from core.traces.set_files import TraceSet, checked_name
 from core.values import Trace
 from ui.components.safe_text import one_line, plain, show_error
@@ -36,7 +36,7 @@ def draw_keywords(shown: TraceSet) -> None:
     label = right.selectbox(
         "Label of their sentences",
         LABELS,
-        index=LABELS.index("backtracking"),
+        index=LABELS.index(BACKTRACKING),
         key=LABEL_KEY,
         persist_state="session",
         help=" · ".join(f"**{name}** {meaning}" for name, meaning in LABEL_MEANINGS.items()),

@@ -8,7 +8,7 @@ from datetime import datetime
 import streamlit as st
 
 from core.errors import BadInput, UserFacingError
-from core.text.lines import one_line
+from core.text.lines import kept_line, shown_line
 from core.text.sentences import split_sentences
 from core.traces.events import LABELS
 from core.traces.set_files import TraceSet
@@ -63,7 +63,7 @@ def _save(
     shown: TraceSet, index: int, trace: Trace, tokens: TokenTrace, part: Part | None, label: str | None, a: int, b: int
 ) -> None:
     """Put a part with this label over the tokens a to b. Raises BadInput for a label or tokens that make no part."""
-    name = one_line(label or "", MAX_LABEL)
+    name = kept_line(label or "", MAX_LABEL)
     if not name:
         raise BadInput("The part has no label.", "Choose one, or type a new one.")
     covered = trace.text[tokens.spans[a][0] : tokens.spans[b][1]] if a <= b else ""
@@ -90,7 +90,7 @@ def _replace(shown: TraceSet, index: int, trace: Trace, old: Part | None, new: P
 def _words(trace: Trace, old: Part | None, new: Part | None) -> str:
     part = new or old
     assert part is not None
-    quote = one_line(trace.text[part.start : part.end], 40)
+    quote = shown_line(trace.text[part.start : part.end], 40)
     if old is None:
         return f"added {part.label}, {quote!r}"
     if new is None:

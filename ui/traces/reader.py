@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import UserFacingError
 from core.models.pair import Role
 from core.traces.coverage import Coverage, EventTable, cover
+from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import literal, plain, show_error
@@ -32,7 +33,6 @@ STRIP_KEY = "traces_strip"
 FIRST_KEY, LAST_KEY, RANGE_KEY = "traces_first", "traces_last", "traces:range"
 ROLE_KEY, LABELLING_KEY = "traces_role", "traces:labelling"
 LOW, HIGH = -40, 20
-EVENT_LABEL = "backtracking"
 COUNTED_AT_ONCE = 3_000_000
 """Characters of a set that is tokenised without being asked for."""
 _SLOT, _TABLE = "traces:events", "traces:table"
@@ -44,7 +44,7 @@ FIELDS = {
     for field in (
         Field(name="set", key=SET_KEY, default=None, parse=text(20)),
         Field(name="trace", key=INDEX_KEY, default=0, parse=number(0, 10**7, int)),
-        Field(name="event", key=EVENT_LABEL_KEY, default=EVENT_LABEL, parse=text(80)),
+        Field(name="event", key=EVENT_LABEL_KEY, default=BACKTRACKING, parse=text(80)),
         Field(name="first", key=FIRST_KEY, default=PAPER_WINDOW.start, parse=number(LOW, HIGH, int)),
         Field(name="last", key=LAST_KEY, default=PAPER_WINDOW.stop - 1, parse=number(LOW, HIGH, int)),
         Field(name="model", key=ROLE_KEY, default="reasoner", parse=one_of(*_ROLES)),
@@ -132,8 +132,8 @@ def _fit_label(shown: TraceSet) -> None:
     """A set that is shown anew has events of a label that it holds; a correction may then take the last one away."""
     chosen = st.session_state.get(EVENT_LABEL_KEY)
     if chosen is None or (st.session_state.get(_LABEL_FOR) != shown.set_id and chosen not in shown.counts):
-        held = EVENT_LABEL in shown.counts or not shown.counts
-        st.session_state[EVENT_LABEL_KEY] = EVENT_LABEL if held else next(iter(shown.counts))
+        held = BACKTRACKING in shown.counts or not shown.counts
+        st.session_state[EVENT_LABEL_KEY] = BACKTRACKING if held else next(iter(shown.counts))
     st.session_state[_LABEL_FOR] = shown.set_id
 
 

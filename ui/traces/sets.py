@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import streamlit as st
 
 from core.errors import UserFacingError
 from core.traces.queries import export_lines
-from core.traces.set_files import TraceSet
+from core.traces.set_files import EMBEDDED, TraceSet
+from core.traces.sets import UnreadableSet
 from ui.components.safe_text import plain, show_error
 from ui.shell.handoff import SET_KEY
 from ui.shell.state import workbench
@@ -61,14 +62,16 @@ def draw_summary(shown: TraceSet) -> None:
     st.caption(" · ".join(facts))
 
 
-def draw_broken(broken: list[str]) -> None:
-    """The sets that cannot be read, each with the way to delete it."""
-    for set_id in broken:
-        text, button = st.columns([6, 2], vertical_alignment="center")
-        text.warning(
-            f"The saved set {set_id} is damaged. Delete it, and import its file again.", icon=":material/warning:"
-        )
-        button.button("Delete it", key=f"traces:broken:{set_id}", on_click=_try, args=(_delete(set_id),))
+def draw_unreadable(unreadable: Sequence[UnreadableSet]) -> None:
+    """The sets that cannot be read, each with its reason; a damaged one can be deleted, which asks once more."""
+    for found in unreadable:
+        st.warning(f"{plain(found.error.problem)} {plain(found.error.remedy)}", icon=":material/warning:")
+        if found.damaged and found.set_id != EMBEDDED:
+            left, button = st.columns([6, 2], vertical_alignment="center")
+            key = f"traces:broken:{found.set_id}"
+            sure = left.checkbox("Delete it with its corrections and labellings", key=f"{key}:sure")
+            delete = _delete(found.set_id)
+            button.button("Delete it", key=key, disabled=not sure, on_click=_try, args=(delete,), width="stretch")
 
 
 def _draw_export(shown: TraceSet) -> None:
