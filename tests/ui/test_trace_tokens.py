@@ -22,9 +22,7 @@ def test_parts_that_begin_in_one_token_are_both_kept_in_their_order():
         assert TOKENS.placed(replace(TRACE, parts=parts)) == tuple((0, part.end, part) for part in parts)
 
 
-def test_a_part_that_holds_no_token_start_of_its_own_is_left_out():
-    wide = replace(TOKENS, spans=((0, 3), (3, 4)))
-    late = Part(label="late", start=3, end=4)
-    within = Part(label="within", start=1, end=2)
-    assert wide.placed(replace(TRACE, parts=(OUTER, late))) == ((0, 1, OUTER), (1, 2, late))
-    assert wide.placed(replace(TRACE, parts=(within, late))) == ((0, 1, within), (1, 2, late))
+def test_a_part_within_a_token_has_that_token_and_one_behind_the_last_has_none():
+    cut = replace(TOKENS, spans=((0, 2), (2, 3)))
+    within, behind = Part(label="within", start=1, end=2), Part(label="behind", start=3, end=4)
+    assert cut.placed(replace(TRACE, parts=(within, behind))) == ((0, 1, within),)
