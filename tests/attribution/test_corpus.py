@@ -73,3 +73,16 @@ def test_a_text_of_a_corpus_reads_as_it_does_alone(tmp_path, make_direction):
     assert np.array_equal(found.cosine, alone.cosine)
     assert np.allclose(found.p_keyword, alone.p_keyword, atol=1e-6)
     assert found.pieces == alone.pieces
+
+
+def test_one_text_gives_at_most_three_of_the_tokens_that_stand_out():
+    rows = [np.array([10.0, 9, 8, 7, 6]), np.array([-1.0, -2, -3, -4, -5]), np.array([1.0, 2])]
+    strongest, weakest = extremes(rows, (0, 0, 0), k=20)
+    assert [(e.text, e.position) for e in strongest] == [(0, 0), (0, 1), (0, 2), (2, 1), (2, 0), (1, 0), (1, 1), (1, 2)]
+    assert [(e.text, e.position) for e in weakest] == [(1, 4), (1, 3), (1, 2), (2, 0), (2, 1), (0, 4), (0, 3), (0, 2)]
+
+
+def test_the_list_ends_at_k_also_where_the_texts_have_more():
+    rows = [np.arange(5.0), np.arange(5.0)]
+    for k in (1, 4, 6):
+        assert [len(found) for found in extremes(rows, (0, 0), k=k)] == [k, k]

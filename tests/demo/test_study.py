@@ -87,6 +87,17 @@ def test_the_strongest_readable_dose_is_chosen():
     assert choose({"baseline": row(0.2), "rows": rows})["layer"] == 3
 
 
+@pytest.mark.parametrize(
+    ("near", "beyond"), [({"nll": 0.624}, {"nll": 0.626}), ({"repetition": 0.169}, {"repetition": 0.171})]
+)
+def test_a_dose_is_chosen_up_to_85_percent_of_the_limits(near, beyond):
+    weak = row(1.0, source="base", layer=1, window=[-13, -7])
+    for fields, layer in ((near, 2), (beyond, 1)):
+        strong = row(3.0, source="base", layer=2, window=[-13, -7], **fields)
+        assert readable(strong, row(0.2))
+        assert choose({"baseline": row(0.2), "rows": [weak, strong]})["layer"] == layer
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     bench = Workbench(tmp_path_factory.mktemp("study"))

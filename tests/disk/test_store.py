@@ -549,3 +549,22 @@ def test_specs_that_differ_in_nothing_but_names_share_a_value(root):
     (steer,) = value.spec.steering
     renamed = dataclasses.replace(steer, direction=dataclasses.replace(steer.direction, name="other"))
     assert store.get(Generation, "generation", dataclasses.replace(value.spec, steering=(renamed,))) is not None
+
+
+def test_a_hundred_damaged_or_foreign_values_do_not_shorten_the_list_of_the_newest(root):
+    store = Store(root)
+    value = sv.generation(tokens=1)
+    for number in range(105):
+        store.put("generation", number, value)
+    rows = "SELECT rowid FROM Cache ORDER BY rowid DESC LIMIT"
+    sql(root, f"UPDATE Cache SET value = x'00' WHERE rowid IN ({rows} 50)")
+    sql(root, f"UPDATE Cache SET key = 'generation-' || rowid WHERE rowid IN ({rows} 50 OFFSET 50)")
+    copy = shutil.copytree(root, root.with_name("copy"))
+    assert [found.key for found in store.recent("generation", Generation, 3)] == [
+        key_of("generation", number) for number in (4, 3, 2)
+    ]
+    one_more = Store(copy)
+    sql(copy, "UPDATE Cache SET value = x'00' WHERE key = ?", key_of("generation", 4))
+    assert [found.key for found in one_more.recent("generation", Generation, 3)] == [
+        key_of("generation", number) for number in (3, 2)
+    ]

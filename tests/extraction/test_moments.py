@@ -375,3 +375,12 @@ def test_the_shelf_lets_go_of_the_oldest_sums(moments, tmp_path, monkeypatch):
     for one in several:
         shelf.put(one)
     assert [shelf.get(one.spec) is one for one in several] == [False, True, True]
+
+
+@pytest.mark.parametrize("noise", [3.0, 10.0, 40.0])
+def test_each_group_size_counts_in_the_fit_by_its_traces(noise):
+    """At the least sum of n·r², with r = n/(n+c) − cosine, the sum of n·r·dr/dc = −n²·r/(n+c)² is 0."""
+    sizes = np.array([10.0, 30.0])
+    pull = (sizes / (sizes + noise)) ** 2
+    residuals = 0.05 * np.array([1.0, -pull[0] / pull[1]])
+    assert _fitted_noise(sizes, sizes / (sizes + noise) - residuals) == pytest.approx(noise, rel=2e-3)

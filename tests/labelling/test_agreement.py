@@ -121,3 +121,23 @@ def test_labellings_of_other_traces_and_unknown_labels_are_refused():
         compare(REFERENCE, [trace([B, B, B, B], number=7)])
     with pytest.raises(BadInput, match="Neither labelling"):
         compare(REFERENCE, OTHER).score("initializing")
+
+
+def test_of_two_parts_over_one_character_the_first_counts():
+    text = "Wait, that is wrong."
+    whole, inner = Part(label=B, start=0, end=20), Part(label=D, start=0, end=14)
+    plain = Trace(trace_id="m", prompt="p0", text=text)
+    for parts, characters in (((whole, inner), {B: 17}), ((inner, whole), {D: 11, B: 6})):
+        labelled = replace(plain, parts=parts)
+        assert compare([labelled], [plain]).places == {(parts[0].label, ""): (Place(trace=0, start=0, end=20),)}
+        found = compare([labelled], [plain], unit="character")
+        assert {label: found.table[found.labels.index(label)].sum() for label in found.labels[:-1]} == characters
+
+
+@pytest.mark.parametrize("labels", [(B, D), (D, B)])
+def test_a_sentence_of_two_equal_halves_has_the_label_of_the_first(labels):
+    halves = tuple(Part(label=label, start=start, end=start + 2) for label, start in zip(labels, (0, 2), strict=True))
+    halved = Trace(trace_id="m", prompt="p0", text="abcd", parts=halves)
+    plain = replace(halved, parts=())
+    assert list(compare([halved], [plain]).places) == [(labels[0], "")]
+    assert list(compare([plain], [halved]).places) == [("", labels[0])]

@@ -436,6 +436,23 @@ def test_parts_become_token_ranges_without_overlap():
     assert place_parts(None, spans, text_start=4) == ((), ())
 
 
+def test_of_overlapping_parts_a_token_belongs_to_the_one_that_begins_last():
+    spans = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    outer, inner = Part(label="outer", start=0, end=4), Part(label="inner", start=1, end=3)
+    for parts in ((outer, inner), (inner, outer)):
+        trace = Trace(trace_id="x", prompt="q", text="abcd", parts=parts)
+        assert place_parts(trace, spans, text_start=4)[0] == ((4, 5, "outer"), (5, 7, "inner"))
+
+
+def test_of_parts_that_begin_in_one_token_the_later_one_is_shown_and_both_are_events():
+    spans = [(0, 1), (1, 2), (2, 3)]
+    long, short = Part(label="long", start=0, end=3), Part(label="backtracking", start=0, end=1)
+    trace = Trace(trace_id="x", prompt="q", text="abc", parts=(long, short))
+    assert place_parts(trace, spans, text_start=4) == (((4, 5, "backtracking"),), (4,))
+    trace = replace(trace, parts=(short, long))
+    assert place_parts(trace, spans, text_start=4) == (((4, 7, "long"),), (4,))
+
+
 def section(app: AppTest, name: str) -> AppTest:
     app.segmented_control(key="attribution_section").set_value(name)
     return rerun(app)

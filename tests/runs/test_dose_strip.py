@@ -71,3 +71,14 @@ def test_a_strip_in_the_making_and_a_finished_one_as_data():
     part = strip_data(doses, [None, readings[1], None], ["", TEXT, ""], resid_norm=20, by_share=True, finished=False)
     assert [column["state"] for column in part["doses"]] == ["waiting", "writing", "waiting"]
     assert part["doses"][2]["label"] == "+20%"
+
+
+@pytest.mark.parametrize(("distinct", "again", "coherent"), [(9, 4, True), (17, 5, False)])
+def test_a_tenth_of_the_four_grams_may_repeat_where_the_baseline_repeats_nothing(distinct, again, coherent):
+    words = [f"{chr(97 + i)}{chr(98 + i)}" for i in range(distinct)]
+    text = " ".join(words + words[:again])
+    readings = read_strip((0.0, 4.0), (written(TEXT, 1.0), written(text, 1.0)))
+    n = distinct - 3 + again
+    assert readings[0].repetition == 0
+    assert readings[1].repetition == pytest.approx((again - 3) / n)
+    assert readings[1].coherent is coherent

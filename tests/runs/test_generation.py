@@ -1,6 +1,7 @@
 """Equations of the steered decode."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -217,3 +218,23 @@ def test_a_batch_never_copies_the_unembedding(loaded):
     products = [event.input_shapes for event in profile.events() if event.name in ("aten::mm", "aten::bmm")]
     assert sum(unembedding in shapes for shapes in products) == 2
     assert not any([3, *unembedding] in shapes for shapes in products)
+
+
+@pytest.mark.parametrize("n_prefix", [0, 3])
+def test_a_run_that_fills_the_context_stops_there_and_says_so(n_prefix, tmp_path):
+    loaded = tiny_loaded(tmp_path, context_length=24)
+    prefix = tuple(range(10, 10 + n_prefix))
+    spec = replace(spec_of(loaded, max_new_tokens=500, banned=tuple(loaded.eos_ids)), prefix=prefix)
+    tokens = [token for step in stream_completions(loaded, [spec]) for token in step]
+    assert len(spec.prompt.token_ids) + n_prefix + len(tokens) == 24
+    assert [token.stop_reason for token in tokens] == [None] * (len(tokens) - 1) + ["context"]
+
+
+@pytest.mark.parametrize(("spare", "reason"), [(0, "length"), (1, "context")])
+def test_a_limit_that_is_reached_as_the_context_fills_is_what_ends_the_run(spare, reason, tmp_path):
+    loaded = tiny_loaded(tmp_path, context_length=24)
+    spec = spec_of(loaded, banned=tuple(loaded.eos_ids))
+    room = 24 - len(spec.prompt.token_ids)
+    spec = replace(spec, sampling=replace(spec.sampling, max_new_tokens=room + spare))
+    tokens = [token for step in stream_completions(loaded, [spec]) for token in step]
+    assert (len(tokens), tokens[-1].stop_reason) == (room, reason)

@@ -80,3 +80,20 @@ def test_bad_lines_are_reported_and_the_rest_is_kept():
 def test_a_file_without_any_trace_is_refused(data):
     with pytest.raises(BadInput, match="holds no usable trace"):
         parse_traces(data, source="f.jsonl")
+
+
+def test_a_token_in_two_parts_has_the_label_of_the_later_one():
+    spans = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    outer, inner = Part(label="outer", start=0, end=4), Part(label="inner", start=1, end=3)
+    for parts, want in (
+        ((outer, inner), ["outer", "inner", "inner", "outer"]),
+        ((inner, outer), ["outer", "outer", "outer", "outer"]),
+    ):
+        assert label_of_tokens(Trace(trace_id="t", prompt="", text="abcd", parts=parts), spans) == want
+
+
+def test_two_parts_over_one_place_are_two_events_in_their_order():
+    parts = tuple(Part(label="x", start=0, end=end) for end in (3, 4))
+    trace = Trace(trace_id="t", prompt="", text="abcd", parts=parts)
+    found = find_events(trace, "x", spans=[(0, 2), (2, 4)], text_start=5)
+    assert [(event.position, event.part) for event in found] == [(5, parts[0]), (5, parts[1])]

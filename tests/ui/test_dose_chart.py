@@ -61,3 +61,18 @@ def test_both_panels_share_one_scale():
     assert len(panels) == 2
     assert domains[0] == domains[1]
     assert domains[0][1] > 0.02
+
+
+@pytest.mark.parametrize(("repetition", "coherent"), [(0.0199, True), (0.0201, False)])
+def test_two_percent_of_repetition_are_allowed_where_the_baseline_has_none(repetition, coherent):
+    points = [
+        point("base", "reasoner", 0.0, 1, repetition=0.0),
+        point("base", "reasoner", 8.0, 4, repetition=repetition),
+    ]
+    assert (point_rows(points, resid_norm=16).iloc[1]["coherent"] == COHERENT) is coherent
+
+
+@pytest.mark.parametrize(("no_evidence", "coherent"), [(20, True), (21, False)])
+def test_a_dose_of_which_half_is_evidence_is_still_coherent(no_evidence, coherent):
+    points = [point("base", "reasoner", 0.0, 1), point("base", "reasoner", 8.0, 4, no_evidence=no_evidence)]
+    assert (point_rows(points, resid_norm=16).iloc[1]["coherent"] == COHERENT) is coherent
