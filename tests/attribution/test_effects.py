@@ -101,6 +101,16 @@ def test_the_contrast_is_the_gradient_of_the_log_odds(tmp_path):
     assert torch.allclose(got, expected, atol=1e-12)
 
 
+def test_the_contrast_takes_the_five_likeliest_others_and_no_keyword():
+    logits = torch.tensor([[4.0, 9.0, 3.0, 8.0, 2.5, 2.0, 1.5, 1.0], [0.0, 1.0, 2.0, -9.0, 3.0, 4.0, 5.0, 6.0]])
+    contrast = contrast_of(logits, [1, 3])
+    assert contrast.ids.tolist() == [[1, 3, 0, 2, 4, 5, 6], [1, 3, 7, 6, 5, 4, 2]]
+    theirs = [[4.0, 3.0, 2.5, 2.0, 1.5], [6.0, 5.0, 4.0, 3.0, 2.0]]
+    ours = [[9.0, 8.0], [1.0, -9.0]]
+    expected = torch.cat([torch.tensor(ours).softmax(-1), -torch.tensor(theirs).softmax(-1)], -1)
+    assert torch.allclose(contrast.weights, expected, atol=1e-7)
+
+
 @pytest.mark.parametrize("operator", ["steered", "ablated"])
 def test_on_a_linear_model_the_gradient_is_the_exact_effect(operator, tmp_path, make_direction):
     loaded = linear_loaded(tmp_path)
@@ -116,6 +126,24 @@ def test_on_a_linear_model_the_gradient_is_the_exact_effect(operator, tmp_path, 
         if operator == "steered":
             assert exact.steered_all == pytest.approx(np.nansum(exact.steered), abs=1e-5)
     assert hook_count(loaded) == 0
+
+
+def test_gradient_times_activation_is_centred_over_the_text_alone(tmp_path, make_direction):
+    """Behind the last block of the linear model, g at a target is W_Uᵀ · contrast / n_targets, elsewhere 0."""
+    loaded = linear_loaded(tmp_path)
+    gradients = gradients_of(loaded, make_direction(loaded.d_model))
+    text = gradients.spec.text
+    assert text.text_start > 1
+    contrast, targets = contrast_for(loaded, text), list(text.targets)
+    hidden = residuals(loaded, text.token_ids)[loaded.n_layers - 1]
+    slope = (contrast.weights[..., None] * loaded.unembed.weight.detach()[contrast.ids]).sum(1) / len(targets)
+    expected = torch.zeros(len(text.token_ids))
+    expected[targets] = (slope * (hidden - hidden[text.text_start :].mean(0))[targets]).sum(-1)
+    assert np.allclose(gradients.times_activation[-1], expected.numpy(), atol=1e-5)
+    uncentred = (slope * hidden[targets]).sum(-1)
+    over_all = (slope * (hidden - hidden.mean(0))[targets]).sum(-1)
+    for wrong in (uncentred, over_all):
+        assert (wrong - expected[targets]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

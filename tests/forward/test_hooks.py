@@ -61,6 +61,31 @@ def test_amplify_adds_a_multiple_of_the_streams_own_direction(tmp_path, make_dir
     assert (steered[1] - baseline[1] - 1.5 * own).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize("operator", ["add", "amplify"])
+@pytest.mark.parametrize("positions", [Positions(), Positions(region="completion")])
+def test_coefficient_zero_leaves_the_stream_as_it_is_beside_a_row_that_is_edited(
+    operator, positions, tmp_path, make_direction
+):
+    loaded = tiny_loaded(tmp_path)
+    direction = make_direction(loaded.d_model, layer=1)
+    zero, six = (
+        SteeringSpec(direction=direction, layer=1, operator=operator, coefficient=coefficient, positions=positions)
+        for coefficient in (0.0, 6.0)
+    )
+    alone = record(loaded, steering=compile_steering(loaded, [[zero]], n_prompt=[3]))
+    assert torch.equal(alone, record(loaded))
+    two = IDS.repeat(2, 1)
+    steering = compile_steering(loaded, [[zero], [six]], n_prompt=[3, 3])
+    steering.positions = torch.arange(8).repeat(2, 1)
+    kept, plain = {}, {}
+    with steer_residuals(loaded, steering):
+        run_decoder(loaded, two, range(3), kept.__setitem__)
+    run_decoder(loaded, two, range(3), plain.__setitem__)
+    for layer in range(3):
+        assert torch.equal(kept[layer][0], plain[layer][0])
+    assert (kept[1][1] - plain[1][1]).norm(dim=-1).max() > 5.9
+
+
 def test_several_edits_at_one_layer_add_up_in_order(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     a, b = make_direction(loaded.d_model, seed=1), make_direction(loaded.d_model, seed=2)
@@ -171,3 +196,23 @@ def test_a6_a_coefficient_that_is_not_finite_is_refused(make_direction):
     for coefficient in (float("nan"), float("inf"), 1e9):
         with pytest.raises(BadInput):
             SteeringSpec(direction=make_direction(32), layer=0, coefficient=coefficient)
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_stream_that_is_not_finite_at_any_steered_layer_is_noticed(broken, tmp_path, make_direction):
+    """Only one layer writes infinity, and the next one reads zeros in its place."""
+    loaded = tiny_loaded(tmp_path)
+    edits = [SteeringSpec(direction=make_direction(loaded.d_model), layer=layer, coefficient=1.0) for layer in range(3)]
+    whole, spoilt = (compile_steering(loaded, [edits], n_prompt=[3]) for _ in range(2))
+    record(loaded, steering=whole)
+    assert bool(whole.finite)
+    handles = [loaded.layers[broken].register_forward_hook(lambda _m, _args, output: output + torch.inf)]
+    if broken < 2:
+        clean = lambda _m, args: (args[0].nan_to_num(0, 0, 0), *args[1:])  # noqa: E731
+        handles.append(loaded.layers[broken + 1].register_forward_pre_hook(clean))
+    try:
+        record(loaded, steering=spoilt)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert not bool(spoilt.finite)

@@ -1,14 +1,17 @@
 """Equations of the steered decode."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import BadInput
+from core.directions.direction import Direction
+from core.errors import BadDirection, BadInput
 from core.forward.edits import SteeringSpec
 from core.models.loaded import encode_prompt, hook_count
 from core.models.packed_attention import packed_attention
@@ -59,6 +62,21 @@ def test_coefficient_zero_is_the_baseline_and_plain_generate(family, tmp_path, m
     zero = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=0.0)
     baseline, steered = complete(loaded, [spec_of(loaded)]), complete(loaded, [spec_of(loaded, steering=[zero])])
     assert baseline == steered == [plain_greedy(loaded, spec_of(loaded))]
+
+
+@pytest.mark.parametrize("operator", ["add", "amplify"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_every_operator_at_coefficient_zero_is_the_unsteered_run(operator, temperature, loaded, make_direction):
+    def run(coefficient):
+        edit = SteeringSpec(
+            direction=make_direction(loaded.d_model), layer=1, operator=operator, coefficient=coefficient
+        )
+        return spec_of(loaded, steering=[edit], temperature=temperature, seed=4, max_new_tokens=20)
+
+    (unsteered,) = complete(loaded, [spec_of(loaded, temperature=temperature, seed=4, max_new_tokens=20)])
+    assert complete(loaded, [run(0.0)]) == [unsteered]
+    zero, large = complete(loaded, [run(0.0), run(40.0)])
+    assert zero == unsteered != large
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -154,6 +172,22 @@ def test_top_p_keeps_only_the_nucleus(loaded):
     assert complete(loaded, [narrow]) == complete(loaded, [spec_of(loaded)])
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_top_p_draws_from_the_renormalised_nucleus(size, loaded):
+    """`top_p` ends a tenth into the last token of the nucleus, so the nucleus weighs clearly more than `top_p`."""
+    spec = spec_of(loaded, "Why?")
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([spec.prompt.token_ids])).logits[0, -1].double()
+    p, ids = torch.softmax(logits / 0.5, -1).sort(descending=True)
+    top_p = float(p[: size - 1].sum() + 0.1 * p[size - 1])
+    n = 800
+    rows = [spec_of(loaded, "Why?", max_new_tokens=1, temperature=0.5, top_p=top_p, seed=seed) for seed in range(n)]
+    drawn = Counter(row[0] for row in complete(loaded, rows))
+    assert set(drawn) <= set(ids[:size].tolist())
+    for token_id, expected in zip(ids[:size].tolist(), (p[:size] / p[:size].sum()).tolist(), strict=True):
+        assert drawn[token_id] / n == pytest.approx(expected, abs=0.05)
+
+
 def test_banned_tokens_are_never_chosen_and_the_other_rows_do_not_notice(loaded):
     free = spec_of(loaded, temperature=1.0, seed=3, max_new_tokens=20)
     banned = tuple(set(complete(loaded, [free])[0]))
@@ -169,6 +203,24 @@ def test_an_abandoned_stream_leaves_no_hook(loaded, make_direction):
     assert hook_count(loaded) == 0
     assert complete(loaded, [spec_of(loaded)])[0] == plain_greedy(loaded, spec_of(loaded))
     del stream
+    assert hook_count(loaded) == 0
+
+
+def test_an_overflow_at_an_earlier_steered_layer_ends_the_run(tmp_path):
+    """fp16 ends at 65,504: five times 16,000 overflow it, four do not. The next block reads zeros for infinities."""
+    loaded = tiny_loaded(tmp_path)
+    loaded.model.half()
+    axis = Direction.from_raw(np.eye(loaded.d_model, dtype=np.float32)[0], name="axis", layer=0)
+    early = SteeringSpec(direction=axis, layer=0, coefficient=16_000.0)
+    late = SteeringSpec(direction=axis, layer=2, coefficient=1.0)
+    clean = lambda _m, args: (args[0].nan_to_num(0, 0, 0), *args[1:])  # noqa: E731
+    handle = loaded.layers[1].register_forward_pre_hook(clean)
+    try:
+        assert len(complete(loaded, [spec_of(loaded, steering=[early] * 4 + [late], max_new_tokens=2)])[0]) > 0
+        with pytest.raises(BadDirection, match="overflowed"):
+            complete(loaded, [spec_of(loaded, steering=[early] * 5 + [late], max_new_tokens=2)])
+    finally:
+        handle.remove()
     assert hook_count(loaded) == 0
 
 

@@ -33,3 +33,48 @@ def test_keyword_tokens_are_those_that_hold_a_keyword():
     pieces = ["Wa", "it", ",", " hmm", "m", " a", " Hmm", ".", "waiter"]
     assert keyword_tokens(pieces) == (0, 1, 6)
     assert keyword_tokens([]) == ()
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def distinct(n):
+    return [LETTERS[i // 26] + LETTERS[i % 26] for i in range(n)]
+
+
+def test_eight_words_are_evidence_and_seven_are_not():
+    assert measure_text(" ".join(distinct(7))).no_evidence == "the completion has only 7 words"
+    assert measure_text(" ".join(distinct(8))).no_evidence is None
+
+
+def test_half_the_ngrams_may_repeat_and_not_one_more():
+    words = distinct(18) * 3
+    half, more = measure_text(" ".join(words[:39])), measure_text(" ".join(words[:40]))
+    assert half.repetition == 0.5
+    assert half.no_evidence is None
+    assert more.repetition == pytest.approx(1 - 18 / 37)
+    assert more.no_evidence == "the text repeats itself"
+
+
+def padded_to(words, *, below):
+    """The words and the fewest spaces behind them that take the zlib ratio to a quarter, or below it."""
+    text = " ".join(words)
+    while (ratio := zlib_ratio(text)) > 0.25 or (below and ratio == 0.25):
+        text += " "
+    return text
+
+
+def test_a_text_that_zlib_takes_to_less_than_a_quarter_repeats_itself():
+    quarter = measure_text(padded_to(distinct(41), below=False))
+    assert (quarter.n_words, quarter.repetition, quarter.zlib_ratio) == (41, 0, 0.25)
+    assert quarter.no_evidence is None
+    less = measure_text(padded_to(distinct(41), below=True))
+    assert 0.248 < less.zlib_ratio < 0.25
+    assert less.no_evidence == "the text repeats itself"
+
+
+def test_zlib_says_nothing_about_forty_words():
+    forty = measure_text(padded_to(distinct(40), below=True))
+    assert (forty.n_words, forty.repetition) == (40, 0)
+    assert forty.zlib_ratio < 0.25
+    assert forty.no_evidence is None
