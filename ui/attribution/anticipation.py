@@ -13,11 +13,10 @@ from core.values import PAPER_WINDOW
 from ui.attribution.corpus_data import Corpus, CorpusMethod, choose_reading, choose_set, read_set
 from ui.attribution.form import Request
 from ui.attribution.source import EVENT_LABEL
+from ui.components.colours import GRAY
 from ui.components.safe_text import plain
-from ui.components.theme import BLUE, GRAY, ORANGE
+from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
 from ui.shell.state import pair_facts
-
-_NAMES: dict[Role, str] = {"reasoner": "reasoning model", "base": "base model"}
 
 
 @st.fragment
@@ -72,7 +71,7 @@ def _rows(curves: dict[Role, Anticipation], label: str) -> pd.DataFrame:
                         "low": curve.low,
                         "high": curve.high,
                         "places": curve.n,
-                        "model": _NAMES[role],
+                        "model": NAMES[role],
                         "where": name,
                     }
                 )
@@ -85,7 +84,7 @@ def _offset_axis() -> alt.X:
 
 
 def _model_colour() -> alt.Color:
-    scale = alt.Scale(domain=list(_NAMES.values()), range=[BLUE, ORANGE])
+    scale = alt.Scale(domain=[NAMES[r] for r in REASONER_FIRST], range=[COLOURS[r] for r in REASONER_FIRST])
     return alt.Color("model:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 
@@ -128,7 +127,7 @@ def _draw_auc(curves: dict[Role, Anticipation], label: str) -> None:
                 "AUC": found.auc,
                 "low": found.auc_low,
                 "high": found.auc_high,
-                "model": _NAMES[role],
+                "model": NAMES[role],
             }
         )
         for role, found in curves.items()
@@ -159,7 +158,7 @@ def _say(curves: dict[Role, Anticipation], corpora: list[Corpus], label: str) ->
     for role, found in curves.items():
         auc = found.auc[inside]
         if np.isfinite(auc).any():
-            lines.append(f"{_NAMES[role]} {np.nanmean(auc):.2f}")
+            lines.append(f"{NAMES[role]} {np.nanmean(auc):.2f}")
     places = int(curves[corpora[0].role].events.n.max())
     skipped = sum(corpus.n_skipped for corpus in corpora)
     st.caption(

@@ -22,11 +22,11 @@ from ui.attribution.choice import choose_layer
 from ui.attribution.form import Request
 from ui.attribution.methods import Method, Readings, rounded_range
 from ui.attribution.source import generation_title
+from ui.components.colours import BLUE, ORANGE
 from ui.components.safe_text import plain, show_error, visible
-from ui.components.theme import BLUE, ORANGE
 from ui.components.token_strip import Strip, token_strip
-from ui.shell.jobs import forward_macs, obtain
-from ui.shell.state import pair_facts, workbench
+from ui.shell.jobs import Offer, forward_macs, obtain
+from ui.shell.state import caller, pair_facts, workbench
 
 _MODEL, _TEXT = "The other model", "A stored generation"
 _ONLY = "only here"
@@ -61,13 +61,12 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
     if other is None:
         return
     name, spec, reader = other
-    found: Attribution | None = obtain(
-        spec,
-        "compare",
+    offer = Offer(
         macs=forward_macs(reader, len(spec.token_ids), lens=True),
-        offer=f"Reading {len(spec.token_ids):,} tokens with {plain(reader.name)} takes a while.",
+        words=f"Reading {len(spec.token_ids):,} tokens with {plain(reader.name)} takes a while.",
         button="Read it for comparison",
     )
+    found = obtain(spec, "compare", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)
     if found is None:
         return
     sides = (

@@ -16,8 +16,8 @@ from ui.attribution.corpus_data import Corpus, choose_reading, choose_set, label
 from ui.attribution.form import Request
 from ui.attribution.source import KIND_KEY, SET_KEY, TRACE_KEY
 from ui.attribution.view import PIN_NEXT
+from ui.components.colours import CATEGORICAL, GRAY, LABEL_COLOURS
 from ui.components.safe_text import clipped, plain, visible
-from ui.components.theme import CATEGORICAL, GRAY, LABEL_COLOURS
 
 SECTION_KEY = "attribution_section"
 _N = 20

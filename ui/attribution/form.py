@@ -21,7 +21,8 @@ from ui.attribution.source import EVENT_LABEL, Source, choose_source
 from ui.components.safe_text import plain, show_error
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
-from ui.shell.handoff import _FOLLOWED
+from ui.shell.handoff import FOLLOWED
+from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 Facts = tuple[ModelFacts, ModelFacts]
@@ -34,7 +35,6 @@ COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
 _FITTED = "attribution:fitted"
-_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +103,9 @@ def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | N
 
 def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
     """When another generation is chosen, its writer and its steering become the settings; they may then be changed."""
-    if st.session_state.get(_FOLLOWED) == generation:
+    if st.session_state.get(FOLLOWED) == generation:
         return
-    st.session_state[_FOLLOWED] = generation
+    st.session_state[FOLLOWED] = generation
     writer = _writer(generation, by_role)
     if writer is not None:
         st.session_state[ROLE_KEY] = writer
@@ -121,11 +121,10 @@ def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
 
 
 def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role:
-    roles: list[Role] = ["reasoner", "base"]
     return place.selectbox(
         "Read by",
-        roles,
-        format_func=_ROLE_NAMES.__getitem__,
+        REASONER_FIRST,
+        format_func=TITLES.__getitem__,
         key=ROLE_KEY,
         persist_state="session",
         help=f"{plain(by_role['reasoner'].name)}, finetuned from {plain(by_role['base'].name)}.",

@@ -18,7 +18,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.components.theme import LABEL_COLOURS
+from ui.components.colours import LABEL_COLOURS
 
 Size = Literal["normal", "stage"]
 Values = Sequence[float | None] | NDArray[np.floating[Any]]

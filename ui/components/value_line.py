@@ -15,9 +15,9 @@ import pandas as pd
 import streamlit as st
 
 from core.values import Floats
+from ui.components.colours import BLUE, GRAY, RED
 from ui.components.fixed_chart import Data, fixed_chart
 from ui.components.safe_text import visible
-from ui.components.theme import BLUE, GRAY, RED
 
 HEIGHT = 170
 POINTS = 250

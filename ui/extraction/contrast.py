@@ -10,16 +10,16 @@ import streamlit as st
 from core.extraction.contrast import contrast
 from core.extraction.moments import Moments
 from core.extraction.values import DirectionSet, Negatives, Weighting
-from core.models.pair import Role
+from core.models.pair import ROLES, Role
 from core.values import PAPER_WINDOW, Window
 from ui.extraction.form import LABEL
+from ui.shell.roles import SHORT
 from ui.shell.state import set_anew
 
 KEY = "contrast:"
 RANGE = "contrast:window"
 _PAPER = "contrast:paper"
 _KEPT = "contrast:kept"
-_ROLES: dict[Role, str] = {"base": "Base", "reasoner": "Reasoning"}
 _SUBTRACTED: dict[Negatives, str] = {
     "all": "All tokens (Eq. 3)",
     "other": "Other labels' parts",
@@ -45,7 +45,7 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     _set_defaults(have, moments)
     role_column, label_column, minus_column, weight_column = st.columns(4)
     role: Any = role_column.segmented_control(
-        "Map of", list(have), format_func=_ROLES.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
+        "Map of", list(have), format_func=SHORT.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
     )
     label = label_column.selectbox(
         "Label of the events",
@@ -88,7 +88,7 @@ def made_of(moments: Moments, choice: Choice) -> DirectionSet:
     kept: dict[Any, DirectionSet] = st.session_state.setdefault(_KEPT, {})
     if key not in kept:
         singles = [window for window in moments.spec.windows if window.stop - window.start == 1]
-        while len(kept) >= len(_ROLES):
+        while len(kept) >= len(ROLES):
             kept.pop(next(iter(kept)))
         kept[key] = contrast(
             moments,

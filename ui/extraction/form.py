@@ -18,6 +18,7 @@ from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import show_error, size
 from ui.extraction.how_read import ask_frame
 from ui.extraction.trace_choice import KEY, ask_traces
+from ui.shell.roles import TITLES
 from ui.shell.state import set_anew, workbench
 
 LABEL = "backtracking"
@@ -29,7 +30,7 @@ SUBMIT = "extraction:submit"
 EXACT, _AGAIN = "extraction:exact", "extraction:again"
 MAX_EXACT = 4
 _MODELS: dict[str, tuple[Role, ...]] = {"both": ROLES, "base": ("base",), "reasoner": ("reasoner",)}
-_TITLES = {"both": "Both models", "base": "Base model", "reasoner": "Reasoning model"}
+_TITLES = {"both": "Both models"} | {str(role): title for role, title in TITLES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

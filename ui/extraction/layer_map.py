@@ -18,7 +18,8 @@ from core.directions.direction import Direction
 from core.extraction.contrast import cosine_map
 from core.extraction.values import DirectionSet
 from core.values import PAPER_WINDOW, Floats, Window
-from ui.components.theme import BACKGROUND, SEQUENTIAL, TEXT, diverging_scale, screen_mode
+from ui.components.colours import BACKGROUND, SEQUENTIAL, TEXT
+from ui.components.theme import diverging_scale, screen_mode
 from ui.directions.choices import choices
 from ui.shell.state import set_anew
 

@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from core.labelling.agreement import Agreement
-from ui.components.theme import BACKGROUND, SEQUENTIAL, TEXT, screen_mode, use_chart_theme
+from ui.components.colours import BACKGROUND, SEQUENTIAL, TEXT
+from ui.components.theme import screen_mode, use_chart_theme
 
 CHART_KEY = "agreement:chart"
 ROW_KEY, COLUMN_KEY = "agreement:row", "agreement:column"

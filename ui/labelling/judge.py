@@ -17,7 +17,7 @@ from core.traces.set_files import TraceSet, checked_name
 from core.values import Part
 from ui.components.safe_text import plain, show_error
 from ui.labelling.source import MAX_NAME, draw_labellings, first_traces
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.notice import act
 from ui.shell.state import caller, guarded, workbench
 
@@ -146,18 +146,15 @@ def _reset_prompt() -> None:
 
 def _follow(shown: TraceSet) -> None:
     """The run's progress; when it has ended, what is known by then is put on show."""
-    snapshot = follow(SLOT)
+    snapshot = take_ended(SLOT)
     if snapshot is None:
         return
-    st.session_state.pop(SLOT, None)
     asked = st.session_state.pop(f"{SLOT}:asked", None)
     if asked is None or asked[0] != shown.set_id:
         return
     _, spec, chosen = asked
     report = snapshot.result or report_of(spec, chosen, lookup=workbench().cached)
     st.session_state[_SHOWN] = (shown.set_id, spec, report, snapshot.state)
-    if snapshot.error is not None:
-        st.session_state[f"{SLOT}:error"] = snapshot.error
     st.rerun()
 
 

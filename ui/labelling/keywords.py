@@ -12,7 +12,7 @@ from core.traces.set_files import TraceSet, checked_name
 from core.values import Trace
 from ui.components.safe_text import one_line, plain, show_error
 from ui.labelling.source import MAX_NAME, WORDS_KEY, draw_labellings, first_traces
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:keywords"
@@ -69,7 +69,7 @@ def _start(shown: TraceSet, keywords: KeywordSet, name: str) -> str:
 
 
 def _draw_outcome() -> None:
-    snapshot = follow(SLOT)
+    snapshot = take_ended(SLOT)
     if snapshot is None:
         return
     if snapshot.state == "done":
@@ -80,7 +80,6 @@ def _draw_outcome() -> None:
         )
     elif snapshot.state == "cancelled":
         st.info("The labelling was stopped before its end; nothing was saved.", icon=":material/stop_circle:")
-    st.session_state.pop(SLOT, None)
 
 
 def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:

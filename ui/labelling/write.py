@@ -15,7 +15,7 @@ from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.components.safe_text import plain, show_error
 from ui.labelling.source import MAX_NAME, VIEW_KEY
 from ui.shell.handoff import SET_KEY
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.notice import act
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
@@ -142,12 +142,8 @@ def _finished(spec: GenerationSpec) -> Generation | None:
 
 def _follow() -> None:
     """The run's progress; when it has ended, what is finished by then is put on show."""
-    snapshot = follow(SLOT)
-    if snapshot is None:
+    if take_ended(SLOT) is None:
         return
-    st.session_state.pop(SLOT, None)
-    if snapshot.error is not None:
-        st.session_state[f"{SLOT}:error"] = snapshot.error
     specs: tuple[GenerationSpec, ...] = st.session_state.pop(_ASKED, ())
     st.session_state[_WRITTEN] = (specs, [found for spec in specs if (found := _finished(spec)) is not None])
     st.rerun()

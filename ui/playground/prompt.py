@@ -13,13 +13,13 @@ from core.models.pair import ROLES, Role
 from core.values import Prompt
 from ui.components.safe_text import plain, show_error
 from ui.shell.links import Field, one_of, text
+from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 FIRST_EXAMPLE = 10
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
 MAX_FRAME = 2000
-_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 PROMPT_FIELDS = (
     Field(name="prompt", key="pg_prompt", default="", parse=text(4000)),
     Field(name="template", key="pg_mode", default="chat", parse=one_of(*MODES)),
@@ -121,8 +121,8 @@ def _show_texts(question: str) -> None:
     except UserFacingError as error:
         show_error(error)
         return
-    for column, (role, name) in zip(st.columns(2), _ROLE_NAMES.items(), strict=True):
+    for column, role in zip(st.columns(2), REASONER_FIRST, strict=True):
         prompt = prompts[role]
         facts = workbench().pair.facts(role)
-        column.caption(f"{name}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
+        column.caption(f"{TITLES[role]}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
         column.code(prompt.text, language=None, wrap_lines=True)

@@ -22,7 +22,7 @@ from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
-from ui.shell.jobs import follow
+from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:set"
@@ -95,9 +95,7 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
-    ended = follow(SLOT)
-    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
-    if (job is not None and job.live and ended is None) or not arms:
+    if (follow(SLOT) is None and is_live(SLOT)) or not arms:
         return
     found = [tuple(workbench().cached(spec) for spec in arm.specs) for arm in arms]
     done = sum(generation is not None for row in found for generation in row)

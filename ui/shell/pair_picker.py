@@ -9,6 +9,7 @@ from core.models.checkpoints import MemoryEstimate, available_memory, estimate_m
 from core.models.pair import DEMO_PAIR
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.safe_text import plain, show_error, size
+from ui.shell.roles import TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
@@ -51,8 +52,8 @@ def _ask() -> PairSpec | None:
     base_id, reasoner_id = _PRESETS[preset]
     if preset == _OTHER:
         hint = "hub id, hub id@revision, or local folder"
-        base_id = st.text_input("Base model", placeholder=hint, key="pair_base").strip()
-        reasoner_id = st.text_input("Reasoning model", placeholder=hint, key="pair_reasoner").strip()
+        base_id = st.text_input(TITLES["base"], placeholder=hint, key="pair_base").strip()
+        reasoner_id = st.text_input(TITLES["reasoner"], placeholder=hint, key="pair_reasoner").strip()
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
     device = st.selectbox("Device", ["cpu", "cuda", "mps"], key="pair_device")
