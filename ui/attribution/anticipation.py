@@ -21,7 +21,7 @@ from ui.shell.state import pair_facts
 
 @st.fragment
 def draw_anticipation(request: Request) -> None:
-    """Controls, curves, and how early events can be told."""
+    """Controls, curves, and how early events can be recognised."""
     facts = pair_facts()
     found = choose_set()
     if facts is None or found is None:
@@ -140,7 +140,7 @@ def _draw_auc(curves: dict[Role, Anticipation], label: str) -> None:
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("AUC:Q", scale=scale), tooltip=["model:N", "offset:Q", alt.Tooltip("AUC:Q", format=".2f")]
     )
-    st.markdown(f"**How early can it be told?** AUC of {plain(label, 60)} against other sentences, by lead")
+    st.markdown(f"**How early does it show?** AUC of {plain(label, 60)} against other sentences, by lead")
     st.altair_chart(
         alt.layer(_window(), half, band, line).properties(height=220),
         width="stretch",

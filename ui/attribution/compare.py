@@ -13,7 +13,6 @@ from streamlit.delta_generator import DeltaGenerator
 from core.attribution.cross_check import rank_correlation
 from core.attribution.token_diff import Pair, align_tokens, runs
 from core.attribution.values import Attribution, AttributionSpec
-from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts
 from core.runs.values import Generation
 from core.values import Floats
@@ -23,7 +22,7 @@ from ui.attribution.form import Request
 from ui.attribution.methods import Method, Readings, rounded_range
 from ui.attribution.source import generation_title
 from ui.components.colours import BLUE, ORANGE
-from ui.components.safe_text import plain, show_error, visible
+from ui.components.safe_text import plain, tried, visible
 from ui.components.token_strip import Strip, token_strip
 from ui.shell.jobs import Offer, forward_macs, obtain
 from ui.shell.state import caller, pair_facts, workbench
@@ -127,10 +126,8 @@ def _spec(
     request: Request, question: str, text: str, facts: ModelFacts, name: str
 ) -> tuple[str, AttributionSpec, ModelFacts] | None:
     role = next(role for role in ROLES if workbench().pair.facts(role).fingerprint == facts.fingerprint)
-    try:
-        reading = workbench().pair.read(role, question, text)
-    except UserFacingError as error:
-        show_error(error)
+    reading = tried(lambda: workbench().pair.read(role, question, text))
+    if reading is None:
         return None
     spec = replace(
         request.spec,

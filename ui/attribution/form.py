@@ -18,7 +18,7 @@ from core.text.words import KEYWORDS, LENS_WORDS
 from core.traces.events import Spans, find_events
 from core.values import Trace
 from ui.attribution.source import EVENT_LABEL, Source, choose_source
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.shell.handoff import FOLLOWED
@@ -44,7 +44,7 @@ class Tokens:
     token_ids: tuple[int, ...]
     text_start: int
     parts: TokenParts = ()
-    """(first token, token behind the last, label), without overlaps, in order."""
+    """(first token, token after the last, label), without overlaps, in order."""
     events: tuple[int, ...] = ()
     """Positions of the first tokens of backtracking parts."""
 
@@ -139,7 +139,7 @@ def _choose_direction(facts: ModelFacts) -> Direction | None:
 
 
 def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...], tuple[str, ...]]:
-    """(layer, coefficient, keywords, Eq. 2 words) behind one button that says what they are."""
+    """(layer, coefficient, keywords, Eq. 2 words) in a popover whose button says what they are."""
     fitted = st.session_state.get(_FITTED) == direction.digest
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
@@ -198,10 +198,8 @@ def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens
             return Tokens(token_ids=prompt + generation.token_ids, text_start=len(prompt))
         if writer is None and not _agrees_to_reread(generation, by_role[role]):
             return None
-    try:
-        reading = workbench().pair.read(role, source.question, source.text)
-    except UserFacingError as error:
-        show_error(error)
+    reading = tried(lambda: workbench().pair.read(role, source.question, source.text))
+    if reading is None:
         return None
     parts, events = place_parts(source.trace, reading.spans, text_start=reading.text_start)
     return Tokens(token_ids=reading.token_ids, text_start=reading.text_start, parts=parts, events=events)

@@ -21,7 +21,7 @@ Further: TypeAlias = Gradients | Interventions | Divergence
 
 PERCENTILE = 98
 TINY = 1e-4
-"""Smaller values are told as about zero."""
+"""Smaller values are written as about zero."""
 
 
 @dataclass(frozen=True, kw_only=True)

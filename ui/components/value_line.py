@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -156,7 +156,7 @@ def _draw_table(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) ->
 
 def _table(line: ValueLine) -> pd.DataFrame:
     events = set(line.events)
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "position": i,
             "token": visible(line.pieces[i]),

@@ -12,11 +12,11 @@ from core.attribution.values import DirectionLens, LensSpec
 from core.directions.direction import Direction
 from core.directions.exports import file_name
 from core.directions.folder import MAX_NAME, direction_bytes, id_of
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts
 from core.text.lines import clean_text
-from ui.components.safe_text import plain, show_error, visible
+from ui.components.safe_text import done, plain, visible
 from ui.directions.choices import choices
 from ui.extraction.layer_map import Cell
 from ui.shell.frame import page_path
@@ -80,7 +80,7 @@ def draw_save(direction: Direction) -> None:
     name = st.text_input("Name", direction.name, max_chars=MAX_NAME, key=f"extraction:name:{direction_id}")
     save, download = st.columns(2)
     if save.button("Save", type="primary", width="stretch", icon=":material/bookmark_add:"):
-        _save(direction, name)
+        done(lambda: _save(direction, name))
     named = dataclasses.replace(direction, name=clean_text(name, MAX_NAME) or direction.name)
     download.download_button(
         "Download",
@@ -98,13 +98,10 @@ def draw_save(direction: Direction) -> None:
 
 
 def _save(direction: Direction, name: str) -> None:
-    try:
-        cleaned = clean_text(name, MAX_NAME)
-        if not cleaned:
-            raise BadInput("The direction's name is empty.", "Type a name, then press Save again.")
-        st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))
-    except UserFacingError as error:
-        show_error(error)
+    cleaned = clean_text(name, MAX_NAME)
+    if not cleaned:
+        raise BadInput("The direction's name is empty.", "Type a name, then press Save again.")
+    st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))
 
 
 def draw_resemblance(direction: Direction) -> None:

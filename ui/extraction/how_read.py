@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.models.frames import ChatFrame
 from core.models.pair import ROLES
 from core.models.readers import FirstTokens, Readers
 from core.values import Trace
-from ui.components.safe_text import plain, show_error, visible
+from ui.components.safe_text import plain, tried, visible
 from ui.shell.roles import NAMES
 from ui.shell.state import workbench
 
@@ -53,15 +52,17 @@ def _escaped(text: str) -> str:
 
 
 def _draw_first_tokens(readers: Readers, frame: ChatFrame, trace: Trace) -> None:
-    try:
-        base = readers.first_tokens(base=True, frame=frame, question=trace.prompt, text=trace.text)
-        reasoner = readers.first_tokens(
-            base=False, frame=readers.reasoner_frame, question=trace.prompt, text=trace.text
+    own = readers.reasoner_frame
+    found = tried(
+        lambda: (
+            readers.first_tokens(base=True, frame=frame, question=trace.prompt, text=trace.text),
+            readers.first_tokens(base=False, frame=own, question=trace.prompt, text=trace.text),
+            readers.same_text_tokens(frame, trace.prompt, trace.text),
         )
-        same = readers.same_text_tokens(frame, trace.prompt, trace.text)
-    except UserFacingError as error:
-        show_error(error)
+    )
+    if found is None:
         return
+    base, reasoner, same = found
     for column, role, first in zip(st.columns(2), ROLES, (base, reasoner), strict=True):
         column.caption(f"The first trace as the {NAMES[role]} reads it; the text begins at position {first.text_start}")
         column.code(_tokens(first), language=None, wrap_lines=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.embedded import example_questions
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.models.pair import ModelFacts
 from core.runs.questions import QuestionList, parse_questions
 from core.runs.values import Generation, GenerationSpec
 from core.runs.written_traces import WHOLE, generation_specs, traces_of
 from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, VIEW_KEY
 from ui.shell.handoff import SET_KEY
 from ui.shell.jobs import take_ended
@@ -41,7 +41,7 @@ def draw_write() -> None:
     reasoner = facts[1]
     st.caption(
         f"**{plain(reasoner.name)}** answers each question by itself, unsteered; its reasoning becomes a trace without "
-        "labels, and the answer behind it is left out."
+        "labels, and the answer after it is left out."
     )
     questions = _ask_questions()
     if questions:
@@ -72,12 +72,10 @@ def _uploaded() -> tuple[str, ...]:
     )
     kept: tuple[str, QuestionList] | None = st.session_state.get(_LIST)
     if file is not None and (kept is None or kept[0] != file.file_id):
-        try:
-            kept = (file.file_id, parse_questions(file.getvalue(), source=file.name))
-        except UserFacingError as error:
-            show_error(error)
+        read = tried(lambda: parse_questions(file.getvalue(), source=file.name))
+        if read is None:
             return ()
-        st.session_state[_LIST] = kept
+        kept = st.session_state[_LIST] = (file.file_id, read)
     if kept is None:
         st.info("Upload a list of questions; each gives one trace.", icon=":material/description:")
         return ()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.embedded import example_questions
-from core.errors import UserFacingError
 from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
 from core.runs.history import run_id_of
 from core.runs.questions import Example, read_prompts
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Interval
-from ui.components.safe_text import show_error
+from ui.components.safe_text import tried
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
@@ -84,21 +82,24 @@ def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKi
     return [Arm(title=title, specs=tuple(specs)) for title, specs in by_kind.items()]
 
 
+def _ask_arms(asked: Settings, kinds: Sequence[LaneKind]) -> tuple[tuple[Example, ...], list[Arm]]:
+    examples = ask_set()
+    return examples, arms_of(examples, asked, kinds) if examples and kinds else []
+
+
 def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     """The whole view: prompts, one job over all of them, and what came of it."""
-    try:
-        examples = ask_set()
-        arms = arms_of(examples, asked, kinds) if examples and kinds else []
-    except UserFacingError as error:
-        show_error(error)
+    found = tried(lambda: _ask_arms(asked, kinds))
+    if found is None:
         return
+    examples, arms = found
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
     if (follow(SLOT) is None and is_live(SLOT)) or not arms:
         return
-    found = [tuple(workbench().cached(spec) for spec in arm.specs) for arm in arms]
-    done = sum(generation is not None for row in found for generation in row)
+    written = [tuple(workbench().cached(spec) for spec in arm.specs) for arm in arms]
+    done = sum(generation is not None for row in written for generation in row)
     total = sum(len(arm.specs) for arm in arms)
     if done < total:
         kept = f" {done} of {total} completions are there already and are not run again." if done else ""
@@ -106,7 +107,7 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
             f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon=":material/play_arrow:"
         )
         return
-    _draw_readings(arms, found, examples)
+    _draw_readings(arms, written, examples)
 
 
 def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]], examples: Sequence[Example]) -> None:
@@ -127,7 +128,7 @@ def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]],
     _draw_prompts(arms, examples)
 
 
-def _row(title: str, reading: ArmReading, difference: Interval | None) -> dict[str, Any]:
+def _row(title: str, reading: ArmReading, difference: Interval | None) -> dict[str, object]:
     return {
         "arm": title,
         "keywords": _percent(reading.fraction),
@@ -164,7 +165,7 @@ def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]
             said.append(f"**{arm.title}** differs from {arms[0].title}: {_percent(found, signed=True)}.")
         else:
             needed = needed_prompts(reading, baseline)
-            said.append(f"**{arm.title}** cannot be told from {arms[0].title} on this set.{_hint(needed)}")
+            said.append(f"**{arm.title}** cannot be distinguished from {arms[0].title} on this set.{_hint(needed)}")
         if 2 * reading.no_evidence > len(reading.hits):
             said.append(f"**{arm.title}**: {reading.no_evidence} of {len(reading.hits)} completions are no evidence.")
     if not any(arm.title == AGAIN for arm in arms):

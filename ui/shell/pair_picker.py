@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.models.checkpoints import MemoryEstimate, available_memory, estimate_memory
 from core.models.pair import DEMO_PAIR
 from core.values import ModelSpec, PairSpec, Precision
-from ui.components.safe_text import plain, show_error, size
+from ui.components.safe_text import plain, size, tried
 from ui.shell.roles import TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
@@ -73,12 +72,12 @@ def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
 
 
 def _show_need(pair: PairSpec) -> None:
-    try:
-        base, reasoner = estimate_memory(pair.base), estimate_memory(pair.reasoner)
-        free = available_memory(pair.base.device)
-    except UserFacingError as error:
-        show_error(error)
+    found = tried(
+        lambda: (estimate_memory(pair.base), estimate_memory(pair.reasoner), available_memory(pair.base.device))
+    )
+    if found is None:
         return
+    base, reasoner, free = found
     need = base.weights_bytes + reasoner.weights_bytes + _cache_bytes(base) + _cache_bytes(reasoner)
     st.markdown(
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "

@@ -13,12 +13,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.errors import UserFacingError
 from core.models.pair import ROLES, Role
 from core.traces.coverage import Coverage, EventTable, cover
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
-from ui.components.safe_text import literal, plain, show_error
+from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.jobs import Offer, obtain
@@ -54,10 +53,7 @@ FIELDS = {
 @st.fragment
 def draw_reader(shown: TraceSet, index: int) -> None:
     """The chosen trace of a set, and what can be done with it."""
-    try:
-        _draw(shown, index)
-    except UserFacingError as error:
-        show_error(error)
+    done(lambda: _draw(shown, index))
 
 
 def _draw(shown: TraceSet, index: int) -> None:
@@ -176,7 +172,7 @@ def _pin_something(shown: TraceSet, index: int, events: NDArray[np.int64]) -> No
 
 def _draw_question(trace: Trace) -> None:
     if not trace.prompt.strip():
-        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it behind none.")
+        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it without one.")
         return
     st.caption(f"{plain(trace.trace_id, 80)} · question:")
     with st.container(height=96 if len(trace.prompt) > 300 else "content", border=False):
@@ -197,7 +193,7 @@ def _draw_jumps(events: NDArray[np.int64]) -> None:
 
 
 def _explain_reading(tokens: TokenTrace, role: Role) -> None:
-    """What stands between the tokens that are shown and a model's reading of them."""
+    """Why a model cannot read the text, or not as it is shown."""
     facts = pair_facts()
     if tokens.is_words or facts is None:
         st.info(
