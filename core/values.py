@@ -25,10 +25,11 @@ MAX_NEW_TOKENS = 2048
 MAX_ENDING_WORDS = 16
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Spec(Generic[T]):
-    """Something that is asked for: all that its result depends on. T is the type of the result; no field is added."""
+class Spec(Generic[T_co]):
+    """Something that is asked for: all that its result depends on. T_co is the type of the result; it adds no field."""
 
 
 Kinds = Mapping[type, tuple[str, type]]

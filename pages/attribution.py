@@ -10,8 +10,8 @@ from ui.attribution.form import draw_form
 from ui.attribution.view import draw_attribution
 from ui.components.safe_text import plain
 from ui.shell.frame import require_shell
-from ui.shell.jobs import forward_macs, obtain
-from ui.shell.state import pair_facts
+from ui.shell.jobs import Offer, forward_macs, obtain
+from ui.shell.state import caller, pair_facts, workbench
 
 SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction lens")
 
@@ -19,15 +19,13 @@ SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
     """The attribution at hand, stored or now ready; otherwise its job is started, offered or followed."""
     n = len(spec.token_ids)
-    found: Attribution | None = obtain(
-        spec,
-        "attribution",
+    offer = Offer(
         macs=forward_macs(facts, n, lens=True) + forward_macs(facts, n),
-        offer=f"{n:,} tokens through {facts.n_layers} layers of {plain(facts.name)} take a while. "
+        words=f"{n:,} tokens through {facts.n_layers} layers of {plain(facts.name)} take a while. "
         "Set everything as you want it, then read the text; the result is kept.",
         button="Read the text",
     )
-    return found
+    return obtain(spec, "attribution", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)
 
 
 require_shell()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.directions.saved import draw_list
 from ui.extraction.card import draw_facts, draw_lens, draw_resemblance, draw_save
 from ui.extraction.contrast import Choice, ask_contrast, made_of
@@ -18,22 +19,13 @@ from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
 from ui.shell.frame import require_shell
-from ui.shell.jobs import follow
+from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"
 Facts = tuple[ModelFacts, ModelFacts]
 Have = dict[Role, Moments]
-
-
-def ask(facts: Facts) -> Request | None:
-    """The form's request, or None with the reason shown."""
-    try:
-        return draw_form(facts)
-    except UserFacingError as error:
-        show_error(error)
-        return None
 
 
 def start(request: Request) -> None:
@@ -60,7 +52,7 @@ def on_hand(specs: tuple[MomentsSpec, ...], facts: Facts) -> Have:
 def result(facts: Facts, request: Request | None) -> tuple[Have, str] | None:
     """What to show, with its badge: the run just ended, the last one shown, or stored sums of the form."""
     snapshot = follow(JOB)
-    if JOB in st.session_state and snapshot is None and f"{JOB}:error" not in st.session_state:
+    if snapshot is None and is_live(JOB):
         return None
     if snapshot is not None and snapshot.state == "done":
         st.session_state.pop(JOB)
@@ -81,12 +73,10 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
     title.subheader("Directions by layer and offset", anchor=False)
     mark.badge(badge, color="green" if badge == "LIVE" else "blue")
     choice = ask_contrast(have)
-    try:
-        found = made_of(have[choice.role], choice)
-        twins = [made_of(moments, choice) for role, moments in have.items() if role != choice.role]
-    except UserFacingError as error:
-        show_error(error)
+    made = tried(lambda: {role: made_of(moments, choice) for role, moments in have.items()})
+    if made is None:
         return
+    found, twins = made[choice.role], [directions for role, directions in made.items() if role != choice.role]
     st.caption(
         f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by "
         f"{plain(found.spec.model.name)} ({found.spec.model.precision})."
@@ -104,10 +94,8 @@ def draw_found(moments: Moments, found: DirectionSet, twin: DirectionSet | None,
         draw_reliability(moments, choice, cell)
     with card, st.container(border=True):
         draw_selectors(found)
-        try:
-            direction = found.at(cell.layer, cell.window)
-        except UserFacingError as error:
-            show_error(error)
+        direction = tried(lambda: found.at(cell.layer, cell.window))
+        if direction is None:
             return
         draw_facts(direction, found, cell=cell)
         draw_exact(cell.window, found)
@@ -127,22 +115,22 @@ st.write(
     "and a direction is left: one for each layer and offset."
 )
 
-facts = pair_facts()
-if facts is None:
+loaded = pair_facts()
+if loaded is None:
     st.info("The model pair is still loading; the sidebar shows how far it is. The form appears here after that.")
     draw_list(None)
     st.stop()
 
-request = ask(facts)
+request = tried(partial(draw_form, loaded))
 if request is not None and request.submitted:
     start(request)
-shown = result(facts, request)
+shown = result(loaded, request)
 if shown:
-    draw_result(*shown, facts)
+    draw_result(*shown, loaded)
 elif JOB not in st.session_state and request is not None:
     st.info(
         f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels, and "
         "the map appears here. Window and label can then be changed without reading them again.",
         icon=":material/explore:",
     )
-draw_list(facts[0])
+draw_list(loaded[0])

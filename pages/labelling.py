@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.traces.set_files import TraceSet
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done
 from ui.labelling.agreement import draw_agreement
 from ui.labelling.judge import draw_judge
 from ui.labelling.keywords import draw_keywords
@@ -34,6 +33,14 @@ def chosen_set() -> TraceSet | None:
     return shown
 
 
+def draw_view(view: str) -> None:
+    """What the page shows below its title."""
+    if view == WRITE:
+        draw_write()
+    elif (shown := chosen_set()) is not None:
+        WITH_SET[view](shown)
+
+
 require_shell()
 st.title("Labelling", anchor=False)
 st.write(
@@ -52,12 +59,4 @@ view = str(
         persist_state="session",
     )
 )
-try:
-    if view == WRITE:
-        draw_write()
-    else:
-        shown = chosen_set()
-        if shown is not None:
-            WITH_SET[view](shown)
-except UserFacingError as error:
-    show_error(error)
+done(lambda: draw_view(view))

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.playground.form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
@@ -18,6 +17,7 @@ from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
 from ui.playground.settings import Settings, on_stage
 from ui.shell.frame import require_shell, wait_for_pair
+from ui.shell.jobs import is_live
 from ui.shell.links import read_link, write_link
 from ui.shell.state import attach, workbench
 
@@ -63,6 +63,22 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
         draw_results(plan, asked)
 
 
+def draw_page(reasoner: ModelFacts) -> None:
+    """The settings and the chosen view. Raises BadInput for settings that cannot be run."""
+    asked = ask_settings(reasoner)
+    if asked is None:
+        return
+    view, pressed = ask_view()
+    if view == "strip":
+        draw_strip_view(asked, pressed)
+    elif view == "set":
+        draw_set(asked, pressed, chosen_lanes())
+    elif view == "history":
+        draw_history()
+    else:
+        draw_lanes_view(asked, pressed, reasoner)
+
+
 require_shell()
 read_link(FIELDS, "playground")
 st.title("Steering playground")
@@ -73,20 +89,7 @@ if not on_stage():
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""))
 _, reasoner_facts = wait_for_pair()
 
-try:
-    asked_for = ask_settings(reasoner_facts)
-    if asked_for is not None:
-        view, run_pressed = ask_view()
-        if view == "strip":
-            draw_strip_view(asked_for, run_pressed)
-        elif view == "set":
-            draw_set(asked_for, run_pressed, chosen_lanes())
-        elif view == "history":
-            draw_history()
-        else:
-            draw_lanes_view(asked_for, run_pressed, reasoner_facts)
-except UserFacingError as error:
-    show_error(error)
+done(lambda: draw_page(reasoner_facts))
 
-job = workbench().engine.snapshot(st.session_state.get(SLOTS[st.session_state["pg_view"]], ""))
-write_link(FIELDS, run=job.job_id if job is not None and job.live else "")
+slot = SLOTS[st.session_state["pg_view"]]
+write_link(FIELDS, run=st.session_state[slot] if is_live(slot) else "")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.importing.report import report_from_json
 from core.traces.set_files import TraceSet
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done
 from ui.shell.frame import require_shell
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.links import read_link, write_link
@@ -46,8 +45,5 @@ if not sets:
     st.info("There are no traces yet. Import a file below; its traces then appear here.", icon=":material/description:")
     draw_import()
     st.stop()
-try:
-    draw_set(choose_set(sets))
-except UserFacingError as error:
-    show_error(error)
+done(lambda: draw_set(choose_set(sets)))
 write_link(FIELDS)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.text.words import LENS_WORDS
-from core.values import Floats, Kinds, ModelSpec, Spec, T
+from core.values import Floats, Kinds, ModelSpec, Spec, T_co
 
 
-class ReadingSpec(Spec[T]):
+class ReadingSpec(Spec[T_co]):
     """What can be asked about the tokens of a text."""
 
 

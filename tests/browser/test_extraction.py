@@ -96,7 +96,7 @@ def test_from_form_to_saved_direction(chart: Locator, server: Server, page: Page
 
     page.get_by_role("button", name="Make its controls").click()
     page.get_by_role("button", name=re.compile("Save these [0-9]+ controls")).click()
-    expect(page.get_by_text("each says of what it is one")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("each names its direction")).to_be_visible(timeout=30_000)
     page.get_by_role("link", name="Try it in the playground").click()
     expect(page).to_have_url(re.compile("/playground"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 import core.embedded
 from core.attribution.corpus import Extreme
 from core.attribution.cross_check import rank_correlation
-from core.attribution.values import Attribution
+from core.attribution.values import Attribution, LayerLens, LayerLensSpec
 from core.embedded import FILE
 from core.forward.edits import SteeringSpec
+from core.jobs import Progress
 from core.runs.values import Generation, GenerationSpec
 from core.traces.events import LABELS
 from core.values import Part, SamplingSpec, Trace
@@ -88,7 +90,7 @@ def rerun(app: AppTest) -> AppTest:
 
 
 def shown(app: AppTest) -> Attribution:
-    return app.session_state["attribution:shown"]
+    return app.session_state["attribution:shown"][1]
 
 
 def pin_of(app: AppTest) -> int | None:
@@ -196,18 +198,18 @@ def test_bars_stack_what_is_at_hand(bench, trace_file, direction, monkeypatch):
 def test_the_pinned_token_becomes_the_target(bench, trace_file, direction):
     app = finish(bench, choose(opened(), "gradient"))
     event = pin_of(app)
-    assert app.session_state["gradients:shown"].spec.text.targets == (event - 1,)
+    assert app.session_state["gradients:shown"][1].spec.text.targets == (event - 1,)
     app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event + 3}
     rerun(app)
     app.button(key="attribution_explain").click()
     finish(bench, rerun(app))
-    assert app.session_state["gradients:shown"].spec.text.targets == (event + 3,)
+    assert app.session_state["gradients:shown"][1].spec.text.targets == (event + 3,)
     assert app.selectbox(key="attribution_target").value == "token"
 
 
 def test_two_models_are_compared_on_the_same_tokens(bench, trace_file, direction):
     app = finish(bench, choose(opened(), "kl_models"))
-    spec = app.session_state["divergence:shown"].spec
+    spec = app.session_state["divergence:shown"][1].spec
     assert (spec.text.model, spec.other.model) == tuple(bench.pair.facts(role).spec for role in ("reasoner", "base"))
     assert spec.text.token_ids[spec.text.text_start :] == spec.other.token_ids[spec.other.text_start :]
 
@@ -306,7 +308,7 @@ def test_token_ids_beyond_the_vocabulary_get_their_sentence(bench, direction):
     generation = generation_of(bench)
     app = opened(attribution_source=replace(generation, token_ids=(9999, *generation.token_ids[1:])))
     assert "a token id that reasoner does not have" in words(app)
-    assert [button.label for button in app.button] == ["Read it again"]
+    assert [button.label for button in app.button] == ["Try again"]
 
 
 def test_no_keywords_is_a_sentence(bench, direction):
@@ -472,7 +474,7 @@ def test_the_agreement_view_sets_estimates_against_exact_effects(bench, trace_fi
     if not app.metric:
         app.button(key="interventions:go").click()
         finish(bench, rerun(app))
-    gradients, exact = (app.session_state[f"{name}:shown"] for name in ("gradients", "interventions"))
+    gradients, exact = (app.session_state[f"{name}:shown"][1] for name in ("gradients", "interventions"))
     assert gradients.spec.text == exact.spec.text
     shown_metrics = {metric.label: metric.value for metric in app.metric}
     rho = rank_correlation(exact.spec.coefficient * gradients.along[1], exact.steered)
@@ -516,7 +518,8 @@ def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file,
     strongest, weakest = (table.value for table in app.dataframe[:2])
     assert list(strongest["value"]) == sorted(strongest["value"], reverse=True)
     assert list(weakest["value"]) == sorted(weakest["value"])
-    corpus = app.session_state["corpus:kept"]["reasoner"][1]
+    texts = app.session_state["corpus:reasoner:shown"][1]
+    corpus = replace(app.session_state["corpus:settings:reasoner"].corpus, texts=texts)
     item = Extreme(text=1, position=corpus.texts[1].spec.text_start + 4, value=0.0)
     with monkeypatch.context() as patch:
         patch.setattr("ui.attribution.corpus.st.session_state", state := {})
@@ -533,7 +536,7 @@ def test_the_other_models_reading_is_aligned_with_this_one(bench, trace_file, di
     finish(bench, app)
     body = len(shown(app).spec.token_ids) - shown(app).spec.text_start
     assert f"{body} tokens are shared, 0 stand in one text only" in words(app)
-    spec = app.session_state["compare:shown"].spec
+    spec = app.session_state["compare:shown"][1].spec
     assert spec.model == bench.pair.facts("base").spec
 
 
@@ -545,7 +548,7 @@ def test_two_generations_are_compared_where_they_part(bench, direction):
     finish(bench, rerun(app))
     assert re.search(r"they part from token|share no token", words(app))
     reading = bench.pair.read("reasoner", "What is 3 plus 4?", second.text)
-    assert app.session_state["compare:shown"].spec.token_ids == reading.token_ids
+    assert app.session_state["compare:shown"][1].spec.token_ids == reading.token_ids
 
 
 def test_directions_of_every_layer_are_read_through_both_unembeddings(bench, trace_file, direction, tmp_path):
@@ -553,7 +556,7 @@ def test_directions_of_every_layer_are_read_through_both_unembeddings(bench, tra
     (tmp_path / "demo" / "traces.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     app = section(opened(attribution_lens_words="we"), "Direction lens")
     for role in ("base", "reasoner"):
-        app.button(key=f"lens:go:{role}").click()
+        app.button(key=f"lens:{role}:go").click()
         finish(bench, rerun(app))
     assert "At layer 1: from the base model" in words(app)
     app.toggle(key="lens_table").set_value(True)
@@ -562,3 +565,34 @@ def test_directions_of_every_layer_are_read_through_both_unembeddings(bench, tra
     assert len(table) == 4 * 3
     assert set(table["W_U"]) == {"of the base model", "of the reasoning model"}
     assert "At layer 1: from the base model" in words(app)
+
+
+def test_a_redraw_does_not_cancel_the_lens_that_is_being_read(bench, trace_file, direction, tmp_path, monkeypatch):
+    rows = [TRACE, {**TRACE, "id": "t2", "prompt": "What is 5 plus 6?"}]
+    (tmp_path / "demo" / "traces.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    app = section(opened(attribution_lens_words="we"), "Direction lens")
+    read, gate, begun = bench.attribute, threading.Event(), []
+
+    def slow(spec, caller):
+        def work():
+            while not gate.is_set():
+                yield Progress(0, 1, waiting=True)
+            return LayerLens(scores=np.zeros(3, np.float32), ranks=np.ones(3, np.float32), n_items=1)
+
+        if not isinstance(spec, LayerLensSpec):
+            return read(spec, caller)
+        begun.append(bench.engine.submit("layer_lens", work(), caller=caller))
+        return begun[-1]
+
+    monkeypatch.setattr(bench, "attribute", slow)
+    for role in ("base", "reasoner"):
+        app.button(key=f"lens:{role}:go").click()
+        rerun(app)
+    rerun(rerun(app))
+    job = bench.engine.snapshot(begun[0])
+    assert (len(begun), job.live) == (1, True)
+    gate.set()
+    for _ in range(4):
+        bench.engine.wait(begun[-1], 10)
+        rerun(app)
+    assert len(begun) == 4

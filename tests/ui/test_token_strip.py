@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ui.components.colours import LABEL_COLOURS
 from ui.components.lanes import Lane, lane_data
-from ui.components.theme import LABEL_COLOURS, chart_theme
+from ui.components.theme import chart_theme
 from ui.components.token_strip import CLIP, Strip, clip_pieces, read_assets, strip_data
 
 PIECES = ("<think>", "\n", " Wait", ",", " no")

@@ -18,8 +18,9 @@ from ui.attribution.form import Request
 from ui.attribution.further import Target, choose_target, complete, known_readings
 from ui.attribution.methods import Readings
 from ui.attribution.recorded import recorded_words
+from ui.components.colours import BLUE, GRAY, TEXT
 from ui.components.safe_text import visible
-from ui.components.theme import BLUE, GRAY, TEXT, diverging_scale, screen_mode
+from ui.components.theme import diverging_scale, screen_mode
 
 _KINDS = ("Steering", "Ablation")
 

@@ -13,16 +13,15 @@ from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW
 from ui.attribution.corpus_data import Corpus, CorpusMethod, choose_reading, choose_set, read_set
 from ui.attribution.form import Request
+from ui.components.colours import GRAY
 from ui.components.safe_text import plain
-from ui.components.theme import BLUE, GRAY, ORANGE
+from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
 from ui.shell.state import pair_facts
-
-_NAMES: dict[Role, str] = {"reasoner": "reasoning model", "base": "base model"}
 
 
 @st.fragment
 def draw_anticipation(request: Request) -> None:
-    """Controls, curves, and how early events can be told."""
+    """Controls, curves, and how early events can be recognised."""
     facts = pair_facts()
     found = choose_set()
     if facts is None or found is None:
@@ -72,7 +71,7 @@ def _rows(curves: dict[Role, Anticipation], label: str) -> pd.DataFrame:
                         "low": curve.low,
                         "high": curve.high,
                         "places": curve.n,
-                        "model": _NAMES[role],
+                        "model": NAMES[role],
                         "where": name,
                     }
                 )
@@ -85,7 +84,7 @@ def _offset_axis() -> alt.X:
 
 
 def _model_colour() -> alt.Color:
-    scale = alt.Scale(domain=list(_NAMES.values()), range=[BLUE, ORANGE])
+    scale = alt.Scale(domain=[NAMES[r] for r in REASONER_FIRST], range=[COLOURS[r] for r in REASONER_FIRST])
     return alt.Color("model:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 
@@ -128,7 +127,7 @@ def _draw_auc(curves: dict[Role, Anticipation], label: str) -> None:
                 "AUC": found.auc,
                 "low": found.auc_low,
                 "high": found.auc_high,
-                "model": _NAMES[role],
+                "model": NAMES[role],
             }
         )
         for role, found in curves.items()
@@ -141,7 +140,7 @@ def _draw_auc(curves: dict[Role, Anticipation], label: str) -> None:
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("AUC:Q", scale=scale), tooltip=["model:N", "offset:Q", alt.Tooltip("AUC:Q", format=".2f")]
     )
-    st.markdown(f"**How early can it be told?** AUC of {plain(label, 60)} against other sentences, by lead")
+    st.markdown(f"**How early does it show?** AUC of {plain(label, 60)} against other sentences, by lead")
     st.altair_chart(
         alt.layer(_window(), half, band, line).properties(height=220),
         width="stretch",
@@ -159,7 +158,7 @@ def _say(curves: dict[Role, Anticipation], corpora: list[Corpus], label: str) ->
     for role, found in curves.items():
         auc = found.auc[inside]
         if np.isfinite(auc).any():
-            lines.append(f"{_NAMES[role]} {np.nanmean(auc):.2f}")
+            lines.append(f"{NAMES[role]} {np.nanmean(auc):.2f}")
     places = int(curves[corpora[0].role].events.n.max())
     skipped = sum(corpus.n_skipped for corpus in corpora)
     st.caption(

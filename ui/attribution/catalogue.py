@@ -6,8 +6,24 @@ from typing import get_args
 
 import numpy as np
 
-from ui.attribution import methods as values
-from ui.attribution.methods import Family, Method
+from ui.attribution.methods import (
+    Family,
+    Method,
+    ablated,
+    along,
+    direct,
+    kl_models,
+    lens_other,
+    less_mean,
+    no_direct,
+    no_score,
+    p_keyword,
+    p_other,
+    p_steered,
+    removal,
+    steered,
+    times_activation,
+)
 
 METHODS: tuple[Method, ...] = (
     Method(
@@ -41,9 +57,9 @@ METHODS: tuple[Method, ...] = (
         short="P(keyword)",
         family="Read-out",
         unit="%",
-        read=values.p_keyword,
+        read=p_keyword,
         floor=1.0,
-        shares_range_with=values.p_steered,
+        shares_range_with=p_steered,
         explanation="The probability that the token *after* this one starts a keyword. It counts words, not turns of "
         "thought: a “wait” may change nothing, and a turn may begin with other words.",
     ),
@@ -67,7 +83,7 @@ METHODS: tuple[Method, ...] = (
         unit="nats",
         per_layer=True,
         signed=True,
-        read=lambda r: values.less_mean(r.attribution.lens, r.start),
+        read=lambda r: less_mean(r.attribution.lens, r.start),
         explanation="Log probability of the keywords when this layer is read out as if the model ended here, above "
         "(blue) or below (orange) this text's mean. Early layers are not made to be read out: take their values as "
         "hints, not as what the model would say.",
@@ -80,8 +96,8 @@ METHODS: tuple[Method, ...] = (
         unit="logits",
         per_layer=True,
         signed=True,
-        read=lambda r: values.less_mean(r.attribution.score, r.start),
-        missing=values.no_score,
+        read=lambda r: less_mean(r.attribution.score, r.start),
+        missing=no_score,
         explanation="Mean lens logit of all vocabulary items that contain one of the Eq. 2 words, above or below this "
         "text's mean (paper, Eq. 2, for activations). The words are set under “Steered readings and keywords”.",
     ),
@@ -94,7 +110,7 @@ METHODS: tuple[Method, ...] = (
         unit="nats",
         per_layer=True,
         signed=True,
-        read=values.lens_other,
+        read=lens_other,
         explanation="The same stream, read out by the other model's final norm and W_U. Where it agrees with the "
         "logit lens, finetuning left the read-out alone; it says nothing about how the stream came about.",
     ),
@@ -104,9 +120,9 @@ METHODS: tuple[Method, ...] = (
         short="P steered",
         family="Steered",
         unit="%",
-        read=values.p_steered,
+        read=p_steered,
         floor=1.0,
-        shares_range_with=values.p_keyword,
+        shares_range_with=p_keyword,
         explanation="The same probability with the direction added at every position of this same text, on the same "
         "colour range. The text is read, not written anew: a steered model would soon have said something else.",
     ),
@@ -117,7 +133,7 @@ METHODS: tuple[Method, ...] = (
         family="Steered",
         unit="points",
         signed=True,
-        read=lambda r: values.p_steered(r) - values.p_keyword(r),
+        read=lambda r: p_steered(r) - p_keyword(r),
         floor=1.0,
         explanation="Steered less unsteered probability of a keyword next, in percentage points: where the direction "
         "asks for a keyword (blue) or discourages it (orange). A strong dose does so for reasons that need not be "
@@ -144,7 +160,7 @@ METHODS: tuple[Method, ...] = (
         per_layer=True,
         signed=True,
         floor=1e-3,
-        read=values.along,
+        read=along,
         explanation="Estimate, from one backward pass, of what adding the direction after this layer at this token "
         "alone would do to the target. A straight line through a curved function: **Agreement** checks it exactly.",
     ),
@@ -158,7 +174,7 @@ METHODS: tuple[Method, ...] = (
         per_layer=True,
         signed=True,
         floor=1e-3,
-        read=values.times_activation,
+        read=times_activation,
         explanation="Estimate of how much this token's own activation, as it differs from the text's mean, moves the "
         "target. It knows nothing of the direction; nearness to the target inflates the last layers.",
     ),
@@ -172,7 +188,7 @@ METHODS: tuple[Method, ...] = (
         per_layer=True,
         signed=True,
         floor=1e-3,
-        read=values.removal,
+        read=removal,
         explanation="Gradient × direction × −projection: the estimate of what taking the direction out at this token "
         "would do to the target. “Exact ablation” measures the same without the straight line.",
     ),
@@ -188,14 +204,14 @@ METHODS: tuple[Method, ...] = (
             signed=True,
             floor=1e-2,
             read=read,
-            missing=values.no_direct,
+            missing=no_direct,
             explanation=f"What {words} of this layer writes straight into this token's own keyword logits, less those "
             "of the likeliest other tokens, final norm included. What later blocks make of it is not counted.",
         )
         for part, words, short, read in (
-            ("block", "the block", "Block", lambda r: values.direct(r).sum(1)),
-            ("attention", "the attention", "Attention", lambda r: values.direct(r)[:, 0]),
-            ("mlp", "the MLP", "MLP", lambda r: values.direct(r)[:, 1]),
+            ("block", "the block", "Block", lambda r: direct(r).sum(1)),
+            ("attention", "the attention", "Attention", lambda r: direct(r)[:, 0]),
+            ("mlp", "the MLP", "MLP", lambda r: direct(r)[:, 1]),
         )
     ),
     Method(
@@ -207,9 +223,9 @@ METHODS: tuple[Method, ...] = (
         unit="logits",
         signed=True,
         floor=1e-3,
-        read=values.steered,
+        read=steered,
         explanation="What the target does when the direction is added at this one position: a forward pass for each. "
-        "Positions behind the target cannot act on it and have no value.",
+        "Positions after the target cannot act on it and have no value.",
     ),
     Method(
         key="exact_ablation",
@@ -220,7 +236,7 @@ METHODS: tuple[Method, ...] = (
         unit="logits",
         signed=True,
         floor=1e-3,
-        read=values.ablated,
+        read=ablated,
         explanation="What the target does when the projection on the direction is taken out at this one position. "
         "Orange means the text leaned on it. Another position may carry the same information and make up for it.",
     ),
@@ -232,7 +248,7 @@ METHODS: tuple[Method, ...] = (
         needs="divergence",
         unit="nats",
         floor=0.05,
-        read=values.kl_models,
+        read=kl_models,
         explanation="How far the two models' next-token distributions part at this token (KL, reading model ‖ other). "
         "Any disagreement counts: style and format as well as backtracking.",
     ),
@@ -244,8 +260,8 @@ METHODS: tuple[Method, ...] = (
         needs="divergence",
         unit="%",
         floor=1.0,
-        read=values.p_other,
-        shares_range_with=values.p_keyword,
+        read=p_other,
+        shares_range_with=p_keyword,
         explanation="The other model's probability of a keyword next, on the same text.",
     ),
 )

@@ -13,7 +13,6 @@ from streamlit.delta_generator import DeltaGenerator
 from core.attribution.cross_check import rank_correlation
 from core.attribution.token_diff import Pair, align_tokens, runs
 from core.attribution.values import Attribution, AttributionSpec
-from core.errors import UserFacingError
 from core.models.pair import ROLES, ModelFacts
 from core.runs.values import Generation
 from core.values import Floats
@@ -22,11 +21,11 @@ from ui.attribution.choice import choose_layer
 from ui.attribution.form import Request
 from ui.attribution.methods import Method, Readings, rounded_range
 from ui.attribution.source import generation_title
-from ui.components.safe_text import plain, show_error, visible
-from ui.components.theme import BLUE, ORANGE
+from ui.components.colours import BLUE, ORANGE
+from ui.components.safe_text import plain, tried, visible
 from ui.components.token_strip import Strip, token_strip
-from ui.shell.jobs import forward_macs, obtain
-from ui.shell.state import pair_facts, workbench
+from ui.shell.jobs import Offer, forward_macs, obtain
+from ui.shell.state import caller, pair_facts, workbench
 
 _MODEL, _TEXT = "The other model", "A stored generation"
 _ONLY = "only here"
@@ -61,13 +60,12 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
     if other is None:
         return
     name, spec, reader = other
-    found: Attribution | None = obtain(
-        spec,
-        "compare",
+    offer = Offer(
         macs=forward_macs(reader, len(spec.token_ids), lens=True),
-        offer=f"Reading {len(spec.token_ids):,} tokens with {plain(reader.name)} takes a while.",
+        words=f"Reading {len(spec.token_ids):,} tokens with {plain(reader.name)} takes a while.",
         button="Read it for comparison",
     )
+    found = obtain(spec, "compare", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)
     if found is None:
         return
     sides = (
@@ -128,10 +126,8 @@ def _spec(
     request: Request, question: str, text: str, facts: ModelFacts, name: str
 ) -> tuple[str, AttributionSpec, ModelFacts] | None:
     role = next(role for role in ROLES if workbench().pair.facts(role).fingerprint == facts.fingerprint)
-    try:
-        reading = workbench().pair.read(role, question, text)
-    except UserFacingError as error:
-        show_error(error)
+    reading = tried(lambda: workbench().pair.read(role, question, text))
+    if reading is None:
         return None
     spec = replace(
         request.spec,

@@ -11,13 +11,14 @@ import streamlit as st
 
 from core.attribution.corpus import Extreme, extremes
 from core.models.pair import ModelFacts
+from core.text.lines import shown_line
 from core.values import Floats
 from ui.attribution.corpus_data import Corpus, choose_reading, choose_set, label_rows, read_set
 from ui.attribution.form import Request
 from ui.attribution.source import KIND_KEY, SET_KEY, TRACE_KEY
 from ui.attribution.view import PIN_NEXT
-from ui.components.safe_text import clipped, plain, visible
-from ui.components.theme import CATEGORICAL, GRAY, LABEL_COLOURS
+from ui.components.colours import CATEGORICAL, GRAY, LABEL_COLOURS
+from ui.components.safe_text import plain, visible
 
 SECTION_KEY = "attribution_section"
 _N = 20
@@ -128,7 +129,7 @@ def _row(corpus: Corpus, item: Extreme) -> list[object]:
         visible(pieces[at])[:40],
         visible("".join(pieces[at + 1 : at + 1 + _CONTEXT]))[:60],
         label,
-        clipped(corpus.traces[item.text].prompt or corpus.traces[item.text].text, 48),
+        shown_line(corpus.traces[item.text].prompt or corpus.traces[item.text].text, 48),
     ]
 
 

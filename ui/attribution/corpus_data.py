@@ -18,8 +18,8 @@ from core.values import Floats, Trace
 from ui.attribution.form import Request, TokenParts, place_parts
 from ui.attribution.source import SET_KEY, usable_sets
 from ui.components.safe_text import plain
-from ui.shell.jobs import AUTO_RUN_MACS, follow, forward_macs
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.jobs import Offer, forward_macs, obtain
+from ui.shell.state import caller, workbench
 
 MAX_TEXTS = 200
 _SETTINGS = "corpus:settings"
@@ -124,27 +124,21 @@ def choose_set() -> TraceSet | None:
 def read_set(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSpec) -> Corpus | None:
     """The corpus at hand or now ready; otherwise its job is started, offered or followed."""
     settings = (found.set_id, found.digest, facts.fingerprint, reading.direction.digest, reading.keywords)
-    kept: dict[Role, tuple[object, Corpus]] = st.session_state.setdefault("corpus:kept", {})
-    if role in kept and kept[role][0] == settings:
-        return kept[role][1]
     asked: Asked | None = st.session_state.get(f"{_SETTINGS}:{role}")
     if asked is None or asked.settings != settings:
         asked = _plan(found, role, facts, reading, settings)
         st.session_state[f"{_SETTINGS}:{role}"] = asked
-    corpus = _from_job(asked, role, facts)
-    if corpus is not None:
-        kept[role] = (settings, corpus)
-    return corpus
+    texts = _texts(asked, role, facts)
+    return None if texts is None else replace(asked.corpus, texts=texts)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
-    """A corpus that was asked for: its specs, and whether its job was started."""
+    """A corpus that was asked for: all but its texts, and their specs."""
 
     settings: object
     corpus: Corpus
     specs: tuple[CorpusTextSpec, ...]
-    started: bool = False
 
 
 def _plan(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSpec, settings: object) -> Asked:
@@ -185,42 +179,28 @@ def _plan(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSp
     return Asked(settings=settings, corpus=corpus, specs=tuple(specs))
 
 
-def _from_job(asked: Asked, role: Role, facts: ModelFacts) -> Corpus | None:
-    slot = f"job:corpus:{role}"
+def _texts(asked: Asked, role: Role, facts: ModelFacts) -> tuple[CorpusText, ...] | None:
     if not asked.specs:
         st.warning(
             "No trace of this set can be read by this model: they are too long for it, or empty.",
             icon=":material/description:",
         )
         return None
-    if not asked.started:
-        tokens = sum(len(spec.token_ids) for spec in asked.specs)
-        if forward_macs(facts, tokens) > AUTO_RUN_MACS:
-            st.info(
-                f"Reading {len(asked.specs)} traces ({tokens:,} tokens) with {plain(facts.name)} takes a while. It can "
-                "be stopped and goes on where it was; the result is kept.",
-                icon=":material/hourglass_top:",
-            )
-            if not st.button(f"Read all traces with {plain(facts.name)}", type="primary", key=f"corpus:go:{role}"):
-                return None
-        asked.started = guarded(lambda: workbench().read_corpus(asked.specs, caller()), slot)
-        if asked.started:
-            workbench().engine.wait(st.session_state[slot], 1.0)
-    snapshot = follow(slot)
-    if snapshot is None:
-        return None
-    if snapshot.state == "done" and isinstance(snapshot.result, tuple) and len(snapshot.result) == len(asked.specs):
-        return _with_texts(asked.corpus, snapshot.result)
-    st.button("Go on reading", icon=":material/refresh:", key=f"corpus:again:{role}", on_click=_again, args=(asked,))
-    return None
-
-
-def _again(asked: Asked) -> None:
-    asked.started = False
-
-
-def _with_texts(corpus: Corpus, texts: tuple[CorpusText, ...]) -> Corpus:
-    return replace(corpus, texts=texts)
+    tokens = sum(len(spec.token_ids) for spec in asked.specs)
+    offer = Offer(
+        macs=forward_macs(facts, tokens),
+        words=f"Reading {len(asked.specs)} traces ({tokens:,} tokens) with {plain(facts.name)} takes a while. It can "
+        "be stopped and goes on where it was; the result is kept.",
+        button=f"Read all traces with {plain(facts.name)}",
+    )
+    return obtain(
+        asked.settings,
+        f"corpus:{role}",
+        tuple,
+        lambda: workbench().read_corpus(asked.specs, caller()),
+        offer=offer,
+        in_store=False,
+    )
 
 
 def label_rows(corpus: Corpus, values: Callable[[CorpusText], Floats]) -> dict[str, Floats]:

@@ -18,10 +18,11 @@ from core.text.words import KEYWORDS, LENS_WORDS
 from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
 from ui.attribution.source import Source, choose_source
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
-from ui.shell.handoff import _FOLLOWED
+from ui.shell.handoff import FOLLOWED
+from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 Facts = tuple[ModelFacts, ModelFacts]
@@ -34,7 +35,6 @@ COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
 _FITTED = "attribution:fitted"
-_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Tokens:
     token_ids: tuple[int, ...]
     text_start: int
     parts: TokenParts = ()
-    """(first token, token behind the last, label), without overlaps, in order."""
+    """(first token, token after the last, label), without overlaps, in order."""
     events: tuple[int, ...] = ()
     """Positions of the first tokens of backtracking parts."""
 
@@ -103,9 +103,9 @@ def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | N
 
 def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
     """When another generation is chosen, its writer and its steering become the settings; they may then be changed."""
-    if st.session_state.get(_FOLLOWED) == generation:
+    if st.session_state.get(FOLLOWED) == generation:
         return
-    st.session_state[_FOLLOWED] = generation
+    st.session_state[FOLLOWED] = generation
     writer = _writer(generation, by_role)
     if writer is not None:
         st.session_state[ROLE_KEY] = writer
@@ -121,11 +121,10 @@ def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
 
 
 def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role:
-    roles: list[Role] = ["reasoner", "base"]
     return place.selectbox(
         "Read by",
-        roles,
-        format_func=_ROLE_NAMES.__getitem__,
+        REASONER_FIRST,
+        format_func=TITLES.__getitem__,
         key=ROLE_KEY,
         persist_state="session",
         help=f"{plain(by_role['reasoner'].name)}, finetuned from {plain(by_role['base'].name)}.",
@@ -140,7 +139,7 @@ def _choose_direction(facts: ModelFacts) -> Direction | None:
 
 
 def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...], tuple[str, ...]]:
-    """(layer, coefficient, keywords, Eq. 2 words) behind one button that says what they are."""
+    """(layer, coefficient, keywords, Eq. 2 words) in a popover whose button says what they are."""
     fitted = st.session_state.get(_FITTED) == direction.digest
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
@@ -199,10 +198,8 @@ def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens
             return Tokens(token_ids=prompt + generation.token_ids, text_start=len(prompt))
         if writer is None and not _agrees_to_reread(generation, by_role[role]):
             return None
-    try:
-        reading = workbench().pair.read(role, source.question, source.text)
-    except UserFacingError as error:
-        show_error(error)
+    reading = tried(lambda: workbench().pair.read(role, source.question, source.text))
+    if reading is None:
         return None
     parts, events = place_parts(source.trace, reading.spans, text_start=reading.text_start)
     return Tokens(token_ids=reading.token_ids, text_start=reading.text_start, parts=parts, events=events)

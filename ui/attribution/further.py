@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import streamlit as st
 
-from core.attribution.values import Attribution, DivergenceSpec, GradientSpec, InterventionSpec, TargetText
+from core.attribution.values import (
+    Attribution,
+    Divergence,
+    DivergenceSpec,
+    Gradients,
+    GradientSpec,
+    Interventions,
+    InterventionSpec,
+    TargetText,
+)
 from core.errors import UserFacingError
+from core.jobs import JobId
 from core.models.pair import ROLES, ModelFacts
 from ui.attribution.form import Request
-from ui.attribution.methods import Needs, Readings
+from ui.attribution.methods import Further, Needs, Readings
 from ui.components.safe_text import plain, show_error
-from ui.shell.jobs import at_hand, forward_macs, obtain
-from ui.shell.state import workbench
+from ui.shell.jobs import Offer, at_hand, forward_macs, obtain
+from ui.shell.state import caller, workbench
 
 TARGET_KEY = "attribution_target"
 PLACE_KEY = "attribution:target_place"
 EXACT_POSITIONS = 256
 """Exact effects are measured at so many positions before the last target."""
+FurtherSpec: TypeAlias = GradientSpec | InterventionSpec | DivergenceSpec
+_VALUES: dict[Needs, type[Further]] = {
+    "gradients": Gradients,
+    "interventions": Interventions,
+    "divergence": Divergence,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +88,7 @@ def explain_token(token: int) -> None:
     st.session_state[TARGET_KEY] = "token"
 
 
-def specs_of(request: Request, target: Target) -> dict[Needs, Any]:
+def specs_of(request: Request, target: Target) -> dict[Needs, FurtherSpec | UserFacingError]:
     """The spec of each further reading; for the other model's, the error where that cannot be made."""
     spec = request.spec
     text = TargetText.of(spec, target.positions)
@@ -108,12 +124,11 @@ def _divergence_spec(request: Request) -> DivergenceSpec | UserFacingError:
 
 def known_readings(request: Request, attribution: Attribution, target: Target) -> Readings:
     """What this session or the store already has; nothing is started."""
-    found = {
-        name: at_hand(spec, name)
-        for name, spec in specs_of(request, target).items()
-        if not isinstance(spec, UserFacingError)
-    }
-    return Readings(attribution=attribution, **found)
+    readings = Readings(attribution=attribution)
+    for name, spec in specs_of(request, target).items():
+        found = None if isinstance(spec, UserFacingError) else at_hand(spec, name, _VALUES[name])
+        readings = readings if found is None else readings.joined(found)
+    return readings
 
 
 def complete(readings: Readings, request: Request, target: Target, needs: Needs, facts: ModelFacts) -> Readings | None:
@@ -124,21 +139,27 @@ def complete(readings: Readings, request: Request, target: Target, needs: Needs,
     if isinstance(spec, UserFacingError):
         show_error(spec)
         return None
-    macs, offer, button = _price(request, target, needs, facts)
-    found = obtain(spec, needs, macs=macs, offer=offer, button=button)
-    return None if found is None else replace(readings, **{needs: found})
+    offer = _offer(request, target, needs, facts)
+
+    def start() -> JobId[Further]:
+        return workbench().attribute(spec, caller())
+
+    found = obtain(spec, needs, _VALUES[needs], start, offer=offer)
+    return None if found is None else readings.joined(found)
 
 
-def _price(request: Request, target: Target, needs: Needs, facts: ModelFacts) -> tuple[float, str, str]:
-    """(multiply-adds, what it takes in words, button) of a further reading."""
+def _offer(request: Request, target: Target, needs: Needs, facts: ModelFacts) -> Offer:
+    """What is said of a further reading before it is computed."""
     n = len(request.spec.token_ids)
     one = forward_macs(facts, n)
     if needs == "gradients":
-        return 5 * one, f"A backward pass through {plain(facts.name)} takes a while.", "Compute the gradients"
+        words = f"A backward pass through {plain(facts.name)} takes a while."
+        return Offer(macs=5 * one, words=words, button="Compute the gradients")
     if needs == "divergence":
-        return forward_macs(facts, n, lens=True) + one, "Reading with both models takes a while.", "Read with both"
+        words = "Reading with both models takes a while."
+        return Offer(macs=forward_macs(facts, n, lens=True) + one, words=words, button="Read with both")
     stop = max(target.positions) + 1
     rows = 2 * min(stop, EXACT_POSITIONS)
-    offer = f"Each of the {rows // 2} positions before the target is steered and ablated alone: {rows} passes. "
-    offer += "Set everything as you want it first; the result is kept."
-    return rows * forward_macs(facts, stop), offer, "Measure the exact effects"
+    words = f"Each of the {rows // 2} positions before the target is steered and ablated alone: {rows} passes. "
+    words += "Set everything as you want it first; the result is kept."
+    return Offer(macs=rows * forward_macs(facts, stop), words=words, button="Measure the exact effects")

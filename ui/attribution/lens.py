@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import altair as alt
@@ -16,12 +17,12 @@ from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW
 from ui.attribution.corpus_data import choose_set
 from ui.attribution.form import Request
+from ui.components.colours import GRAY
 from ui.components.safe_text import plain
-from ui.components.theme import BLUE, GRAY, ORANGE
-from ui.shell.jobs import follow
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.jobs import Offer, obtain
+from ui.shell.roles import COLOURS, NAMES
+from ui.shell.state import caller, pair_facts, workbench
 
-_NAMES: dict[Role, str] = {"base": "base model", "reasoner": "reasoning model"}
 Facts = dict[Role, ModelFacts]
 
 
@@ -38,13 +39,14 @@ def draw_lens(request: Request) -> None:
         f"models over **{plain(found.name, 60)}**, through both unembeddings. Words: **{plain(words, 80)}**; they are "
         "set under “Steered readings and keywords”."
     )
-    sets = {role: _directions(found, role, facts[role]) for role in ROLES}
-    if any(value is None for value in sets.values()):
+    asked = {role: _directions(found, role, facts[role]) for role in ROLES}
+    sets = {role: directions for role, directions in asked.items() if directions is not None}
+    if len(sets) < len(ROLES):
         return
     rows = []
-    for source in ROLES:
+    for source, directions in sets.items():
         for reader in ROLES:
-            lens = _lens(sets[source], source, facts[reader], request.spec.lens_words)
+            lens = _lens(directions, facts[reader], request.spec.lens_words, name=f"layer_lens:{source}:{reader}")
             if lens is None:
                 return
             rows.append(_frame(lens, source, reader))
@@ -66,35 +68,23 @@ def _directions(found: TraceSet, role: Role, facts: ModelFacts) -> DirectionSet 
         windows=(PAPER_WINDOW,),
         layers=tuple(range(facts.n_layers)),
     )
-    value: DirectionSet | None = workbench().cached(spec)
-    if value is not None:
-        return value
-    slot = f"job:lens:{role}"
-    live = workbench().engine.snapshot(st.session_state.get(slot, ""))
-    if (live is None or not live.live) and st.button(
-        f"Extract at every layer of the {_NAMES[role]}", type="primary", key=f"lens:go:{role}"
-    ):
-        traces = workbench().trace_sets.load(found.set_id)
-        if guarded(lambda: workbench().extract(spec, traces, caller()), slot):
-            workbench().engine.wait(st.session_state[slot], 1.0)
-    snapshot = follow(slot)
-    if snapshot is not None and snapshot.state == "done" and snapshot.result.spec == spec:
-        return snapshot.result  # type: ignore[no-any-return]
-    return None
+
+    def start() -> str:
+        return workbench().extract(spec, workbench().trace_sets.load(found.set_id), caller())
+
+    offer = Offer(button=f"Extract at every layer of the {NAMES[role]}")
+    return obtain(spec, f"lens:{role}", DirectionSet, start, offer=offer)
 
 
-def _lens(found: Any, source: Role, reader: ModelFacts, words: tuple[str, ...]) -> LayerLens | None:
+def _lens(found: DirectionSet, reader: ModelFacts, words: tuple[str, ...], *, name: str) -> LayerLens | None:
     """Eq. 2 of every layer's direction through one model's W_U."""
     vectors = np.nan_to_num(found.vectors[:, 0])
     spec = LayerLensSpec(model=reader.spec, fingerprint=reader.fingerprint, vectors=vectors, words=words)
-    value: LayerLens | None = workbench().cached(spec)
-    if value is None:
-        slot = f"job:layer_lens:{source}"
-        if guarded(lambda: workbench().attribute(spec, caller()), slot):
-            workbench().engine.wait(st.session_state[slot], 2.0)
-        snapshot = follow(slot)
-        value = snapshot.result if snapshot is not None and snapshot.state == "done" else None
-    return value
+    stored = workbench().cached(spec)
+    if isinstance(stored, LayerLens):
+        return stored
+    asked = (found.spec, reader.fingerprint, words)
+    return obtain(asked, name, LayerLens, lambda: workbench().attribute(spec, caller()), in_store=False)
 
 
 def _frame(lens: LayerLens, source: Role, reader: Role) -> pd.DataFrame:
@@ -103,21 +93,21 @@ def _frame(lens: LayerLens, source: Role, reader: Role) -> pd.DataFrame:
             "layer": range(len(lens.scores)),
             "score": lens.scores.astype(float),
             "best rank": lens.ranks.astype(float),
-            "direction": f"from the {_NAMES[source]}",
-            "W_U": f"of the {_NAMES[reader]}",
+            "direction": f"from the {NAMES[source]}",
+            "W_U": f"of the {NAMES[reader]}",
         }
     )
 
 
 def _draw(frame: pd.DataFrame, request: Request) -> None:
-    sources = [f"from the {_NAMES[role]}" for role in ROLES]
+    sources = [f"from the {NAMES[role]}" for role in ROLES]
     base = alt.Chart(frame).encode(
         x=alt.X("layer:Q", title="layer of the direction", axis=alt.Axis(grid=False, tickMinStep=1, format="d")),
         y=alt.Y("score:Q", title="Eq. 2, logits per unit of direction"),
         color=alt.Color(
             "direction:N",
             title=None,
-            scale=alt.Scale(domain=sources, range=[ORANGE, BLUE]),
+            scale=alt.Scale(domain=sources, range=[COLOURS[role] for role in ROLES]),
             legend=alt.Legend(orient="top"),
         ),
         strokeDash=alt.StrokeDash(
@@ -143,6 +133,6 @@ def _draw(frame: pd.DataFrame, request: Request) -> None:
         st.caption(f"At layer {request.spec.layer}: " + "; ".join(_said(row) for row in here.to_dict("records")) + ".")
 
 
-def _said(row: dict[Any, Any]) -> str:
+def _said(row: Mapping[Hashable, Any]) -> str:
     rank = "no rank" if not np.isfinite(row["best rank"]) else f"rank {row['best rank']:,.0f}"
     return f"{row['direction']}, W_U {row['W_U']}: {row['score']:+.3g} ({rank})".replace("-", "−")

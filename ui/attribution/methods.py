@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from core.values import Floats
 
 Family = Literal["Direction", "Read-out", "Steered", "Gradient", "Direct", "Exact", "Two models"]
 Needs = Literal["", "gradients", "interventions", "divergence"]
+Further: TypeAlias = Gradients | Interventions | Divergence
 
 PERCENTILE = 98
 TINY = 1e-4
-"""Smaller values are told as about zero."""
+"""Smaller values are written as about zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,14 @@ class Readings:
     gradients: Gradients | None = None
     interventions: Interventions | None = None
     divergence: Divergence | None = None
+
+    def joined(self, found: Further) -> Readings:
+        """These and one more."""
+        if isinstance(found, Gradients):
+            return replace(self, gradients=found)
+        if isinstance(found, Interventions):
+            return replace(self, interventions=found)
+        return replace(self, divergence=found)
 
     @property
     def start(self) -> int:

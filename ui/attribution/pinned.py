@@ -14,9 +14,9 @@ from core.values import PAPER_WINDOW
 from ui.attribution.catalogue import METHODS
 from ui.attribution.further import explain_token
 from ui.attribution.methods import Method, Readings
+from ui.components.colours import BLUE, GRAY, ORANGE
 from ui.components.fixed_chart import Data, fixed_chart
 from ui.components.safe_text import plain, visible
-from ui.components.theme import BLUE, GRAY, ORANGE
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "\n")
 _MAX_SENTENCE = 60

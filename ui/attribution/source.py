@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.disk.store import Stored
-from core.errors import UserFacingError
 from core.runs.values import Generation
+from core.text.lines import shown_line
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import Trace
-from ui.components.safe_text import clipped, show_error
+from ui.components.safe_text import tried
 from ui.shell.handoff import OPENED
 from ui.shell.state import workbench
 
@@ -28,6 +28,7 @@ _KINDS: dict[Kind, str] = {"trace": "Labelled trace", "generation": "Stored gene
 _GENERATION_KEY = "attribution_generation"
 _AT_HAND = "attribution:at_hand"
 _LIMIT = 50
+_TITLE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,33 +80,34 @@ def _choose_trace(sets: list[TraceSet]) -> Source | None:
     by_id = {found.set_id: found for found in sets}
     if st.session_state.get(SET_KEY) not in by_id:
         st.session_state[SET_KEY] = sets[0].set_id
-    left, right = st.columns([2, 5]) if len(sets) > 1 else (None, st)
-    if left is not None:
-        left.selectbox(
+    columns = st.columns([2, 5] if len(sets) > 1 else 1)
+    if len(sets) > 1:
+        columns[0].selectbox(
             "Trace set",
             list(by_id),
-            format_func=lambda set_id: clipped(by_id[set_id].name, 40),
+            format_func=lambda set_id: shown_line(by_id[set_id].name, 40),
             key=SET_KEY,
             persist_state="session",
         )
     set_id = st.session_state[SET_KEY]
-    try:
-        rows = workbench().trace_sets.rows(set_id)
-        if st.session_state.get(TRACE_KEY, 0) not in range(len(rows)):
-            st.session_state[TRACE_KEY] = 0
-        picked = right.selectbox(
-            "Trace",
-            range(len(rows)),
-            format_func=lambda i: f"{rows[i].counts.get(BACKTRACKING, 0)}× back · {clipped(rows[i].title)}",
-            key=TRACE_KEY,
-            persist_state="session",
-            help="The number counts the labelled turns back. Other sets are imported on the Traces page.",
-        )
-        trace = workbench().trace_sets.trace(set_id, picked)
-    except UserFacingError as error:
-        show_error(error)
-        return None
-    return Source(question=trace.prompt, text=trace.text, trace=trace)
+    trace = tried(lambda: _pick_trace(set_id, columns[-1]))
+    return None if trace is None else Source(question=trace.prompt, text=trace.text, trace=trace)
+
+
+def _pick_trace(set_id: str, place: DeltaGenerator) -> Trace:
+    """The trace chosen from a set. Raises BadInput for a set that cannot be read."""
+    rows = workbench().trace_sets.rows(set_id)
+    if st.session_state.get(TRACE_KEY, 0) not in range(len(rows)):
+        st.session_state[TRACE_KEY] = 0
+    picked = place.selectbox(
+        "Trace",
+        range(len(rows)),
+        format_func=lambda i: f"{rows[i].counts.get(BACKTRACKING, 0)}× back · {shown_line(rows[i].title, _TITLE)}",
+        key=TRACE_KEY,
+        persist_state="session",
+        help="The number counts the labelled turns back. Other sets are imported on the Traces page.",
+    )
+    return workbench().trace_sets.trace(set_id, picked)
 
 
 def _choose_generation() -> Source | None:
@@ -140,7 +142,7 @@ def generation_title(generation: Generation) -> str:
     """Question, model and steering on one line, for option lists."""
     spec = generation.spec
     edits = " + ".join(f"{edit.operator} {edit.coefficient:+.3g} at layer {edit.layer}" for edit in spec.steering)
-    return f"{clipped(spec.prompt.question)} · {clipped(spec.model.name, 24)} · {edits or 'unsteered'}"
+    return f"{shown_line(spec.prompt.question, _TITLE)} · {shown_line(spec.model.name, 24)} · {edits or 'unsteered'}"
 
 
 def _moment(stored_at: float) -> str:

@@ -148,7 +148,7 @@ def _pin_something(attribution: Attribution, stops: Stops) -> None:
 
 
 def _draw_jumps(stops: Stops) -> None:
-    """Buttons to the stop before and behind the pinned token."""
+    """Buttons to the stop before and after the pinned token."""
     if not stops.tokens:
         return
     at = selected_token(STRIP_KEY)

@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.components.theme import CATEGORICAL, LABEL_COLOURS, TEXT, diverging_scale, screen_mode, use_chart_theme
+from ui.components.colours import CATEGORICAL, LABEL_COLOURS, TEXT
+from ui.components.theme import diverging_scale, screen_mode, use_chart_theme
 
 _CELL, _FRAME = 44, 130
 _STRONG = 0.75  # from here dark text reads better on the cell in both themes

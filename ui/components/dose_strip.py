@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -51,7 +50,7 @@ def strip_data(
     resid_norm: float,
     by_share: bool,
     finished: bool = True,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The strip as JSON-ready data: bar heights as shares of the row's largest value, of NLL of twice the coherent."""
     there = [reading for reading in readings if reading is not None]
     band = coherent_band(there) if finished else None
@@ -77,7 +76,7 @@ def _column(
     *,
     in_band: bool,
     finished: bool,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     values = {name: getattr(reading, name) if reading else math.nan for name in tops}
     shown = {
         "fraction": f"{values['fraction']:.1%}",

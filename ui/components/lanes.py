@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import streamlit as st
 
@@ -16,6 +16,13 @@ from ui.components.token_strip import Size, clip_pieces, read_assets
 
 LaneState = Literal["queued", "running", "done", "cancelled", "interrupted", "error", "timeout"]
 Badge = Literal["LIVE", "CACHED", "RECORDED", ""]
+
+
+class _Pin(TypedDict):
+    """The pinned (lane, token), and how often Python moved it."""
+
+    at: tuple[int, int] | None
+    jump: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +69,16 @@ def lanes(
         "picture": picture,
     }
     _component(key=key, data=data, on_pin_change=lambda: _take_pin(key))
-    at: tuple[int, int] | None = pin["at"]
-    return at
+    return pin["at"]
 
 
 def select_lane_token(key: str, at: tuple[int, int] | None) -> None:
     """Pin (lane, token) from Python, or none. Call it before the lanes are drawn, or in a callback."""
     pin = _pin(key)
-    pin.update(at=at, jump=pin["jump"] + 1)
+    pin["at"], pin["jump"] = at, pin["jump"] + 1
 
 
-def lane_data(lane: Lane) -> dict[str, Any]:
+def lane_data(lane: Lane) -> dict[str, object]:
     """One lane as JSON-ready data."""
     pieces, lengths = clip_pieces(lane.pieces)
     return {
@@ -94,8 +100,8 @@ def _within(at: tuple[int, int] | None, lanes: Sequence[Lane]) -> bool:
     return at is not None and 0 <= at[0] < len(lanes) and 0 <= at[1] < len(lanes[at[0]].pieces)
 
 
-def _pin(key: str) -> dict[str, Any]:
-    pin: dict[str, Any] = st.session_state.setdefault(f"{key}:pin", {"at": None, "jump": 0})
+def _pin(key: str) -> _Pin:
+    pin: _Pin = st.session_state.setdefault(f"{key}:pin", {"at": None, "jump": 0})
     return pin
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import streamlit as st
 
 from core.errors import UserFacingError
+
+T = TypeVar("T")
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -45,6 +49,20 @@ def show_error(error: UserFacingError) -> None:
     st.error(f"**{plain(error.problem)}** {plain(error.remedy)}", icon=":material/warning:")
 
 
+def tried(action: Callable[[], T]) -> T | None:
+    """What the action gives; None, with the reason shown, where the user must do something else."""
+    try:
+        return action()
+    except UserFacingError as error:
+        show_error(error)
+        return None
+
+
+def done(action: Callable[[], object]) -> bool:
+    """As `tried`, for what gives nothing: whether it was done."""
+    return tried(lambda: (action(),)) is not None
+
+
 def seconds(value: float) -> str:
     """A duration as people say it."""
     if value < 90:
@@ -58,15 +76,3 @@ def size(n_bytes: float) -> str:
         if n_bytes >= factor:
             return f"{n_bytes / factor:.1f} {unit}"
     return f"{n_bytes:.0f} bytes"
-
-
-def one_line(text: str, limit: int = 400) -> str:
-    """The text on one line for a table's cell, which shows it literally; clipped to `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def clipped(text: str, limit: int = 64) -> str:
-    """The text on one line of printable characters, for option lists, which show it literally."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

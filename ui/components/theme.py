@@ -1,7 +1,6 @@
-"""The project's colours and its one Altair theme. Knows neither pages nor data.
+"""The project's one Altair theme. Knows neither pages nor data.
 
-Hues are chosen to be read on both backgrounds: a chart needs no redraw when the reader flips the theme. Only text
-colours differ; Streamlit supplies those on screen, and `chart_theme("light")` or `("dark")` fixes them for exports.
+Streamlit supplies the colour of text on screen; `chart_theme("light")` or `("dark")` fixes it for exports.
 """
 
 from __future__ import annotations
@@ -11,38 +10,9 @@ from typing import Any, Literal
 import altair as alt
 import streamlit as st
 
-from core.traces.events import (
-    ADDING_KNOWLEDGE,
-    BACKTRACKING,
-    DEDUCTION,
-    EXAMPLE_TESTING,
-    INITIALIZING,
-    UNCERTAINTY_ESTIMATION,
-)
+from ui.components.colours import BACKGROUND, BLUE, CATEGORICAL, GRAY, NEUTRAL, ORANGE, SEQUENTIAL, TEXT
 
 Mode = Literal["screen", "light", "dark"]
-
-BLUE = "#2f7de1"
-ORANGE = "#e8731a"
-RED = "#dc4450"
-GRAY = "#7b8494"
-
-LABEL_COLOURS: dict[str, str] = {
-    INITIALIZING: GRAY,
-    DEDUCTION: "#128a80",
-    ADDING_KNOWLEDGE: "#a57a00",
-    EXAMPLE_TESTING: "#c2549d",
-    UNCERTAINTY_ESTIMATION: "#8a63d2",
-    BACKTRACKING: RED,
-}
-"""Label → colour, at least 3.7:1 against white and against the dark background."""
-
-CATEGORICAL: tuple[str, ...] = (BLUE, ORANGE, "#128a80", "#c2549d", "#a57a00", "#8a63d2", GRAY)
-SEQUENTIAL: tuple[str, ...] = ("#d9e7fa", "#9cc0f0", "#5390e4", "#2067c4", "#0e3d7e")
-NEUTRAL: dict[Literal["light", "dark"], str] = {"light": "#f4f6f9", "dark": "#1a222d"}
-TEXT: dict[Literal["light", "dark"], str] = {"light": "#17212e", "dark": "#edf2f8"}
-BACKGROUND: dict[Literal["light", "dark"], str] = {"light": "#ffffff", "dark": "#10151c"}
-
 
 FONT = "Source Sans, Segoe UI, Noto Sans, Liberation Sans, sans-serif"
 

@@ -12,21 +12,30 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.components.theme import LABEL_COLOURS
+from ui.components.colours import LABEL_COLOURS
 
 Size = Literal["normal", "stage"]
-Values = Sequence[float | None] | NDArray[np.floating[Any]]
+Values = Sequence[float | None] | NDArray[np.float32] | NDArray[np.float64]
 
 CLIP = 160
-"""Characters of one token that are shown; the full length is told behind them."""
+"""Characters of one token that are shown; the full length is written after them."""
 _OTHER_STYLES = ("other-1", "other-2", "other-3")
 _HERE = Path(__file__).parent
+
+
+class _Pin(TypedDict):
+    """The pinned token of a strip, and how it came to the browser."""
+
+    token: int | None
+    jump: int
+    drawn: int
+    text: int | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +61,7 @@ class Strip:
     value_name: str = ""
     unit: str = ""
     parts: tuple[tuple[int, int, str], ...] = ()
-    """(first token, token behind the last, label)."""
+    """(first token, token after the last, label)."""
     events: tuple[int, ...] = ()
     window: frozenset[int] = frozenset()
     keywords: frozenset[int] = frozenset()
@@ -106,7 +115,7 @@ def token_strip(
         pin["token"] = None
     if pin["token"] is not None and not 0 <= pin["token"] < len(strip.pieces):
         pin["token"] = None
-    pin.update(text=digest, drawn=pin["jump"])
+    pin["text"], pin["drawn"] = digest, pin["jump"]
     data = strip_data(strip) | {"size": size, "height": height, "label": label, "search": search}
     stamp = hashlib.blake2b(json.dumps(data).encode(), digest_size=8).hexdigest()
     _component(
@@ -114,23 +123,21 @@ def token_strip(
         data=data | {"stamp": stamp, "pinned": pin["token"], "jump": pin["jump"]},
         on_pin_change=lambda: _take_pin(key),
     )
-    token: int | None = pin["token"]
-    return token
+    return pin["token"]
 
 
 def select_token(key: str, index: int | None) -> None:
     """Pin a token from Python (a jump, a permalink), or none. Call it before the strip is drawn, or in a callback."""
     pin = _pin(key)
-    pin.update(token=index, jump=pin["jump"] + 1)
+    pin["token"], pin["jump"] = index, pin["jump"] + 1
 
 
 def selected_token(key: str) -> int | None:
     """The pinned token of a strip that may be drawn further down the page."""
-    token: int | None = _pin(key)["token"]
-    return token
+    return _pin(key)["token"]
 
 
-def strip_data(strip: Strip) -> dict[str, Any]:
+def strip_data(strip: Strip) -> dict[str, object]:
     """The strip as JSON-ready data; also what a self-contained HTML export embeds."""
     pieces, lengths = clip_pieces(strip.pieces)
     names = list(dict.fromkeys(label for _, _, label in sorted(strip.parts)))
@@ -176,11 +183,9 @@ def _rounded(value: float | None) -> float | None:
     return float(f"{value:.3g}") if value is not None and math.isfinite(value) else None
 
 
-def _pin(key: str) -> dict[str, Any]:
+def _pin(key: str) -> _Pin:
     """The one place where a strip's pinned token is kept; `jump` counts the times Python moved it."""
-    pin: dict[str, Any] = st.session_state.setdefault(
-        f"{key}:pin", {"token": None, "jump": 0, "drawn": 0, "text": None}
-    )
+    pin: _Pin = st.session_state.setdefault(f"{key}:pin", {"token": None, "jump": 0, "drawn": 0, "text": None})
     return pin
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -15,9 +15,9 @@ import pandas as pd
 import streamlit as st
 
 from core.values import Floats
+from ui.components.colours import BLUE, GRAY, RED
 from ui.components.fixed_chart import Data, fixed_chart
 from ui.components.safe_text import visible
-from ui.components.theme import BLUE, GRAY, RED
 
 HEIGHT = 170
 POINTS = 250
@@ -156,7 +156,7 @@ def _draw_table(line: ValueLine, *, key: str, on_pick: Callable[[int], None]) ->
 
 def _table(line: ValueLine) -> pd.DataFrame:
     events = set(line.events)
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "position": i,
             "token": visible(line.pieces[i]),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from core.directions.direction import Direction
 from core.directions.exports import FORMATS, Format, Scale, check_exportable, export_bytes, file_name
 from core.directions.folder import MAX_NAME, MAX_NOTE, NOTE, SavedDirection
-from core.errors import UserFacingError
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import done, plain
 from ui.shell.notice import act
 from ui.shell.state import workbench
 
@@ -21,7 +18,7 @@ _USE: dict[Format, str] = {
     "safetensors opens it.",
     "gguf": "For `--control-vector-scaled` of llama.cpp and for repeng. Layer numbers are the same there: "
     "`direction.N` is added to the output of block N. Imported here, everything comes back.",
-    "npy": "The bare vector: the importer has to be told its layer, model and meaning.",
+    "npy": "The bare vector: whoever imports it must name its layer, model and meaning.",
     "pt": "A dict {layer: tensor}, for `SteeringVector(torch.load(file, weights_only=True))` of steering-vectors.",
 }
 
@@ -55,11 +52,11 @@ def draw_actions(saved: list[SavedDirection]) -> None:
 
 
 def _export(direction: Direction, picked: str) -> None:
-    formats: Any = list(FORMATS)
-    to: Format = st.selectbox("Format", formats, format_func=lambda to: FORMATS[to], key=f"directions:format:{picked}")
+    key = f"directions:format:{picked}"
+    to = st.selectbox("Format", list(FORMATS), format_func=FORMATS.__getitem__, key=key)
     scale: Scale = "unit"
     if to != "safetensors":
-        chosen: Any = st.radio(
+        chosen = st.radio(
             "Length",
             list(_SCALES),
             format_func=lambda scale: _SCALES[scale],
@@ -70,10 +67,7 @@ def _export(direction: Direction, picked: str) -> None:
         )
         scale = chosen
     st.caption(_USE[to])
-    try:
-        check_exportable(direction, to)
-    except UserFacingError as error:
-        show_error(error)
+    if not done(lambda: check_exportable(direction, to)):
         return
     st.download_button(
         "Download",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -11,9 +11,9 @@ import streamlit as st
 from core.directions.algebra import minus, orthogonalised, plus, times
 from core.directions.direction import Direction
 from core.directions.folder import MAX_NAME
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.text.lines import kept_line
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.directions.choices import Choice, choices
 from ui.shell.notice import act
 from ui.shell.state import workbench
@@ -103,10 +103,8 @@ def draw_arithmetic() -> None:
         factor = (first if operation == "plus" else second).number_input(
             "k", value=1.0, step=0.5, format="%g", key=FACTOR_KEY, persist_state="session"
         )
-    try:
-        result = combined(left, right, operation, factor)
-    except UserFacingError as error:
-        show_error(error)
+    result = tried(lambda: combined(left, right, operation, factor))
+    if result is None:
         return
     _show(result, left, right)
     name = st.text_input("Name", result.name, max_chars=MAX_NAME, key=f"directions:result:{result.digest}")
@@ -124,7 +122,7 @@ def combined(left: Direction, right: Direction | None, operation: Operation, fac
 
 
 def _ask_operation() -> Operation:
-    picked: Any = st.segmented_control(
+    picked = st.segmented_control(
         "Operation",
         list(_OPERATIONS),
         format_func=_OPERATIONS.__getitem__,

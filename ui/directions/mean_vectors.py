@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.directions.mean_vectors import OVERALL, MeanVectors
 from core.disk.kept import Kept
@@ -58,7 +57,7 @@ def _draw(kept: Kept[MeanVectors]) -> None:
         if st.toggle("Show the cosines as a table", key="means:table"):
             st.dataframe(cosine_table(names, cosines[layer]), width="stretch")
     with table:
-        st.markdown("##### Samples behind each mean")
+        st.markdown("##### Samples in each mean")
         _counts(means, minus, layer)
         _make(means, names, layer, minus)
     label, _ = st.columns([3, 2], gap="large")
@@ -77,7 +76,7 @@ def _ask(means: MeanVectors, set_id: str) -> tuple[str, int]:
     """What is subtracted, "" for nothing, and the layer."""
     left, right = st.columns([2, 3], gap="large")
     options = sorted(means.labels, key=lambda label: label != OVERALL)
-    subtracted: Any = left.selectbox(
+    subtracted = left.selectbox(
         "Subtract the mean of",
         [*options, ""],
         format_func=lambda label: label or "nothing: compare the means themselves",
@@ -96,7 +95,7 @@ def _ask(means: MeanVectors, set_id: str) -> tuple[str, int]:
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _cosines(set_id: str, _means: MeanVectors, minus: str) -> Any:
+def _cosines(set_id: str, _means: MeanVectors, minus: str) -> NDArray[np.float64]:
     return _means.cosines(minus)
 
 

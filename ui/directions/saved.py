@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -34,7 +34,7 @@ def draw_list(facts: ModelFacts | None) -> None:
 def draw_table(saved: list[SavedDirection], facts: ModelFacts | None) -> None:
     """One row per direction, newest first."""
     notes = [dict(item.direction.provenance) for item in saved]
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, Sequence[object]] = {
         "name": [item.direction.name for item in saved],
         "found in": [item.direction.source_model or "unknown" for item in saved],
         "layer": [item.direction.layer for item in saved],

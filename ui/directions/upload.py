@@ -1,11 +1,12 @@
-"""A vector file from anybody: what it holds, the questions that it leaves open, and keeping what is chosen."""
+"""A vector file from anywhere: what it holds, the questions that it leaves open, and keeping what is chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.directions.direction import Direction
 from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE
@@ -21,6 +22,8 @@ FILE_KEY = "directions:file"
 VIEW_KEY = "directions:view"
 _READ = "directions:read"
 _ROUND = "directions:file:round"
+Held: TypeAlias = Direction | MeanVectors | FoundVectors | UserFacingError
+"""What a file holds, or why it cannot be read."""
 MEANINGS = ("difference of means", "mean activation", "probe", "principal component", "dictionary feature", "unknown")
 
 
@@ -60,18 +63,17 @@ def _explain() -> None:
     )
 
 
-def _read(file_id: str, file: Any) -> Direction | MeanVectors | FoundVectors | UserFacingError:
+def _read(file_id: str, file: UploadedFile) -> Held:
     """What the file holds; it is read once."""
-    known = st.session_state.get(_READ)
+    known: tuple[str, Held] | None = st.session_state.get(_READ)
     if known is None or known[0] != file_id:
         with st.spinner("Reading the file"):
             try:
-                found: Any = read_vectors(file.getvalue(), name=file.name)
+                found: Held = read_vectors(file.getvalue(), name=file.name)
             except UserFacingError as error:
                 found = error
         known = st.session_state[_READ] = (file_id, found)
-    content: Direction | MeanVectors | FoundVectors | UserFacingError = known[1]
-    return content
+    return known[1]
 
 
 def _done(action: Callable[[], object], notice: str, *, view: str = "Saved") -> None:
@@ -131,7 +133,7 @@ def _ask_vectors(found: FoundVectors) -> None:
         first = " · ".join(part for part in (found.label, vectors[0].title) if part)
         name = left.text_input("Name", first[:MAX_NAME], max_chars=MAX_NAME)
         model = right.text_input("Model that it belongs to", found.model_hint, max_chars=MAX_NAME)
-        meaning: Any = left.selectbox(
+        meaning = left.selectbox(
             "What it is", MEANINGS, index=None, placeholder="Choose, or type your own", accept_new_options=True
         )
         more = right.text_input("More about it", "", max_chars=MAX_NOTE // 2)
@@ -148,7 +150,7 @@ def _ask_layers(vectors: tuple[FoundVector, ...]) -> list[tuple[FoundVector, int
         return [(vectors[0], int(layer))]
     shift = 0
     if vectors[0].in_matrix:
-        first: Any = st.radio(
+        first = st.radio(
             "Row 0 is",
             ("blocks", "embeddings"),
             format_func={"blocks": "the output of block 0", "embeddings": "the embeddings (hidden_states[0])"}.get,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import cast
+from functools import partial
 
 import streamlit as st
 
@@ -12,17 +12,18 @@ from core.attribution.values import DirectionLens, LensSpec
 from core.directions.direction import Direction
 from core.directions.exports import file_name
 from core.directions.folder import MAX_NAME, direction_bytes, id_of
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.extraction.values import DirectionSet
-from core.models.pair import ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.text.lines import kept_line
 from core.text.words import LENS_WORDS
-from ui.components.safe_text import plain, show_error, visible
+from ui.components.safe_text import done, plain, visible
 from ui.directions.choices import choices
 from ui.extraction.layer_map import Cell
 from ui.shell.frame import page_path
-from ui.shell.jobs import follow
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.jobs import obtain
+from ui.shell.roles import NAMES
+from ui.shell.state import caller, workbench
 
 SAVED = "extraction:saved"
 SHOWN_COEFFICIENT = 12
@@ -79,7 +80,7 @@ def draw_save(direction: Direction) -> None:
     name = st.text_input("Name", direction.name, max_chars=MAX_NAME, key=f"extraction:name:{direction_id}")
     save, download = st.columns(2)
     if save.button("Save", type="primary", width="stretch", icon=":material/bookmark_add:"):
-        _save(direction, name)
+        done(lambda: _save(direction, name))
     named = dataclasses.replace(direction, name=kept_line(name, MAX_NAME) or direction.name)
     download.download_button(
         "Download",
@@ -97,13 +98,10 @@ def draw_save(direction: Direction) -> None:
 
 
 def _save(direction: Direction, name: str) -> None:
-    try:
-        cleaned = kept_line(name, MAX_NAME)
-        if not cleaned:
-            raise BadInput("The direction's name is empty.", "Type a name, then press Save again.")
-        st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))
-    except UserFacingError as error:
-        show_error(error)
+    cleaned = kept_line(name, MAX_NAME)
+    if not cleaned:
+        raise BadInput("The direction's name is empty.", "Type a name, then press Save again.")
+    st.session_state[SAVED] = workbench().directions.save(dataclasses.replace(direction, name=cleaned))
 
 
 def draw_resemblance(direction: Direction) -> None:
@@ -129,40 +127,22 @@ def draw_lens(direction: Direction, facts: tuple[ModelFacts, ModelFacts]) -> Non
     """Top and bottom tokens through the unembedding of both models (paper, Eq. 2 and Fig. 5)."""
     st.markdown("##### Read through the unembedding")
     columns = st.columns(2)
-    titles = ("base model", "reasoning model")
-    lenses: list[DirectionLens | None] = []
-    for column, title, fact in zip(columns, titles, facts, strict=True):
+    # One lens job at a time: a second of this session would cancel the first.
+    free = True
+    for column, role, fact in zip(columns, ROLES, facts, strict=True):
         with column:
-            st.caption(f"{title}: {plain(fact.name)}")
+            st.caption(f"{NAMES[role]}: {plain(fact.name)}")
             spec = LensSpec(model=fact.spec, fingerprint=fact.fingerprint, direction=direction, words=LENS_WORDS)
-            # One lens job at a time: a second of this session would cancel the first.
-            lens = _lens(spec, f"extraction:lens:{title}") if None not in lenses else None
-            lenses.append(lens)
+            start = partial(workbench().read_direction, spec, caller())
+            lens = obtain(spec, f"extraction:lens:{role}", DirectionLens, start) if free else None
             if lens is not None:
                 _show_lens(lens, fact.d_vocab)
+            free = lens is not None
     st.caption(
         "The numbers are W_U · v̂; the score is their mean over the vocabulary items that contain “wait” or “but” "
         "(Eq. 2). In the paper the base-derived direction at layer 10 does *not* point at such words, and still steers "
         "best: it is not merely a word."
     )
-
-
-def _lens(spec: LensSpec, slot: str) -> DirectionLens | None:
-    """The reading of the spec: stored, or by a job that is started here and followed."""
-    stored = workbench().cached(spec)
-    if stored is not None:
-        return cast(DirectionLens, stored)
-    asked = (spec.fingerprint, id_of(spec.direction))
-    if st.session_state.get(f"{slot}:for") != asked:
-        st.session_state[f"{slot}:for"] = asked
-        st.session_state.pop(slot, None)
-        guarded(lambda: workbench().read_direction(spec, caller()), slot)
-    snapshot = follow(slot, stoppable=False)
-    if snapshot is not None and snapshot.state == "done":
-        return cast(DirectionLens, snapshot.result)
-    if snapshot is not None or st.session_state.get(f"{slot}:error"):
-        st.button("Read it again", key=f"{slot}:again", on_click=st.session_state.pop, args=(f"{slot}:for", None))
-    return None
 
 
 def _show_lens(lens: DirectionLens, d_vocab: int) -> None:

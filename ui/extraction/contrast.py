@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
 from core.extraction.contrast import contrast
-from core.extraction.moments import Moments
+from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.values import DirectionSet, Negatives, Weighting
-from core.models.pair import Role
+from core.models.pair import ROLES, Role
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Window
+from ui.shell.roles import SHORT
 from ui.shell.state import set_anew
 
 KEY = "contrast:"
 RANGE = "contrast:window"
 _PAPER = "contrast:paper"
 _KEPT = "contrast:kept"
-_ROLES: dict[Role, str] = {"base": "Base", "reasoner": "Reasoning"}
 _SUBTRACTED: dict[Negatives, str] = {
     "all": "All tokens (Eq. 3)",
     "other": "Other labels' parts",
@@ -44,8 +43,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     moments = next(iter(have.values()))
     _set_defaults(have, moments)
     role_column, label_column, minus_column, weight_column = st.columns(4)
-    role: Any = role_column.segmented_control(
-        "Map of", list(have), format_func=_ROLES.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
+    role = role_column.segmented_control(
+        "Map of", list(have), format_func=SHORT.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
     )
     label = label_column.selectbox(
         "Label of the events",
@@ -56,7 +55,7 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         help="With the number of events; each is the first token of a part with this label. Shuffled events lie at "
         "random words: a control.",
     )
-    negatives: Any = minus_column.selectbox(
+    negatives = minus_column.selectbox(
         "Subtracted mean",
         list(_SUBTRACTED),
         format_func=_SUBTRACTED.__getitem__,
@@ -66,7 +65,7 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, "
         "and over all tokens of the traces that have an event.",
     )
-    weighting: Any = weight_column.selectbox(
+    weighting = weight_column.selectbox(
         "Weighting",
         list(_WEIGHTED),
         format_func=_WEIGHTED.__getitem__,
@@ -76,7 +75,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         "than another.",
     )
     window = _ask_window(moments)
-    return Choice(role=role, label=label, window=window, negatives=negatives, weighting=weighting)
+    chosen: Role = next(iter(have)) if role is None else role
+    return Choice(role=chosen, label=label, window=window, negatives=negatives, weighting=weighting)
 
 
 def made_of(moments: Moments, choice: Choice) -> DirectionSet:
@@ -85,10 +85,10 @@ def made_of(moments: Moments, choice: Choice) -> DirectionSet:
     Raises BadInput as `contrast` does.
     """
     key = (moments.spec, choice)
-    kept: dict[Any, DirectionSet] = st.session_state.setdefault(_KEPT, {})
+    kept: dict[tuple[MomentsSpec, Choice], DirectionSet] = st.session_state.setdefault(_KEPT, {})
     if key not in kept:
         singles = [window for window in moments.spec.windows if window.stop - window.start == 1]
-        while len(kept) >= len(_ROLES):
+        while len(kept) >= len(ROLES):
             kept.pop(next(iter(kept)))
         kept[key] = contrast(
             moments,
@@ -107,7 +107,7 @@ def _ask_window(moments: Moments) -> Window:
         if first == last:
             st.caption(f"Only offset {first} was gathered, so it is the window.")
             return Window(start=first, stop=last + 1)
-        chosen: Any = st.slider(
+        st.slider(
             "Window: offsets from the event's first token",
             first,
             last,
@@ -115,7 +115,7 @@ def _ask_window(moments: Moments) -> Window:
             persist_state="session",
             help="Both ends are included. The map and the card follow at once, from the sums of the pass.",
         )
-    low, high = chosen
+    low, high = st.session_state[RANGE]
     reachable = first <= PAPER_WINDOW.start and PAPER_WINDOW.stop - 1 <= last
     paper.button(
         "The paper's", key=_PAPER, on_click=_use_paper_window, width="stretch", disabled=not reachable, help="−13 to −8"

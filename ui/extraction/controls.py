@@ -9,12 +9,11 @@ import streamlit as st
 
 from core.directions.direction import Direction
 from core.directions.folder import MAX_NAME
-from core.errors import UserFacingError
 from core.extraction.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
 from core.extraction.moments import Moments
 from core.extraction.values import DirectionSet
 from core.text.lines import kept_line
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done, tried
 from ui.extraction.layer_map import Cell
 from ui.shell.state import workbench
 
@@ -43,15 +42,15 @@ def draw_controls(moments: Moments, found: DirectionSet, direction: Direction, c
             "events, the opposite, and what is left without the nearest label (the paper's Fig. 4)."
         )
         return
-    try:
-        controls = control_set(moments, found, direction, cell.window, k=k, seed=start)
-    except UserFacingError as error:
-        show_error(error)
+    controls = tried(lambda: control_set(moments, found, direction, cell.window, k=k, seed=start))
+    if controls is None:
         return
     _table(controls, direction)
     saved = [item for item in workbench().directions.list() if is_control_of(item.direction, direction)]
     if st.button(f"Save these {len(controls)} controls", key=f"{KEY}:save", icon=":material/bookmarks:"):
-        _save(controls)
+        if done(lambda: _save(controls)):
+            said = f"{len(controls)} controls are saved; each names its direction."
+            st.success(said, icon=":material/check_circle:")
     elif saved:
         st.caption(f"{len(saved)} controls of this direction are saved.")
 
@@ -80,11 +79,5 @@ def _meaning(kind: str) -> str:
 
 
 def _save(controls: Sequence[Direction]) -> None:
-    try:
-        for control in controls:
-            name = kept_line(control.name, MAX_NAME) or "control"
-            workbench().directions.save(replace(control, name=name))
-    except UserFacingError as error:
-        show_error(error)
-        return
-    st.success(f"{len(controls)} controls are saved; each says of what it is one.", icon=":material/check_circle:")
+    for control in controls:
+        workbench().directions.save(replace(control, name=kept_line(control.name, MAX_NAME) or "control"))

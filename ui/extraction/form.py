@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import BadInput
 from core.extraction.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
@@ -18,6 +18,7 @@ from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import show_error, size
 from ui.extraction.how_read import ask_frame
 from ui.extraction.trace_choice import KEY, ask_traces
+from ui.shell.roles import TITLES
 from ui.shell.state import set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10
@@ -28,7 +29,7 @@ SUBMIT = "extraction:submit"
 EXACT, _AGAIN = "extraction:exact", "extraction:again"
 MAX_EXACT = 4
 _MODELS: dict[str, tuple[Role, ...]] = {"both": ROLES, "base": ("base",), "reasoner": ("reasoner",)}
-_TITLES = {"both": "Both models", "base": "Base model", "reasoner": "Reasoning model"}
+_TITLES = {"both": "Both models"} | {str(role): title for role, title in TITLES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +81,16 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
     frame = ask_frame(traces[0])
     if not labels:
         raise BadInput("No label is chosen.", "Choose the label of the events, and others to compare it with.")
-    shuffled = BACKTRACKING if BACKTRACKING in labels else labels[0]
-    common: dict[str, Any] = {
-        "traces_digest": digest_of(traces),
-        "labels": labels,
-        "windows": tuple(dict.fromkeys((PAPER_WINDOW, *st.session_state.get(EXACT, ()), *offsets))),
-        "layers": layers,
-        "shuffled": shuffled,
-    }
     specs = {
         role: MomentsSpec(
-            model=fact.spec, fingerprint=fact.fingerprint, frame=frame if role == "base" else None, **common
+            model=fact.spec,
+            fingerprint=fact.fingerprint,
+            frame=frame if role == "base" else None,
+            traces_digest=digest_of(traces),
+            labels=labels,
+            windows=tuple(dict.fromkeys((PAPER_WINDOW, *st.session_state.get(EXACT, ()), *offsets))),
+            layers=layers,
+            shuffled=BACKTRACKING if BACKTRACKING in labels else labels[0],
         )
         for role, fact in zip(ROLES, facts, strict=True)
     }
@@ -147,7 +147,7 @@ def draw_exact(window: Window, found: DirectionSet) -> None:
 
 
 def _ask_models() -> tuple[Role, ...]:
-    picked: Any = st.segmented_control(
+    picked = st.segmented_control(
         "Models that read the traces",
         list(_MODELS),
         format_func=_TITLES.__getitem__,
@@ -157,7 +157,7 @@ def _ask_models() -> tuple[Role, ...]:
         help="Both models can read the same traces. The paper's point: the direction found in the base model, which "
         "never turns back by itself, makes the reasoning model turn back.",
     )
-    return _MODELS[picked]
+    return _MODELS[picked or "both"]
 
 
 def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
     return tuple(picked)
 
 
-def _ask_offsets(first: Any, last: Any) -> tuple[Window, ...]:
+def _ask_offsets(first: DeltaGenerator, last: DeltaGenerator) -> tuple[Window, ...]:
     """One single-offset window per offset. Raises BadInput for none or too many."""
     hint = "Tokens before (negative) or after an event's first token, which is offset 0. Both ends are included."
     for column, name in ((first, "first"), (last, "last")):
@@ -202,16 +202,17 @@ def offsets_of(first: int, last: int) -> tuple[Window, ...]:
 def _ask_layers(n_layers: int) -> tuple[int, ...]:
     if n_layers == 1:
         return (0,)
-    chosen: Any = st.slider(
+    key = f"{KEY}layers:{n_layers}"
+    st.slider(
         "Layers",
         0,
         n_layers - 1,
-        key=f"{KEY}layers:{n_layers}",
+        key=key,
         persist_state="session",
         help="The residual stream after these blocks, counted from 0. One pass over the traces serves all layers; "
         "leaving out the last ones saves time and memory.",
     )
-    low, high = chosen
+    low, high = st.session_state[key]
     return tuple(range(low, high + 1))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.models.frames import ChatFrame
+from core.models.pair import ROLES
 from core.models.readers import FirstTokens, Readers
 from core.values import Trace
-from ui.components.safe_text import plain, show_error, visible
+from ui.components.safe_text import plain, tried, visible
+from ui.shell.roles import NAMES
 from ui.shell.state import workbench
 
 KEY = "extraction:reads:"
@@ -51,17 +52,19 @@ def _escaped(text: str) -> str:
 
 
 def _draw_first_tokens(readers: Readers, frame: ChatFrame, trace: Trace) -> None:
-    try:
-        base = readers.first_tokens(base=True, frame=frame, question=trace.prompt, text=trace.text)
-        reasoner = readers.first_tokens(
-            base=False, frame=readers.reasoner_frame, question=trace.prompt, text=trace.text
+    own = readers.reasoner_frame
+    found = tried(
+        lambda: (
+            readers.first_tokens(base=True, frame=frame, question=trace.prompt, text=trace.text),
+            readers.first_tokens(base=False, frame=own, question=trace.prompt, text=trace.text),
+            readers.same_text_tokens(frame, trace.prompt, trace.text),
         )
-        same = readers.same_text_tokens(frame, trace.prompt, trace.text)
-    except UserFacingError as error:
-        show_error(error)
+    )
+    if found is None:
         return
-    for column, title, first in zip(st.columns(2), ("base", "reasoning"), (base, reasoner), strict=True):
-        column.caption(f"The first trace as the {title} model reads it; the text begins at position {first.text_start}")
+    base, reasoner, same = found
+    for column, role, first in zip(st.columns(2), ROLES, (base, reasoner), strict=True):
+        column.caption(f"The first trace as the {NAMES[role]} reads it; the text begins at position {first.text_start}")
         column.code(_tokens(first), language=None, wrap_lines=True)
     starts = [frame.prefix.startswith(readers.base_start) and bool(readers.base_start), bool(readers.reasoner_start)]
     begin = {
@@ -95,8 +98,8 @@ def _draw_vocabularies(readers: Readers) -> None:
     st.dataframe(
         {
             "id": [i for i, _, _ in readers.differences],
-            "base model": [visible(ours) or "no such id" for _, ours, _ in readers.differences],
-            "reasoning model": [visible(theirs) or "no such id" for _, _, theirs in readers.differences],
+            NAMES["base"]: [visible(ours) or "no such id" for _, ours, _ in readers.differences],
+            NAMES["reasoner"]: [visible(theirs) or "no such id" for _, _, theirs in readers.differences],
         },
         hide_index=True,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -19,7 +19,8 @@ from core.extraction.contrast import cosine_map
 from core.extraction.values import DirectionSet
 from core.forward.edits import PAPER_DEPTH
 from core.values import PAPER_WINDOW, Floats, Window
-from ui.components.theme import BACKGROUND, SEQUENTIAL, TEXT, diverging_scale, screen_mode
+from ui.components.colours import BACKGROUND, SEQUENTIAL, TEXT
+from ui.components.theme import diverging_scale, screen_mode
 from ui.directions.choices import choices
 from ui.shell.state import set_anew
 
@@ -127,7 +128,7 @@ def _adopt_click(found: DirectionSet, *, n_layers: int) -> None:
         st.session_state[_FOR_WINDOW] = found.spec.windows[0]
     kept = {LAYER_KEY: None, WINDOW_KEY: None, METRIC_KEY: "separation"}
     set_anew(kept, unless=TABLE_KEY)
-    event: Any = st.session_state.get(_chart_key()) or {}
+    event = st.session_state.get(_chart_key()) or {}
     clicked = event.get("selection", {}).get("cell") or [{}]
     layer, window = clicked[0].get("layer"), clicked[0].get("window")
     click = (_chart_key(), layer, window)
@@ -141,7 +142,7 @@ def _ask_metric(found: DirectionSet, twin: DirectionSet | None) -> tuple[Metric,
     titles = [metric for metric in _TITLES if metric != "twin" or twin is not None]
     if st.session_state.get(METRIC_KEY) not in titles:
         st.session_state[METRIC_KEY] = "separation"
-    metric: Any = st.segmented_control(
+    metric = st.segmented_control(
         "Colour shows",
         titles,
         format_func=_TITLES.__getitem__,
@@ -157,6 +158,7 @@ def _ask_metric(found: DirectionSet, twin: DirectionSet | None) -> tuple[Metric,
             return "cosine", cosines(found, reference)
         metric = "separation"
     by_name = {"separation": found.separation, "norm": found.norms, "reliability": found.reliability}
+    metric = metric or "separation"
     return metric, by_name[metric]
 
 
@@ -178,8 +180,8 @@ def cosines(found: DirectionSet, reference: Direction) -> Floats:
     """(n_layers, n_windows) cosine of every cell's direction with the reference; NaN where a cell has none."""
     norms = found.norms
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.where(norms > 0, (found.vectors @ reference.vector) / norms, np.nan)
-    return cast(Floats, values.astype(np.float32))
+        values: Floats = np.where(norms > 0, (found.vectors @ reference.vector) / norms, np.nan).astype(np.float32)
+    return values
 
 
 def _frame(found: DirectionSet, metric: Metric, values: Floats) -> pd.DataFrame:
@@ -218,7 +220,7 @@ def _table(found: DirectionSet, values: Floats) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(found.spec.layers, name="layer"))
 
 
-def _chart(frame: pd.DataFrame, found: DirectionSet, metric: Metric, cell: Cell) -> Any:
+def _chart(frame: pd.DataFrame, found: DirectionSet, metric: Metric, cell: Cell) -> alt.LayerChart:
     mode = screen_mode(st.context.theme.type)
     low, high = frame["value"].min(), frame["value"].max()
     signed = metric in ("reliability", "twin", "cosine") or low < 0
@@ -274,7 +276,7 @@ def _layer_axis(found: DirectionSet) -> alt.Y:
 
 
 def paper_note(found: DirectionSet, *, n_layers: int) -> str:
-    """Why the first cell is chosen as it is, and what the map does not tell (paper, Fig. B.1)."""
+    """Why the first cell is chosen as it is, and what the map does not say (paper, Fig. B.1)."""
     layer, window = paper_layer(found.spec.layers, n_layers), found.spec.windows[0]
     which = "the paper's window" if window == PAPER_WINDOW else "your window"
     return (

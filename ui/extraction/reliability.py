@@ -9,8 +9,8 @@ import streamlit as st
 from core.errors import UserFacingError
 from core.extraction.contrast import ReliabilityCurve, reliability_curve
 from core.extraction.moments import Moments
+from ui.components.colours import BLUE, GRAY
 from ui.components.safe_text import plain
-from ui.components.theme import BLUE, GRAY
 from ui.extraction.contrast import Choice
 from ui.extraction.layer_map import Cell
 

@@ -10,7 +10,7 @@ from core.errors import BadInput, UserFacingError
 from core.traces.records import TraceReport, parse_traces
 from core.traces.set_files import EMBEDDED, TraceSet
 from core.values import Trace
-from ui.components.safe_text import plain, show_error, size
+from ui.components.safe_text import plain, show_error, size, tried
 from ui.shell.frame import page_path
 from ui.shell.state import workbench
 
@@ -106,11 +106,7 @@ def _parse(data: bytes, name: str) -> TraceReport | None:
             BadInput(f"The file is {size(len(data))} large.", f"Split it: {MAX_TRACE_FILE_MB} MB are read at once.")
         )
         return None
-    try:
-        return parse_traces(data, source=name)
-    except UserFacingError as error:
-        show_error(error)
-        return None
+    return tried(lambda: parse_traces(data, source=name))
 
 
 def _report(report: TraceReport) -> None:

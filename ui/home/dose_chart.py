@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
+from core.models.pair import ROLES
 from core.runs.coherence import CURVE_POINT, Measured, is_readable
 from core.runs.dose_response import DosePoint
 from core.statistics import bootstrap_mean, bootstrap_ratio
+from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
 
-TARGETS = {"reasoner": "Steer the reasoning model", "base": "Steer the base model"}
-SOURCES = {"base": "from the base model", "reasoner": "from the reasoning model"}
+TARGETS: dict[str, str] = {role: f"Steer the {NAMES[role]}" for role in REASONER_FIRST}
+SOURCES: dict[str, str] = {role: f"from the {NAMES[role]}" for role in ROLES}
 COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
 
 
@@ -27,7 +28,7 @@ def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFram
     return pd.DataFrame([_row(point, baselines.get(point.target), resid_norm) for point in points])
 
 
-def _row(point: DosePoint, baseline: Measured | None, resid_norm: float) -> dict[str, Any]:
+def _row(point: DosePoint, baseline: Measured | None, resid_norm: float) -> dict[str, object]:
     fraction, nll = bootstrap_ratio(point.hits, point.words), bootstrap_mean(point.nll)
     return {
         "source": SOURCES[point.source],
@@ -65,6 +66,7 @@ def _panel(rows: pd.DataFrame, title: str, top: float) -> alt.LayerChart:
         "source:N",
         title=None,
         sort=list(SOURCES.values()),
+        scale=alt.Scale(domain=list(SOURCES.values()), range=[COLOURS[role] for role in ROLES]),
         legend=alt.Legend(orient="top", labelLimit=320, symbolOpacity=1),
     )
     base = alt.Chart(rows).encode(x=alt.X("coefficient:Q", title="coefficient (× unit vector)"))

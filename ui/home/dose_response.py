@@ -9,14 +9,14 @@ import streamlit as st
 from core.directions.direction import Direction
 from core.embedded import RecordedCurves, example_questions, recorded_curves
 from core.jobs import Snapshot
-from core.models.pair import ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.runs.dose_response import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions.choices import choices
 from ui.home.dose_chart import dose_charts, point_rows
 from ui.home.verdict import verdict
-from ui.shell.jobs import follow
+from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:dose"
@@ -31,8 +31,7 @@ def draw_dose_response(pair: Pair) -> None:
     is_recorded = recorded is not None and recorded.fingerprints == (pair[0].fingerprint, pair[1].fingerprint)
     lines = _lines(pair, st.session_state.get("dose_prompts", 16))
     kept = _kept(lines)
-    live = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
-    if live is not None and live.live:
+    if is_live(SLOT):
         follow(SLOT, render=lambda snapshot: _draw_partial(lines, snapshot))
     elif kept:
         follow(SLOT)
@@ -52,8 +51,8 @@ def draw_dose_response(pair: Pair) -> None:
 
 def _directions(pair: Pair) -> list[tuple[str, Direction]]:
     """The newest direction of each model of the pair, named by its source; empty unless both are there."""
-    found = []
-    for role, facts in zip(("base", "reasoner"), pair, strict=True):
+    found: list[tuple[str, Direction]] = []
+    for role, facts in zip(ROLES, pair, strict=True):
         mine = [c.direction for c in choices(d_model=facts.d_model) if c.direction.fingerprint == facts.fingerprint]
         found += [(role, mine[0])] if mine else []
     return found if len(found) == 2 else []
@@ -92,7 +91,7 @@ def _kept(lines: Sequence[DoseLine]) -> list[DosePoint]:
     return points
 
 
-def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot) -> None:
+def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot[object]) -> None:
     cells: Sequence[DoseCell] = snapshot.progress.partial or ()
     by_spec = {cell.spec: cell for cell in cells}
     points = [point_of(line, by_spec[spec]) for line in lines for spec in line.cells if spec in by_spec]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from core.models.pair import ROLES, Role
 from ui.home.dose_chart import COHERENT, SOURCES, TARGETS
+from ui.shell.roles import NAMES
 
 NO_EFFECT_BELOW = 0.001
 
@@ -12,14 +14,14 @@ NO_EFFECT_BELOW = 0.001
 def verdict(rows: pd.DataFrame) -> list[str]:
     """One sentence per steered model, from the rows of `dose_chart.point_rows`."""
     sentences = []
-    for source in ("base", "reasoner"):
+    for source in ROLES:
         here = rows[(rows["source"] == SOURCES[source]) & (rows["target"] == TARGETS["reasoner"])]
         sentences.append(_on_reasoner(here, source))
     return [*sentences, _on_base(rows[rows["target"] == TARGETS["base"]])]
 
 
-def _on_reasoner(rows: pd.DataFrame, source: str) -> str:
-    name = f"The direction from the **{'base' if source == 'base' else 'reasoning'} model**"
+def _on_reasoner(rows: pd.DataFrame, source: Role) -> str:
+    name = f"The direction from the **{NAMES[source]}**"
     zero, steered = rows[rows["coefficient"] == 0], rows[rows["coefficient"] > 0]
     coherent = steered[steered["coherent"] == COHERENT]
     if zero.empty or coherent.empty:

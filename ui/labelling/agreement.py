@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.labelling.agreement import NO_LABEL, Agreement, Place, Score, Unit, compare
 from core.statistics import Interval
+from core.text.lines import shown_line
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
-from ui.components.safe_text import one_line, plain
+from ui.components.safe_text import plain
 from ui.labelling.confusion import Cell, draw_confusion, name_of
-from ui.labelling.source import Labeller, labellers_of, traces_by
+from ui.labelling.source import MAX_SENTENCE, Labeller, labellers_of, traces_by
 from ui.shell.frame import page_path
 from ui.shell.handoff import INDEX_KEY
 
@@ -80,7 +79,7 @@ def _ask_labellings(shown: TraceSet, labellers: list[Labeller]) -> tuple[Labelle
 
 def _ask_unit(left: DeltaGenerator, right: DeltaGenerator, reference: Labeller) -> tuple[Unit, bool]:
     """What is counted, and whether only what the reference labels counts."""
-    unit: Any = left.segmented_control(
+    unit = left.segmented_control(
         "Counted by",
         list(_UNITS),
         format_func=_UNITS.__getitem__,
@@ -104,7 +103,7 @@ def _ask_unit(left: DeltaGenerator, right: DeltaGenerator, reference: Labeller) 
 def _found(shown: TraceSet, reference: Labeller, other: Labeller, *, unit: Unit, judged: bool) -> Found | None:
     """The comparison, made anew only when something that it depends on has changed."""
     asked = (shown.set_id, shown.digest, reference, other, unit, judged)
-    kept: tuple[Any, Found] | None = st.session_state.get(_FOUND)
+    kept: tuple[object, Found] | None = st.session_state.get(_FOUND)
     if kept is not None and kept[0] == asked:
         return kept[1]
     if shown.n_characters > COMPARED_AT_ONCE and not st.button(
@@ -200,9 +199,9 @@ def _draw_cell(agreement: Agreement, cell: Cell) -> None:
         st.info("There are none. Click another cell of the table.", icon=":material/search:")
         return
     listed = places[:MAX_LISTED]
-    event: Any = st.dataframe(
+    event = st.dataframe(
         {
-            "sentence": [one_line(_text(agreement, place)) for place in listed],
+            "sentence": [shown_line(_text(agreement, place), MAX_SENTENCE) for place in listed],
             "trace": [agreement.pairs[place.trace][0].trace_id for place in listed],
         },
         hide_index=True,
@@ -233,7 +232,7 @@ def _draw_place(agreement: Agreement, place: Place) -> None:
         st.text(("…" if place.start > 240 else "") + before.strip())
         st.caption("The sentence")
         st.text(text[place.start : place.end])
-        st.caption("Behind")
+        st.caption("After")
         st.text(after.strip() + ("…" if place.end + 240 < len(text) else ""))
     if st.button("Read it in its trace", icon=":material/description:", key="agreement:open"):
         st.session_state[INDEX_KEY] = place.trace

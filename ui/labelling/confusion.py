@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
 from core.labelling.agreement import Agreement
-from ui.components.theme import BACKGROUND, SEQUENTIAL, TEXT, screen_mode, use_chart_theme
+from ui.components.colours import BACKGROUND, SEQUENTIAL, TEXT
+from ui.components.theme import screen_mode, use_chart_theme
 
 CHART_KEY = "agreement:chart"
 ROW_KEY, COLUMN_KEY = "agreement:row", "agreement:column"
@@ -86,7 +87,7 @@ def _adopt_click(agreement: Agreement, rows: list[str], columns: list[str], labe
         first = _first_cell(agreement, label)
         st.session_state[ROW_KEY], st.session_state[COLUMN_KEY] = first.row, first.column
         st.session_state[_FOR] = shown
-    event: Any = st.session_state.get(_chart_key()) or {}
+    event = st.session_state.get(_chart_key()) or {}
     clicked = (event.get("selection", {}).get("cell") or [{}])[0]
     names = {name_of(name): name for name in (*rows, *columns)}
     row, column = names.get(clicked.get("reference", "")), names.get(clicked.get("other", ""))
@@ -113,7 +114,7 @@ def _frame(agreement: Agreement, rows: list[str], columns: list[str]) -> pd.Data
     )
 
 
-def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell) -> Any:
+def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell) -> alt.LayerChart:
     mode = screen_mode(st.context.theme.type)
     tilted = len(columns) > 3
     ramp = list(SEQUENTIAL if mode == "light" else SEQUENTIAL[::-1])
@@ -149,7 +150,7 @@ def _chart(frame: pd.DataFrame, rows: list[str], columns: list[str], cell: Cell)
     return alt.layer(cells.add_params(click), numbers, *_rings(base, cell, mode)).properties(height=height)
 
 
-def _rings(base: Any, cell: Cell, mode: Literal["light", "dark"]) -> list[Any]:
+def _rings(base: alt.Chart, cell: Cell, mode: Literal["light", "dark"]) -> list[alt.Chart]:
     """A double outline around the chosen cell."""
     chosen = base.transform_filter(
         (alt.datum.reference == name_of(cell.row)) & (alt.datum.other == name_of(cell.column))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.labelling.crew import Pace
 from core.labelling.endpoint import Endpoint, configured_endpoint
 from core.labelling.judge import MAX_BATCH, JudgeReport, JudgeSpec, batches_of, report_of
@@ -15,9 +12,9 @@ from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL, has_judge_key
 from core.traces.events import LABELS
 from core.traces.set_files import TraceSet, checked_name
 from core.values import Part
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, draw_labellings, first_traces
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.notice import act
 from ui.shell.state import caller, guarded, workbench
 
@@ -63,7 +60,7 @@ def _start(shown: TraceSet, spec: JudgeSpec, pace: Pace, n_traces: int) -> None:
 def _n_questions(shown: TraceSet, spec: JudgeSpec, n_traces: int) -> int:
     """How many questions the traces make; counted anew only when they or the batch have changed."""
     asked = (shown.digest, n_traces, spec.batch)
-    kept: tuple[Any, int] | None = st.session_state.get(_COUNTED)
+    kept: tuple[object, int] | None = st.session_state.get(_COUNTED)
     if kept is None or kept[0] != asked:
         kept = (asked, sum(len(batches_of(trace, spec)) for trace in first_traces(shown, n_traces)))
         st.session_state[_COUNTED] = kept
@@ -83,7 +80,7 @@ def _draw_set_up() -> None:
         language="bash",
     )
     st.caption("Until then, sentences can be labelled by keywords, and labellings that were imported can be compared.")
-    with st.expander("What the judge would be told"):
+    with st.expander("What the judge would be asked"):
         _draw_told(DEFAULT_PROMPT)
 
 
@@ -102,17 +99,18 @@ def _ask(shown: TraceSet, endpoint: Endpoint) -> tuple[JudgeSpec, Pace, int] | N
     st.session_state.setdefault(PROMPT_KEY, DEFAULT_PROMPT)
     with st.expander("Prompt", icon=":material/edit:"):
         prompt = st.text_area(
-            "What the judge is told", key=PROMPT_KEY, persist_state="session", height=340, max_chars=MAX_PROMPT
+            "What the judge is asked", key=PROMPT_KEY, persist_state="session", height=340, max_chars=MAX_PROMPT
         )
-        st.caption("The form of the answer is added behind it:")
+        st.caption("The form of the answer is added after it:")
         st.code(answer_format(LABELS), language=None, wrap_lines=True)
         st.button("Back to the prompt that comes with Retrace", on_click=_reset_prompt)
-    try:
-        spec = JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=batch)
-        return spec, Pace(at_once=at_once, per_minute=per_minute), n_traces
-    except UserFacingError as error:
-        show_error(error)
-        return None
+    return tried(
+        lambda: (
+            JudgeSpec(endpoint=Endpoint(url=endpoint.url, model=model.strip()), prompt=prompt, batch=batch),
+            Pace(at_once=at_once, per_minute=per_minute),
+            n_traces,
+        )
+    )
 
 
 def _ask_numbers(shown: TraceSet, endpoint: Endpoint) -> tuple[str, int, int, int, int]:
@@ -146,18 +144,15 @@ def _reset_prompt() -> None:
 
 def _follow(shown: TraceSet) -> None:
     """The run's progress; when it has ended, what is known by then is put on show."""
-    snapshot = follow(SLOT)
+    snapshot = take_ended(SLOT)
     if snapshot is None:
         return
-    st.session_state.pop(SLOT, None)
     asked = st.session_state.pop(f"{SLOT}:asked", None)
     if asked is None or asked[0] != shown.set_id:
         return
     _, spec, chosen = asked
     report = snapshot.result or report_of(spec, chosen, lookup=workbench().cached)
     st.session_state[_SHOWN] = (shown.set_id, spec, report, snapshot.state)
-    if snapshot.error is not None:
-        st.session_state[f"{SLOT}:error"] = snapshot.error
     st.rerun()
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.labelling.keywords import EXTENDED_KEYWORDS, LABEL_MEANINGS, KeywordSet, label_by_keywords, parse_keywords
+from core.text.lines import shown_line
 from core.text.words import KEYWORDS
 from core.traces.events import BACKTRACKING, LABELS
 from core.traces.set_files import TraceSet, checked_name
 from core.values import Trace
-from ui.components.safe_text import one_line, plain, show_error
-from ui.labelling.source import MAX_NAME, WORDS_KEY, draw_labellings, first_traces
-from ui.shell.jobs import follow
+from ui.components.safe_text import plain, tried
+from ui.labelling.source import MAX_NAME, MAX_SENTENCE, WORDS_KEY, draw_labellings, first_traces
+from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:keywords"
@@ -41,10 +41,8 @@ def draw_keywords(shown: TraceSet) -> None:
         persist_state="session",
         help=" · ".join(f"**{name}** {meaning}" for name, meaning in LABEL_MEANINGS.items()),
     )
-    try:
-        keywords = KeywordSet(keywords=parse_keywords(st.session_state[WORDS_KEY]), label=label)
-    except UserFacingError as error:
-        show_error(error)
+    keywords = tried(lambda: KeywordSet(keywords=parse_keywords(st.session_state[WORDS_KEY]), label=label))
+    if keywords is None:
         return
     _ask_save(shown, keywords)
     _draw_outcome()
@@ -69,7 +67,7 @@ def _start(shown: TraceSet, keywords: KeywordSet, name: str) -> str:
 
 
 def _draw_outcome() -> None:
-    snapshot = follow(SLOT)
+    snapshot = take_ended(SLOT)
     if snapshot is None:
         return
     if snapshot.state == "done":
@@ -80,7 +78,6 @@ def _draw_outcome() -> None:
         )
     elif snapshot.state == "cancelled":
         st.info("The labelling was stopped before its end; nothing was saved.", icon=":material/stop_circle:")
-    st.session_state.pop(SLOT, None)
 
 
 def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:
@@ -97,7 +94,7 @@ def _draw_preview(traces: tuple[Trace, ...], keywords: KeywordSet) -> None:
         return
     st.dataframe(
         {
-            "sentence": [one_line(text) for _, text in found[:LISTED]],
+            "sentence": [shown_line(text, MAX_SENTENCE) for _, text in found[:LISTED]],
             "trace": [trace.trace_id for trace, _ in found[:LISTED]],
         },
         hide_index=True,

@@ -13,14 +13,17 @@ from core.labelling.keywords import KeywordSet, label_by_keywords, parse_keyword
 from core.text.words import KEYWORDS
 from core.traces.set_files import TraceSet
 from core.values import Trace
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain
 from ui.shell.handoff import SET_KEY
+from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 
 VIEW_KEY = "labelling_view"
 WORDS_KEY = "labelling:words"
 MAX_NAME = 120
-_ERROR = "labelling:error"
+MAX_SENTENCE = 400
+"""Characters of a sentence in a table."""
+_PLACE = "labellings"
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,7 @@ def traces_by(shown: TraceSet, labeller: Labeller) -> tuple[Trace, ...]:
 
 def draw_labellings(shown: TraceSet) -> None:
     """The saved labellings of the set, each with its counts and the way to delete it."""
-    error = st.session_state.pop(_ERROR, None)
-    if error is not None:
-        show_error(error)
+    show_failure(_PLACE)
     found = workbench().trace_sets.labellings(shown.set_id)
     if not found:
         return
@@ -120,7 +121,4 @@ def draw_facts(shown: TraceSet) -> None:
 
 
 def _delete(set_id: str, name: str) -> None:
-    try:
-        workbench().trace_sets.delete_labels(set_id, name)
-    except UserFacingError as error:
-        st.session_state[_ERROR] = error
+    attempt(lambda: workbench().trace_sets.delete_labels(set_id, name), _PLACE)

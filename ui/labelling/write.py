@@ -5,17 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from core.embedded import example_questions
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.models.pair import ModelFacts
 from core.runs.questions import QuestionList, read_questions
 from core.runs.values import WHOLE, Generation, GenerationSpec
 from core.runs.written_traces import generation_specs, traces_of
 from core.traces.set_files import checked_name
 from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, VIEW_KEY
 from ui.shell.handoff import SET_KEY
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.notice import act
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
@@ -72,12 +72,10 @@ def _uploaded() -> tuple[str, ...]:
     )
     kept: tuple[str, QuestionList] | None = st.session_state.get(_LIST)
     if file is not None and (kept is None or kept[0] != file.file_id):
-        try:
-            kept = (file.file_id, read_questions(file.getvalue(), source=file.name))
-        except UserFacingError as error:
-            show_error(error)
+        read = tried(lambda: read_questions(file.getvalue(), source=file.name))
+        if read is None:
             return ()
-        st.session_state[_LIST] = kept
+        kept = st.session_state[_LIST] = (file.file_id, read)
     if kept is None:
         st.info("Upload a list of questions; each gives one trace.", icon=":material/description:")
         return ()
@@ -142,12 +140,8 @@ def _finished(spec: GenerationSpec) -> Generation | None:
 
 def _follow() -> None:
     """The run's progress; when it has ended, what is finished by then is put on show."""
-    snapshot = follow(SLOT)
-    if snapshot is None:
+    if take_ended(SLOT) is None:
         return
-    st.session_state.pop(SLOT, None)
-    if snapshot.error is not None:
-        st.session_state[f"{SLOT}:error"] = snapshot.error
     specs: tuple[GenerationSpec, ...] = st.session_state.pop(_ASKED, ())
     st.session_state[_WRITTEN] = (specs, [found for spec in specs if (found := _finished(spec)) is not None])
     st.rerun()

@@ -15,7 +15,7 @@ from core.runs.values import Generation, GenerationSpec
 from ui.components.dose_strip import dose_strip
 from ui.components.safe_text import plain
 from ui.playground.settings import Settings, keywords
-from ui.shell.jobs import follow
+from ui.shell.jobs import follow, is_live
 from ui.shell.links import Field, one_of, text
 from ui.shell.state import caller, guarded, workbench
 
@@ -113,13 +113,12 @@ def draw_strip(spec: GenerationSpec, direction: Direction, *, chosen: float) -> 
     def draw(generations: Sequence[Generation | None], *, finished: bool) -> None:
         _draw(doses, generations, direction, by_share=by_share, chosen=chosen, finished=finished)
 
-    def live(snapshot: Snapshot) -> None:
+    def live(snapshot: Snapshot[object]) -> None:
         partial: Sequence[Generation] = snapshot.progress.partial or ()
         by_spec = {generation.spec: generation for generation in partial}
         draw([by_spec.get(one) for one in wanted], finished=False)
 
-    ended = follow(SLOT, render=live)
-    if ended is None and (job := workbench().engine.snapshot(st.session_state.get(SLOT, ""))) and job.live:
+    if follow(SLOT, render=live) is None and is_live(SLOT):
         return
     kept = stored_strip(spec, doses)
     if kept is None:

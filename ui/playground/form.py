@@ -104,7 +104,7 @@ def ask_details(
 def ask_settings(reasoner: ModelFacts) -> Settings | None:
     """The whole block; None while there is no direction. Raises BadInput for positions that select nothing.
 
-    On stage only question and dose are in sight; the rest is behind one button.
+    On stage only question and dose are in sight; the rest is in one popover.
     """
     offer_first_question()
     stage = on_stage()

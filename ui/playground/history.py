@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.runs.history import MAX_NOTE, HistoryEntry, search
 from core.runs.values import GenerationSpec
-from ui.components.safe_text import plain, seconds, show_error
+from ui.components.safe_text import done, plain, seconds
 from ui.playground.forks import MAX_OPEN, open_runs
 from ui.playground.plan import subtitle_of, title_of
 from ui.shell.state import workbench
@@ -91,9 +90,5 @@ def _forget(spec: GenerationSpec, run_id: str) -> None:
 
 
 def _change(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except UserFacingError as error:
-        show_error(error)
-    else:
+    if done(action):
         st.rerun()

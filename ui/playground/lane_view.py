@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, get_args
 
 import pandas as pd
 import streamlit as st
 
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet
 from core.runs.arms import first_divergence
-from core.runs.values import Generation, LaneKL
+from core.runs.values import Generation, LaneKL, StopReason
 from core.text.sentences import split_sentences
 from core.text.words import keyword_tokens, measure_text
 from ui.components.lanes import Badge, Lane, LaneState, lanes
@@ -20,7 +19,16 @@ from ui.components.token_strip import Size
 from ui.playground.plan import Plan
 from ui.playground.settings import keywords, on_stage
 
-_STATES: dict[str, LaneState] = {"running": "running", "eos": "done", "length": "done", "context": "done"}
+_STATES: dict[StopReason, LaneState] = {
+    "running": "running",
+    "eos": "done",
+    "length": "done",
+    "context": "done",
+    "cancelled": "cancelled",
+    "timeout": "timeout",
+    "error": "error",
+    "interrupted": "interrupted",
+}
 _STOPS = {
     "eos": "ended by itself",
     "length": "reached the length limit",
@@ -58,7 +66,7 @@ def draw_lanes(
 
 
 def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:
-    state: LaneState = _STATES.get(generation.stop_reason) or _as_state(generation.stop_reason)
+    state = _STATES[generation.stop_reason]
     evidence = measure_text(generation.text).no_evidence if state == "done" else None
     return Lane(
         title=title,
@@ -70,11 +78,6 @@ def _lane(generation: Generation, baseline: Generation | None, *, title: str, su
         badge=badge,
         note=f"No evidence: {evidence}." if evidence else "",
     )
-
-
-def _as_state(stop_reason: str) -> LaneState:
-    assert stop_reason in get_args(LaneState), stop_reason
-    return stop_reason  # type: ignore[return-value]
 
 
 def metrics_table(generations: Sequence[Generation], titles: Sequence[str]) -> None:
@@ -110,7 +113,7 @@ def backtracking_sentences(text: str) -> int:
     return sum(phrases.matches(text[start:end]) for start, end in split_sentences(text))
 
 
-def _row(generation: Generation, title: str) -> dict[str, Any]:
+def _row(generation: Generation, title: str) -> dict[str, object]:
     measured = measure_text(generation.text, keywords())
     return {
         "lane": title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -18,17 +19,16 @@ from ui.playground.settings import Settings
 from ui.playground.share import draw_share
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_in_attribution
-from ui.shell.jobs import await_first, follow
+from ui.shell.jobs import await_first, follow, is_live, obtain
 from ui.shell.state import caller, guarded, workbench
 
-SLOT, RAN, KL_SLOT = "job:playground", "pg_ran", "job:lane_kl"
+SLOT, RAN = "job:playground", "pg_ran"
 KEY = "lanes"
 
 
 def start(plan: Plan) -> None:
     """Queue the run, unless it is stored or being written; its plan is shown from now on, whatever is set later."""
-    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
-    if job is not None and job.live and st.session_state.get(RAN) == plan:
+    if is_live(SLOT) and st.session_state.get(RAN) == plan:
         return
     stored = all(map(workbench().cached, plan.specs))
     if stored:
@@ -54,7 +54,7 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
     """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
     bench, ran = workbench(), st.session_state.get(RAN)
     ended = follow(SLOT, render=_draw_live)
-    if ended is None and SLOT in st.session_state and bench.engine.snapshot(st.session_state[SLOT]) is not None:
+    if ended is None and is_live(SLOT):
         return
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
@@ -103,7 +103,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
         st.switch_page(page_path("attribution"))
 
 
-def _draw_live(snapshot: Snapshot) -> None:
+def _draw_live(snapshot: Snapshot[object]) -> None:
     """The lanes of a run that is still going, redrawn as tokens come."""
     partial: Sequence[Generation] = snapshot.progress.partial or ()
     plan: Plan | None = st.session_state.get(RAN) or (plan_of([lane.spec for lane in partial]) if partial else None)
@@ -133,10 +133,9 @@ def _readings(plan: Plan, generations: Sequence[Generation]) -> list[LaneKL | No
     if not asked:
         return [None] * len(wanted)
     found = [workbench().cached(spec) if spec else None for spec in wanted]
-    missing = [spec for spec, kept in zip(wanted, found, strict=True) if spec and kept is None]
-    ended = follow(KL_SLOT, stoppable=False)
-    job = workbench().engine.snapshot(st.session_state.get(KL_SLOT, ""))
-    if missing and not (job and job.live) and not (ended and ended.error):
-        guarded(lambda: workbench().compare_lanes(missing[0], caller()), KL_SLOT)
-        st.rerun()
+    for i, spec in enumerate(wanted):
+        if spec is not None and found[i] is None:
+            found[i] = obtain(spec, "lane_kl", LaneKL, partial(workbench().compare_lanes, spec, caller()))
+            if found[i] is None:
+                break
     return found

@@ -12,6 +12,7 @@ from core.models.pair import Role
 from core.runs.export import describe_positions
 from core.runs.values import GenerationSpec
 from core.values import Positions, Prompt, SamplingSpec
+from ui.shell.roles import NAMES, TITLES
 from ui.shell.state import workbench
 
 LaneKind = Literal["baseline", "steered", "control", "base", "base_steered"]
@@ -19,8 +20,8 @@ KINDS: dict[LaneKind, str] = {
     "baseline": "unsteered",
     "steered": "steered",
     "control": "random control",
-    "base": "base model",
-    "base_steered": "base model steered",
+    "base": NAMES["base"],
+    "base_steered": f"{NAMES['base']} steered",
 }
 DEFAULT_LANES: list[LaneKind] = ["baseline", "steered"]
 MAX_LANES = 4
@@ -110,7 +111,7 @@ def title_of(spec: GenerationSpec) -> str:
     if pair is None or spec.model not in (pair.base, pair.reasoner):
         who = spec.model.name
     else:
-        who = "Base model" if spec.model == pair.base else "Reasoning model"
+        who = TITLES["base" if spec.model == pair.base else "reasoner"]
     if not spec.steering:
         return f"{who}, unsteered"
     is_control = all(dict(edit.direction.provenance).get(CONTROL) for edit in spec.steering)

@@ -43,7 +43,7 @@ def read_extras(raw: str) -> list[Extra]:
         extras.append(
             Extra(
                 direction_id=text(64)(direction_id),
-                operator=one_of(*OPERATORS)(operator),  # type: ignore[arg-type]
+                operator=one_of(*OPERATORS)(operator),
                 coefficient=number(-1e6, 1e6)(coefficient),
                 layer=number(0, 999, int)(layer),
             )

@@ -7,19 +7,18 @@ from dataclasses import replace
 import streamlit as st
 
 from core.embedded import example_questions
-from core.errors import UserFacingError
 from core.models.frames import ChatFrame
 from core.models.pair import ROLES, Role
 from core.values import Prompt
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.shell.links import Field, one_of, text
+from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 FIRST_EXAMPLE = 10
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
 MAX_FRAME = 2000
-_ROLE_NAMES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 PROMPT_FIELDS = (
     Field(name="prompt", key="pg_prompt", default="", parse=text(4000)),
     Field(name="template", key="pg_mode", default="chat", parse=one_of(*MODES)),
@@ -99,7 +98,7 @@ def ask_frame(question: str) -> None:
                 height=70,
                 max_chars=MAX_FRAME,
                 placeholder="for example: Okay, let me see",
-                help="It belongs to the prompt: it is not counted, and what was written by itself begins behind it.",
+                help="It belongs to the prompt: it is not counted, and what the model writes begins after it.",
             )
         if question.strip():
             _show_texts(question)
@@ -111,18 +110,16 @@ def _ask_own() -> None:
         st.session_state["pg_before"], st.session_state["pg_after"] = own.prefix, own.suffix
     before, after = st.columns(2)
     before.text_area("Before the question", key="pg_before", height=90, max_chars=MAX_FRAME)
-    after.text_area("Behind the question", key="pg_after", height=90, max_chars=MAX_FRAME)
+    after.text_area("After the question", key="pg_after", height=90, max_chars=MAX_FRAME)
     st.caption("Special tokens such as the user mark work here, but not inside the question.")
 
 
 def _show_texts(question: str) -> None:
-    try:
-        prompts = prompts_of(question)
-    except UserFacingError as error:
-        show_error(error)
+    prompts = tried(lambda: prompts_of(question))
+    if prompts is None:
         return
-    for column, (role, name) in zip(st.columns(2), _ROLE_NAMES.items(), strict=True):
+    for column, role in zip(st.columns(2), REASONER_FIRST, strict=True):
         prompt = prompts[role]
         facts = workbench().pair.facts(role)
-        column.caption(f"{name}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
+        column.caption(f"{TITLES[role]}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
         column.code(prompt.text, language=None, wrap_lines=True)

@@ -5,24 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.embedded import example_questions
-from core.errors import UserFacingError
 from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
 from core.runs.history import run_id_of
 from core.runs.questions import Example, read_questions
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Interval
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain, tried
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
-from ui.shell.jobs import follow
+from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:set"
@@ -90,23 +88,25 @@ def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKi
     return [Arm(title=title, specs=tuple(specs)) for title, specs in by_kind.items()]
 
 
+def _ask_arms(asked: Settings, kinds: Sequence[LaneKind]) -> tuple[tuple[Example, ...], list[Arm]]:
+    examples = ask_set()
+    return examples, arms_of(examples, asked, kinds) if examples and kinds else []
+
+
 def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     """The whole view: prompts, one job over all of them, and what came of it."""
-    try:
-        examples = ask_set()
-        arms = arms_of(examples, asked, kinds) if examples and kinds else []
-    except UserFacingError as error:
-        show_error(error)
+    found = tried(lambda: _ask_arms(asked, kinds))
+    if found is None:
         return
+    examples, arms = found
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
-    ended = follow(SLOT)
-    job = workbench().engine.snapshot(st.session_state.get(SLOT, ""))
-    if (job is not None and job.live and ended is None) or not arms:
+    if (follow(SLOT) is None and is_live(SLOT)) or not arms:
         return
-    found = [tuple(workbench().cached(spec) for spec in arm.specs) for arm in arms]
-    done = sum(generation is not None for row in found for generation in row)
+    stored = [[workbench().cached(spec) for spec in arm.specs] for arm in arms]
+    written = [tuple(run for run in row if run is not None) for row in stored]
+    done = sum(map(len, written))
     total = sum(len(arm.specs) for arm in arms)
     if done < total:
         kept = f" {done} of {total} completions are there already and are not run again." if done else ""
@@ -114,7 +114,7 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
             f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon=":material/play_arrow:"
         )
         return
-    _draw_readings(arms, found, examples)
+    _draw_readings(arms, written, examples)
 
 
 def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]], examples: Sequence[Example]) -> None:
@@ -135,7 +135,7 @@ def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]],
     _draw_prompts(arms, examples)
 
 
-def _row(title: str, reading: ArmReading, difference: Interval | None) -> dict[str, Any]:
+def _row(title: str, reading: ArmReading, difference: Interval | None) -> dict[str, object]:
     return {
         "arm": title,
         "keywords": _percent(reading.fraction),
@@ -172,7 +172,7 @@ def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]
             said.append(f"**{arm.title}** differs from {arms[0].title}: {_percent(found, signed=True)}.")
         else:
             needed = needed_prompts(reading, baseline)
-            said.append(f"**{arm.title}** cannot be told from {arms[0].title} on this set.{_hint(needed)}")
+            said.append(f"**{arm.title}** cannot be distinguished from {arms[0].title} on this set.{_hint(needed)}")
         if 2 * reading.no_evidence > len(reading.hits):
             said.append(f"**{arm.title}**: {reading.no_evidence} of {len(reading.hits)} completions are no evidence.")
     if not any(arm.title == AGAIN for arm in arms):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.runs.export import NamedLane, to_html, to_json, to_markdown
 from core.runs.history import MAX_NOTE, run_id_of
 from core.runs.script import script_of
 from core.runs.values import Generation
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done
 from ui.playground.plan import Plan
 from ui.shell.state import workbench
 
@@ -58,17 +57,21 @@ def _draw_note(generations: Sequence[Generation]) -> None:
     records = [history.kept(generation.spec) for generation in generations]
     pinned = all(record is not None and record.pinned_at for record in records)
     notes = [record.note for record in records if record is not None and record.note]
-    try:
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            note = st.text_input("Note to these runs", notes[0] if notes else "", max_chars=MAX_NOTE)
-            if st.button("Save the note", key="pg_note_save"):
-                for generation in generations:
-                    history.annotate(generation, note)
-                st.toast("Noted: the runs are now kept until you delete them.", icon=":material/edit_note:")
-            if st.button("Unpin" if pinned else "Pin", icon=":material/push_pin:", key="pg_pin"):
-                for generation in generations:
-                    history.pin(generation, 0.0 if pinned else time.time())
-                st.rerun()
-    except UserFacingError as error:
-        show_error(error)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        note = st.text_input("Note to these runs", notes[0] if notes else "", max_chars=MAX_NOTE)
+        if st.button("Save the note", key="pg_note_save") and done(lambda: _annotate(generations, note)):
+            st.toast("Noted: the runs are now kept until you delete them.", icon=":material/edit_note:")
+        press = st.button("Unpin" if pinned else "Pin", icon=":material/push_pin:", key="pg_pin")
+        if press and done(lambda: _pin(generations, 0.0 if pinned else time.time())):
+            st.rerun()
     st.caption("Pinned and noted runs stand first in the history and are never trimmed.")
+
+
+def _annotate(generations: Sequence[Generation], note: str) -> None:
+    for generation in generations:
+        workbench().history.annotate(generation, note)
+
+
+def _pin(generations: Sequence[Generation], at: float) -> None:
+    for generation in generations:
+        workbench().history.pin(generation, at)

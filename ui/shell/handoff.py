@@ -1,4 +1,7 @@
-"""What one page asks another to show."""
+"""What one page asks another to show: the keys of the session that two pages share.
+
+A page reads and writes a key of another one only if it stands here.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,17 @@ import streamlit as st
 
 from core.runs.values import Generation
 
-_FOLLOWED = "attribution:followed"
-
-OPENED = "attribution_source"
-"""Session key of the generation that another page asked to have read."""
-
-INDEX_KEY = "traces_index"
-
 SET_KEY = "traces_set"
+"""Id of the set on the Traces page and on the Labelling page: one choice, which a new set takes over."""
+INDEX_KEY = "traces_index"
+"""Place, in that set, of the trace that the Traces page shows; the Labelling page puts a disagreement's here."""
+OPENED = "attribution_source"
+"""The generation that the Token attribution page is to read; it takes it away when it is drawn."""
+FOLLOWED = "attribution:followed"
+"""The generation whose steering and writer Token attribution has taken over last; another one is taken over anew."""
 
 
 def open_in_attribution(generation: Generation) -> None:
-    """Make the attribution page open with this generation, its own tokens and its steering.
-
-    It is handed over as session_state["attribution_source"]; the caller then switches the page.
-    """
+    """Make Token attribution open with this generation, its own tokens and its steering; then switch the page."""
     st.session_state[OPENED] = generation
-    st.session_state.pop(_FOLLOWED, None)
+    st.session_state.pop(FOLLOWED, None)

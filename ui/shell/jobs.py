@@ -1,20 +1,23 @@
-"""Following a job on a page: progress, time left, Stop, and one rerun when it has ended.
+"""Asking for a result and following its job: progress, time left, Stop, errors, "Try again".
 
 The job lives in the engine; a page only keeps its id. So a slider move, a page switch or a reload does not harm it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from core.attribution.values import ReadingSpec
 from core.jobs import Snapshot
 from core.models.pair import ModelFacts
+from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import guarded, workbench
 
 TICK = 0.25
 AUTO_RUN_MACS = 3e11
@@ -27,7 +30,9 @@ END_SEEN = 0.3
 """Seconds that a page waits for a job to end after Stop, so that it shows the end at once; a token takes far less."""
 
 
-def follow(slot: str, *, render: Callable[[Snapshot], None] | None = None, stoppable: bool = True) -> Snapshot | None:
+def follow(
+    slot: str, *, render: Callable[[Snapshot[Any]], None] | None = None, stoppable: bool = True
+) -> Snapshot[Any] | None:
     """Show the job whose id is kept under `slot`; returns its snapshot when it has ended, None otherwise.
 
     While it is live, `render` draws its partial result four times a second. Errors are shown here.
@@ -71,63 +76,90 @@ def forward_macs(facts: ModelFacts, n_tokens: int, *, lens: bool = False) -> flo
     return n_tokens * (blocks + facts.d_model * facts.d_vocab * (facts.n_layers if lens else 1))
 
 
-def at_hand(spec: ReadingSpec, name: str) -> Any:
-    """The value of the spec if this session or the store has it; nothing is started."""
-    found = st.session_state.get(f"{name}:shown")
-    if found is None or found.spec != spec:
-        found = workbench().cached(spec)
-        if found is not None:
-            st.session_state[f"{name}:shown"] = found
-    return found
-
-
-def obtain(spec: ReadingSpec, name: str, *, macs: float, offer: str, button: str) -> Any:
-    """The value of the spec, or None while its job runs, failed, or waits for the button.
-
-    `name` keeps one kind of value apart from others in this session. What costs more than AUTO_RUN_MACS is offered
-    with the sentence `offer` and the button.
-    """
-    found = at_hand(spec, name)
-    if found is None:
-        found = _from_job(spec, name, macs=macs, offer=offer, button=button)
-        if found is not None:
-            st.session_state[f"{name}:shown"] = found
-    return found
-
-
-def _from_job(spec: ReadingSpec, name: str, *, macs: float, offer: str, button: str) -> Any:
-    slot, asked = f"job:{name}", f"{name}:asked"
-    if st.session_state.get(asked) != spec:
-        if macs > AUTO_RUN_MACS and not _agrees(name, offer, button):
-            return None
-        st.session_state[asked] = spec
-        if guarded(lambda: workbench().attribute(spec, caller()), slot):
-            workbench().engine.wait(st.session_state[slot], GRACE_SECONDS)
-    snapshot = follow(slot)
-    if snapshot is not None and snapshot.state == "done" and snapshot.result.spec == spec:
-        return snapshot.result
-    if snapshot is not None or not _is_live(slot):
-        st.button(
-            "Read it again",
-            icon=":material/refresh:",
-            key=f"{name}:again",
-            on_click=lambda: st.session_state.pop(asked, None),
-        )
-    return None
-
-
-def _is_live(slot: str) -> bool:
+def is_live(slot: str) -> bool:
+    """Whether the job under `slot` is queued or running."""
     snapshot = workbench().engine.snapshot(st.session_state.get(slot, ""))
     return snapshot is not None and snapshot.live
 
 
-def _agrees(name: str, offer: str, button: str) -> bool:
-    st.info(offer, icon=":material/hourglass_top:")
-    return st.button(button, type="primary", key=f"{name}:go")
+def take_ended(slot: str) -> Snapshot[Any] | None:
+    """As `follow`, for a job that a button started: once it has ended it is handed out and forgotten.
+
+    An error stays on the page until the next start.
+    """
+    snapshot = follow(slot)
+    if snapshot is not None:
+        st.session_state.pop(slot, None)
+        if snapshot.error is not None:
+            st.session_state[f"{slot}:error"] = snapshot.error
+    return snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What stands on the page before a costly job: a sentence and its button."""
+
+    button: str
+    words: str = ""
+    macs: float = math.inf
+    """Multiply-adds of the job; up to AUTO_RUN_MACS nothing is offered and the job begins by itself."""
+
+
+def at_hand(asked: object, name: str, kind: type[T], *, in_store: bool = True) -> T | None:
+    """What is asked for if this session or the store has it; nothing is started."""
+    known, found = st.session_state.get(f"{name}:shown", (None, None))
+    if known != asked:
+        found = workbench().cached(asked) if isinstance(asked, Spec) and in_store else None
+    if not isinstance(found, kind):
+        return None
+    st.session_state[f"{name}:shown"] = (asked, found)
+    return found
+
+
+def obtain(
+    asked: object,
+    name: str,
+    kind: type[T],
+    start: Callable[[], str],
+    *,
+    offer: Offer | None = None,
+    in_store: bool = True,
+) -> T | None:
+    """What is asked for; None while its job runs, was stopped, failed, or waits for the button of `offer`.
+
+    `start` begins the job, once for each `asked`: a redraw only follows it, and after a stop or a fault it begins anew
+    when the user presses "Try again". `name` keeps one kind of value apart from others in this session. With
+    `in_store`, `asked` is the spec under which the workbench keeps the result.
+    """
+    found = at_hand(asked, name, kind, in_store=in_store)
+    if found is not None:
+        return found
+    slot, begun = f"job:{name}", f"{name}:asked"
+    if st.session_state.get(begun) != asked:
+        if offer is not None and offer.macs > AUTO_RUN_MACS and not _agrees(name, offer):
+            return None
+        st.session_state[begun] = asked
+        st.session_state.pop(slot, None)
+        if guarded(start, slot):
+            workbench().engine.wait(st.session_state[slot], GRACE_SECONDS)
+    snapshot = follow(slot)
+    if snapshot is not None and snapshot.state == "done" and isinstance(snapshot.result, kind):
+        st.session_state[f"{name}:shown"] = (asked, snapshot.result)
+        return snapshot.result
+    if not is_live(slot):
+        again = partial(st.session_state.pop, begun, None)
+        st.button("Try again", icon=":material/refresh:", key=f"{name}:again", on_click=again)
+    return None
+
+
+def _agrees(name: str, offer: Offer) -> bool:
+    if offer.words:
+        st.info(offer.words, icon=":material/hourglass_top:")
+    return st.button(offer.button, type="primary", key=f"{name}:go")
 
 
 @st.fragment(run_every=TICK)
-def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, stoppable: bool) -> None:
+def _live(slot: str, job_id: str, render: Callable[[Snapshot[Any]], None] | None, stoppable: bool) -> None:
     snapshot = workbench().engine.snapshot(job_id)
     if snapshot is None or not snapshot.live:
         st.rerun()
@@ -142,7 +174,7 @@ def _live(slot: str, job_id: str, render: Callable[[Snapshot], None] | None, sto
         render(snapshot)
 
 
-def _line(snapshot: Snapshot) -> str:
+def _line(snapshot: Snapshot[Any]) -> str:
     if snapshot.state == "queued":
         return f"Waiting; number {snapshot.queue_position} in the queue"
     left = snapshot.seconds_left

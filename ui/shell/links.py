@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from ui.components.safe_text import plain
+
+S = TypeVar("S", bound=str)
 
 MAX_LINK = 6000
 
@@ -67,13 +69,14 @@ def write_link(fields: Mapping[str, Field], **extra: str) -> None:
         st.query_params.from_dict(values)
 
 
-def one_of(*options: str) -> Callable[[str], str]:
+def one_of(*options: S) -> Callable[[str], S]:
     """Parser of a closed choice."""
 
-    def parse(raw: str) -> str:
-        if raw not in options:
-            raise ValueError(raw)
-        return raw
+    def parse(raw: str) -> S:
+        for option in options:
+            if option == raw:
+                return option
+        raise ValueError(raw)
 
     return parse
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.errors import UserFacingError
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done, show_error
 
 _NOTICE = "notice"
 
@@ -17,13 +17,24 @@ def act(action: Callable[[], object], notice: str, *, then: tuple[str, str] | No
 
     `then` is a session key and the value that it gets before the page is drawn again, such as the view to show.
     """
+    if done(action):
+        st.session_state[_NOTICE] = (notice, then)
+        st.rerun()
+
+
+def attempt(action: Callable[[], object], place: str) -> None:
+    """Run a change in a callback; what prevents it is shown by `show_failure(place)` when the page is drawn."""
     try:
         action()
     except UserFacingError as error:
+        st.session_state[f"failure:{place}"] = error
+
+
+def show_failure(place: str) -> None:
+    """Why the last `attempt` of this place failed, once."""
+    error = st.session_state.pop(f"failure:{place}", None)
+    if error is not None:
         show_error(error)
-        return
-    st.session_state[_NOTICE] = (notice, then)
-    st.rerun()
 
 
 def show_notice() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.models.checkpoints import MemoryEstimate, available_memory, estimate_memory
 from core.models.pair import DEMO_PAIR
 from core.values import ModelSpec, PairSpec, Precision
-from ui.components.safe_text import plain, show_error, size
+from ui.components.safe_text import plain, size, tried
+from ui.shell.roles import TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
@@ -51,8 +51,8 @@ def _ask() -> PairSpec | None:
     base_id, reasoner_id = _PRESETS[preset]
     if preset == _OTHER:
         hint = "hub id, hub id@revision, or local folder"
-        base_id = st.text_input("Base model", placeholder=hint, key="pair_base").strip()
-        reasoner_id = st.text_input("Reasoning model", placeholder=hint, key="pair_reasoner").strip()
+        base_id = st.text_input(TITLES["base"], placeholder=hint, key="pair_base").strip()
+        reasoner_id = st.text_input(TITLES["reasoner"], placeholder=hint, key="pair_reasoner").strip()
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
     device = st.selectbox("Device", ["cpu", "cuda", "mps"], key="pair_device")
@@ -72,12 +72,12 @@ def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
 
 
 def _show_need(pair: PairSpec) -> None:
-    try:
-        base, reasoner = estimate_memory(pair.base), estimate_memory(pair.reasoner)
-        free = available_memory(pair.base.device)
-    except UserFacingError as error:
-        show_error(error)
+    found = tried(
+        lambda: (estimate_memory(pair.base), estimate_memory(pair.reasoner), available_memory(pair.base.device))
+    )
+    if found is None:
         return
+    base, reasoner, free = found
     need = base.weights_bytes + reasoner.weights_bytes + _cache_bytes(base) + _cache_bytes(reasoner)
     st.markdown(
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, cast, get_args
+from collections.abc import Callable, Mapping
+from typing import get_args
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
@@ -48,13 +48,12 @@ def _first_pair() -> PairSpec:
     named = settings.first_pair()
     if named is None:
         return DEMO_PAIR
-    precision, device = settings.first_precision(), settings.first_device()
-    if precision not in get_args(Precision):
-        log.warning(settings.PRECISION + " is not one of %s; bf16 is used", get_args(Precision))
-        precision = "bf16"
-    base, reasoner = (
-        ModelSpec(repo_id=repo_id, precision=cast(Precision, precision), device=device) for repo_id in named
-    )
+    known: tuple[Precision, ...] = get_args(Precision)
+    asked, device = settings.first_precision(), settings.first_device()
+    if asked not in known:
+        log.warning(settings.PRECISION + " is not one of %s; bf16 is used", known)
+    precision: Precision = next((one for one in known if one == asked), "bf16")
+    base, reasoner = (ModelSpec(repo_id=repo_id, precision=precision, device=device) for repo_id in named)
     return PairSpec(base=base, reasoner=reasoner)
 
 
@@ -85,7 +84,7 @@ def attach(slot: str, job_id: str) -> None:
         st.session_state[slot] = snapshot.job_id
 
 
-def set_anew(defaults: dict[str, Any], *, unless: str) -> None:
+def set_anew(defaults: Mapping[str, object], *, unless: str) -> None:
     """Write the kept or default value of widgets that were not on the page just before, as the key `unless` tells.
 
     A value that Streamlit keeps for a widget that was away does not reach the browser: it would show its own default.

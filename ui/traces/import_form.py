@@ -14,7 +14,7 @@ from core.importing.data_folders import list_data_files, open_data_file
 from core.importing.report import KINDS, MAX_LISTED, ImportReport
 from core.settings import DATA_ROOTS, data_roots
 from ui.components.safe_text import plain, size
-from ui.shell.jobs import follow
+from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "traces:import"
@@ -32,14 +32,11 @@ _HELP = (
 
 def finish_import() -> str | None:
     """The id of the set that an import has just made, once; while it runs, how far it is, with Stop."""
-    snapshot = follow(SLOT)
+    snapshot = take_ended(SLOT)
     if snapshot is None:
         return None
-    st.session_state.pop(SLOT, None)
     if snapshot.state == "cancelled":
         st.info("The import was stopped. Nothing of it was kept.", icon=":material/stop_circle:")
-    elif snapshot.error is not None:
-        st.session_state[f"{SLOT}:error"] = snapshot.error
     return snapshot.result if snapshot.state == "done" else None
 
 

@@ -62,7 +62,7 @@ def _ask_filter(shown: TraceSet) -> TraceFilter:
 def _filtered(shown: TraceSet, wanted: TraceFilter) -> tuple[TraceRow, ...]:
     """The rows that the filter keeps; a search is done once, not at every redraw."""
     asked = (shown.set_id, shown.digest, wanted)
-    kept: tuple[Any, tuple[TraceRow, ...]] | None = st.session_state.get(_FOUND)
+    kept: tuple[object, tuple[TraceRow, ...]] | None = st.session_state.get(_FOUND)
     if kept is None or kept[0] != asked:
         with st.spinner("Searching the set…", show_time=True):
             kept = (asked, filter_rows(workbench().trace_sets, shown.set_id, wanted))

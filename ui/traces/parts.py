@@ -7,27 +7,26 @@ from datetime import datetime
 
 import streamlit as st
 
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput
 from core.text.lines import kept_line, shown_line
 from core.text.sentences import split_sentences
 from core.traces.events import LABELS
 from core.traces.set_files import TraceSet
 from core.values import Part, Trace
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain
+from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 from ui.traces.tokens import TokenTrace
 
 MAX_LABEL = 60
 MAX_SHOWN = 50
-_ERROR = "traces:edit_error"
+_PLACE = "traces:part"
 
 
 def draw_parts(shown: TraceSet, index: int, trace: Trace, tokens: TokenTrace, pinned: int | None) -> None:
     """The part at the pinned token with its form, and the corrections so far."""
     st.markdown("**Correct the labels**")
-    error = st.session_state.pop(_ERROR, None)
-    if error is not None:
-        show_error(error)
+    show_failure(_PLACE)
     if pinned is None or pinned >= len(tokens.pieces):
         st.caption("Click a token: its part can then be relabelled, moved or removed, or a new one added there.")
     else:
@@ -99,7 +98,7 @@ def _words(trace: Trace, old: Part | None, new: Part | None) -> str:
 
 
 def _suggested(trace: Trace, tokens: TokenTrace, pinned: int) -> tuple[int, int]:
-    """The tokens of the sentence around the pinned one, as far as no part holds them: (first, behind the last)."""
+    """The tokens of the sentence around the pinned one, as far as no part holds them: (first, after the last)."""
     start, end = tokens.spans[pinned]
     low, high = next(((s, e) for s, e in split_sentences(trace.text) if s < end and start < e), (start, end))
     low = max([low, *(part.end for part in trace.parts if part.end <= start)])
@@ -128,8 +127,5 @@ def _draw_history(shown: TraceSet) -> None:
 
 def _do(action: Callable[[], object]) -> None:
     """Change the set and draw the whole page again; what prevents it is then shown."""
-    try:
-        action()
-    except UserFacingError as error:
-        st.session_state[_ERROR] = error
+    attempt(action, _PLACE)
     st.rerun()

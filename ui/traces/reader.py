@@ -13,18 +13,18 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.errors import UserFacingError
-from core.models.pair import Role
+from core.models.pair import ROLES, Role
 from core.traces.coverage import Coverage, EventTable, cover
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
-from ui.components.safe_text import literal, plain, show_error
+from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
 from ui.shell.handoff import INDEX_KEY, SET_KEY
-from ui.shell.jobs import follow
+from ui.shell.jobs import Offer, obtain
 from ui.shell.links import Field, number, one_of, text, write_link
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.roles import REASONER_FIRST, TITLES
+from ui.shell.state import caller, pair_facts, workbench
 from ui.traces.listing import EVENT_LABEL_KEY
 from ui.traces.parts import draw_parts
 from ui.traces.tokens import TokenTrace, read_tokens
@@ -35,10 +35,8 @@ ROLE_KEY, LABELLING_KEY = "traces_role", "traces:labelling"
 LOW, HIGH = -40, 20
 COUNTED_AT_ONCE = 3_000_000
 """Characters of a set that is tokenised without being asked for."""
-_SLOT, _TABLE = "traces:events", "traces:table"
 _PINNED_FOR, _LABEL_FOR = "traces:pinned_for", "traces:label_for"
 _OWN = "The set's own"
-_ROLES: dict[Role, str] = {"reasoner": "Reasoning model", "base": "Base model"}
 FIELDS = {
     field.name: field
     for field in (
@@ -47,7 +45,7 @@ FIELDS = {
         Field(name="event", key=EVENT_LABEL_KEY, default=BACKTRACKING, parse=text(80)),
         Field(name="first", key=FIRST_KEY, default=PAPER_WINDOW.start, parse=number(LOW, HIGH, int)),
         Field(name="last", key=LAST_KEY, default=PAPER_WINDOW.stop - 1, parse=number(LOW, HIGH, int)),
-        Field(name="model", key=ROLE_KEY, default="reasoner", parse=one_of(*_ROLES)),
+        Field(name="model", key=ROLE_KEY, default="reasoner", parse=one_of(*ROLES)),
     )
 }
 
@@ -55,10 +53,7 @@ FIELDS = {
 @st.fragment
 def draw_reader(shown: TraceSet, index: int) -> None:
     """The chosen trace of a set, and what can be done with it."""
-    try:
-        _draw(shown, index)
-    except UserFacingError as error:
-        show_error(error)
+    done(lambda: _draw(shown, index))
 
 
 def _draw(shown: TraceSet, index: int) -> None:
@@ -119,8 +114,8 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
     )
     role: Role = right.selectbox(
         "Tokens of",
-        list(_ROLES),
-        format_func=_ROLES.__getitem__,
+        REASONER_FIRST,
+        format_func=TITLES.__getitem__,
         key=ROLE_KEY,
         disabled=pair_facts() is None,
         help="Both models' tokenizers can cut the text; offsets of the window count tokens.",
@@ -177,7 +172,7 @@ def _pin_something(shown: TraceSet, index: int, events: NDArray[np.int64]) -> No
 
 def _draw_question(trace: Trace) -> None:
     if not trace.prompt.strip():
-        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it behind none.")
+        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it without one.")
         return
     st.caption(f"{plain(trace.trace_id, 80)} · question:")
     with st.container(height=96 if len(trace.prompt) > 300 else "content", border=False):
@@ -198,7 +193,7 @@ def _draw_jumps(events: NDArray[np.int64]) -> None:
 
 
 def _explain_reading(tokens: TokenTrace, role: Role) -> None:
-    """What stands between the tokens that are shown and a model's reading of them."""
+    """Why a model cannot read the text, or not as it is shown."""
     facts = pair_facts()
     if tokens.is_words or facts is None:
         st.info(
@@ -206,7 +201,7 @@ def _explain_reading(tokens: TokenTrace, role: Role) -> None:
             icon=":material/hourglass_top:",
         )
         return
-    limit = facts[0 if role == "base" else 1].context_length
+    limit = facts[ROLES.index(role)].context_length
     if tokens.n_read > limit:
         st.caption(
             f":material/warning: With its question this text takes {tokens.n_read:,} tokens; the loaded model reads "
@@ -241,22 +236,13 @@ def _table_of(shown: TraceSet, label: str, role: Role) -> EventTable | None:
     facts = pair_facts()
     if facts is None:
         return None
-    asked = (shown.digest, label, facts[0].fingerprint if role == "base" else facts[1].fingerprint)
-    kept: tuple[object, EventTable] | None = st.session_state.get(_TABLE)
-    if kept is not None and kept[0] == asked:
-        return kept[1]
-    if st.session_state.get(f"{_SLOT}:for") != asked:
-        large = shown.n_characters > COUNTED_AT_ONCE
-        if large and not st.button(f"Count the windows of all {shown.n_traces:,} traces", key="traces:count"):
-            return None
-        st.session_state[f"{_SLOT}:for"] = asked
-        if guarded(lambda: workbench().table_events(shown.set_id, label, role, caller()), _SLOT):
-            workbench().engine.wait(st.session_state[_SLOT], 0.5)
-    snapshot = follow(_SLOT)
-    if snapshot is not None and snapshot.state == "done":
-        st.session_state[_TABLE] = (asked, snapshot.result)
-        found: EventTable = snapshot.result
-        return found
-    if snapshot is not None or st.session_state.get(f"{_SLOT}:error"):
-        st.button("Count again", key="traces:again", on_click=st.session_state.pop, args=(f"{_SLOT}:for", None))
-    return None
+    asked = (shown.digest, label, facts[ROLES.index(role)].fingerprint)
+    large = shown.n_characters > COUNTED_AT_ONCE
+    return obtain(
+        asked,
+        "traces:events",
+        EventTable,
+        lambda: workbench().table_events(shown.set_id, label, role, caller()),
+        offer=Offer(button=f"Count the windows of all {shown.n_traces:,} traces") if large else None,
+        in_store=False,
+    )

@@ -8,16 +8,16 @@ from datetime import datetime
 
 import streamlit as st
 
-from core.errors import UserFacingError
 from core.traces.queries import export_lines
 from core.traces.set_files import EMBEDDED, TraceSet
 from core.traces.sets import UnreadableSet
-from ui.components.safe_text import plain, show_error
+from ui.components.safe_text import plain
 from ui.shell.handoff import SET_KEY
+from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 from ui.traces.import_form import BOX_KEY, draw_import
 
-_ERROR = "traces:set_error"
+_PLACE = "traces:set"
 _OWN = "The set's own parts"
 
 
@@ -42,9 +42,7 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
         _draw_export(shown)
     with manage.popover("Manage", icon=":material/edit:", width="stretch"):
         _draw_manage(shown)
-    error = st.session_state.pop(_ERROR, None)
-    if error is not None:
-        show_error(error)
+    show_failure(_PLACE)
     return shown
 
 
@@ -71,7 +69,9 @@ def draw_unreadable(unreadable: Sequence[UnreadableSet]) -> None:
             key = f"traces:broken:{found.set_id}"
             sure = left.checkbox("Delete it with its corrections and labellings", key=f"{key}:sure")
             delete = _delete(found.set_id)
-            button.button("Delete it", key=key, disabled=not sure, on_click=_try, args=(delete,), width="stretch")
+            button.button(
+                "Delete it", key=key, disabled=not sure, on_click=attempt, args=(delete, _PLACE), width="stretch"
+            )
 
 
 def _draw_export(shown: TraceSet) -> None:
@@ -99,27 +99,20 @@ def _draw_manage(shown: TraceSet) -> None:
     key = f"traces:rename:{shown.set_id}"
     st.text_input("Name", value=shown.name, key=key, max_chars=120)
     rename = lambda: workbench().trace_sets.rename(shown.set_id, st.session_state[key])  # noqa: E731
-    st.button("Rename", key=f"{key}:go", on_click=_try, args=(rename,), width="stretch")
+    st.button("Rename", key=f"{key}:go", on_click=attempt, args=(rename, _PLACE), width="stretch")
     sure = st.checkbox("Delete it with its corrections and labellings", key=f"traces:sure:{shown.set_id}")
     st.button(
         "Delete the set",
         key=f"traces:delete:{shown.set_id}",
         disabled=not sure,
-        on_click=_try,
-        args=(_delete(shown.set_id),),
+        on_click=attempt,
+        args=(_delete(shown.set_id), _PLACE),
         width="stretch",
     )
 
 
 def _delete(set_id: str) -> Callable[[], None]:
     return lambda: workbench().trace_sets.delete(set_id)
-
-
-def _try(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except UserFacingError as error:
-        st.session_state[_ERROR] = error
 
 
 def _joined(lines: Iterable[bytes]) -> bytes:

@@ -29,12 +29,12 @@ class TokenTrace:
     """Tokens that a model would read: the text's, and those of the question around it."""
 
     def placed(self, trace: Trace) -> tuple[tuple[int, int, Part], ...]:
-        """(first token, token behind the last, part); a part ends where the next one begins."""
+        """(first token, token after the last, part); a part ends where the next one begins."""
         starts, ends = (np.asarray(edges, dtype=np.int64) for edges in (zip(*self.spans, strict=True)))
         firsts = np.searchsorted(ends, [_begin(trace, part) for part in trace.parts], side="right")
         limits = np.append(np.unique(firsts), len(starts))
-        behind = limits[np.searchsorted(limits, firsts, side="right").clip(max=len(limits) - 1)]
-        stops = np.minimum(np.searchsorted(starts, [part.end for part in trace.parts]), behind)
+        following = limits[np.searchsorted(limits, firsts, side="right").clip(max=len(limits) - 1)]
+        stops = np.minimum(np.searchsorted(starts, [part.end for part in trace.parts]), following)
         rows = zip(firsts, stops, trace.parts, strict=True)
         return tuple((int(first), int(stop), part) for first, stop, part in rows if first < stop)
 

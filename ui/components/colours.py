@@ -1,0 +1,30 @@
+"""The project's colours. Knows no chart, so that a page without charts has them for nothing.
+
+Hues are chosen to be read on both backgrounds: a chart needs no redraw when the reader flips the theme. Only text
+colours differ.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+BLUE = "#2f7de1"
+ORANGE = "#e8731a"
+RED = "#dc4450"
+GRAY = "#7b8494"
+
+LABEL_COLOURS: dict[str, str] = {
+    "initializing": GRAY,
+    "deduction": "#128a80",
+    "adding-knowledge": "#a57a00",
+    "example-testing": "#c2549d",
+    "uncertainty-estimation": "#8a63d2",
+    "backtracking": RED,
+}
+"""Label → colour, at least 3.7:1 against white and against the dark background."""
+
+CATEGORICAL: tuple[str, ...] = (BLUE, ORANGE, "#128a80", "#c2549d", "#a57a00", "#8a63d2", GRAY)
+SEQUENTIAL: tuple[str, ...] = ("#d9e7fa", "#9cc0f0", "#5390e4", "#2067c4", "#0e3d7e")
+NEUTRAL: dict[Literal["light", "dark"], str] = {"light": "#f4f6f9", "dark": "#1a222d"}
+TEXT: dict[Literal["light", "dark"], str] = {"light": "#17212e", "dark": "#edf2f8"}
+BACKGROUND: dict[Literal["light", "dark"], str] = {"light": "#ffffff", "dark": "#10151c"}
