@@ -14,8 +14,9 @@ from core.traces.events import (
     EXAMPLE_TESTING,
     INITIALIZING,
     UNCERTAINTY_ESTIMATION,
+    Label,
 )
-from demo.documents import Label, Sentence
+from demo.documents import Sentence
 
 FAIL_STARTS = (
     "{r} is not {w}",

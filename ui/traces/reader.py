@@ -177,7 +177,7 @@ def _pin_something(shown: TraceSet, index: int, events: NDArray[np.int64]) -> No
 
 def _draw_question(trace: Trace) -> None:
     if not trace.prompt.strip():
-        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it behind none.")
+        st.caption(f"{plain(trace.trace_id, 80)} · no question is kept with this text; models read it without one.")
         return
     st.caption(f"{plain(trace.trace_id, 80)} · question:")
     with st.container(height=96 if len(trace.prompt) > 300 else "content", border=False):
