@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import BadDirection
 from core.values import Floats
@@ -18,7 +19,7 @@ from core.values import Floats
 MIN_NORM, MAX_NORM = 1e-6, 1e6
 
 
-def checked_vector(vector: Any, name: str) -> Floats:
+def checked_vector(vector: object, name: str) -> Floats:
     """(d_model,) float32, finite, 1-D and longer than 1; otherwise BadDirection names the fault."""
     array = np.asarray(vector)
     where = f"The vector {name!r}"
@@ -68,16 +69,16 @@ class Direction:
             )
 
     @classmethod
-    def from_raw(cls, raw: Floats, **fields: Any) -> Direction:
+    def from_raw(cls, raw: NDArray[np.generic], **fields: Any) -> Direction:
         """Direction of the raw vector (d_model,); its length becomes `norm`. Raises BadDirection."""
-        raw = checked_vector(raw, str(fields.get("name", "vector")))
-        norm = float(np.linalg.norm(raw.astype(np.float64)))
+        vector = checked_vector(raw, str(fields.get("name", "vector"))).astype(np.float64)
+        norm = float(np.linalg.norm(vector))
         if not MIN_NORM <= norm <= MAX_NORM:
             raise BadDirection(
                 f"The vector {fields.get('name', '')!r} has norm {norm:.4g}, outside {MIN_NORM:g} to {MAX_NORM:g}.",
                 "A zero vector has no direction: choose a window with events in it, or check the file.",
             )
-        return cls(vector=(raw.astype(np.float64) / norm).astype(np.float32), norm=norm, **fields)
+        return cls(vector=(vector / norm).astype(np.float32), norm=norm, **fields)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Direction) and self._identity == other._identity

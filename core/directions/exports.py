@@ -73,32 +73,33 @@ def _raw(direction: Direction) -> Floats:
     return raw
 
 
-def direction_of(vector: NDArray[Any], **fields: Any) -> Direction:
+def direction_of(vector: NDArray[np.generic], **fields: Any) -> Direction:
     """As Direction.from_raw; a vector of length 1 to float32's rounding is kept bit for bit, with norm 1."""
     if vector.ndim == 1 and vector.dtype == np.float32 and np.isfinite(vector).all():
         length = float(np.linalg.norm(vector.astype(np.float64)))
         if abs(length - 1) <= UNIT_ROUNDING:
-            return Direction(vector=vector, norm=1.0, **fields)
+            return Direction(vector=vector.astype(np.float32, copy=False), norm=1.0, **fields)
     return Direction.from_raw(vector, **fields)
 
 
-def retold(vector: NDArray[Any], story: str, *, layer: int, label: str) -> Direction:
+def retold(vector: NDArray[np.generic], story: str, *, layer: int, label: str) -> Direction:
     """The direction of a GGUF export of ours; what its text claims counts only where it has the right type and range.
 
     Raises BadDirection for the vector.
     """
-    told = _object(story)
+    stated = _object(story)
 
     def text(key: str) -> str:
-        return kept_line(told[key], MAX_NOTE) if isinstance(told.get(key), str) else ""
+        value = stated.get(key)
+        return kept_line(value, MAX_NOTE) if isinstance(value, str) else ""
 
     def number(key: str, low: float, high: float, default: float) -> float:
-        value = told.get(key)
+        value = stated.get(key)
         if isinstance(value, int | float) and math.isfinite(value) and low <= value <= high:
             return float(value)
         return default
 
-    pairs = told.get("provenance")
+    pairs = stated.get("provenance")
     notes = [p for p in pairs if _is_note(p)] if isinstance(pairs, list) else []
     direction = direction_of(
         vector,
@@ -112,7 +113,7 @@ def retold(vector: NDArray[Any], story: str, *, layer: int, label: str) -> Direc
     return dataclasses.replace(direction, norm=number("norm", MIN_NORM, MAX_NORM, direction.norm))
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -120,7 +121,7 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _is_note(value: Any) -> bool:
+def _is_note(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 

@@ -116,7 +116,7 @@ def read_direction_bytes(data: bytes, *, name: str) -> Direction:
 
 
 def clean_notes(notes: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """A provenance from anybody's file, cut to size."""
+    """The provenance of an uploaded file, cut to size."""
     return tuple((kept_line(key, MAX_NAME), kept_line(value, MAX_NOTE)) for key, value in notes[:MAX_NOTES])
 
 

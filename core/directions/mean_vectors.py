@@ -38,7 +38,7 @@ class MeanVectors:
     means: Floats = field(repr=False)
     """(n_labels, n_layers, d_model) mean of resid_post."""
     counts: NDArray[np.int64] = field(repr=False)
-    """(n_labels,) samples behind each mean; 0 when unknown."""
+    """(n_labels,) samples that each mean is over; 0 when unknown."""
     source_model: str = ""
     provenance: tuple[tuple[str, str], ...] = ()
 

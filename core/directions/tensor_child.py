@@ -14,9 +14,9 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -39,7 +39,7 @@ class Found:
     """The tensors, numbers and texts of a file, by their path in it; refuses to grow beyond the limits."""
 
     def __init__(self) -> None:
-        self.arrays: dict[Key, np.ndarray[Any, Any]] = {}
+        self.arrays: dict[Key, NDArray[np.generic]] = {}
         self.numbers: list[tuple[Key, float]] = []
         self.texts: dict[str, str] = {}
         self.ignored: list[tuple[Key, str]] = []
@@ -54,7 +54,7 @@ class Found:
         if self._bytes > MAX_BYTES:
             raise Refused(f"its tensors have more than {MAX_BYTES // 4:,} elements")
 
-    def add(self, key: Key, array: np.ndarray[Any, Any]) -> None:
+    def add(self, key: Key, array: NDArray[np.generic]) -> None:
         """Keep a float16, float32 or float64 array, copied in its plain order."""
         self.arrays[key] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
@@ -90,7 +90,7 @@ def read_pt(path: Path) -> bytes:
     return found.to_bytes()
 
 
-def _collect(value: Any, key: Key, found: Found) -> None:
+def _collect(value: object, key: Key, found: Found) -> None:
     import torch
 
     if len(key) > MAX_DEPTH:
@@ -192,7 +192,7 @@ ACTIONS: dict[str, tuple[Callable[[Path], bytes], str]] = {
 
 
 def _reason(error: Exception) -> str:
-    """What to tell a person about an error of a reader; its own text may quote the file and is not passed on."""
+    """What a person reads of an error of a reader; its own text may quote the file and is not passed on."""
     if isinstance(error, Refused):
         return str(error)
     if isinstance(error, MemoryError) or "allocate memory" in str(error):

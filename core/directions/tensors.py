@@ -1,4 +1,4 @@
-"""Tensor files of other tools, which may come from anybody: bytes in, named arrays out, and the inverse for exports.
+"""Tensor files of other tools, which are not trusted: bytes in, named arrays out, and the inverse for exports.
 
 safetensors is parsed here; PyTorch, NumPy and GGUF files are read and written by `tensor_child`, one limited child
 process at a time. Knows nothing of directions.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class TensorFile:
     """What a file holds: arrays, numbers and texts by their path in it, and what could not be used with its reason."""
 
     kind: Kind
-    arrays: dict[Key, NDArray[Any]] = field(repr=False)
+    arrays: dict[Key, codec.AnyArray] = field(repr=False)
     numbers: dict[Key, float]
     texts: dict[str, str]
     ignored: tuple[tuple[Key, str], ...] = ()

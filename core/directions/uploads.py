@@ -1,15 +1,12 @@
 """What an uploaded vector file holds: a direction of ours, a set of mean vectors, or vectors that need a few answers.
 
-Files may come from anybody: `core.directions.tensors` reads them, this module gives names, layers and reasons.
+Files are not trusted: `core.directions.tensors` reads them, this module finds names, layers and reasons.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
-
-from numpy.typing import NDArray
 
 from core.directions.direction import Direction
 from core.directions.exports import STORY, direction_of, retold
@@ -27,11 +24,11 @@ _LAYER = re.compile(r"(?:direction|layers?|blocks?)[._]?([0-9]{1,3})")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoundVector:
-    """One vector of a file: what it is called there, and its layer where the file tells."""
+    """One vector of a file: what it is called there, and its layer where the file names it."""
 
     title: str
     layer: int | None
-    vector: NDArray[Any] = field(repr=False)
+    vector: codec.AnyArray = field(repr=False)
     """(d_model,) as in the file."""
     in_matrix: bool = False
     """Whether `layer` is the number of a row of a matrix, whose first row may be the embeddings."""
@@ -58,7 +55,7 @@ class FoundVectors:
 
 
 def read_vectors(data: bytes, *, name: str) -> Direction | MeanVectors | FoundVectors:
-    """What a file from anybody holds: a direction of ours, a mean-vector set, or vectors with open questions.
+    """What an uploaded file holds: a direction of ours, a mean-vector set, or vectors with open questions.
 
     Reads safetensors, and in a limited child process PyTorch, NumPy and GGUF. Raises BadInput or BadDirection.
     """
@@ -120,7 +117,7 @@ def _found(file: TensorFile, label: str) -> FoundVectors:
     )
 
 
-def _vectors_of(key: Key, array: NDArray[Any], file: TensorFile) -> list[FoundVector]:
+def _vectors_of(key: Key, array: codec.AnyArray, file: TensorFile) -> list[FoundVector]:
     """The vectors of one tensor; leading dimensions of 1 do not count. Raises ValueError with what is wrong."""
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]

@@ -16,7 +16,18 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +37,8 @@ from safetensors.numpy import save as to_safetensors
 from core.values import canonical, is_simple
 
 T = TypeVar("T")
-Arrays = dict[str, NDArray[Any]]
+AnyArray = NDArray[np.generic]
+Arrays = dict[str, AnyArray]
 
 SCHEMA_VERSION = 1
 """Part of every key: raise it when the same spec would give another result."""
@@ -60,7 +72,7 @@ class Container:
     metadata: dict[str, str]
     tensors: dict[str, tuple[str, tuple[int, ...], bytearray]]
 
-    def array(self, name: str) -> NDArray[Any]:
+    def array(self, name: str) -> AnyArray:
         """The tensor as a writable array; bfloat16 becomes float32. Raises CorruptValue for another dtype."""
         dtype, shape, data = self.tensors[name]
         if dtype == "BF16":
@@ -70,12 +82,12 @@ class Container:
         return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def canonical_json(spec: Any) -> bytes:
+def canonical_json(spec: object) -> bytes:
     """The spec as JSON with sorted keys; equal specs give equal bytes in every process."""
     return json.dumps(_plain(canonical(spec)), sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def key_of(kind: str, spec: Any) -> str:
+def key_of(kind: str, spec: object) -> str:
     """The key of what `spec` gives: the kind and a sha256 of the spec and SCHEMA_VERSION. ValueError: a bad kind."""
     if not KIND.fullmatch(kind):
         raise ValueError(f"{kind!r} is not a kind: lower-case letters, digits and _, at most 32.")
@@ -83,7 +95,7 @@ def key_of(kind: str, spec: Any) -> str:
     return f"{kind}-{hashlib.sha256(head + canonical_json(spec)).hexdigest()}"
 
 
-def dump(value: Any, *, key: str = "", saved_at: float = 0.0) -> bytes:
+def dump(value: object, *, key: str = "", saved_at: float = 0.0) -> bytes:
     """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type."""
     arrays: Arrays = {}
     fields = _encode(type(value), value, "", arrays)
@@ -149,7 +161,7 @@ def _digest(data: bytes | bytearray, key: str) -> bytes:
     return total.hexdigest().encode()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Canonical form with one spelling per number: 2.0 and 2 are equal specs, and so are numpy's scalars."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
@@ -161,11 +173,11 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, object]:
     return get_type_hints(cls)
 
 
-def _optional(hint: Any) -> Any:
+def _optional(hint: object) -> object:
     """X for the hint `X | None`; None for any other hint."""
     if get_origin(hint) not in (Union, types.UnionType):
         return None
@@ -173,33 +185,37 @@ def _optional(hint: Any) -> Any:
     return inner
 
 
-def _array_dtype(hint: Any) -> np.dtype[Any]:
+def _array_dtype(hint: object) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(get_args(get_args(hint)[1])[0])
     return dtype
 
 
-def _as_str(value: Any) -> str:
+def _as_str(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     return str(value)
 
 
-def _as_int(value: Any) -> int:
-    if isinstance(value, bool):
+def _as_int(value: object) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{value!r} is not an integer")
     return int(operator.index(value))
 
 
-def _as_float(value: Any) -> float:
-    if isinstance(value, str | bytes | bool):
+def _as_float(value: object) -> float:
+    if type(value) is float:
+        return value
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat | SupportsIndex):
         raise TypeError(f"{value!r} is not a number")
     return float(value)
 
 
-_SCALARS: dict[Any, Callable[[Any], Any]] = {str: _as_str, int: _as_int, float: _as_float}
+_SCALARS: dict[object, Callable[[object], str | int | float]] = {str: _as_str, int: _as_int, float: _as_float}
 
 
-def _item_hints(hint: Any, count: int) -> list[Any]:
+def _item_hints(hint: object, count: int) -> list[object]:
     args = get_args(hint)
     hints = [args[0]] * count if len(args) == 2 and args[1] is Ellipsis else list(args)
     if len(hints) != count:
@@ -211,7 +227,7 @@ def _at(path: str, part: object) -> str:
     return f"{path}.{part}" if path else str(part)
 
 
-def _encode(hint: Any, value: Any, path: str, arrays: Arrays) -> Any:
+def _encode(hint: object, value: object, path: str, arrays: Arrays) -> object:
     """JSON-ready form of a value of the hinted type; its arrays go to `arrays` under their path."""
     if dataclasses.is_dataclass(hint):
         return {
@@ -236,7 +252,7 @@ def _encode(hint: Any, value: Any, path: str, arrays: Arrays) -> Any:
     raise TypeError(f"{path}: {type(value).__name__} is not {hint}")
 
 
-def _decode(hint: Any, raw: Any, path: str, arrays: Arrays) -> Any:
+def _decode(hint: object, raw: object, path: str, arrays: Arrays) -> Any:
     """Inverse of `_encode`; takes what it uses out of `arrays`. Raises TypeError, KeyError or ValueError."""
     if dataclasses.is_dataclass(hint):
         return _decode_fields(hint, raw, path, arrays)
@@ -260,7 +276,7 @@ def _decode(hint: Any, raw: Any, path: str, arrays: Arrays) -> Any:
     raise TypeError(f"{path}: {type(raw).__name__} is not {hint}")
 
 
-def _decode_fields(cls: Any, raw: Any, path: str, arrays: Arrays) -> Any:
+def _decode_fields(cls: Any, raw: object, path: str, arrays: Arrays) -> Any:
     """The dataclass from its fields; a field that is missing takes its default, an unknown one is refused."""
     if not isinstance(raw, dict) or not raw.keys() <= _hints(cls).keys():
         raise TypeError(f"{path or 'value'} does not hold the fields of {cls.__name__}")

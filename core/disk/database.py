@@ -11,8 +11,10 @@ import contextlib
 import errno
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol
 
 from diskcache import Cache, Disk, Timeout
 
@@ -56,6 +58,26 @@ _ENVIRONMENT = {
 }
 
 
+class Rows(Protocol):
+    """What a statement found."""
+
+    def fetchall(self) -> list[tuple[str]]: ...
+
+
+class Database(Protocol):
+    """What the store uses of diskcache's Cache, which has no types; its faults are OSError, sqlite3.Error, Timeout."""
+
+    def get(self, key: str, default: None = None, *, tag: Literal[True]) -> tuple[bytes | None, float | None]: ...
+    def set(self, key: str, value: bytes, *, tag: float) -> bool: ...
+    def delete(self, key: str) -> bool: ...
+    def transact(self) -> AbstractContextManager[None]: ...
+    def volume(self) -> int: ...
+    def clear(self) -> int: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def _sql(self, statement: str, parameters: tuple[str, str, int]) -> Rows: ...
+
+
 class ForeignRow(OSError):
     """A row that this project did not write. As an OSError, diskcache takes it for a miss."""
 
@@ -63,40 +85,41 @@ class ForeignRow(OSError):
 class SafeDisk(Disk):  # type: ignore[misc]
     """diskcache's Disk without pickle and without files: text keys, bytes values, all in the database."""
 
-    def put(self, key: Any) -> tuple[str, bool]:
+    def put(self, key: object) -> tuple[str, bool]:
         """Raises TypeError for a key that is not text."""
         if type(key) is not str:
             raise TypeError(f"A key must be text, not {type(key).__name__}.")
         return key, True
 
-    def get(self, key: Any, raw: Any) -> str:
+    def get(self, key: object, raw: object) -> str:
         """The key, or FOREIGN_KEY for a row that is not ours."""
         return key if raw == 1 and type(key) is str else FOREIGN_KEY
 
-    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, Any]:
+    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, memoryview]:
         """Raises TypeError for anything but bytes."""
         if type(value) is not bytes or read:
             raise TypeError(f"A value must be bytes, not {type(value).__name__}.")
         return 0, RAW, None, sqlite3.Binary(value)
 
-    def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> bytes:
+    def fetch(self, mode: object, filename: object, value: object, read: bool) -> bytes:
         """The bytes of a row. Raises ForeignRow for one that is not ours."""
         if mode != RAW or type(value) is not bytes or filename is not None or read:
             raise ForeignRow("A row of the cache was not written by this program.")
         return value
 
-    def remove(self, file_path: Any) -> None:
+    def remove(self, file_path: object) -> None:
         """Nothing: no row of ours has a file, and the file of another row is not ours."""
 
 
-def open_cache(folder: Path) -> Any:
+def open_cache(folder: Path) -> Database:
     """The diskcache of the folder, with our rows and settings only. Raises OSError, sqlite3.Error or Timeout."""
     files.private_folder(folder)
     clean_database(folder / DATABASE)
-    return Cache(str(folder), timeout=BUSY_SECONDS, disk=SafeDisk, **SETTINGS)
+    cache: Database = Cache(str(folder), timeout=BUSY_SECONDS, disk=SafeDisk, **SETTINGS)
+    return cache
 
 
-def newest_keys(cache: Any, prefix: str, limit: int) -> list[str]:
+def newest_keys(cache: Database, prefix: str, limit: int) -> list[str]:
     """Keys that begin with the ASCII prefix, the latest stored first. Raises sqlite3.Error."""
     statement = "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1 ORDER BY rowid DESC LIMIT ?"
     return [key for (key,) in cache._sql(statement, (prefix, prefix + "\x7f", limit)).fetchall()]

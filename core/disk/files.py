@@ -131,7 +131,7 @@ def remove_if_unlocked(path: Path) -> bool:
 
 
 def _new_locked(folder: Path) -> tuple[Path, int]:
-    """A new temporary file of this process; its lock tells `remove_unfinished` that it is being written."""
+    """A new temporary file of this process; while it is locked, `remove_unfinished` leaves it."""
     for _ in range(10):
         path = folder / f".{os.urandom(8).hex()}.tmp"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

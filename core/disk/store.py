@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from core.disk import codec, database
+from core.disk.database import Database
 from core.disk.large import Entry, LargeFiles
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Store:
         self._folder = self.root / VALUES
         self._large = LargeFiles(self.root)
         self._lock = threading.RLock()
-        self._cache: Any = None
+        self._cache: Database | None = None
         self._retry_at = 0.0
         self._fault: str | None = None
         self._set_aside_note: str | None = None
@@ -64,20 +65,20 @@ class Store:
         """One sentence for a banner while results are not kept or were lost; None when all is well."""
         return self._fault or self._set_aside_note
 
-    def get(self, cls: type[T], kind: str, spec: Any) -> T | None:
+    def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
         key = codec.key_of(kind, spec)
         found = self._guarded(lambda cache: self._read(cache, cls, key), None)
         return found.value if found else None
 
-    def put(self, kind: str, spec: Any, value: Any) -> bool:
+    def put(self, kind: str, spec: object, value: object) -> bool:
         """Keep the value for the spec; False when it is too large or the disk refused it."""
         key, now = codec.key_of(kind, spec), time.time()
         data = codec.dump(value, key=key, saved_at=now)
         if len(data) > VALUE_SHARE * self.limit_bytes:
             return False
 
-        def write(cache: Any) -> bool:
+        def write(cache: Database) -> bool:
             with cache.transact():
                 cache.delete(key)
                 cache.set(key, data, tag=now)
@@ -90,7 +91,7 @@ class Store:
     def recent(self, kind: str, cls: type[T], limit: int) -> list[Stored[T]]:
         """The values of a kind that were stored last, newest first."""
 
-        def read(cache: Any) -> list[Stored[T]]:
+        def read(cache: Database) -> list[Stored[T]]:
             found: list[Stored[T]] = []
             for key in database.newest_keys(cache, f"{kind}-", limit + SPARE):
                 stamped = self._read(cache, cls, key) if len(found) < limit else None
@@ -100,13 +101,13 @@ class Store:
 
         return self._guarded(read, [])
 
-    def delete(self, kind: str, spec: Any) -> None:
+    def delete(self, kind: str, spec: object) -> None:
         """Forget what is kept for the spec, value and file."""
         key = codec.key_of(kind, spec)
         self._guarded(lambda cache: cache.delete(key), None)
         self._on_disk(lambda: self._large.remove(kind, key), None)
 
-    def put_file(self, kind: str, spec: Any, value: Any) -> bool:
+    def put_file(self, kind: str, spec: object, value: object) -> bool:
         """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
         key = codec.key_of(kind, spec)
         data = codec.dump(value, key=key, saved_at=time.time())
@@ -122,7 +123,7 @@ class Store:
         self._guarded(self._trim, None)
         return done
 
-    def get_file(self, cls: type[T], kind: str, spec: Any) -> T | None:
+    def get_file(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that `put_file` kept for an equal spec, or None."""
         key = codec.key_of(kind, spec)
 
@@ -158,8 +159,8 @@ class Store:
                 self._cache.close()
                 self._cache = None
 
-    def _read(self, cache: Any, cls: type[T], key: str) -> codec.Stamped[T] | None:
-        data = cache.get(key)
+    def _read(self, cache: Database, cls: type[T], key: str) -> codec.Stamped[T] | None:
+        data, _ = cache.get(key, tag=True)
         if data is None:
             return None
         try:
@@ -169,14 +170,14 @@ class Store:
             cache.delete(key)
             return None
 
-    def _values(self, cache: Any) -> Iterator[Entry]:
+    def _values(self, cache: Database) -> Iterator[Entry]:
         for key in iter(cache):
             value, stored_at = cache.get(key, tag=True) if key else (None, 0.0)
             if value is not None:
                 when = stored_at if isinstance(stored_at, float) else 0.0
                 yield when, len(value), key, functools.partial(cache.delete, key)
 
-    def _trim(self, cache: Any) -> None:
+    def _trim(self, cache: Database) -> None:
         """Remove the oldest values and files until the store is below TRIM_TO of its limit."""
         kept = sorted(self._large.entries(), key=_age)
         total = cache.volume() + sum(size for _, size, _, _ in kept)
@@ -197,7 +198,7 @@ class Store:
             self._warn(error)
             return default
 
-    def _guarded(self, operation: Callable[[Any], R], default: R) -> R:
+    def _guarded(self, operation: Callable[[Database], R], default: R) -> R:
         """What the operation returns on the open cache; the default, and a warning, after any fault of the cache."""
         cache = self._opened()
         if cache is None:
@@ -214,7 +215,7 @@ class Store:
             self._retry_at, self._fault = 0.0, None
         return result
 
-    def _fail(self, cache: Any, error: Exception) -> None:
+    def _fail(self, cache: Database, error: Exception) -> None:
         with self._lock:
             if cache is not self._cache:
                 return
@@ -225,7 +226,7 @@ class Store:
             else:
                 self._warn(error)
 
-    def _opened(self) -> Any:
+    def _opened(self) -> Database | None:
         """The cache, opened if need be; None while it cannot be used."""
         with self._lock:
             if time.monotonic() < self._retry_at:
@@ -234,7 +235,7 @@ class Store:
                 self._cache = self._try_open()
             return self._cache
 
-    def _try_open(self) -> Any:
+    def _try_open(self) -> Database | None:
         for may_set_aside in (True, False):
             try:
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,7 +233,7 @@ class _View:
         return cast(Doubles, (inside + everything) / 2)
 
 
-def _mixed(mix: Doubles, groups: Doubles, sums: Any, counts: Any) -> Doubles:
+def _mixed(mix: Doubles, groups: Doubles, sums: NDArray[np.floating], counts: NDArray[np.int64]) -> Doubles:
     """(n_groups, n_windows, d) mean over a window's columns of each column's mean over a group of folds.
 
     `sums` are (folds, n_columns, d), `counts` (folds, n_columns). Columns without a count are left out.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +164,7 @@ def _label_of(direction: Direction) -> str:
     return dict(direction.provenance).get("label") or direction.name
 
 
-def _control(direction: Direction, vector: NDArray[Any], kind: str, how: str) -> Direction:
+def _control(direction: Direction, vector: NDArray[np.floating], kind: str, how: str) -> Direction:
     length = np.linalg.norm(vector.astype(np.float64))
     if not length > MIN_NORM:
         raise BadDirection(f"The control {kind!r} has no direction.", "Choose another window or label.")

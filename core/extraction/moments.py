@@ -1,7 +1,7 @@
 """Sums over the traces of one pass, from which every window, negative and weighting follows without another forward.
 
-Rows are labels, columns are windows: single offsets, and any longer windows that were asked for. Traces are dealt to
-folds in turn, so that what one part of the traces says can be checked on another. No torch, no disk.
+Rows are labels, columns are windows: single offsets, and any longer windows that were asked for. Traces are
+assigned to folds in turn, so that what is estimated on some folds can be checked on the others. No torch, no disk.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MomentsSpec:
         if not self.labels or not self.windows or not self.layers:
             raise BadInput("The pass names no label, no window or no layer.", "Choose at least one of each.")
         if self.folds not in FOLDS:
-            raise BadInput(f"The traces cannot be dealt to {self.folds} folds.", "Choose 2, 4 or 8.")
+            raise BadInput(f"The traces cannot be split into {self.folds} folds.", "Choose 2, 4 or 8.")
 
     @property
     def rows(self) -> tuple[str, ...]:

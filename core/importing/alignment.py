@@ -23,7 +23,7 @@ REASONS: dict[Reason, str] = {
     "empty": "it holds no text",
     "not in the text": "its characters do not stand in the original in this sequence",
     "out of order": "it stands in the original only where other parts are, or not in this order",
-    "several places": "it fits in more than one place, and its neighbours do not tell which",
+    "several places": "it fits in more than one place, and its neighbours do not settle which",
     "too many parts": "the trace has more parts than are aligned",
 }
 MAX_PARTS = 5_000
@@ -129,7 +129,7 @@ def _heaviest(numbers: Sequence[int], needles: Sequence[str], text: str) -> list
 
 
 def _occurrences(needle: str, text: str, stops: Sequence[int]) -> list[int]:
-    """Where the needle stands: everywhere, or, where that is too often, first behind each of the ends so far."""
+    """Where the needle stands: everywhere, or, where that is too often, first after each of the ends so far."""
     found: list[int] = []
     start = text.find(needle)
     while start >= 0 and len(found) <= MAX_PLACES:
@@ -137,8 +137,8 @@ def _occurrences(needle: str, text: str, stops: Sequence[int]) -> list[int]:
         start = text.find(needle, start + 1)
     if start < 0:
         return found
-    behind = {text.find(needle, stop) for stop in stops[-MAX_PLACES:]}
-    return sorted(behind - {-1})
+    after = {text.find(needle, stop) for stop in stops[-MAX_PLACES:]}
+    return sorted(after - {-1})
 
 
 def _insert(chains: list[_Chain], stops: list[int], chain: _Chain) -> None:

@@ -1,4 +1,4 @@
-"""A record of somebody's file to traces: which form it has, where its question and text are, and its parts' places.
+"""A record of a foreign file to traces: which form it has, where its question and text are, and its parts' places.
 
 Forms: our own, annotated chains and response files (Venhoff et al. 2025), chat logs, question and response, and plain
 text. Nothing is guessed: a record whose text cannot be made out is refused with its reason.

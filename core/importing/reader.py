@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import ijson
 
@@ -34,7 +34,7 @@ class Found:
     """A record, or the reason why there is none at this place; `number` counts from 1 (lines in JSON Lines)."""
 
     number: int
-    value: Any = None
+    value: object = None
     fault: str = ""
     replaced: bool = False
     """Whether bytes that are not UTF-8 were read as � in it."""
@@ -178,7 +178,7 @@ def _json_items(file: BinaryIO, layout: Layout) -> Iterator[Found]:
         yield Found(number=number + 1, fault=reason, done=source.done)
     except (ijson.JSONError, ValueError, RecursionError) as error:
         reason = "the file breaks off in it" if isinstance(error, ijson.IncompleteJSONError) else "it is not JSON"
-        reason = f"{reason}; nothing behind it can be read"
+        reason = f"{reason}; nothing after it can be read"
         yield Found(number=number + 1, fault=reason, done=source.done)
 
 
@@ -195,7 +195,7 @@ def _prefix(file: BinaryIO) -> str:
     return ""
 
 
-def _holds_replaced(value: Any) -> bool:
+def _holds_replaced(value: object) -> bool:
     return _REPLACED in json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -60,7 +60,7 @@ class ImportReport:
     problems: tuple[Problem, ...]
     """At most MAX_LISTED of each kind, in the file's order."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain JSON, for `report_from_json`."""
         return asdict(self) | {"problems": [[p.record, p.kind, p.reason] for p in self.problems]}
 

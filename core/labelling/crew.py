@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How hard the endpoint is worked. Raises BadInput for numbers out of range."""
+    """How fast the endpoint is asked, and how often again. Raises BadInput for numbers out of range."""
 
     at_once: int = 4
     per_minute: float = 120.0

@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from core.errors import BadInput
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
@@ -195,7 +195,7 @@ class JudgeClient:
         return f": {line[:200].rstrip('.')}" if line else ""
 
 
-def _split(url: str) -> Any:
+def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         return parts if parts.port != 0 else None

@@ -1,11 +1,10 @@
-"""What the judge is told, and reading what it answers. Knows no endpoint and no traces."""
+"""The judge's instructions, and reading its answers. Knows no endpoint and no traces."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from core.labelling.endpoint import Message, Unanswered
 from core.labelling.keywords import LABEL_MEANINGS
@@ -38,7 +37,7 @@ class Malformed(Unanswered):
 
 
 def answer_format(labels: Sequence[str]) -> str:
-    """What the judge is told of the form of its answer, after the prompt."""
+    """The form of the answer in words, which follows the prompt."""
     return ANSWER_FORMAT.format(labels=", ".join(labels))
 
 
@@ -82,12 +81,12 @@ def parse_answer(text: str, *, n: int, labels: Sequence[str]) -> tuple[str, ...]
     return tuple(found)
 
 
-def _normal(label: Any) -> str:
+def _normal(label: object) -> str:
     """The label in the labels' own spelling: lower case, hyphens."""
     return re.sub(r"[\s_-]+", "-", label.strip().lower()) if isinstance(label, str) else type(label).__name__
 
 
-def _object_in(text: str) -> dict[str, Any]:
+def _object_in(text: str) -> dict[str, object]:
     """The JSON object of an answer that may have thoughts before and a code fence around it."""
     text = _THOUGHT.sub("", text)
     start, end = text.find("{"), text.rfind("}")
@@ -100,7 +99,7 @@ def _object_in(text: str) -> dict[str, Any]:
     return found
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise Malformed("A number has two labels.")

@@ -38,14 +38,14 @@ _SELDOM_LAST = re.compile(
     r"etc|approx|incl|excl|jr|sr|inc|ltd|dept|est|min|max|avg|hrs?|[ap]\.m|a\.k\.a|sec|ch|ex|st|al|resp|prop|cor|def",
     re.IGNORECASE,
 )
-"""Abbreviations that may end a sentence: a capital letter tells."""
+"""Abbreviations that may end a sentence: a capital letter after them decides."""
 
 
 def split_sentences(text: str) -> tuple[Span, ...]:
     """The sentences of `text`, in order, as (start, end) with no white space at either end.
 
     Every character that is not white space lies in exactly one, save thought markers, which lie in none. A full stop
-    inside a number, a formula, code, a link or an abbreviation, or behind the number of a list item, ends nothing. A
+    inside a number, a formula, code, a link or an abbreviation, or after the number of a list item, ends nothing. A
     line break does, unless the next line goes on in lower case; an ellipsis does not where the text goes on so.
     """
     protected = list(_protected(text))
@@ -129,7 +129,7 @@ def _numbers_an_item(text: str, match: re.Match[str]) -> bool:
 
 
 def _breaks(match: re.Match[str], protected: list[Span]) -> bool:
-    """Whether this line break, with the white space behind it, ends a sentence."""
+    """Whether this line break, with the white space after it, ends a sentence."""
     text, start = match.string, match.start()
     if _inside(start, protected):
         return False
