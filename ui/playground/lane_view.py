@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet
 from core.runs.arms import first_divergence
-from core.runs.values import Generation, LaneKL
+from core.runs.values import Generation, LaneKL, StopReason
 from core.text.sentences import split_sentences
 from core.text.words import keyword_tokens, measure_text
 from ui.components.lanes import Badge, Lane, LaneState, lanes

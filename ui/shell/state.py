@@ -52,7 +52,7 @@ def _first_pair() -> PairSpec:
     asked, device = settings.first_precision(), settings.first_device()
     if asked not in known:
         log.warning(settings.PRECISION + " is not one of %s; bf16 is used", known)
-    precision = next((one for one in known if one == asked), "bf16")
+    precision: Precision = next((one for one in known if one == asked), "bf16")
     base, reasoner = (ModelSpec(repo_id=repo_id, precision=precision, device=device) for repo_id in named)
     return PairSpec(base=base, reasoner=reasoner)
 

@@ -66,7 +66,7 @@ def draw_broken(broken: list[str]) -> None:
         text.warning(
             f"The saved set {set_id} is damaged. Delete it, and import its file again.", icon=":material/warning:"
         )
-        button.button("Delete it", key=f"traces:broken:{set_id}", on_click=attempt, args=(_delete(set_id),))
+        button.button("Delete it", key=f"traces:broken:{set_id}", on_click=attempt, args=(_delete(set_id), _PLACE))
 
 
 def _draw_export(shown: TraceSet) -> None:
