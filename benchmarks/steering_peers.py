@@ -22,7 +22,7 @@ PEERS = ("repeng", "steering_vectors", "nnsight")
 def peers(
     loaded: LoadedModel, ids: torch.Tensor, direction: Direction, *, layer: int, dose: float, tokens: int
 ) -> Iterator[tuple[str, Run | str]]:
-    """(library, what decodes `tokens` steered tokens behind (1, n) ids) for each; a sentence where it cannot be run.
+    """(library, what decodes `tokens` steered tokens after (1, n) ids) for each; a sentence where it cannot be run.
 
     A library may change the model: take its run before the next one.
     """

@@ -45,7 +45,7 @@ class JudgeUnavailable(UserFacingError):
 
 
 def as_user_facing(error: BaseException) -> UserFacingError:
-    """The sentence for an exception that nobody foresaw; the trace goes to the log. Memory faults get their own."""
+    """The sentence for an unexpected exception; its stack trace goes to the log. Memory faults get their own."""
     log.error("a job failed", exc_info=error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return UserFacingError(

@@ -85,7 +85,7 @@ class Steering:
     limits: Tensor
     """(batch, 1 + n_endings) first position that each ending leaves unsteered; column 0 is no ending."""
     endings: tuple[Ending, ...] = ()
-    """(n_endings,) what each further column of `limits` waits for; whoever decodes watches for it."""
+    """(n_endings,) what each further column of `limits` waits for; the decoder watches for it."""
     positions: Tensor | None = None
     padded: bool = True
     """Whether `positions` may hold padding; setting it False when there is none saves time."""

@@ -1,6 +1,6 @@
 """Many questions asked side by side on threads of their own: pace, further tries, giving up. Knows no labels.
 
-The threads only ask and put what came of it in a queue; whoever waits looks into it and never blocks.
+The threads only ask and put what came of it in a queue; the engine looks into it and never blocks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A `ModelSpec` becomes a loaded model: weights in the precision asked for, tokenizer, frame and decoder blocks.
 
-Knows neither hooks nor generation. Whoever runs the model holds `LoadedModel.lock` for each forward.
+Knows neither hooks nor generation. The caller holds `LoadedModel.lock` for each forward.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The traces of a set as they came, before corrections: files of a saved set's folder, or those of the embedded pair.
 
-Both are read by the same methods, so that whoever asks need not know which it is.
+Both are read by the same methods, so that the caller need not know which it is.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _steering_title() -> str:
 
 
 def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens | None:
-    """The text as the chosen model's tokens; a generation's own where that model wrote it."""
+    """The text in the chosen model's tokens: where that model wrote it, the tokens it wrote."""
     generation = source.generation
     if generation is not None:
         writer = _writer(generation, by_role)

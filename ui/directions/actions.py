@@ -18,7 +18,7 @@ _USE: dict[Format, str] = {
     "safetensors opens it.",
     "gguf": "For `--control-vector-scaled` of llama.cpp and for repeng. Layer numbers are the same there: "
     "`direction.N` is added to the output of block N. Imported here, everything comes back.",
-    "npy": "The bare vector: whoever imports it must name its layer, model and meaning.",
+    "npy": "The bare vector: the importer must name its layer, model and meaning.",
     "pt": "A dict {layer: tensor}, for `SteeringVector(torch.load(file, weights_only=True))` of steering-vectors.",
 }
 
