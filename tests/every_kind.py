@@ -193,7 +193,6 @@ def _effects() -> dict[str, tuple[object, object]]:
                 kl=numbers(SEQ),
                 p_keyword_other=numbers(SEQ, start=1),
                 lens_other=numbers(LAYERS, SEQ),
-                score_other=numbers(LAYERS, SEQ, start=1),
             ),
         ),
     }

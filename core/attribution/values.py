@@ -240,6 +240,8 @@ class DivergenceSpec(ReadingSpec["Divergence"]):
 class Divergence:
     """Where two models part. Arrays cover the tokens of `spec.text`; NaN before its text starts."""
 
+    DROPPED = frozenset({"score_other"})
+
     spec: DivergenceSpec
     kl: Floats = field(repr=False)
     """(seq,) KL(text's model ‖ other model) of the next-token distribution, in nats."""

@@ -277,7 +277,15 @@ def _decode(hint: object, raw: object, path: str, arrays: Arrays) -> Any:
 
 
 def _decode_fields(cls: Any, raw: object, path: str, arrays: Arrays) -> Any:
-    """The dataclass from its fields; a field that is missing takes its default, an unknown one is refused."""
-    if not isinstance(raw, dict) or not raw.keys() <= _hints(cls).keys():
+    """The dataclass from its fields; a missing one takes its default, one of `cls.DROPPED` is passed over.
+
+    `DROPPED` names fields that values were once stored with. Every other unknown field is refused.
+    """
+    dropped: frozenset[str] = getattr(cls, "DROPPED", frozenset())
+    if not isinstance(raw, dict) or not raw.keys() <= _hints(cls).keys() | dropped:
         raise TypeError(f"{path or 'value'} does not hold the fields of {cls.__name__}")
-    return cls(**{name: _decode(_hints(cls)[name], item, _at(path, name), arrays) for name, item in raw.items()})
+    for name in dropped:
+        arrays.pop(_at(path, name), None)
+    return cls(
+        **{n: _decode(_hints(cls)[n], item, _at(path, n), arrays) for n, item in raw.items() if n not in dropped}
+    )

@@ -21,7 +21,7 @@ from core.text.thoughts import THINK, THOUGHT_MARKERS
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
 CHILD_SECONDS = 30.0
 
-_MARKUP = re.compile(r"<[|｜].*[|｜]>|</?think>", re.DOTALL)
+_MARKUP = re.compile("<[|｜].*[|｜]>|" + "|".join(map(re.escape, THOUGHT_MARKERS)), re.DOTALL)
 
 
 @dataclass(frozen=True)

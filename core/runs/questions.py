@@ -11,6 +11,7 @@ from core.errors import BadInput
 from core.importing.chats import MESSAGE_FIELDS, message_text
 from core.importing.forms import QUESTION_FIELDS
 from core.text.lines import without_surrogates
+from core.text.thoughts import END_THINK
 from core.traces.records import RECORD_FAULTS, reason_of
 
 MAX_QUESTIONS = 2_000
@@ -129,7 +130,8 @@ def is_right(text: str, answer: str) -> bool | None:
 
 
 def _said(text: str) -> str:
-    text = text.rsplit("</think>", 1)[-1] if text.rsplit("</think>", 1)[-1].strip() else text.replace("</think>", "\n")
+    answer = text.rsplit(END_THINK, 1)[-1]
+    text = answer if answer.strip() else text.replace(END_THINK, "\n")
     boxed = _BOXED.findall(text)
     if boxed:
         return str(boxed[-1])

@@ -9,9 +9,6 @@ from core.text.thoughts import has_thought, split_thought
 from tests import house
 from tests.test_architecture import ROOT
 
-ELSEWHERE = {"core/models/frames.py", "core/runs/questions.py"}
-"""Not yet; they belong to other hands."""
-
 
 @pytest.mark.parametrize(
     ("text", "thought", "kinds"),
@@ -39,4 +36,4 @@ def strings_of(path):
 def test_the_marks_are_written_out_once():
     files = [path for path in house.sources(ROOT) if path.relative_to(ROOT).parts[0] in ("core", "demo")]
     found = {str(p.relative_to(ROOT)) for p in files if any(re.search(r"</?\??think>", s) for s in strings_of(p))}
-    assert found <= {"core/text/thoughts.py", *ELSEWHERE}
+    assert found == {"core/text/thoughts.py"}
