@@ -323,3 +323,9 @@ def test_the_cosine_of_a_cell_with_its_own_direction_is_one(bench):
     values = cosines(found, found.at(1, found.spec.windows[0]))
     assert values[1, 0] == pytest.approx(1, abs=1e-5)
     assert np.nanmax(np.abs(values)) <= 1 + 1e-5
+
+
+def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
+    app = extracted()
+    app.session_state["extraction:job"] = "forgotten"
+    assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
