@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.attribution.values import LayerLens, LayerLensSpec
 from core.extraction.values import DirectionSet, ExtractionSpec
+from core.jobs import JobId
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW
@@ -69,7 +70,7 @@ def _directions(found: TraceSet, role: Role, facts: ModelFacts) -> DirectionSet 
         layers=tuple(range(facts.n_layers)),
     )
 
-    def start() -> str:
+    def start() -> JobId[DirectionSet]:
         return workbench().extract(spec, workbench().trace_sets.load(found.set_id), caller())
 
     offer = Offer(button=f"Extract at every layer of the {NAMES[role]}")
@@ -81,7 +82,7 @@ def _lens(found: DirectionSet, reader: ModelFacts, words: tuple[str, ...], *, na
     vectors = np.nan_to_num(found.vectors[:, 0])
     spec = LayerLensSpec(model=reader.spec, fingerprint=reader.fingerprint, vectors=vectors, words=words)
     stored = workbench().cached(spec)
-    if isinstance(stored, LayerLens):
+    if stored is not None:
         return stored
     asked = (found.spec, reader.fingerprint, words)
     return obtain(asked, name, LayerLens, lambda: workbench().attribute(spec, caller()), in_store=False)

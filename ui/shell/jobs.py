@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import Snapshot
+from core.jobs import JobId, Snapshot
 from core.models.pair import ModelFacts
 from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
@@ -120,7 +120,7 @@ def obtain(
     asked: object,
     name: str,
     kind: type[T],
-    start: Callable[[], str],
+    start: Callable[[], JobId[T]],
     *,
     offer: Offer | None = None,
     in_store: bool = True,
