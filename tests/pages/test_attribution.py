@@ -15,7 +15,7 @@ import core.embedded
 from core.attribution.corpus import Extreme
 from core.attribution.cross_check import rank_correlation
 from core.attribution.values import Attribution, LayerLens, LayerLensSpec
-from core.embedded import FILE
+from core.embedded import AGREEMENT_FILE
 from core.forward.edits import SteeringSpec
 from core.jobs import Progress
 from core.runs.values import Generation, GenerationSpec
@@ -485,11 +485,11 @@ def test_the_agreement_view_sets_estimates_against_exact_effects(bench, trace_fi
 
 def test_the_recorded_agreement_is_shown_for_its_own_weights_only(bench, trace_file, direction, tmp_path):
     facts = bench.pair.facts("reasoner")
-    (tmp_path / "demo" / FILE).write_text(json.dumps({**REPORT, "fingerprint": facts.fingerprint}))
+    (tmp_path / "demo" / AGREEMENT_FILE).write_text(json.dumps({**REPORT, "fingerprint": facts.fingerprint}))
     app = finish(bench, choose(opened(), "gradient"))
     assert "over 24 labelled traces" in words(app)
     assert "+0.50" in words(app)
-    (tmp_path / "demo" / FILE).write_text(json.dumps(REPORT))
+    (tmp_path / "demo" / AGREEMENT_FILE).write_text(json.dumps(REPORT))
     assert "was not measured on these weights" in words(rerun(app))
 
 

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from typing import Literal
 
+from core.traces.events import (
+    ADDING_KNOWLEDGE,
+    BACKTRACKING,
+    DEDUCTION,
+    EXAMPLE_TESTING,
+    INITIALIZING,
+    UNCERTAINTY_ESTIMATION,
+)
+
 BLUE = "#2f7de1"
 ORANGE = "#e8731a"
 RED = "#dc4450"
 GRAY = "#7b8494"
 
 LABEL_COLOURS: dict[str, str] = {
-    "initializing": GRAY,
-    "deduction": "#128a80",
-    "adding-knowledge": "#a57a00",
-    "example-testing": "#c2549d",
-    "uncertainty-estimation": "#8a63d2",
-    "backtracking": RED,
+    INITIALIZING: GRAY,
+    DEDUCTION: "#128a80",
+    ADDING_KNOWLEDGE: "#a57a00",
+    EXAMPLE_TESTING: "#c2549d",
+    UNCERTAINTY_ESTIMATION: "#8a63d2",
+    BACKTRACKING: RED,
 }
 """Label → colour, at least 3.7:1 against white and against the dark background."""
 
