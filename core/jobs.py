@@ -85,7 +85,8 @@ def relay(work: Generator[Progress, None, T], change: Callable[[Progress], Progr
             try:
                 progress = next(work)
             except StopIteration as stop:
-                return cast(T, stop.value)
+                ended: T = stop.value
+                return ended
             yield change(progress)
     finally:
         work.close()
@@ -97,7 +98,8 @@ def finish(work: Generator[Progress, None, T]) -> T:
         try:
             next(work)
         except StopIteration as stop:
-            return cast(T, stop.value)
+            ended: T = stop.value
+            return ended
 
 
 def new_run_id() -> str:
