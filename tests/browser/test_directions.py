@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Download, Page, TimeoutError, expect
 
 from core.directions.exports import export_bytes
 from core.directions.folder import DirectionFolder
@@ -29,7 +30,26 @@ def server(fresh_server: Callable[..., AbstractContextManager[Server]], tmp_path
 
 
 def upload(page: Page, path: Path) -> None:
-    page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(path)
+    """Choose a file once nothing is being drawn, and again where the uploader was put in its place meanwhile."""
+    name = page.get_by_test_id("stFileUploader").get_by_text(path.name)
+    for _ in range(3):
+        settled(page)
+        page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(path)
+        with contextlib.suppress(AssertionError):
+            expect(name).to_be_visible(timeout=20_000)
+            return
+    raise AssertionError(f"{path.name} was not taken")
+
+
+def downloaded(page: Page) -> Download:
+    """What the Download button gives; it is pressed again where it was being drawn anew."""
+    for _ in range(3):
+        settled(page)
+        with contextlib.suppress(TimeoutError):
+            with page.expect_download(timeout=40_000) as download:
+                page.get_by_role("button", name="Download", exact=True).click()
+            return download.value
+    raise AssertionError("nothing was downloaded")
 
 
 def view(page: Page, name: str) -> None:
@@ -69,12 +89,10 @@ def test_files_in_and_out_without_a_model(server: Server, page: Page, tmp_path: 
     page.get_by_role("button", name="Export").click()
     page.get_by_role("combobox", name="Format").click()
     page.get_by_role("option", name="GGUF").click()
-    settled(page)
-    with page.expect_download(timeout=60_000) as download:
-        page.get_by_role("button", name="Download", exact=True).click()
+    download = downloaded(page)
     (saved,) = DirectionFolder(server.cache).list()
-    assert download.value.suggested_filename.endswith(".gguf")
-    data = Path(download.value.path()).read_bytes()
+    assert download.suggested_filename.endswith(".gguf")
+    data = Path(download.path()).read_bytes()
     assert data == export_bytes(saved.direction, "gguf")
     assert read_vectors(data, name="x.gguf") == saved.direction
     assert page.evaluate("window.hacked") is None
