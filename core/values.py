@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,12 +186,12 @@ def is_simple(values: Sequence[object]) -> bool:
     return set(map(type, values)) <= {int, str}
 
 
-@runtime_checkable
-class Digested(Protocol):
-    """A value whose content is named by its digest, as a Direction's vector is."""
+class Digested:
+    """A value whose content is named by its digest alone, as a Direction is by its vector's."""
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        raise NotImplementedError
 
 
 def canonical(value: object) -> object:

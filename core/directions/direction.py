@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadDirection
-from core.values import Floats
+from core.values import Digested, Floats
 
 MIN_NORM, MAX_NORM = 1e-6, 1e6
 
@@ -35,7 +35,7 @@ def checked_vector(vector: object, name: str) -> Floats:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Direction:
+class Direction(Digested):
     """A unit vector in one layer's residual stream, with the norm it had as a raw difference of means.
 
     Two are equal when name, layer, norm and every component agree.
