@@ -250,7 +250,6 @@ def test_extraction_attribution_lens_and_cells_run_and_are_kept(bench):
             (role, f.spec, f.fingerprint, tuple(bench.pair.encode(role, q) for q in ("Why?", "What is 2?")))
             for role, f in facts.items()
         ],
-        layer=1,
         coefficients=(0.0, 4.0),
         sampling=SamplingSpec(max_new_tokens=6, temperature=0.7),
         keywords=("wait",),
@@ -266,7 +265,6 @@ def test_a_cell_is_the_single_runs_of_its_prompts(bench, make_direction):
     (line,) = plan_dose_response(
         directions=[("x", make_direction(32, layer=1))],
         targets=[("reasoner", facts.spec, facts.fingerprint, tuple(bench.pair.encode("reasoner", q) for q in "ab"))],
-        layer=1,
         coefficients=(5.0,),
         sampling=SamplingSpec(max_new_tokens=6, temperature=0.8),
         keywords=("wait",),

@@ -10,10 +10,9 @@ import numpy as np
 
 from core.runs.questions import accuracy
 from core.runs.values import Generation
-from core.statistics import Interval, bootstrap_mean, bootstrap_ratio, wilson
+from core.statistics import Comparison, Interval, compare_rates, mean_interval, rate_interval, wilson
 from core.text.words import KEYWORDS, measure_text
 
-RESAMPLES = 2000
 _Z_INTERVAL, _Z_POWER = 1.96, 0.84
 
 
@@ -24,7 +23,7 @@ class ArmReading:
     hits: tuple[int, ...]
     words: tuple[int, ...]
     fraction: Interval
-    """Share of all words that are keywords (paper, Eq. 1), bootstrapped over prompts."""
+    """Share of all words that are keywords (paper, Eq. 1), with its interval over prompts."""
     nll: Interval
     """Nats per token under the unsteered model."""
     repetition: float
@@ -46,8 +45,8 @@ def read_arm(
     return ArmReading(
         hits=hits,
         words=words,
-        fraction=bootstrap_ratio(hits, words),
-        nll=bootstrap_mean([math.nan if g.nll is None else g.nll for g in generations]),
+        fraction=rate_interval(hits, words),
+        nll=mean_interval([math.nan if g.nll is None else g.nll for g in generations]),
         repetition=float(np.mean([m.repetition for m in measured])),
         tokens=float(np.mean([len(g.token_ids) for g in generations])),
         accuracy=wilson(right, known) if known else None,
@@ -55,23 +54,9 @@ def read_arm(
     )
 
 
-def paired_difference(arm: ArmReading, baseline: ArmReading, *, seed: int = 0) -> Interval:
-    """Keyword fraction of `arm` minus that of `baseline` with a 95% bootstrap interval that resamples prompts.
-
-    Both arms are resampled together, so what a prompt does to both cancels out. nan where an arm has no words.
-    """
-    n = len(arm.hits)
-    table = np.array([arm.hits, arm.words, baseline.hits, baseline.words], float)
-    if n == 0 or table[1].sum() == 0 or table[3].sum() == 0:
-        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=n)
-    mean = float(table[0].sum() / table[1].sum() - table[2].sum() / table[3].sum())
-    if n < 2:
-        return Interval(mean=mean, low=math.nan, high=math.nan, n=n)
-    counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=RESAMPLES)
-    sums = counts @ table.T
-    drawn = sums[:, 0] / np.maximum(sums[:, 1], 1e-12) - sums[:, 2] / np.maximum(sums[:, 3], 1e-12)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(mean=mean, low=float(low), high=float(high), n=n)
+def compare_arms(arm: ArmReading, baseline: ArmReading) -> Comparison:
+    """Keyword fraction of `arm` minus that of `baseline`, paired by prompt: interval and test."""
+    return compare_rates(arm.hits, arm.words, baseline.hits, baseline.words)
 
 
 def needed_prompts(arm: ArmReading, baseline: ArmReading) -> int | None:

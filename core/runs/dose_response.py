@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from core.directions.direction import Direction
 from core.forward.edits import Operator, SteeringSpec
+from core.runs.coherence import CURVE_POINT, Measured, is_readable
 from core.runs.values import GenerationSpec
-from core.statistics import Interval, bootstrap_mean, bootstrap_ratio
+from core.statistics import Interval, mean_interval, rate_interval
 from core.values import Kinds, ModelSpec, Prompt, SamplingSpec, Spec
 
 
@@ -67,12 +68,12 @@ class DoseCell:
     texts: tuple[str, ...]
 
     def keyword_fraction(self) -> Interval:
-        """Share of all words that are keywords (paper, Eq. 1), with a bootstrap interval over prompts."""
-        return bootstrap_ratio(self.hits, self.words)
+        """Share of all words that are keywords (paper, Eq. 1), with its interval over prompts."""
+        return rate_interval(self.hits, self.words)
 
     def mean_nll(self) -> Interval:
-        """Mean nats per token over the completions, with a bootstrap interval over prompts."""
-        return bootstrap_mean(self.nll)
+        """Mean nats per token over the completions, with its interval over prompts."""
+        return mean_interval(self.nll)
 
 
 KINDS: Kinds = {DoseCellSpec: ("dose_cell", DoseCell)}
@@ -92,10 +93,22 @@ class DosePoint:
     no_evidence: int
     """How many of the completions say nothing."""
 
+    def is_readable(self, baseline: DosePoint | None) -> bool:
+        """Whether `core.runs.coherence` allows it for CURVE_POINT, beside the same model's unsteered texts."""
+        return is_readable(self._measured(), baseline._measured() if baseline else None, CURVE_POINT)
+
+    def _measured(self) -> Measured:
+        return Measured(
+            nll=mean_interval(self.nll).mean,
+            repetition=sum(self.repetition) / max(len(self.repetition), 1),
+            no_evidence=self.no_evidence,
+            n_texts=len(self.hits),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DoseLine:
-    """One curve of the 2×2: direction of `source` added to `target`, one cell per coefficient."""
+    """One curve of the 2×2: direction of `source` added to `target` at its own layer, one cell per coefficient."""
 
     source: str
     target: str
@@ -106,12 +119,14 @@ def plan_dose_response(
     *,
     directions: Sequence[tuple[str, Direction]],
     targets: Sequence[tuple[str, ModelSpec, str, tuple[Prompt, ...]]],
-    layer: int,
     coefficients: Sequence[float],
     sampling: SamplingSpec,
     keywords: tuple[str, ...],
 ) -> tuple[DoseLine, ...]:
-    """The cells of the 2×2: every direction (name, direction) into every target (name, model, fingerprint, prompts)."""
+    """The cells of the 2×2: every direction (name, direction) into every target (name, model, fingerprint, prompts).
+
+    Each direction is added at its own layer.
+    """
     return tuple(
         DoseLine(
             source=source,
@@ -121,7 +136,7 @@ def plan_dose_response(
                     model=model,
                     fingerprint=fingerprint,
                     direction=direction if coefficient else None,
-                    layer=layer if coefficient else 0,
+                    layer=direction.layer if coefficient else 0,
                     coefficient=coefficient,
                     prompts=prompts,
                     sampling=sampling,

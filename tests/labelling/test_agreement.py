@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import BadInput
 from core.labelling.agreement import Place, cohens_kappa, compare
-from core.statistics import bootstrap_ratio
+from core.statistics import bootstrap_sums
 from core.values import Part, Trace
 
 SENTENCES = ["We add two. ", "Wait, no. ", "It is 4. ", "Hmm, yes. "]
@@ -42,7 +42,9 @@ def test_precision_recall_f1_and_kappa_are_those_of_the_confusion_table():
 
 
 def test_precision_has_the_bootstrap_interval_over_traces():
-    assert compare(REFERENCE, OTHER).score(B).precision == bootstrap_ratio([1, 1], [2, 1])
+    rows = np.array([[1.0, 2.0], [1.0, 1.0]])
+    found = compare(REFERENCE, OTHER).score(B).precision
+    assert found == bootstrap_sums(rows, lambda sums: sums[..., 0] / sums[..., 1])
 
 
 def test_each_cell_lists_its_sentences():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput
-from core.runs.arms import needed_prompts, paired_difference, read_arm
+from core.runs.arms import compare_arms, needed_prompts, read_arm
 from core.runs.questions import MAX_QUESTIONS, accuracy, is_right, read_questions
 from tests import stored_values as sv
 
@@ -97,9 +97,11 @@ def test_an_arm_and_itself_do_not_differ_and_the_difference_is_that_of_the_fract
     plain = arm(["one two three four"] * 4 + ["Wait one two three"] * 4)
     more = arm(["Wait one two three"] * 8)
     assert plain.fraction.mean == pytest.approx(4 / 32)
-    same = paired_difference(plain, plain)
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
-    found = paired_difference(more, plain)
+    same = compare_arms(plain, plain)
+    assert (same.difference.mean, same.p, same.n_informative) == (0, 1, 0)
+    assert same.difference.low <= 0 <= same.difference.high
+    assert same.finding() == "unclear"
+    found = compare_arms(more, plain).difference
     assert found.mean == pytest.approx(8 / 32 - 4 / 32)
     assert found.low < found.mean < found.high
     assert arm(["x"], ["x"]).accuracy.mean == 1
@@ -111,7 +113,7 @@ def test_pairing_takes_out_what_the_prompt_does_to_both():
     base = [["wait"] * int(k) + ["word"] * (40 - int(k)) for k in rng.integers(0, 30, 24)]
     plain = arm([" ".join(words) for words in base])
     more = arm([" ".join(["wait", *words[:-1]]) for words in base])
-    paired = paired_difference(more, plain)
+    paired = compare_arms(more, plain).difference
     assert paired.low > 0
     assert paired.high - paired.low < 0.2 * (plain.fraction.high - plain.fraction.low)
 
@@ -122,4 +124,4 @@ def test_needed_prompts_is_the_textbook_formula():
     d = np.array([0.25, 0, 0.25, 0])
     assert needed_prompts(more, plain) == math.ceil((2.8 * d.std(ddof=1) / d.mean()) ** 2)
     assert needed_prompts(plain, plain) is None
-    assert math.isnan(paired_difference(arm([""]), arm([""])).mean)
+    assert math.isnan(compare_arms(arm([""]), arm([""])).difference.mean)

@@ -9,27 +9,26 @@ import numpy as np
 import pandas as pd
 
 from core.models.pair import ROLES
-from core.runs.coherence import CURVE_POINT, Measured, is_readable
 from core.runs.dose_response import DosePoint
-from core.statistics import bootstrap_mean, bootstrap_ratio
+from core.statistics import mean_interval, rate_interval
 from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
 
 TARGETS: dict[str, str] = {role: f"Steer the {NAMES[role]}" for role in REASONER_FIRST}
 SOURCES: dict[str, str] = {role: f"from the {NAMES[role]}" for role in ROLES}
-COHERENT, INCOHERENT = "coherent", "incoherent or no evidence"
+READABLE, UNREADABLE = "readable", "not readable, or no evidence"
 
 
 def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFrame:
-    """One row per point: mean and 95% interval over prompts, and whether the text is still coherent.
+    """One row per point: mean and 95% interval over prompts, and whether the text is still readable.
 
-    What is coherent says `core.runs.coherence` for CURVE_POINT, against the same model's unsteered texts.
+    What is readable says `core.runs.coherence` for CURVE_POINT, against the same model's unsteered texts.
     """
-    baselines = {p.target: _measured(p) for p in points if p.coefficient == 0}
+    baselines = {p.target: p for p in points if p.coefficient == 0}
     return pd.DataFrame([_row(point, baselines.get(point.target), resid_norm) for point in points])
 
 
-def _row(point: DosePoint, baseline: Measured | None, resid_norm: float) -> dict[str, object]:
-    fraction, nll = bootstrap_ratio(point.hits, point.words), bootstrap_mean(point.nll)
+def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dict[str, object]:
+    fraction = rate_interval(point.hits, point.words)
     return {
         "source": SOURCES[point.source],
         "target": TARGETS[point.target],
@@ -38,25 +37,17 @@ def _row(point: DosePoint, baseline: Measured | None, resid_norm: float) -> dict
         "fraction": fraction.mean,
         "low": fraction.low,
         "high": fraction.high,
-        "nll": nll.mean,
+        "nll": mean_interval(point.nll).mean,
         "repetition": float(np.mean(point.repetition)),
         "prompts": len(point.hits),
+        "words": sum(point.words),
         "no evidence": point.no_evidence,
-        "coherent": COHERENT if is_readable(_measured(point), baseline, CURVE_POINT) else INCOHERENT,
+        "readable": READABLE if point.is_readable(baseline) else UNREADABLE,
     }
 
 
-def _measured(point: DosePoint) -> Measured:
-    return Measured(
-        nll=bootstrap_mean(point.nll).mean,
-        repetition=float(np.mean(point.repetition)),
-        no_evidence=point.no_evidence,
-        n_texts=len(point.hits),
-    )
-
-
 def dose_charts(rows: pd.DataFrame) -> list[alt.LayerChart]:
-    """One chart per steered model, on one scale: lines with 95% bands per source, hollow points where incoherent."""
+    """One chart per steered model, on one scale: lines with 95% bands per source, hollow points where not readable."""
     top = float(np.nanmax([*rows["high"], *rows["fraction"], 0.001])) * 1.05
     return [_panel(rows[rows["target"] == title], title, top) for title in TARGETS.values()]
 
@@ -83,12 +74,13 @@ def _panel(rows: pd.DataFrame, title: str, top: float) -> alt.LayerChart:
         alt.Tooltip("high:Q", title="to", format=".2%"),
         alt.Tooltip("nll:Q", title="NLL, nats per token", format=".2f"),
         alt.Tooltip("repetition:Q", format=".1%"),
-        alt.Tooltip("prompts:Q"),
+        alt.Tooltip("prompts:Q", title="questions"),
+        alt.Tooltip("words:Q"),
         alt.Tooltip("no evidence:Q", title="completions without evidence"),
-        alt.Tooltip("coherent:N", title="text"),
+        alt.Tooltip("readable:N", title="text"),
     ]
-    whole = base.transform_filter(alt.datum.coherent == COHERENT).mark_point(size=80, filled=True, opacity=1)
-    broken = base.transform_filter(alt.datum.coherent == INCOHERENT).mark_point(
+    whole = base.transform_filter(alt.datum.readable == READABLE).mark_point(size=80, filled=True, opacity=1)
+    broken = base.transform_filter(alt.datum.readable == UNREADABLE).mark_point(
         size=80, strokeWidth=2, opacity=1, filled=False
     )
     dots = [marks.encode(y=axis, color=colour, tooltip=tooltip) for marks in (whole, broken)]

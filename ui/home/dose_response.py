@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.directions.direction import Direction
 from core.embedded import RecordedCurves, example_questions, recorded_curves
 from core.jobs import Snapshot
-from core.models.pair import ROLES, ModelFacts
 from core.runs.dose_response import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions.choices import choices
+from ui.home.arms import Arms, Pair, arm_notes, directions_of_pair
 from ui.home.dose_chart import dose_charts, point_rows
 from ui.home.verdict import verdict
 from ui.shell.jobs import follow, is_live
@@ -22,23 +21,22 @@ from ui.shell.state import caller, guarded, workbench
 SLOT = "job:dose"
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 PROMPT_COUNTS = (8, 16, 32, 64)
-Pair = tuple[ModelFacts, ModelFacts]
 
 
 def draw_dose_response(pair: Pair) -> None:
-    """Recorded curves where they are of this very pair, a button to run it live, and what came of that."""
+    """What was recorded of this very pair, what was measured here, and a button to measure."""
     recorded = recorded_curves()
-    is_recorded = recorded is not None and recorded.fingerprints == (pair[0].fingerprint, pair[1].fingerprint)
-    lines = _lines(pair, st.session_state.get("dose_prompts", 16))
-    kept = _kept(lines)
-    if is_live(SLOT):
-        follow(SLOT, render=lambda snapshot: _draw_partial(lines, snapshot))
-    elif kept:
-        follow(SLOT)
-        _draw(kept, "CACHED", f"{len(kept[0].hits)} questions per point, measured on this machine.", lines[0])
-    elif is_recorded and recorded is not None:
-        follow(SLOT)
+    if recorded is not None and recorded.fingerprints != (pair[0].fingerprint, pair[1].fingerprint):
+        recorded = None
+    directions = directions_of_pair(pair)
+    lines = _lines(pair, directions, st.session_state.get("dose_prompts", 16))
+    running = is_live(SLOT)
+    kept, n_cells = _kept(() if running else lines)
+    follow(SLOT, render=lambda snapshot: _draw_partial(lines, snapshot))
+    if not running and _show_recorded(recorded is not None, bool(kept)) and recorded is not None:
         _draw_recorded(recorded)
+    elif not running and kept:
+        _draw_kept(kept, n_cells, lines)
     if not lines:
         st.info(
             "There is no direction from both models yet. On the **Extraction** page, extract one from the base model "
@@ -47,19 +45,21 @@ def draw_dose_response(pair: Pair) -> None:
         )
         return
     _ask(lines)
+    for note in arm_notes(directions):
+        st.caption(note)
 
 
-def _directions(pair: Pair) -> list[tuple[str, Direction]]:
-    """The newest direction of each model of the pair, named by its source; empty unless both are there."""
-    found: list[tuple[str, Direction]] = []
-    for role, facts in zip(ROLES, pair, strict=True):
-        mine = [c.direction for c in choices(d_model=facts.d_model) if c.direction.fingerprint == facts.fingerprint]
-        found += [(role, mine[0])] if mine else []
-    return found if len(found) == 2 else []
+def _show_recorded(is_recorded: bool, is_kept: bool) -> bool:
+    """Which of the two to show: a live result stands beside the recorded one and never replaces it."""
+    if not (is_recorded and is_kept):
+        return is_recorded
+    shown = st.segmented_control(
+        "Shown", ("Recorded", "Measured here"), default="Recorded", required=True, key="dose_shown"
+    )
+    return shown == "Recorded"
 
 
-def _lines(pair: Pair, n_prompts: int) -> tuple[DoseLine, ...]:
-    directions = _directions(pair)
+def _lines(pair: Pair, directions: Arms, n_prompts: int) -> tuple[DoseLine, ...]:
     questions = [example.prompt for example in example_questions("heldout")[-n_prompts:]]
     if not directions or not questions:
         return ()
@@ -72,23 +72,23 @@ def _lines(pair: Pair, n_prompts: int) -> tuple[DoseLine, ...]:
             ("reasoner", reasoner.spec, reasoner.fingerprint, tuple(encode("reasoner", q) for q in questions)),
             ("base", base.spec, base.fingerprint, tuple(encode("base", q) for q in questions)),
         ],
-        layer=directions[0][1].layer,
         coefficients=(0.0, *(round(share * scale, 2) for share in SHARES)),
         sampling=SamplingSpec(max_new_tokens=128, temperature=0.7),
         keywords=KEYWORDS,
     )
 
 
-def _kept(lines: Sequence[DoseLine]) -> list[DosePoint]:
-    """The points of the experiment when every cell is stored, else nothing."""
-    points = []
-    for line in lines:
-        for spec in line.cells:
-            cell = workbench().cached(spec)
-            if cell is None:
-                return []
-            points.append(point_of(line, cell))
-    return points
+def _kept(lines: Sequence[DoseLine]) -> tuple[list[DosePoint], int]:
+    """The points that are stored, which a stopped run has some of, and how many there are in all."""
+    found = [(line, workbench().cached(spec)) for line in lines for spec in line.cells]
+    return [point_of(line, cell) for line, cell in found if cell is not None], len(found)
+
+
+def _draw_kept(points: Sequence[DosePoint], n_cells: int, lines: Sequence[DoseLine]) -> None:
+    note = f"{len(points[0].hits)} questions per point, measured on this machine."
+    if len(points) < n_cells:
+        note += f" {len(points)} of {n_cells} points are there; Run it live goes on from them."
+    _draw(points, "CACHED", note, lines[0])
 
 
 def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot[object]) -> None:
@@ -112,13 +112,14 @@ def _draw(points: Sequence[DosePoint], badge: str, note: str, line: DoseLine) ->
 
 def _draw_points(points: Sequence[DosePoint], note: str, *, resid_norm: float) -> None:
     rows = point_rows(points, resid_norm=resid_norm)
-    for sentence in verdict(rows):
+    for sentence in verdict(tuple(points)):
         st.markdown(f"- {sentence}")
     for column, chart in zip(st.columns(2), dose_charts(rows), strict=True):
         column.altair_chart(chart, width="stretch")
     st.caption(
-        f"{note} Bands are 95% intervals over questions; hollow points are doses whose text is incoherent: repetitive, "
-        "or more than 0.5 nats per token less likely to the unsteered model than its own text."
+        f"{note} Bands are 95% intervals over questions (Korn and Graubard, also at zero hits). Hollow points are "
+        "doses whose text is not readable: repetitive, or more than 0.5 nats per token less likely to the unsteered "
+        "model than its own text."
     )
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from core.embedded import example_questions
-from core.runs.arms import ArmReading, needed_prompts, paired_difference, read_arm
+from core.runs.arms import ArmReading, compare_arms, needed_prompts, read_arm
 from core.runs.history import run_id_of
 from core.runs.questions import Example, read_questions
 from core.runs.values import Generation, GenerationSpec
-from core.statistics import Interval
+from core.statistics import Comparison, Interval
 from ui.components.safe_text import plain, tried
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
@@ -122,15 +122,16 @@ def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]],
     readings = [read_arm(generations, answers, words) for generations in found]
     baseline = readings[0]
     rows = [
-        _row(arm.title, reading, None if i == 0 else paired_difference(reading, baseline))
+        _row(arm.title, reading, None if i == 0 else compare_arms(reading, baseline).difference)
         for i, (arm, reading) in enumerate(zip(arms, readings, strict=True))
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     for sentence in _sentences(arms, readings):
         st.markdown(f"- {sentence}")
     st.caption(
-        "Intervals are 95%: bootstrap over prompts, Wilson for accuracy. Differences are to the first arm, paired by "
-        "prompt and seed."
+        "Intervals are 95%: over prompts (Korn and Graubard) for keywords, Wilson for accuracy, Student for NLL. "
+        "Differences are to the first arm, paired by prompt and seed; each is tested by exchanging the two arms prompt "
+        "by prompt."
     )
     _draw_prompts(arms, examples)
 
@@ -161,23 +162,30 @@ def _percent(interval: Interval, *, signed: bool = False, digits: int = 2) -> st
 def _sentences(arms: Sequence[Arm], readings: Sequence[ArmReading]) -> list[str]:
     """What can be said of each arm beside the first, and of the noise between two unsteered runs."""
     said, baseline = [], readings[0]
+    tested = sum(arm.title != AGAIN for arm in arms[1:])
     for arm, reading in zip(arms[1:], readings[1:], strict=True):
-        found = paired_difference(reading, baseline)
-        if arm.title == AGAIN:
-            width = max(abs(found.low), abs(found.high))
+        found = compare_arms(reading, baseline)
+        if arm.title != AGAIN:
+            said.append(_compared(arm.title, arms[0].title, found, tested, needed_prompts(reading, baseline)))
+        elif not math.isnan(found.difference.low):
+            width = max(abs(found.difference.low), abs(found.difference.high))
             said.append(f"Noise floor: two unsteered runs with other seeds differ by up to ±{width:.2%} on this set.")
-        elif math.isnan(found.low):
-            said.append(f"**{arm.title}**: nothing can be said; a set needs two prompts with words in them.")
-        elif found.low > 0 or found.high < 0:
-            said.append(f"**{arm.title}** differs from {arms[0].title}: {_percent(found, signed=True)}.")
-        else:
-            needed = needed_prompts(reading, baseline)
-            said.append(f"**{arm.title}** cannot be distinguished from {arms[0].title} on this set.{_hint(needed)}")
         if 2 * reading.no_evidence > len(reading.hits):
             said.append(f"**{arm.title}**: {reading.no_evidence} of {len(reading.hits)} completions are no evidence.")
     if not any(arm.title == AGAIN for arm in arms):
         said.append("At temperature 0 there is no resampling noise to measure: set a temperature above 0 for it.")
     return said
+
+
+def _compared(arm: str, first: str, found: Comparison, tested: int, needed: int | None) -> str:
+    """One sentence on an arm beside the first, by the paired test among as many arms as are `tested`."""
+    n, finding = found.difference.n, found.finding(tries=tested)
+    if finding == "too little":
+        return f"**{arm}**: too little text to say; {n} prompts with words in both arms cannot decide it."
+    shown = f"{_percent(found.difference, signed=True)}, {n} prompts, paired p = {min(tested * found.p, 1.0):.3f}"
+    if finding == "unclear":
+        return f"**{arm}** cannot be told from {first} on this set ({shown}).{_hint(needed)}"
+    return f"**{arm}** has {'more' if finding == 'more' else 'fewer'} keywords than {first}: {shown}."
 
 
 def _hint(needed: int | None) -> str:
