@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+Column = Sequence[float] | Doubles
+"""One number per prompt."""
 ALPHA = 0.05
 MIN_DESIGN_EFFECT, DESIGN_EFFECT_GROWTH = 1.5, 6.0
 """How much more than a binomial a rate is taken to vary at least, and how that is enlarged where prompts are few."""
@@ -59,7 +61,7 @@ class Comparison:
         return "more" if self.difference.mean > 0 else "less"
 
 
-def rate_interval(hits: Sequence[float], totals: Sequence[float]) -> Interval:
+def rate_interval(hits: Column, totals: Column) -> Interval:
     """Σ hits / Σ totals, such as the keyword fraction (paper, Eq. 1), with an interval over the prompts.
 
     Korn and Graubard (1998): Clopper and Pearson's exact limits at the effective size N* = (N / D) · (z / t)², where N
@@ -89,7 +91,7 @@ def _rate(hits: Doubles, totals: Doubles, min_design_effect: float) -> Interval:
     return Interval(mean=rate, low=float(low), high=float(high), n=n)
 
 
-def _columns(hits: Sequence[float], totals: Sequence[float]) -> tuple[Doubles, Doubles]:
+def _columns(hits: Column, totals: Column) -> tuple[Doubles, Doubles]:
     """Both as (n,) float64, without the prompts that have nothing to divide by."""
     h, w = np.asarray(hits, float), np.asarray(totals, float)
     return h[w > 0], w[w > 0]
@@ -106,9 +108,7 @@ def _design_effect(hits: Doubles, totals: Doubles) -> float:
     return float(1 + (variance / binomial - 1) * (1 + DESIGN_EFFECT_GROWTH / n))
 
 
-def compare_rates(
-    hits: Sequence[float], totals: Sequence[float], other_hits: Sequence[float], other_totals: Sequence[float]
-) -> Comparison:
+def compare_rates(hits: Column, totals: Column, other_hits: Column, other_totals: Column) -> Comparison:
     """Σ hits / Σ totals minus the other arm's, paired by prompt: entry i of all four is the same prompt and seed.
 
     The interval joins those of the two rates with their correlation over prompts (MOVER; Zou and Donner 2008), so two
@@ -167,7 +167,7 @@ def swap_test(gains: Doubles) -> float:
     return as_large / 2**n if exact else (as_large + 1) / (RESAMPLES + 1)
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Column) -> Interval:
     """Mean with Student's interval over the values (one per prompt or trace); nan values are left out."""
     data = [value for value in values if not math.isnan(value)]
     n = len(data)
