@@ -1,0 +1,141 @@
+"""Many visitors at once, each with runs of their own, on the embedded pair: python -m benchmarks.sessions [SESSIONS]
+
+Every session asks another question at another seed and coefficient, so that nothing comes from the store, for two
+minutes. Then: are the texts on screen those that the same specs give alone, how long did the server's health check
+take meanwhile, and how much memory is left in use when all have closed.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.pages import ask, lane_state, open_playground
+from core.models.pair import DEMO_PAIR
+from core.runs.values import Generation
+from core.workbench import Workbench
+from tests.browser.conftest import FLAGS, Server, find_chromium, running
+
+SESSIONS, SECONDS, PATIENCE = 30, 120.0, 180_000
+TOKENS, PROBE_SECONDS, CLOSING_SECONDS = 96, 0.2, 20.0
+
+
+class Health(threading.Thread):
+    """Asks the server for its health, again and again, and keeps how long each answer took."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url, self.seconds, self.ended = f"{url}/_stcore/health", list[float](), threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(PROBE_SECONDS):
+            began = time.monotonic()
+            with suppress(OSError), urllib.request.urlopen(self.url, timeout=30) as reply:
+                reply.read()
+            self.seconds.append(time.monotonic() - began)
+
+
+def open_sessions(browser: Browser, server: Server, n: int) -> list[Page]:
+    """n playgrounds, each in a browser context of its own, with its own seed and coefficient."""
+    pages = []
+    for i in range(n):
+        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        page.set_default_timeout(PATIENCE)
+        settings = {"tokens": TOKENS, "temperature": 0.8, "seed": 1000 + i, "coefficient": 5.0 + i}
+        page.goto(f"{server.url}/playground?prompt=Visitor+{i}&" + "&".join(f"{k}={v}" for k, v in settings.items()))
+        pages.append(page)
+    return pages
+
+
+def question(person: int, n: int) -> str:
+    """A question that nobody else asks."""
+    return f"Visitor {person} asks question {n}: what is {person + 2} times {n + 3}?"
+
+
+def visit(pages: Sequence[Page]) -> dict[str, list[str]]:
+    """Rounds of questions until the time is over: by question, the texts of both lanes as they are on screen."""
+    seen: dict[str, list[str]] = {}
+    until, n = time.monotonic() + SECONDS, 0
+    while time.monotonic() < until:
+        for person, page in enumerate(pages):
+            ask(page, question(person, n)).click()
+        for person, page in enumerate(pages):
+            page.locator("section.lane").nth(1).wait_for()
+            lane_state(page, re.compile("done")).wait_for()
+            lane_state(page, re.compile("done")).wait_for()
+            seen[question(person, n)] = [page.locator("section.lane .tokens").nth(i).inner_text() for i in (0, 1)]
+        n += 1
+        print(f"  round {n}: {len(seen)} questions answered", flush=True)
+    return seen
+
+
+def letters(text: str) -> str:
+    """The text without white space and the marks that stand for it."""
+    return re.sub(r"[\s↵␣·]+", "", text)
+
+
+def wrong_texts(seen: dict[str, list[str]], cache: Path, alone: Path) -> tuple[int, int]:
+    """(wrong, all): lanes whose text is not what was stored, or whose spec gives other tokens when it runs alone."""
+    kept, bench, wrong, n = Workbench(cache), Workbench(alone), 0, 0
+    bench.engine.wait(bench.load_pair(DEMO_PAIR), 120)
+    for asked, shown in seen.items():
+        runs = [run for run in kept.history.entries(10_000) if run.record.generation.spec.prompt.question == asked]
+        stored = sorted((run.record.generation for run in runs), key=lambda run: len(run.spec.steering))
+        again = bench.engine.wait(bench.generate([run.spec for run in stored]), 120).result or ()
+        wrong += sum(not _same(*three) for three in zip(stored, again, shown, strict=True))
+        n += len(shown)
+    kept.store.close()
+    bench.store.close()
+    return wrong, n
+
+
+def _same(stored: Generation, again: Generation, shown: str) -> bool:
+    return stored.token_ids == again.token_ids and letters(stored.text) == letters(shown)
+
+
+def main() -> None:
+    """Run it, and print what came out."""
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else SESSIONS
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        root = Path(folder)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        with running("app.py", root / "cache") as server:
+            process = psutil.Process(server.process.pid)
+            first = browser.new_page()
+            open_playground(first, server, tokens=TOKENS)
+            first.close()
+            time.sleep(CLOSING_SECONDS)
+            before = process.memory_info().rss
+            health = Health(server.url)
+            health.start()
+            pages = open_sessions(browser, server, n)
+            seen = visit(pages)
+            most = process.memory_info().rss
+            health.ended.set()
+            for page in pages:
+                page.context.close()
+            time.sleep(CLOSING_SECONDS)
+            after = process.memory_info().rss
+        wrong, checked = wrong_texts(seen, root / "cache", root / "alone")
+        browser.close()
+    times = sorted(health.seconds)
+    print(f"{n} sessions, {len(seen)} questions: {wrong} of {checked} texts wrong")
+    print(f"health, asked {len(times)} times: median {statistics.median(times):.3f} s", end="")
+    print(f", p95 {times[int(0.95 * len(times))]:.3f} s, slowest {times[-1]:.3f} s")
+    print(f"memory in MB: {before / 1e6:.0f} before, {most / 1e6:.0f} with them, {after / 1e6:.0f} after", end="")
+    print(f" ({after / before - 1:+.0%})")
+
+
+if __name__ == "__main__":
+    main()
