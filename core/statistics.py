@@ -71,20 +71,16 @@ def rate_interval(hits: Column, totals: Column) -> Interval:
     zero upper end. nan without totals; the ends are nan for one prompt.
     """
     h, w = _columns(hits, totals)
-    return _rate(h, w, MIN_DESIGN_EFFECT)
-
-
-def _rate(hits: Doubles, totals: Doubles, min_design_effect: float) -> Interval:
-    n, total = len(hits), totals.sum()
+    n, total = len(h), w.sum()
     if not total:
         return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
-    rate = float(hits.sum() / total)
+    rate = float(h.sum() / total)
     if n < 2:
         return Interval(mean=rate, low=math.nan, high=math.nan, n=n)
     from scipy.special import betaincinv, ndtri, stdtrit
 
     narrowing = (ndtri(1 - ALPHA / 2) / stdtrit(n - 1, 1 - ALPHA / 2)) ** 2
-    size = total / max(_design_effect(hits, totals), min_design_effect) * narrowing
+    size = total / _design_effect(h, w) * narrowing
     found = rate * size
     low = betaincinv(found, size - found + 1, ALPHA / 2) if found > 0 else 0.0
     high = betaincinv(found + 1, size - found, 1 - ALPHA / 2) if found < size else 1.0
@@ -98,22 +94,21 @@ def _columns(hits: Column, totals: Column) -> tuple[Doubles, Doubles]:
 
 
 def _design_effect(hits: Doubles, totals: Doubles) -> float:
-    """Variance of the ratio between prompts over the binomial one, its excess over 1 enlarged; 1 at zero hits."""
+    """Variance of the ratio between prompts over the binomial one, its excess over 1 enlarged, within limits."""
     n, total = len(hits), totals.sum()
     rate = hits.sum() / total
     binomial = rate * (1 - rate) / total
     if not binomial:
-        return 1.0
+        return MIN_DESIGN_EFFECT
     variance = n / (n - 1) * float(((hits - rate * totals) ** 2).sum()) / total**2
-    return float(1 + (variance / binomial - 1) * (1 + DESIGN_EFFECT_GROWTH / n))
+    return max(float(1 + (variance / binomial - 1) * (1 + DESIGN_EFFECT_GROWTH / n)), MIN_DESIGN_EFFECT)
 
 
 def compare_rates(hits: Column, totals: Column, other_hits: Column, other_totals: Column) -> Comparison:
     """Σ hits / Σ totals minus the other arm's, paired by prompt: entry i of all four is the same prompt and seed.
 
     The interval joins those of the two rates with their correlation over prompts (MOVER; Zou and Donner 2008), so two
-    arms without a hit leave open what each leaves open; their design effects are at least 1. A prompt without words in
-    an arm is left out of both.
+    arms without a hit leave open what each leaves open. A prompt without words in an arm is left out of both.
     """
     table = np.asarray([hits, totals, other_hits, other_totals], float)
     h, w, g, v = table[:, (table[1] > 0) & (table[3] > 0)]
@@ -121,7 +116,7 @@ def compare_rates(hits: Column, totals: Column, other_hits: Column, other_totals
     if not n:
         nothing = Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
         return Comparison(difference=nothing, p=math.nan, n_informative=0)
-    mine, other = _rate(h, w, 1.0), _rate(g, v, 1.0)
+    mine, other = rate_interval(h, w), rate_interval(g, v)
     twice = 2 * _correlation(h - mine.mean * w, g - other.mean * v)
     down, up = mine.mean - mine.low, mine.high - mine.mean
     other_down, other_up = other.mean - other.low, other.high - other.mean
