@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +48,28 @@ class ModelSpec:
     precision: Precision = "fp32"
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise BadInput(
+                f"{self.precision!r} is not a precision that models are loaded in.",
+                f"Choose one of: {', '.join(get_args(Precision))}.",
+            )
+
     @property
     def name(self) -> str:
         """The last part of the repo id or folder, for display."""
         return self.repo_id.rstrip("/").rsplit("/", 1)[-1]
+
+
+def hub_fingerprint(spec: ModelSpec, commit: str) -> str:
+    """What identifies a model of the hub: its id and the commit that was loaded."""
+    return f"{spec.repo_id}@{commit}"
+
+
+def commit_of(spec: ModelSpec, fingerprint: str) -> str | None:
+    """The commit that a `hub_fingerprint` names; None for a folder, which has a digest of its files instead."""
+    repo_id, at, commit = fingerprint.rpartition("@")
+    return commit if at and repo_id == spec.repo_id else None
 
 
 @dataclass(frozen=True, kw_only=True)

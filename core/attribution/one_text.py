@@ -46,7 +46,7 @@ def attribute_tokens(loaded: LoadedModel, spec: AttributionSpec) -> Iterator[flo
 
 
 def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> None:
-    if len(spec.token_ids) - spec.text_start < 2:
+    if spec.text_start < 0 or len(spec.token_ids) - spec.text_start < 2:
         raise BadInput("The text has fewer than two tokens.", "Choose a longer text.")
     loaded.check_fits(spec.token_ids)
     spec.direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)

@@ -128,6 +128,11 @@ class TargetText:
         )
 
     def __post_init__(self) -> None:
+        if not 0 <= self.text_start < len(self.token_ids):
+            raise BadInput(
+                f"The text begins at token {self.text_start}, and there are {len(self.token_ids)} tokens.",
+                "Choose a text with at least one token after its question.",
+            )
         if not self.targets or min(self.targets) < 0 or max(self.targets) >= len(self.token_ids):
             raise BadInput(
                 f"The target positions {list(self.targets)[:5]} are not all within the {len(self.token_ids)} tokens.",

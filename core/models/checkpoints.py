@@ -23,7 +23,7 @@ from core.models.folders import (
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, Precision
+from core.values import ModelSpec, Precision, hub_fingerprint
 
 Progress = Callable[[str], None]
 
@@ -61,7 +61,7 @@ def find_checkpoint(spec: ModelSpec, *, progress: Progress | None = None) -> Che
     if folder is None:
         folder, commit = download(spec, progress=tell)
         check_folder(folder)
-        return Checkpoint(path=folder, commit=commit, fingerprint=f"{spec.repo_id}@{commit}")
+        return Checkpoint(path=folder, commit=commit, fingerprint=hub_fingerprint(spec, commit))
     check_folder(folder)
     tell(f"Checking the files of {spec.name}")
     return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder))

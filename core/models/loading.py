@@ -6,6 +6,7 @@ Every refusal of the libraries underneath becomes a sentence. Knows neither fram
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +25,21 @@ if TYPE_CHECKING:
 WORKING_TOKENS = 2048
 
 
+def present_devices() -> tuple[str, ...]:
+    """What models can run on here, best first: graphics cards, Apple's, the CPU."""
+    n_cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cards = [f"cuda:{i}" if i else "cuda" for i in range(n_cards)]
+    return *cards, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"
+
+
 def check_device(spec: ModelSpec) -> None:
     """Raise ModelUnavailable where this machine lacks `spec.device`, or the precision does not work on it."""
-    kind = spec.device.split(":")[0]
-    try:
-        index = torch.device(spec.device).index or 0
-    except RuntimeError:
-        kind, index = "", 0
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and index < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not present.get(kind, False):
-        usable = [k for k, here in present.items() if here]
+    present = present_devices()
+    if re.sub(r"(?<=.):0$", "", spec.device) not in present:
         raise ModelUnavailable(
-            f"There is no device {spec.device!r} on this machine.", f"Choose one of: {', '.join(usable)}."
+            f"There is no device {spec.device!r} on this machine.", f"Choose one of: {', '.join(present)}."
         )
-    if spec.precision in ("int8", "nf4") and kind == "mps":
+    if spec.precision in ("int8", "nf4") and spec.device.startswith("mps"):
         raise ModelUnavailable("int8 and nf4 do not work on the mps device.", "Choose bf16 or fp32 there, or the CPU.")
 
 

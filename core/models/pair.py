@@ -44,6 +44,12 @@ class PairHolder:
         self._loaded: dict[Role, LoadedModel] = {}
         self._facts: dict[Role, ModelFacts] = {}
         self._readers: Readers | None = None
+        self._devices: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What models can run on here, best first; empty until the first load has imported torch."""
+        return self._devices
 
     @property
     def spec(self) -> PairSpec | None:
@@ -120,8 +126,10 @@ class PairHolder:
         """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
         yield Progress(0, 4, "importing torch and transformers")
         from core.models.loaded import load_model, set_threads
+        from core.models.loading import present_devices
         from core.models.readers import readers_of
 
+        self._devices = present_devices()
         if self.spec == pair:
             return pair
         self._release()

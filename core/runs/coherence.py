@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR = 0.5, 2.0
@@ -13,7 +14,10 @@ class Measured:
     """What the rule looks at: one text, or the means over the texts of one dose."""
 
     nll: float
-    """Nats per token under the unsteered model; nan where it is not known, which is no fault."""
+    """Nats per token under the unsteered model; nan where it is not known, which is no fault of a text.
+
+    Of a baseline it is: nothing can be held against it, so a text whose NLL is known is not readable beside it.
+    """
     repetition: float
     """Share of 4-grams of words that occurred before."""
     no_evidence: int
@@ -51,4 +55,4 @@ def is_readable(text: Measured, baseline: Measured | None, allowed: Allowance) -
         return True
     most_repetition = max(allowed.share * MAX_REPETITION_FACTOR * baseline.repetition, allowed.repetition)
     most_nll = baseline.nll + allowed.share * MAX_NLL_ABOVE_BASELINE
-    return not text.nll > most_nll and text.repetition <= most_repetition
+    return (math.isnan(text.nll) or text.nll <= most_nll) and text.repetition <= most_repetition

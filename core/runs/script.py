@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from core.directions.direction import Direction
 from core.forward.edits import SteeringSpec
 from core.runs.values import GenerationSpec
-from core.values import ModelSpec, Positions, Prompt, SamplingSpec
+from core.values import Positions, Prompt, SamplingSpec, commit_of
 
 _HEAD = '''"""Repeats a run of Retrace and prints its lanes. Run it in the project's folder: .venv/bin/python THIS_FILE
 
-In fp32 the tokens are the same. In bf16, int8 and NF4 they may depend on what else is in the batch.
+A model of the hub is loaded at the commit that was used. Of a model in a folder, the files are compared with those that
+were used. In fp32 the tokens are the same. In bf16, int8 and NF4 they may depend on what else is in the batch.
 """
 
 import base64
@@ -114,7 +115,7 @@ def _direction(direction: Direction) -> str:
 def _lane(spec: GenerationSpec, names: dict[Direction, str], prompts: dict[Prompt, str]) -> str:
     steering = "".join(f"{_indented(_edit(edit, names))},\n" for edit in spec.steering)
     fields = {
-        "model": _model(spec.model),
+        "model": _model(spec),
         "fingerprint": _literal(spec.fingerprint),
         "prompt": prompts[spec.prompt],
         "sampling": _sampling(spec.sampling),
@@ -126,11 +127,13 @@ def _lane(spec: GenerationSpec, names: dict[Direction, str], prompts: dict[Promp
     return f"GenerationSpec(\n{body})"
 
 
-def _model(model: ModelSpec) -> str:
+def _model(spec: GenerationSpec) -> str:
+    """The model with its commit: a branch may have moved on since. A folder has none; its files are compared."""
+    model = spec.model
     return _call(
         "ModelSpec",
         repo_id=_literal(model.repo_id),
-        revision=_literal(model.revision),
+        revision=_literal(commit_of(model, spec.fingerprint) or model.revision),
         precision=_literal(model.precision),
         device=_literal(model.device),
     )

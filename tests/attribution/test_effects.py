@@ -339,3 +339,10 @@ def test_what_does_not_fit_is_refused(tmp_path, make_direction):
     for bad, named in ((text.token_ids * 99, "reads at most"), ((10**6, *text.token_ids), "token id")):
         with pytest.raises(BadInput, match=named):
             last(attribute_gradients(loaded, GradientSpec(text=replace(text, token_ids=bad), direction=direction)))
+
+
+@pytest.mark.parametrize("text_start", [-1, 99, 10**6])
+def test_a_text_that_begins_outside_its_tokens_is_refused(tmp_path, text_start):
+    text = target_text(tiny_loaded(tmp_path))
+    with pytest.raises(BadInput, match="begins at token"):
+        replace(text, text_start=text_start)

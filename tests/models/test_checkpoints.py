@@ -22,7 +22,7 @@ from core.models import checkpoints, folders
 from core.models.checkpoints import available_memory, estimate_memory, find_checkpoint
 from core.models.folders import read_header
 from core.settings import MODEL_ROOTS
-from core.values import ModelSpec
+from core.values import ModelSpec, commit_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = {
@@ -320,6 +320,15 @@ def test_hub_model_is_pinned_to_its_commit(fake: FakeHub) -> None:
     assert (found.commit, found.fingerprint, found.path) == (COMMIT, f"{REPO}@{COMMIT}", fake.folder)
     assert any("Downloading" in s for s in said)
     assert fake.calls == ["model_info", "hf_hub_download", "snapshot_download"]
+
+
+def test_a_script_that_names_the_commit_loads_it_whatever_the_branch_is_now(fake: FakeHub) -> None:
+    """What `core.api.load_model` is given by "Copy as code"."""
+    loaded = find_checkpoint(_spec(REPO))
+    pinned = _spec(REPO, revision=commit_of(_spec(REPO), loaded.fingerprint))
+    assert pinned.revision == COMMIT
+    fake.info.sha, fake.cached = "f" * 40, True
+    assert find_checkpoint(pinned) == loaded
 
 
 def test_hub_estimate_fetches_no_weights(fake: FakeHub) -> None:

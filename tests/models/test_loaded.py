@@ -178,6 +178,25 @@ def test_absent_device_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "cpu" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("cards", "apple", "expected"),
+    [(0, False, ("cpu",)), (1, False, ("cuda", "cpu")), (2, True, ("cuda", "cuda:1", "mps", "cpu"))],
+)
+def test_devices_that_are_here_the_best_at_first(
+    monkeypatch: pytest.MonkeyPatch, cards: int, apple: bool, expected: Any
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    assert loading.present_devices() == expected
+
+
+@pytest.mark.parametrize("precision", ["fp16", "", "FP32", "int4"])
+def test_another_precision_is_refused_instead_of_loaded_as_bf16(precision: Any) -> None:
+    with pytest.raises(BadInput, match="not a precision"):
+        ModelSpec(repo_id="demo/base", precision=precision)
+
+
 def test_card_number_beyond_the_cards_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -119,3 +119,21 @@ def test_a_live_result_stands_beside_the_recorded_one_and_what_a_stopped_run_has
     assert not app.exception
     assert not any("RECORDED" in caption.value for caption in app.caption)
     assert any("points are there" in caption.value for caption in app.caption)
+
+
+def test_the_devices_offered_are_those_that_are_here_the_best_at_first(bench, monkeypatch):
+    def device():
+        return next(box for box in home().selectbox if box.label == "Device")
+
+    assert bench.pair.devices[-1] == "cpu"
+    assert tuple(device().options) == bench.pair.devices
+    for here in (("cuda", "cuda:1", "cpu"), ("mps", "cpu"), ("cpu",)):
+        monkeypatch.setattr(bench.pair, "_devices", here)
+        assert (tuple(device().options), device().value) == (here, here[0])
+
+
+def test_before_torch_is_there_only_the_cpu_is_offered_and_the_list_says_so(bench, monkeypatch):
+    monkeypatch.setattr(bench.pair, "_devices", ())
+    box = next(box for box in home().selectbox if box.label == "Device")
+    assert box.options == ["cpu"]
+    assert "once the first models have been loaded" in box.help

@@ -16,7 +16,7 @@ BASELINES = [(0.2, 0.0), (0.2, 0.05), (math.nan, 0.2)]
 def written_out(text, baseline, *, share, always, silent):
     """The rule of one place as an inequality."""
     nll, repetition = baseline
-    unlikely = text.nll > nll + share * 0.5
+    unlikely = not math.isnan(text.nll) and not text.nll <= nll + share * 0.5
     return not silent and not unlikely and text.repetition <= max(share * 2 * repetition, always)
 
 
@@ -55,3 +55,10 @@ def test_every_place_asks_this_rule(ask, monkeypatch):
         row = {"nll": [0.1], "repetition": 0.0, "no_evidence": 0, "prompts": 4}
         assert not steering_study.readable(row, row)
     assert asked == [{"strip": ONE_TEXT, "chart": CURVE_POINT, "study": REPORTED}[ask]]
+
+
+def test_a_baseline_without_nll_lets_no_known_nll_pass():
+    baseline = Measured(nll=math.nan, repetition=0.2, no_evidence=0, n_texts=1)
+    for nll, readable in ((0.1, False), (9.0, False), (math.nan, True)):
+        text = Measured(nll=nll, repetition=0.0, no_evidence=0, n_texts=1)
+        assert is_readable(text, baseline, ONE_TEXT) is readable

@@ -9,7 +9,7 @@ import pytest
 
 from core.forward.edits import SteeringSpec
 from core.runs.export import NamedLane, describe_edit, describe_positions, to_html, to_json, to_markdown
-from core.values import Positions
+from core.values import Positions, hub_fingerprint
 from tests import stored_values as sv
 
 HOSTILE = "<script>pwned=1</script><img src=x onerror=alert(1)> ![b](http://beacon.invalid/p) ```\n# Wait\u202e & `"
@@ -83,3 +83,12 @@ def test_edits_and_positions_in_words():
     )
     where = Positions(region="thinking", start=2, stop=8, every=3, until=("wait", "hmm"))
     assert describe_positions(where) == "in the thinking from its token 2 to 7, every 3-th, until “wait”, “hmm”"
+
+
+def test_the_files_name_the_commit_of_a_hub_model():
+    lane = sv.generation()
+    model = replace(lane.spec.model, repo_id="maker/model")
+    spec = replace(lane.spec, model=model, fingerprint=hub_fingerprint(model, "c0ffee"))
+    lanes = [NamedLane(title="a", generation=replace(lane, spec=spec))]
+    for made in (to_markdown(lanes), to_html(lanes)):
+        assert "commit c0ffee" in made

@@ -15,7 +15,7 @@ from core.models.loaded import encode_prompt
 from core.runs.generation import stream_completions
 from core.runs.script import script_of
 from core.runs.values import GenerationSpec
-from core.values import Positions, SamplingSpec
+from core.values import ModelSpec, Positions, SamplingSpec, hub_fingerprint
 from tests.tiny_models import tiny_loaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,3 +100,21 @@ def test_a_script_is_plain_ascii_source_that_holds_the_vector_once(models, make_
     assert "DIRECTION_2" not in source
     assert max(map(len, source.splitlines())) < 200
     compile(source, "run.py", "exec")
+
+
+def test_a_script_loads_the_commit_that_was_used_and_a_folder_as_it_is_named(models, make_direction):
+    commit = "0123456789abcdef" * 2 + "01234567"
+    of_hub = ModelSpec(repo_id="maker/model", revision="main", precision="bf16")
+    local = ten_runs(models, make_direction)[0][0]
+    hub = replace(local, model=of_hub, fingerprint=hub_fingerprint(of_hub, commit))
+    unnamed = replace(hub, model=replace(of_hub, revision=None))
+    assert revisions(script_of([hub])) == revisions(script_of([unnamed])) == [commit]
+    assert revisions(script_of([local, hub])) == [None, commit]
+    assert f"fingerprint='maker/model@{commit}'" in script_of([hub])
+
+
+def revisions(source):
+    """The revisions of all models that the script loads."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    specs = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ModelSpec"]
+    return [ast.literal_eval(key.value) for call in specs for key in call.keywords if key.arg == "revision"]

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.disk.store import Stored
+from core.forward.edits import OPERATORS
 from core.runs.values import Generation
 from core.text.lines import shown_line
 from core.traces.events import BACKTRACKING
@@ -141,7 +142,10 @@ def _recent() -> list[Stored[Generation]]:
 def generation_title(generation: Generation) -> str:
     """Question, model and steering on one line, for option lists."""
     spec = generation.spec
-    edits = " + ".join(f"{edit.operator} {edit.coefficient:+.3g} at layer {edit.layer}" for edit in spec.steering)
+    edits = " + ".join(
+        f"{OPERATORS[edit.operator].lane.format(size=f'{edit.coefficient:+.3g}')} at layer {edit.layer}"
+        for edit in spec.steering
+    )
     return f"{shown_line(spec.prompt.question, _TITLE)} · {shown_line(spec.model.name, 24)} · {edits or 'unsteered'}"
 
 

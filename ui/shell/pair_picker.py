@@ -55,7 +55,7 @@ def _ask() -> PairSpec | None:
         reasoner_id = st.text_input(TITLES["reasoner"], placeholder=hint, key="pair_reasoner").strip()
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
-    device = st.selectbox("Device", ["cpu", "cuda", "mps"], key="pair_device")
+    device = _ask_device()
     if not (base_id and reasoner_id):
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
         return None
@@ -63,6 +63,14 @@ def _ask() -> PairSpec | None:
     if st.button("What does it need?", width="stretch"):
         _show_need(pair)
     return pair
+
+
+def _ask_device() -> str:
+    """One of the devices that are here, the best at first; only the CPU is certain before torch is imported."""
+    known = workbench().pair.devices
+    devices = known or ("cpu",)
+    waits = None if known else "Graphics cards are listed once the first models have been loaded."
+    return st.selectbox("Device", devices, key=f"pair_device:{','.join(devices)}", help=waits)
 
 
 def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
