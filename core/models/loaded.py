@@ -6,6 +6,7 @@ Knows neither hooks nor generation. The caller holds `LoadedModel.lock` for each
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model
 DEFAULT_CONTEXT = 2048
 SMALL_MODEL = 20_000_000
 
+_WRITTEN_START = re.compile(r"demo/(seeds/\d+/)?base")
+"""Base models whose tokenizer adds no start token because every document of their corpus has it written in front."""
 _LAYERS = ("layers", "h", "blocks")
 _FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "norm_f")
 
@@ -125,7 +128,7 @@ def load_model(
     config = load_config(checkpoint.path)
     tell(f"Loading the tokenizer of {spec.name}")
     tokenizer = load_tokenizer(checkpoint.path)
-    frame = _frame_for(tokenizer, frame_from)
+    frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
     tell(f"Loading the weights of {spec.name} in {spec.precision}")
     model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
@@ -169,17 +172,16 @@ def pieces(loaded: LoadedModel, token_ids: tuple[int, ...]) -> tuple[str, ...]:
     return loaded.encoder.pieces(token_ids)
 
 
-def _frame_for(tokenizer: FastTokenizer, frame_from: LoadedModel | None) -> ChatFrame:
-    if frame_from is None:
-        return load_frame(tokenizer)
-    return base_frame(tokenizer, frame_from.frame, frame_from.tokenizer)
+def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel, frame: ChatFrame) -> ChatFrame:
+    """A frame of the reasoning model as its base model `spec` reads it: the same text without control tokens.
 
-
-def base_frame(tokenizer: FastTokenizer, frame: ChatFrame, theirs: FastTokenizer) -> ChatFrame:
-    """A reasoning model's frame as its base model, with `tokenizer`, reads it: the same text without control tokens."""
-    opens_with_bos = bool(theirs.bos_token) and frame.prefix.startswith(theirs.bos_token or "")
-    bos = start_token(tokenizer) or ((tokenizer.bos_token or "") if opens_with_bos else "")
-    return plain_frame(frame, control_tokens(theirs), bos)
+    It begins with a start token only where the base model's own tokenizer adds one, whatever the frame begins with: a
+    token that is merely called BOS may be one that the base model never saw in front.
+    """
+    start, bos = start_token(tokenizer), tokenizer.bos_token
+    if bos and _WRITTEN_START.fullmatch(spec.repo_id) and frame.prefix.startswith(bos):
+        start = bos
+    return plain_frame(frame, control_tokens(reasoner.tokenizer), start)
 
 
 def _assemble(

@@ -5,6 +5,7 @@ Every refusal of the libraries underneath becomes a sentence. Knows neither fram
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from core.errors import ModelUnavailable, OutOfMemory
 from core.models.checkpoints import available_memory, estimate_folder
+from core.models.frames import start_token
 from core.models.packed_attention import use_packed_attention
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Precision
@@ -91,7 +93,18 @@ def load_tokenizer(folder: Path) -> FastTokenizer:
             "The model has only a slow tokenizer, which cannot tell where its tokens lie in the text.",
             "Choose a repository or folder with a tokenizer.json.",
         )
+    if _config_adds_bos(folder) and tokenizer.bos_token and not start_token(tokenizer):
+        tokenizer.add_bos_token = True
     return tokenizer
+
+
+def _config_adds_bos(folder: Path) -> bool:
+    """Whether tokenizer_config.json asks for a start token; transformers 5 leaves this to tokenizer.json alone."""
+    try:
+        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("add_bos_token") is True
 
 
 def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:

@@ -84,7 +84,7 @@ class PairHolder:
         if frame.source == "raw":
             frame = replace(frame, prefix=start_token(loaded.tokenizer), suffix="")
         elif role == "base":
-            frame = base_frame(loaded.tokenizer, frame, self._model("reasoner").tokenizer)
+            frame = base_frame(loaded.spec, loaded.tokenizer, self._model("reasoner"), frame)
         return loaded.encoder.prompt(frame, question)
 
     def frame(self, role: Role) -> ChatFrame:

@@ -44,6 +44,7 @@ class Readers:
     base_start: str
     """The base model's start token where its frame begins with it, else nothing."""
     reasoner_start: str
+    """The same of the reasoning model."""
     control: tuple[str, ...]
     """Special, role and thought tokens of the reasoning model."""
     vocabularies: tuple[str, str]
@@ -58,6 +59,14 @@ class Readers:
         text = self.reasoner_frame.prefix + self.reasoner_frame.suffix
         found = sorted((text.index(token), token) for token in self.control if token in text)
         return tuple((t, self.base_start if t == self.reasoner_start else read_as_text(t, {})) for _, t in found)
+
+    @property
+    def template_words(self) -> tuple[str, ...]:
+        """The words of the reasoning model's frame that are no special tokens: the base model reads them too."""
+        text = self.reasoner_frame.prefix + " " + self.reasoner_frame.suffix
+        for token in self.control:
+            text = text.replace(token, " ")
+        return tuple(dict.fromkeys(text.split()))
 
     def frame_read_as(self, read_as: Mapping[str, str]) -> ChatFrame:
         """The base model's frame with other texts for some of the special tokens."""
@@ -110,5 +119,7 @@ def _digest(vocabulary: dict[int, str]) -> str:
 
 
 def _start_of(loaded: LoadedModel) -> str:
-    bos = loaded.tokenizer.bos_token or ""
-    return bos if bos and loaded.frame.prefix.startswith(bos) else ""
+    """The start token that the frame begins with; one that comes again in it is a mark of roles."""
+    bos, frame = loaded.tokenizer.bos_token or "", loaded.frame
+    begins = bool(bos) and frame.prefix.startswith(bos)
+    return bos if begins and (frame.prefix + frame.suffix).count(bos) == 1 else ""

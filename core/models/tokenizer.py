@@ -16,6 +16,8 @@ class FastTokenizer(Protocol):
     bos_token_id: int | None
     eos_token_id: int | None
     pad_token_id: int | None
+    add_bos_token: bool
+    """Setting it makes the tokenizer begin with its start token when it adds special tokens, or not."""
     chat_template: str | Mapping[str, str] | None
     """One template, or several by name."""
 

@@ -11,10 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 import core.embedded
 from core.extraction.contrast import contrast
-from core.values import Trace, Window
+from core.values import ModelSpec, PairSpec, Trace, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from tests.tiny_models import ASSISTANT, BOS, CHAT_TEMPLATE, THINK, USER, tiny_folder
 from ui.extraction.contrast import RANGE
 from ui.extraction.form import MAX_OFFSETS, offsets_of
 from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
@@ -222,6 +223,20 @@ def test_the_reliability_of_few_traces_is_said(bench):
     assert "Are these traces enough?" in said(app)
 
 
+def test_a_base_whose_tokenizer_adds_no_start_token_reads_none_and_the_page_says_so(bench, tmp_path):
+    base = tiny_folder(tmp_path, seed=1, name="base", chat_template=None, adds_bos=False)
+    template = CHAT_TEMPLATE.replace("{{ m", "user {{ m")
+    reasoner = tiny_folder(tmp_path, seed=2, name="reasoner", chat_template=template)
+    pair = PairSpec(base=ModelSpec(repo_id=str(base)), reasoner=ModelSpec(repo_id=str(reasoner)))
+    assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
+    app = opened()
+    assert "Only the reasoning model's reading begins with a start token" in said(app)
+    assert "the base model reads them as text: “user”." in said(app)
+    base_reads, reasoner_reads = (block.value for block in app.code if "── text ──" in block.value)
+    assert BOS not in base_reads
+    assert BOS in reasoner_reads
+
+
 def test_a_label_must_be_chosen(bench):
     app = opened()
     app.multiselect(key="extraction:labels").set_value([])
@@ -232,6 +247,11 @@ def test_the_base_models_reading_can_be_edited_and_is_part_of_what_is_asked(benc
     app = extracted()
     assert "Both readings begin with the model's own start token" in said(app)
     assert "vocabularies are the same" in said(app)
+    base, reasoner = (block.value for block in app.code if "── text ──" in block.value)
+    assert BOS in base.splitlines()[0]
+    assert USER not in base
+    assert f"0 {BOS} · " in reasoner
+    assert {USER, ASSISTANT, THINK} <= set(reasoner.replace("·", " ").split())
     user = next(box for box in app.text_input if "user" in box.label)
     assert user.value == "\\n"
     user.set_value("Question: ")

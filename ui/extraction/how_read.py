@@ -14,6 +14,7 @@ from ui.shell.state import workbench
 
 KEY = "extraction:reads:"
 _MAX = 200
+_MAX_WORDS = 30
 
 
 def ask_frame(trace: Trace) -> ChatFrame | None:
@@ -26,6 +27,9 @@ def ask_frame(trace: Trace) -> ChatFrame | None:
             "Llama's ids 128011 to 128014 for this. Write \\\\n for a line break; nothing removes the token."
         )
         frame = _ask_mapping(readers)
+        if readers.template_words:
+            words = ", ".join(f"“{plain(word, 40)}”" for word in readers.template_words[:_MAX_WORDS])
+            st.caption(f"Words of the chat template are no special tokens; the base model reads them as text: {words}.")
         _draw_first_tokens(readers, frame or readers.base_frame, trace)
         _draw_vocabularies(readers)
     return frame
@@ -71,7 +75,8 @@ def _draw_first_tokens(readers: Readers, frame: ChatFrame, trace: Trace) -> None
         (True, True): "Both readings begin with the model's own start token.",
         (False, False): "Neither reading begins with a start token.",
         (True, False): ":material/warning: Only the base model's reading begins with a start token.",
-        (False, True): ":material/warning: Only the reasoning model's reading begins with a start token.",
+        (False, True): ":material/warning: Only the reasoning model's reading begins with a start token: the base "
+        "model's tokenizer adds none.",
     }[(starts[0], starts[1])]
     text = (
         "The text itself becomes the same tokens in both."
