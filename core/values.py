@@ -35,6 +35,9 @@ class Spec(Generic[T_co]):
 Kinds = Mapping[type, tuple[str, type]]
 """Of a type of spec: the name its results are stored under, and their type."""
 
+RESULT_REVISION = "RESULT_REVISION"
+"""Class attribute of what is asked for: 2 or more where the same fields give another result than before. In its key."""
+
 ADDED_LATER = {"added_later": True}
 """Metadata of a field that keys leave out at its default, so that what was stored before it came is still found."""
 
@@ -219,7 +222,8 @@ def canonical(value: object) -> object:
     if isinstance(value, Digested):
         return {"digest": value.digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
+        revision = getattr(type(value), RESULT_REVISION, 1)
+        return ({"result_revision": revision} if revision > 1 else {}) | {
             f.name: canonical(getattr(value, f.name))
             for f in dataclasses.fields(value)
             if not (f.metadata == ADDED_LATER and getattr(value, f.name) == f.default)

@@ -29,6 +29,8 @@ from tests import every_kind
 from tests.stored_values import assert_same
 
 FIXTURE = Path(__file__).parent / "fixtures" / "before_the_move"
+COUNTED_ANEW = {"attribution", "corpus_text", "gradients", "interventions", "divergence"}
+"""Kinds whose keywords are counted in another way since: their old results are computed again."""
 FACTS = json.loads((FIXTURE / "facts.json").read_text("utf-8"))
 
 
@@ -41,8 +43,11 @@ def test_every_stored_value_is_found(root):
     bench = workbench.Workbench(root)
     pairs = every_kind.values_by_kind()
     assert {kind for kind, _ in workbench._KINDS.values()} == set(pairs)
-    for spec, value in pairs.values():
-        assert_same(bench.cached(spec), value)
+    for kind, (spec, value) in pairs.items():
+        if kind in COUNTED_ANEW:
+            assert bench.cached(spec) is None
+        else:
+            assert_same(bench.cached(spec), value)
     assert_same(bench.unfinished(every_kind.generation(3).spec), every_kind.generation(3))
     assert bench.store.warning is None
 
@@ -51,7 +56,8 @@ def test_the_keys_are_the_same():
     moments, cut = every_kind.moments().spec, every_kind.generation(3).spec
     pairs = {kind: spec for kind, (spec, _) in every_kind.values_by_kind().items()}
     pairs |= {KIND: moments, UNFINISHED: moments, "unfinished": cut}
-    assert {kind: codec.key_of(kind, spec) for kind, spec in pairs.items()} == FACTS["keys"]
+    keys = {kind: codec.key_of(kind, spec) for kind, spec in pairs.items()}
+    assert {kind for kind, key in keys.items() if key != FACTS["keys"][kind]} == COUNTED_ANEW
 
 
 def test_sums_are_found(root):

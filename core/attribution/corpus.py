@@ -24,6 +24,8 @@ Reading = NDArray[np.floating]
 class CorpusTextSpec(Spec["CorpusText"]):
     """Read one text of a corpus against a direction."""
 
+    RESULT_REVISION = 2
+
     model: ModelSpec
     fingerprint: str
     token_ids: tuple[int, ...]

@@ -26,6 +26,8 @@ class ReadingSpec(Spec[T_co]):
 class AttributionSpec(ReadingSpec["Attribution"]):
     """Read `token_ids` with `model` and relate every token to `direction`."""
 
+    RESULT_REVISION = 2
+
     model: ModelSpec
     fingerprint: str
     token_ids: tuple[int, ...]
@@ -106,6 +108,8 @@ class DirectionLens:
 @dataclass(frozen=True, kw_only=True)
 class TargetText:
     """A text as one model reads it, with the positions and keywords that make the target."""
+
+    RESULT_REVISION = 2
 
     model: ModelSpec
     fingerprint: str

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from core.errors import BadInput
 from core.models.loaded import LoadedModel
 
 CHUNK = 256
@@ -47,21 +46,8 @@ def any_probability(log_probs: Tensor, ids: Tensor) -> Tensor:
 
 
 def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
-    """Ids of the vocabulary items that begin one of the keywords: "wait", " Wait", "WAIT" for "wait".
-
-    An item counts when its text, without surrounding white space and case, equals a keyword. Where the tokenizer
-    splits a keyword, its first token counts instead. Raises BadInput when nothing is left to look for.
-    """
-    wanted = {word.strip().casefold() for word in keywords} - {""}
-    if not wanted:
-        raise BadInput("There are no keywords.", 'Give at least one word, for example "wait".')
-    texts = loaded.vocabulary_texts()
-    ids = {i for i, text in enumerate(texts) if text.strip().casefold() in wanted}
-    found = {texts[i].strip().casefold() for i in ids}
-    for word in wanted - found:
-        for form in (word, " " + word, word.capitalize(), " " + word.capitalize()):
-            ids.add(loaded.tokenizer.encode(form, add_special_tokens=False)[0])
-    return sorted(ids)
+    """Ids of the tokens that begin one of the keywords; see `core.models.keywords`. Raises BadInput for none."""
+    return list(loaded.keyword_forms(keywords).ids)
 
 
 def word_items(loaded: LoadedModel, words: Sequence[str]) -> list[int]:

@@ -21,6 +21,7 @@ from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
+from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
@@ -32,6 +33,8 @@ __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model
 
 DEFAULT_CONTEXT = 2048
 SMALL_MODEL = 20_000_000
+KEPT_FORMS = 64
+"""Sets of keywords whose forms are remembered."""
 
 _WRITTEN_START = re.compile(r"demo/(seeds/\d+/)?base")
 """Base models whose tokenizer adds no start token because every document of their corpus has it written in front."""
@@ -64,6 +67,7 @@ class LoadedModel:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
+    _forms: dict[tuple[str, ...], KeywordForms] = field(default_factory=dict, repr=False)
     _texts_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def check_fits(self, token_ids: Sequence[int], *, room: int = 0) -> None:
@@ -89,6 +93,16 @@ class LoadedModel:
                 texts = self.tokenizer.batch_decode([[i] for i in range(known)])
                 self._texts.append((*texts, *[""] * (self.d_vocab - known)))
             return self._texts[0]
+
+    def keyword_forms(self, keywords: Sequence[str]) -> KeywordForms:
+        """Which tokens begin one of the keywords, found once. Raises BadInput where there are none."""
+        texts, key = self.vocabulary_texts(), tuple(keywords)
+        with self._texts_lock:
+            if key not in self._forms:
+                if len(self._forms) >= KEPT_FORMS:
+                    self._forms.clear()
+                self._forms[key] = find_keyword_forms(self.tokenizer.backend_tokenizer, texts, key)
+            return self._forms[key]
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from core.values import ModelSpec, PairSpec, Prompt
 
 if TYPE_CHECKING:
     from core.models.encoding import Reading
+    from core.models.keywords import KeywordForms
     from core.models.loaded import LoadedModel
     from core.models.readers import Readers
 
@@ -108,6 +109,10 @@ class PairHolder:
         """As `read`, for looking at the tokens alone: the question may be empty, the text longer than the context."""
         loaded = self._model(role)
         return loaded.encoder.reading(loaded.frame, question, text, limited=False)
+
+    def keyword_forms(self, role: Role, keywords: tuple[str, ...]) -> KeywordForms:
+        """How that model's tokenizer writes the keywords. Raises BadInput where none of them can be counted."""
+        return self._model(role).keyword_forms(keywords)
 
     def pieces(self, role: Role, token_ids: tuple[int, ...]) -> tuple[str, ...]:
         """One text piece per token id."""

@@ -13,6 +13,20 @@ KEYWORDS = ("wait", "hmm")
 """The words whose share is measured (paper, Eq. 1)."""
 LENS_WORDS = ("wait", "but")
 """The words that are read in the vocabulary (paper, Eq. 2)."""
+_COMMON = """
+a about actually after again ago ah all also always am an and another any are as ask at away back be because been
+before but by can case cause check come could count day did do does double down each eh even ever every far few find
+first for from get give go good great had half has have he her here hi high him his hold home how huh i if in into is
+it its just keep kind know large last least less let like line list long look lot made make many may maybe me mean
+might more most much must my need never new next no not note nothing now number of off oh ok okay old on once one only
+or other our out over part per perhaps place plus point problem put question quite re read real right said same say
+see set she should side since small so solution some step still stop such sum sure take tell ten than that the their
+them then there these they thing think this those though three through time to together too try two under until up us
+use very wait was way we well were what when where whether which while who whole whose why will with within without
+work would yeah yes yet you your zero
+"""
+COMMON_WORDS = frozenset(_COMMON.split())
+"""English words that often begin a sentence or a longer word."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LOOP_NGRAM = 0.5
 _LOOP_ZLIB = 0.25

@@ -94,6 +94,20 @@ def test_keywords_cover_case_and_leading_space(tmp_path):
         keyword_ids(loaded, ["  "])
 
 
+def test_p_keyword_adds_the_first_tokens_of_split_forms(tmp_path, make_direction):
+    """ "Hmm" is "Hm", "m" here, and "Wait" is "Wai", "t"; "h" and "w" begin other words."""
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_for(loaded, make_direction(loaded.d_model), text="First we add.\nHmm, no.\nWait. Hmm.")
+    vocabulary = loaded.tokenizer.get_vocab()
+    firsts = [vocabulary[token] for token in ("Hm", "ĠHm", "Wai")]
+    with torch.inference_mode():
+        probabilities = loaded.model(torch.tensor([spec.token_ids])).logits[0].double().softmax(-1)
+    assert np.allclose(attribute(loaded, spec).p_keyword, probabilities[:, firsts].sum(-1).numpy(), atol=1e-6)
+    forms = loaded.keyword_forms(spec.keywords)
+    assert {form.first for form in forms.by_first} == {"Hm", "Wai"}
+    assert {form.first for form in forms.left_out} == {"w", "h"}
+
+
 def test_the_direction_lens_is_equation_2(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     direction = make_direction(loaded.d_model)

@@ -311,6 +311,25 @@ def test_token_ids_beyond_the_vocabulary_get_their_sentence(bench, direction):
     assert [button.label for button in app.button] == ["Try again"]
 
 
+@pytest.mark.parametrize(
+    ("family", "method", "told"), [("Direction", "projection", False), ("Read-out", "p_keyword", True)]
+)
+def test_readings_of_keywords_say_which_split_forms_count_and_which_do_not(bench, direction, family, method, told):
+    """ "Hmm" is "Hm", "m" in the tiny vocabulary; "h" begins other words."""
+    app = opened(
+        attribution_kind="paste",
+        attribution_question="Why?",
+        attribution_text=TEXT,
+        attribution_family=family,
+        **{f"attribution_method:{family}": method},
+    )
+    said = words(app)
+    assert ("By their first token, which begins no other word, count" in said) is told
+    assert ("“Hmm” at the start of a line (“Hm”)" in said) is told
+    assert ("Not counted, as their first token begins other words too" in said) is told
+    assert ("“hmm” after a space (“h”)" in said) is told
+
+
 def test_no_keywords_is_a_sentence(bench, direction):
     app = pasted()
     app.text_input(key="attribution_keywords").set_value(" , ")

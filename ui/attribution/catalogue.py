@@ -266,6 +266,8 @@ METHODS: tuple[Method, ...] = (
     ),
 )
 BY_KEY: dict[str, Method] = {method.key: method for method in METHODS}
+WITHOUT_KEYWORDS = frozenset({"projection", "cosine", "score", "kl", "kl_models"})
+"""Methods whose numbers do not depend on the keywords."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 

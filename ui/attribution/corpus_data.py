@@ -15,7 +15,7 @@ from core.errors import UserFacingError
 from core.models.pair import ModelFacts, Role
 from core.traces.set_files import TraceSet
 from core.values import Floats, Trace
-from ui.attribution.form import Request, TokenParts, place_parts
+from ui.attribution.form import Request, TokenParts, place_parts, say_forms
 from ui.attribution.source import SET_KEY, usable_sets
 from ui.components.safe_text import plain
 from ui.shell.jobs import Offer, forward_macs, obtain
@@ -95,6 +95,8 @@ def choose_reading(
         wrap=True,
     )
     method = CORPUS_METHODS[key or "projection"]
+    if key == "p_keyword":
+        say_forms(request)
     if facts.n_layers == 1:
         return method, 0
     layer = right.slider(

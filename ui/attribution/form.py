@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from core.attribution.values import AttributionSpec
 from core.directions.direction import Direction
 from core.directions.folder import id_of
 from core.errors import UserFacingError
+from core.models.keywords import KeywordForms, SplitForm
 from core.models.pair import ROLES, ModelFacts, Role
 from core.runs.values import Generation
 from core.text.words import KEYWORDS, LENS_WORDS
@@ -35,6 +37,7 @@ COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
 _FITTED = "attribution:fitted"
+_SHOWN_FORMS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +160,8 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
             key=KEYWORDS_KEY,
             persist_state="session",
             max_chars=200,
-            help="Upper and lower case count alike. Of a word that the tokenizer splits, the first token counts.",
+            help="Upper and lower case count alike. A form that the tokenizer splits counts by its first token, where "
+            "that begins no other word; readings of keywords say which forms do not count.",
         )
         contained = st.text_input(
             "Words of Eq. 2, separated by commas",
@@ -234,3 +238,30 @@ def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[
         if end > event.position:
             parts.append((event.position, end, event.part.label))
     return tuple(parts), tuple(sorted({e.position for e in found if e.part.label == BACKTRACKING}))
+
+
+def say_forms(request: Request) -> None:
+    """Of the keywords: which forms count by a first token alone, and which do not count."""
+    forms = tried(lambda: workbench().pair.keyword_forms(request.role, request.spec.keywords))
+    if forms is not None and (forms.by_first or forms.left_out):
+        st.caption(forms_in_words(forms))
+
+
+def forms_in_words(forms: KeywordForms) -> str:
+    """Markdown: the split forms, each with its place and first token."""
+    sentences = []
+    if forms.by_first:
+        sentences.append(f"By their first token, which begins no other word, count {_listed(forms.by_first)}.")
+    if forms.left_out:
+        sentences.append(f"Not counted, as their first token begins other words too: {_listed(forms.left_out)}.")
+    return " ".join(sentences)
+
+
+def _listed(forms: Sequence[SplitForm]) -> str:
+    listed = [
+        f"“{plain(form.text, 24)}” {'at the start of a line' if form.opens_line else 'after a space'} "
+        f"({f'“{plain(form.first, 24)}”' if form.first else 'white space'})"
+        for form in forms[:_SHOWN_FORMS]
+    ]
+    more = len(forms) - _SHOWN_FORMS
+    return ", ".join([*listed, *([f"{more} more forms"] if more > 0 else [])])

@@ -13,9 +13,10 @@ import streamlit as st
 from core.attribution.values import Attribution
 from core.models.pair import ModelFacts
 from core.text import words
+from ui.attribution.catalogue import WITHOUT_KEYWORDS
 from ui.attribution.choice import View, choose_view, drawable
 from ui.attribution.export import draw_export
-from ui.attribution.form import Request, Tokens
+from ui.attribution.form import Request, Tokens, say_forms
 from ui.attribution.further import complete, known_readings
 from ui.attribution.methods import PERCENTILE, Readings, rounded_range
 from ui.attribution.pinned import Marks, draw_pinned
@@ -54,11 +55,11 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
     if not view.method.available(readings):
         st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon=":material/block:")
         return
-    _draw(readings, tokens, view, marks, stops, facts)
+    _draw(readings, request, view, marks, stops, facts)
 
 
-def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
-    method, layer = view.method, view.layer
+def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
+    method, layer, tokens = view.method, view.layer, request.tokens
     wide, side = st.columns([2, 1], gap="medium")
     strip = strip_of(readings, tokens, view, marks)
     with wide:
@@ -73,6 +74,8 @@ def _draw(readings: Readings, tokens: Tokens, view: View, marks: Marks, stops: S
             first=readings.start,
         )
         st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
+        if method.key not in WITHOUT_KEYWORDS:
+            say_forms(request)
         if method.needs in ("gradients", "interventions"):
             st.caption(recorded_words(facts))
         with st.container(horizontal=True, vertical_alignment="center"):
