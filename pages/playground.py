@@ -51,12 +51,12 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
             icon=":material/linear_scale:",
         )
         return
-    ask_doses(asked.direction)
+    ask_doses(asked.norm)
     prompts = prompts_of(asked.question)
     spec = steered_spec(prompts["reasoner"], asked.program, asked.sampling)
     if pressed:
-        run_strip(spec, chosen_doses(asked.direction)[0])
-    draw_strip(spec, asked.direction, chosen=asked.program[0].coefficient)
+        run_strip(spec, chosen_doses(asked.norm)[0])
+    draw_strip(spec, asked.norm, chosen=asked.program[0].coefficient)
     warn_about_dose(spec, asked)
     plan = plan_lanes(prompts, asked.program, asked.sampling, kinds=["baseline", "steered"])
     if all(map(workbench().cached, plan.specs)):

@@ -150,7 +150,41 @@ def test_a_direction_without_residual_norm_offers_two_units(bench, make_directio
     app = playground()
     (caption,) = [c.value for c in app.caption if "× unit vector" in c.value]
     assert "raw difference" in caption
-    assert "residual norm" not in caption
+    assert "its share of the mean residual norm of reasoner at layer 1 is not known" in caption
+    assert "%" not in caption
+
+
+def found_in(bench, role, make_direction, *, layer, resid_norm, seed):
+    """A saved direction of that model and layer."""
+    fingerprint = bench.pair.facts(role).fingerprint
+    direction = replace(make_direction(32, layer=layer, seed=seed), name=role, fingerprint=fingerprint)
+    return bench.directions.save(replace(direction, resid_norm=resid_norm))
+
+
+def test_a_share_is_of_the_norm_of_the_model_that_is_steered_at_the_layer_where_it_is(bench, make_direction):
+    """Found in the base model, added to the reasoning model: 4 is half of 8, whatever the base model's 5 says."""
+    base = found_in(bench, "base", make_direction, layer=1, resid_norm=5.0, seed=1)
+    found_in(bench, "reasoner", make_direction, layer=1, resid_norm=8.0, seed=2)
+    found_in(bench, "base", make_direction, layer=2, resid_norm=20.0, seed=3)
+
+    def caption(**state):
+        app = playground(pg_direction=base, pg_coefficient=4.0, **state)
+        (said,) = [c.value for c in app.caption if "× unit vector" in c.value]
+        return said
+
+    assert "50% of the mean residual norm of reasoner at layer 1 (8)" in caption(pg_layer=1)
+    assert "at layer 2 is not known" in caption(pg_layer=2)
+    assert playground(pg_direction=base).session_state["pg_coefficient"] == 3.2
+
+
+def test_doses_of_the_strip_are_shares_of_the_steered_models_norm(bench, make_direction):
+    base = found_in(bench, "base", make_direction, layer=1, resid_norm=500.0, seed=1)
+    found_in(bench, "reasoner", make_direction, layer=1, resid_norm=100.0, seed=2)
+    app = playground(pg_direction=base, pg_view="strip", pg_scale="share")
+    assert any("of the mean residual norm of reasoner at layer 1 (100)" in c.value for c in app.caption)
+    app = playground(pg_direction=base, pg_view="strip", pg_scale="share", pg_layer=0)
+    assert app.session_state["pg_scale"] == "unit"
+    assert any("of reasoner at layer 0 is not known" in c.value for c in app.caption)
 
 
 def press(app, label):
@@ -409,8 +443,12 @@ def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_s
 def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_percent(make_direction):
     from core.embedded import DOSE
     from ui.directions.coefficient import default_coefficient
+    from ui.directions.residual_norm import ResidualNorm
 
-    plain = replace(make_direction(32), resid_norm=10.0)
-    assert default_coefficient(plain) == 4.0
-    assert default_coefficient(replace(plain, provenance=((DOSE, "0.65"),))) == 6.5
-    assert default_coefficient(replace(plain, provenance=((DOSE, "1e9"),))) == 4.0
+    plain = replace(make_direction(32), resid_norm=99.0)
+    steered, unknown = (ResidualNorm(value=value, model="m", layer=1) for value in (10.0, 0.0))
+    assert default_coefficient(plain, steered) == 4.0
+    assert default_coefficient(replace(plain, provenance=((DOSE, "0.65"),)), steered) == 6.5
+    assert default_coefficient(replace(plain, provenance=((DOSE, "1e9"),)), steered) == 4.0
+    assert default_coefficient(plain, unknown) == 39.6
+    assert default_coefficient(replace(plain, resid_norm=0.0), unknown) == 12

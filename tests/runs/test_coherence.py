@@ -50,7 +50,7 @@ def test_every_place_asks_this_rule(ask, monkeypatch):
     if ask == "strip":
         assert not dose_strip.read_strip([0.0], [sv.generation()])[0].coherent
     elif ask == "chart":
-        dose_chart.point_rows([point("base", "reasoner", 0.0, 1)], resid_norm=16)
+        dose_chart.point_rows([point("base", "reasoner", 0.0, 1)], resid_norms={})
     else:
         row = {"nll": [0.1], "repetition": 0.0, "no_evidence": 0, "prompts": 4}
         assert not steering_study.readable(row, row)

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from core.runs.dose_response import DosePoint
-from ui.home.dose_chart import READABLE, dose_charts, point_rows
+from ui.home.dose_chart import READABLE, SOURCES, TARGETS, dose_charts, point_rows
 from ui.home.verdict import verdict
+
+NORMS = {(source, target): 16.0 for source in ("base", "reasoner") for target in ("base", "reasoner")}
 
 
 def point(source, target, coefficient, hits, *, nll=0.2, repetition=0.05, no_evidence=0):
@@ -37,7 +39,9 @@ def square(*, dosed=4, base=0, nll=0.4):
     [({}, True), ({"nll": 0.71}, False), ({"repetition": 0.2}, False), ({"no_evidence": 21}, False)],
 )
 def test_a_dose_is_coherent_while_likely_fresh_and_evidence(fields, coherent):
-    rows = point_rows([point("base", "reasoner", 0.0, 1), point("base", "reasoner", 8.0, 4, **fields)], resid_norm=16)
+    rows = point_rows(
+        [point("base", "reasoner", 0.0, 1), point("base", "reasoner", 8.0, 4, **fields)], resid_norms=NORMS
+    )
     assert (rows.iloc[1]["readable"] == READABLE) is coherent
     assert rows.iloc[1]["share"] == 0.5
     assert rows.iloc[1]["fraction"] == pytest.approx(0.02)
@@ -104,7 +108,7 @@ def test_the_test_is_corrected_for_the_doses_that_were_tried():
 
 
 def test_both_panels_share_one_scale():
-    panels = [chart.to_dict() for chart in dose_charts(point_rows(square(), resid_norm=16))]
+    panels = [chart.to_dict() for chart in dose_charts(point_rows(square(), resid_norms=NORMS))]
     domains = [panel["layer"][1]["encoding"]["y"]["scale"]["domain"] for panel in panels]
     assert len(panels) == 2
     assert domains[0] == domains[1]
@@ -117,10 +121,19 @@ def test_two_percent_of_repetition_are_allowed_where_the_baseline_has_none(repet
         point("base", "reasoner", 0.0, 1, repetition=0.0),
         point("base", "reasoner", 8.0, 4, repetition=repetition),
     ]
-    assert (point_rows(points, resid_norm=16).iloc[1]["readable"] == READABLE) is coherent
+    assert (point_rows(points, resid_norms=NORMS).iloc[1]["readable"] == READABLE) is coherent
 
 
 @pytest.mark.parametrize(("no_evidence", "coherent"), [(20, True), (21, False)])
 def test_a_dose_of_which_half_is_evidence_is_still_coherent(no_evidence, coherent):
     points = [point("base", "reasoner", 0.0, 1), point("base", "reasoner", 8.0, 4, no_evidence=no_evidence)]
-    assert (point_rows(points, resid_norm=16).iloc[1]["readable"] == READABLE) is coherent
+    assert (point_rows(points, resid_norms=NORMS).iloc[1]["readable"] == READABLE) is coherent
+
+
+def test_a_share_is_of_the_steered_models_own_norm():
+    norms = {("base", "reasoner"): 16.0, ("base", "base"): 32.0, ("reasoner", "reasoner"): 64.0}
+    rows = point_rows(square(), resid_norms=norms)
+    dosed = rows[(rows["coefficient"] == 8) & (rows["source"] == SOURCES["base"])]
+    assert set(dosed[dosed["target"] == TARGETS["reasoner"]]["share"]) == {0.5}
+    assert set(dosed[dosed["target"] == TARGETS["base"]]["share"]) == {0.25}
+    assert rows[(rows["source"] == SOURCES["reasoner"]) & (rows["target"] == TARGETS["base"])]["share"].isna().all()

@@ -23,6 +23,7 @@ from ui.attribution.source import Source, choose_source
 from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
+from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
 from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
@@ -147,7 +148,8 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
     if not fitted or COEFFICIENT_KEY not in st.session_state:
-        st.session_state[COEFFICIENT_KEY] = default_coefficient(direction)
+        norm = residual_norm(facts, st.session_state[LAYER_KEY])
+        st.session_state[COEFFICIENT_KEY] = default_coefficient(direction, norm)
     st.session_state[_FITTED] = direction.digest
     st.session_state.setdefault(KEYWORDS_KEY, ", ".join(KEYWORDS))
     st.session_state.setdefault(LENS_WORDS_KEY, ", ".join(LENS_WORDS))
@@ -178,7 +180,7 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
             persist_state="session",
             help="The residual stream after this block is edited; layers count from 0.",
         )
-        coefficient = coefficient_slider(direction, key=COEFFICIENT_KEY)
+        coefficient = coefficient_slider(direction, residual_norm(facts, layer), key=COEFFICIENT_KEY)
     return layer, coefficient, _words(words), _words(contained)
 
 

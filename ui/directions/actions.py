@@ -88,7 +88,7 @@ def _provenance(direction: Direction) -> None:
         ("layer", f"{direction.layer} (the output of block {direction.layer})"),
         ("d_model", f"{direction.d_model}"),
         ("raw norm", f"{direction.norm:.6g}"),
-        ("mean residual norm", f"{direction.resid_norm:.6g}" if direction.resid_norm else "unknown"),
+        ("mean residual norm there", f"{direction.resid_norm:.6g}" if direction.resid_norm else "unknown"),
         ("fingerprint of the model", direction.fingerprint or "unknown"),
         *direction.provenance,
     ]

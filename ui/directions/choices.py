@@ -77,8 +77,9 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
         help="Found on the Extraction page: a difference of means in one model's residual stream.",
     )
     direction = by_id[picked].direction
+    norm = f"mean residual norm there {direction.resid_norm:.3g}" if direction.resid_norm else "residual norm unknown"
     st.caption(
         f"Found in **{plain(direction.source_model or 'an unnamed model')}** at layer {direction.layer} · "
-        f"raw norm {direction.norm:.3g} · mean residual norm {direction.resid_norm:.3g}"
+        f"raw norm {direction.norm:.3g} · {norm}"
     )
     return direction

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.directions.direction import Direction
 from core.embedded import DOSE
+from ui.directions.residual_norm import ResidualNorm
 
 UNITS = {
     "unit": "× unit",
@@ -18,29 +19,33 @@ DEFAULT_SHARE = 0.4
 _FALLBACK = 12.0
 
 
-def unit_size(direction: Direction, unit: str) -> float:
-    """How many unit vectors one step of `unit` is; 0 when the direction does not know."""
-    return {"unit": 1.0, "raw": direction.norm, "share": direction.resid_norm / 100}[unit]
+def unit_size(direction: Direction, norm: ResidualNorm, unit: str) -> float:
+    """How many unit vectors one step of `unit` is; 0 when that is not known."""
+    return {"unit": 1.0, "raw": direction.norm, "share": norm.value / 100}[unit]
 
 
-def default_coefficient(direction: Direction) -> float:
-    """The dose that it was recorded at, else 40% of the mean residual norm, else the paper's best, 12 unit vectors."""
+def default_coefficient(direction: Direction, norm: ResidualNorm) -> float:
+    """The dose that it was recorded at, else 40% of the residual norm, else the paper's best, 12 unit vectors.
+
+    Where the norm of the steered model is not known, that of the direction's own model and layer gives a first guess.
+    """
     recorded = dict(direction.provenance).get(DOSE, "")
     share = float(recorded) if re.fullmatch(r"0\.[0-9]{1,3}", recorded) else DEFAULT_SHARE
-    return round(share * direction.resid_norm, 1) if direction.resid_norm else _FALLBACK
+    size = norm.value or direction.resid_norm
+    return round(share * size, 1) if size else _FALLBACK
 
 
-def describe(coefficient: float, direction: Direction) -> str:
-    """The coefficient in all three units."""
+def describe(coefficient: float, direction: Direction, norm: ResidualNorm) -> str:
+    """The coefficient in all three units, and whose norm the share is of."""
     parts = [f"**{coefficient:.3g}** × unit vector", f"{coefficient / direction.norm:.3g} × raw difference of means"]
-    if direction.resid_norm:
-        parts.append(f"{100 * coefficient / direction.resid_norm:.0f}% of the residual norm")
-    return " = ".join(parts)
+    if not norm.value:
+        return f"{' = '.join(parts)}; its share of {norm.in_words} is not known"
+    return " = ".join([*parts, f"{100 * coefficient / norm.value:.0f}% of {norm.in_words} ({norm.value:.3g})"])
 
 
-def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False) -> float:
+def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, disabled: bool = False) -> float:
     """A slider in the unit of choice; the coefficient itself, in unit vectors, stays in session_state[key]."""
-    known = [unit for unit in UNITS if unit_size(direction, unit) > 0]
+    known = [unit for unit in UNITS if unit_size(direction, norm, unit) > 0]
     choice, track = st.columns([5, 6], vertical_alignment="bottom")
     unit = choice.segmented_control(
         "Coefficient",
@@ -53,10 +58,10 @@ def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False
         persist_state="session",
         disabled=disabled,
         help="The same dose in three units: multiples of the unit vector (the paper's code), of the raw difference of "
-        "means (replications), or a share of the residual stream's mean norm.",
+        "means (replications), or a share of the mean norm of the residual stream that is steered, where it is known.",
     )
-    size = unit_size(direction, unit or "unit")
-    reach = _nice(1.5 * max(direction.resid_norm or 16.0, abs(st.session_state[key])) / size)
+    size = unit_size(direction, norm, unit or "unit")
+    reach = _nice(1.5 * max(norm.value or direction.resid_norm or 16.0, abs(st.session_state[key])) / size)
     widget = f"{key}:{unit}:{reach:g}"
     st.session_state[widget] = min(max(round(st.session_state[key] / size, 4), -reach), reach)
 
@@ -74,7 +79,7 @@ def coefficient_slider(direction: Direction, *, key: str, disabled: bool = False
         disabled=disabled,
     )
     coefficient = float(st.session_state[key])
-    st.caption(describe(coefficient, direction))
+    st.caption(describe(coefficient, direction, norm))
     return coefficient
 
 

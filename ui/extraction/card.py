@@ -36,10 +36,11 @@ def draw_facts(direction: Direction, found: DirectionSet, *, cell: Cell) -> None
         for label, value in (("unit", "1"), ("raw", f"{direction.norm:.3g}"), ("of residual", share)):
             st.metric(label, value, width="content")
     raw_multiple = SHOWN_COEFFICIENT / direction.norm
-    resid = f", {SHOWN_COEFFICIENT / direction.resid_norm:.0%} of the residual norm" if direction.resid_norm else ""
+    resid = f", {SHOWN_COEFFICIENT / direction.resid_norm:.0%} of that norm" if direction.resid_norm else ""
     st.caption(
         "Its length in three units: as the unit vector that coefficients multiply, as the raw difference of means, and "
-        f"as a share of the mean residual norm at layer {direction.layer} ({direction.resid_norm:.3g}). "
+        f"as a share of the mean residual norm of {plain(direction.source_model or 'the model', 60)} at layer "
+        f"{direction.layer} ({direction.resid_norm:.3g}). "
         f"A coefficient of {SHOWN_COEFFICIENT} is {raw_multiple:.3g} × the raw difference{resid}."
     )
     st.markdown(_counts(found, cell))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
@@ -18,13 +18,14 @@ SOURCES: dict[str, str] = {role: f"from the {NAMES[role]}" for role in ROLES}
 READABLE, UNREADABLE = "readable", "not readable, or no evidence"
 
 
-def point_rows(points: Sequence[DosePoint], *, resid_norm: float) -> pd.DataFrame:
+def point_rows(points: Sequence[DosePoint], *, resid_norms: Mapping[tuple[str, str], float]) -> pd.DataFrame:
     """One row per point: mean and 95% interval over prompts, and whether the text is still readable.
 
+    A share is of the residual norm of the steered model where the direction is added, known by (source, target).
     What is readable says `core.runs.coherence` for CURVE_POINT, against the same model's unsteered texts.
     """
     baselines = {p.target: p for p in points if p.coefficient == 0}
-    return pd.DataFrame([_row(point, baselines.get(point.target), resid_norm) for point in points])
+    return pd.DataFrame([_row(p, baselines.get(p.target), resid_norms.get((p.source, p.target), 0.0)) for p in points])
 
 
 def _row(point: DosePoint, baseline: DosePoint | None, resid_norm: float) -> dict[str, object]:
@@ -68,7 +69,7 @@ def _panel(rows: pd.DataFrame, title: str, top: float) -> alt.LayerChart:
     tooltip = [
         alt.Tooltip("source:N"),
         alt.Tooltip("coefficient:Q", format=".3g"),
-        alt.Tooltip("share:Q", title="share of residual norm", format=".0%"),
+        alt.Tooltip("share:Q", title="share of the steered model's residual norm", format=".0%"),
         alt.Tooltip("fraction:Q", title="wait / hmm", format=".2%"),
         alt.Tooltip("low:Q", title="95% from", format=".2%"),
         alt.Tooltip("high:Q", title="to", format=".2%"),

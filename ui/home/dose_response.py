@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from core.embedded import RecordedCurves, example_questions, recorded_curves
 from core.jobs import Snapshot
+from core.models.pair import ROLES, ModelFacts
 from core.runs.dose_response import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
-from ui.directions.choices import choices
+from ui.directions.residual_norm import residual_norm
 from ui.home.arms import Arms, Pair, arm_notes, directions_of_pair
 from ui.home.dose_chart import dose_charts, point_rows
 from ui.home.verdict import verdict
@@ -21,6 +22,8 @@ from ui.shell.state import caller, guarded, workbench
 SLOT = "job:dose"
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 PROMPT_COUNTS = (8, 16, 32, 64)
+Norms = Mapping[tuple[str, str], float]
+"""By source and target of a line."""
 
 
 def draw_dose_response(pair: Pair) -> None:
@@ -32,11 +35,11 @@ def draw_dose_response(pair: Pair) -> None:
     lines = _lines(pair, directions, st.session_state.get("dose_prompts", 16))
     running = is_live(SLOT)
     kept, n_cells = _kept(() if running else lines)
-    follow(SLOT, render=lambda snapshot: _draw_partial(lines, snapshot))
+    follow(SLOT, render=lambda snapshot: _draw_partial(lines, snapshot, pair))
     if not running and _show_recorded(recorded is not None, bool(kept)) and recorded is not None:
-        _draw_recorded(recorded)
+        _draw_recorded(recorded, pair)
     elif not running and kept:
-        _draw_kept(kept, n_cells, lines)
+        _draw_kept(kept, n_cells, lines, pair)
     if not lines:
         st.info(
             "There is no direction from both models yet. On the **Extraction** page, extract one from the base model "
@@ -65,7 +68,7 @@ def _lines(pair: Pair, directions: Arms, n_prompts: int) -> tuple[DoseLine, ...]
         return ()
     encode = workbench().pair.encode
     base, reasoner = pair
-    scale = directions[0][1].resid_norm or 20.0
+    scale = residual_norm(reasoner, directions[0][1].layer).value or 20.0
     return plan_dose_response(
         directions=directions,
         targets=[
@@ -84,34 +87,38 @@ def _kept(lines: Sequence[DoseLine]) -> tuple[list[DosePoint], int]:
     return [point_of(line, cell) for line, cell in found if cell is not None], len(found)
 
 
-def _draw_kept(points: Sequence[DosePoint], n_cells: int, lines: Sequence[DoseLine]) -> None:
+def _draw_kept(points: Sequence[DosePoint], n_cells: int, lines: Sequence[DoseLine], pair: Pair) -> None:
     note = f"{len(points[0].hits)} questions per point, measured on this machine."
     if len(points) < n_cells:
         note += f" {len(points)} of {n_cells} points are there; Run it live goes on from them."
-    _draw(points, "CACHED", note, lines[0])
+    _draw_points(points, f"CACHED · {note}", norms=_norms(lines, pair))
 
 
-def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot[object]) -> None:
+def _draw_partial(lines: Sequence[DoseLine], snapshot: Snapshot[object], pair: Pair) -> None:
     cells: Sequence[DoseCell] = snapshot.progress.partial or ()
     by_spec = {cell.spec: cell for cell in cells}
     points = [point_of(line, by_spec[spec]) for line in lines for spec in line.cells if spec in by_spec]
     if points:
-        _draw(points, "LIVE", "Points appear as they are measured.", lines[0])
+        _draw_points(points, "LIVE · Points appear as they are measured.", norms=_norms(lines, pair))
 
 
-def _draw_recorded(curves: RecordedCurves) -> None:
-    scale = next((choice.direction.resid_norm for choice in choices() if choice.origin == "recorded"), 0.0)
+def _norms(lines: Sequence[DoseLine], pair: Pair) -> Norms:
+    """Of each line: the residual norm of its steered model at its layer."""
+    facts: dict[str, ModelFacts] = dict(zip(ROLES, pair, strict=True))
+    at = {(line.source, line.target): cell.layer for line in lines for cell in line.cells if cell.direction is not None}
+    return {(source, target): residual_norm(facts[target], layer).value for (source, target), layer in at.items()}
+
+
+def _draw_recorded(curves: RecordedCurves, pair: Pair) -> None:
+    """Both recorded directions were added at one layer."""
+    known = {role: residual_norm(facts, curves.layer).value for role, facts in zip(ROLES, pair, strict=True)}
+    norms: Norms = {(source, target): known[target] for source in ROLES for target in ROLES}
     note = f"measured by `make record`: {curves.n_prompts} held-out questions per point, layer {curves.layer}, window "
-    _draw_points(curves.points, f"RECORDED · {note}{curves.window}.", resid_norm=scale)
+    _draw_points(curves.points, f"RECORDED · {note}{curves.window}.", norms=norms)
 
 
-def _draw(points: Sequence[DosePoint], badge: str, note: str, line: DoseLine) -> None:
-    direction = next(cell.direction for cell in line.cells if cell.direction is not None)
-    _draw_points(points, f"{badge} · {note}", resid_norm=direction.resid_norm)
-
-
-def _draw_points(points: Sequence[DosePoint], note: str, *, resid_norm: float) -> None:
-    rows = point_rows(points, resid_norm=resid_norm)
+def _draw_points(points: Sequence[DosePoint], note: str, *, norms: Norms) -> None:
+    rows = point_rows(points, resid_norms=norms)
     for sentence in verdict(tuple(points)):
         st.markdown(f"- {sentence}")
     for column, chart in zip(st.columns(2), dose_charts(rows), strict=True):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.directions.direction import Direction
 from core.forward.edits import OPERATORS
 from core.jobs import Snapshot
 from core.runs.arms import first_divergence
@@ -14,6 +13,7 @@ from core.runs.dose_strip import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_
 from core.runs.values import Generation, GenerationSpec
 from ui.components.dose_strip import dose_strip
 from ui.components.safe_text import plain
+from ui.directions.residual_norm import ResidualNorm
 from ui.playground.settings import Settings, keywords
 from ui.shell.jobs import follow, is_live
 from ui.shell.links import Field, one_of, text
@@ -29,26 +29,26 @@ STRIP_FIELDS = (
 )
 
 
-def default_scale(direction: Direction) -> str:
+def default_scale(norm: ResidualNorm) -> str:
     """Unit vectors, as in the paper, unless the largest of those doses is small beside the residual stream."""
-    return "share" if max(UNIT_DOSES) < 0.3 * direction.resid_norm else "unit"
+    return "share" if max(UNIT_DOSES) < 0.3 * norm.value else "unit"
 
 
-def chosen_doses(direction: Direction) -> tuple[tuple[float, ...], bool]:
+def chosen_doses(norm: ResidualNorm) -> tuple[tuple[float, ...], bool]:
     """(coefficients in unit vectors, whether they were chosen as shares of the residual norm), as the page has them."""
-    by_share = (st.session_state["pg_scale"] or default_scale(direction)) == "share" and direction.resid_norm > 0
-    size = direction.resid_norm if by_share else 1.0
+    by_share = (st.session_state["pg_scale"] or default_scale(norm)) == "share" and norm.value > 0
+    size = norm.value if by_share else 1.0
     written = _written(st.session_state["pg_doses"])
     if written:
         return tuple(round(dose / 100 * size if by_share else dose, 4) for dose in written), by_share
     return tuple(round(dose * size, 2) for dose in (SHARE_DOSES if by_share else UNIT_DOSES)), by_share
 
 
-def ask_doses(direction: Direction) -> None:
+def ask_doses(norm: ResidualNorm) -> None:
     """The scale of the row, and a row of one's own."""
     scale, row = st.columns([2, 5], vertical_alignment="bottom")
-    st.session_state["pg_scale"] = st.session_state["pg_scale"] or default_scale(direction)
-    names = {"unit": "× unit", "share": "% of norm"} if direction.resid_norm else {"unit": "× unit"}
+    st.session_state["pg_scale"] = st.session_state["pg_scale"] or default_scale(norm)
+    names = {"unit": "× unit", "share": "% of norm"} if norm.value else {"unit": "× unit"}
     if st.session_state["pg_scale"] not in names:
         st.session_state["pg_scale"] = "unit"
     scale.segmented_control("Doses", list(names), format_func=names.__getitem__, required=True, key="pg_scale")
@@ -56,6 +56,10 @@ def ask_doses(direction: Direction) -> None:
     doses = [100 * dose for dose in SHARE_DOSES] if is_share else UNIT_DOSES
     usual = ", ".join(f"{dose:.0f}" for dose in doses)
     row.text_input("Doses of your own", key="pg_doses", placeholder=usual, label_visibility="collapsed", max_chars=200)
+    if norm.value:
+        st.caption(f"% of norm: of {norm.in_words} ({norm.value:.3g}).")
+    else:
+        st.caption(f"Doses are in unit vectors: {norm.in_words} is not known, so no dose is a share of it.")
     written = st.session_state["pg_doses"]
     if written.strip() and not _written(written):
         st.warning(
@@ -93,7 +97,7 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     """Under the coefficient: whether it lies outside the coherent band, where the strip of these settings is known."""
     if not spec.steering or not OPERATORS[spec.steering[0].operator].takes_coefficient:
         return
-    doses, _ = chosen_doses(asked.direction)
+    doses, _ = chosen_doses(asked.norm)
     kept = stored_strip(spec, doses)
     band = coherent_band(read_strip(doses, kept, keywords())) if kept else None
     dose = spec.steering[0].coefficient
@@ -105,13 +109,13 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
         )
 
 
-def draw_strip(spec: GenerationSpec, direction: Direction, *, chosen: float) -> None:
+def draw_strip(spec: GenerationSpec, norm: ResidualNorm, *, chosen: float) -> None:
     """The strip as far as it is; a click on a dose makes it the coefficient of the settings."""
-    doses, by_share = chosen_doses(direction)
+    doses, by_share = chosen_doses(norm)
     wanted = strip_specs(spec, doses)
 
     def draw(generations: Sequence[Generation | None], *, finished: bool) -> None:
-        _draw(doses, generations, direction, by_share=by_share, chosen=chosen, finished=finished)
+        _draw(doses, generations, norm, by_share=by_share, chosen=chosen, finished=finished)
 
     def live(snapshot: Snapshot[object]) -> None:
         partial: Sequence[Generation] = snapshot.progress.partial or ()
@@ -135,7 +139,7 @@ def draw_strip(spec: GenerationSpec, direction: Direction, *, chosen: float) -> 
 def _draw(
     doses: Sequence[float],
     generations: Sequence[Generation | None],
-    direction: Direction,
+    norm: ResidualNorm,
     *,
     by_share: bool,
     chosen: float,
@@ -149,7 +153,7 @@ def _draw(
         [by_dose.get(dose) for dose in doses],
         _snippets(doses, generations),
         key="dose_strip",
-        resid_norm=direction.resid_norm,
+        resid_norm=norm.value,
         by_share=by_share,
         chosen=chosen,
         on_pick=_promote,

@@ -15,6 +15,7 @@ from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.components.safe_text import plain
 from ui.directions.choices import pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
+from ui.directions.residual_norm import residual_norm
 from ui.playground.doses import STRIP_FIELDS
 from ui.playground.forks import FORK_FIELDS
 from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
@@ -58,7 +59,10 @@ def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, De
     dose, depth = st.columns([7, 3], gap="medium")
     with dose:
         coefficient = coefficient_slider(
-            direction, key="pg_coefficient", disabled=not OPERATORS[st.session_state["pg_operator"]].takes_coefficient
+            direction,
+            residual_norm(reasoner, st.session_state["pg_layer"]),
+            key="pg_coefficient",
+            disabled=not OPERATORS[st.session_state["pg_operator"]].takes_coefficient,
         )
         place = st.empty()
     with depth:
@@ -131,6 +135,7 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
     return Settings(
         question=question,
         direction=direction,
+        norm=residual_norm(reasoner, layer),
         program=program,
         sampling=sampling,
         control_seed=st.session_state["pg_control_seed"],
@@ -198,4 +203,6 @@ def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
     if st.session_state["pg_layer"] is None or changed or st.session_state["pg_layer"] >= reasoner.n_layers:
         st.session_state["pg_layer"] = min(direction.layer, reasoner.n_layers - 1)
     if st.session_state["pg_coefficient"] is None or changed:
-        st.session_state["pg_coefficient"] = default_coefficient(direction)
+        st.session_state["pg_coefficient"] = default_coefficient(
+            direction, residual_norm(reasoner, st.session_state["pg_layer"])
+        )

@@ -14,6 +14,7 @@ from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region
 from ui.components.safe_text import plain
 from ui.directions.choices import Choice, choices
 from ui.directions.coefficient import default_coefficient
+from ui.directions.residual_norm import residual_norm
 from ui.shell.links import Field, number, one_of, text
 
 REGIONS: dict[Region, str] = {
@@ -158,8 +159,8 @@ def _ask_extras(direction: Direction, facts: ModelFacts) -> list[tuple[Extra, Di
             kept.append(asked)
     if len(kept) < MAX_MORE and st.button("Add another direction", icon=":material/add:", key=f"pg_add:{len(kept)}"):
         newest = next(iter(found.values()))
-        size = round(default_coefficient(newest.direction), 2)
         layer = min(newest.direction.layer, facts.n_layers - 1)
+        size = round(default_coefficient(newest.direction, residual_norm(facts, layer)), 2)
         kept.append(Extra(direction_id=newest.direction_id, operator="add", coefficient=size, layer=layer))
     changed = kept != st.session_state["pg_more"]
     st.session_state["pg_more"] = kept

@@ -11,6 +11,7 @@ from core.directions.direction import Direction
 from core.forward.edits import SteeringSpec
 from core.text.words import KEYWORDS, words_of
 from core.values import SamplingSpec
+from ui.directions.residual_norm import ResidualNorm
 
 KEYWORDS_KEY, STAGE_KEY = "pg_keywords", "pg_stage"
 
@@ -31,6 +32,8 @@ class Settings:
 
     question: str
     direction: Direction
+    norm: ResidualNorm
+    """Of the reasoning model at the layer that is steered."""
     program: tuple[SteeringSpec, ...]
     sampling: SamplingSpec
     control_seed: int
