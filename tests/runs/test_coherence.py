@@ -37,14 +37,14 @@ def test_each_allowance_is_the_rule_of_its_place(allowed, n, share, always, most
 
 @pytest.mark.parametrize("ask", ["strip", "chart", "study"])
 def test_every_place_asks_this_rule(ask, monkeypatch):
-    from core.runs import dose_strip
+    from core.runs import dose_response, dose_strip
     from demo import steering_study
     from tests import stored_values as sv
     from tests.ui.test_dose_chart import point
     from ui.home import dose_chart
 
     asked = []
-    for place in (dose_strip, dose_chart, steering_study):
+    for place in (dose_strip, dose_response, steering_study):
         assert place.is_readable is coherence.is_readable
         monkeypatch.setattr(place, "is_readable", lambda text, baseline, allowed: asked.append(allowed) or False)
     if ask == "strip":
