@@ -1,6 +1,6 @@
-"""Text as text: words and keywords, sentences, marks of thinking, one-line forms.
+"""Text as text: words and keywords, sentences, marks of thinking, rendered prompts, JSON in slices, one-line forms.
 
 Knows no token, trace, model, disk or job.
 
-Face: words, sentences, thoughts, lines
+Face: words, sentences, thoughts, lines, rendered, json_slices
 """
