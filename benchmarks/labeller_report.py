@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.importing.forms import read_record
-from core.importing.reader import find_layout, read_records
+from core.importing.reader import Found, find_layout, read_records
+from core.importing.readings import Reading
 from core.labelling.agreement import Unit, compare
 from core.labelling.keywords import EXTENDED_KEYWORDS, KeywordSet, label_by_keywords
 from core.statistics import Interval
@@ -69,9 +70,12 @@ def read_chains(path: Path) -> Chains:
     n_parts = 0
     with path.open("rb") as file:
         for found in read_records(file, find_layout(file)):
+            if not isinstance(found, Found):
+                continue
             for reading in read_record(found.value, number=found.number, source=path.name):
-                traces.append(reading.trace)
-                n_parts += reading.n_parts
+                if isinstance(reading, Reading):
+                    traces.append(reading.trace)
+                    n_parts += reading.n_parts
     return Chains(path.name.removesuffix(PATTERN[1:]).replace("_", " "), tuple(traces), n_parts)
 
 

@@ -22,7 +22,7 @@ def draw_set(shown: TraceSet) -> None:
     draw_summary(shown)
     report = workbench().trace_sets.report(shown.set_id)
     if report:
-        draw_report(report_from_json(report))
+        done(lambda: draw_report(report_from_json(report)))
     left, right = st.columns([4, 9], gap="medium")
     with left:
         index = choose_trace(shown)

@@ -2,5 +2,5 @@
 
 Knows no model, direction or label rule. `alignment` and `annotated` are its own.
 
-Face: reader, forms, chats, report, data_folders, work
+Face: reader, forms, readings, chats, report, data_folders, work
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ REASONS: dict[Reason, str] = {
     "not in the text": "its characters do not stand in the original in this sequence",
     "out of order": "it stands in the original only where other parts are, or not in this order",
     "several places": "it fits in more than one place, and its neighbours do not settle which",
-    "too many parts": "the trace has more parts than are aligned",
+    "too many parts": "the trace has more parts than are read",
 }
 MAX_PARTS = 5_000
 MAX_PLACES = 64
@@ -53,7 +53,7 @@ class Unaligned:
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """Every part is in one of the two, in order."""
+    """Every part that was to be aligned is in one of the two, in order."""
 
     parts: tuple[Part, ...]
     """Character spans into the original, without white space at their ends."""
@@ -71,16 +71,33 @@ class _Chain:
 
 
 def align(texts: Sequence[LabelledText], original: str) -> Alignment:
-    """Place the parts in the original.
+    """Place the parts in the original, at once."""
+    work = aligning(texts, original)
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            placed: Alignment = stop.value
+            return placed
+
+
+def aligning(texts: Sequence[LabelledText], original: str) -> Generator[None, None, Alignment]:
+    """Place the parts in the original, in short steps.
 
     Among all choices of parts that stand in it in order and without overlap, the one that covers most characters is
     taken. A part that could then stand in two places is taken where it touches a neighbour, if only one place does.
     """
     squeezed, places = squeeze(original)
-    needles = [squeeze(text.text)[0] for text in texts[:MAX_PARTS]]
-    reasons = {number: _reason(needle, squeezed) for number, needle in enumerate(needles)}
-    chain = _heaviest([number for number, reason in reasons.items() if reason == "out of order"], needles, squeezed)
+    bare = {text: without_space(text) for text in dict.fromkeys(text.text for text in texts[:MAX_PARTS])}
+    needles = [bare[text.text] for text in texts[:MAX_PARTS]]
+    reasons: dict[int, Reason] = {}
+    for number, needle in enumerate(needles):
+        yield
+        reasons[number] = _reason(needle, squeezed)
+    numbers = [number for number, reason in reasons.items() if reason == "out of order"]
+    chain = yield from _heaviest(numbers, needles, squeezed)
     found, unclear = _settled(chain, needles, squeezed)
+    yield
     parts, unaligned = [], []
     for number, text in enumerate(texts):
         if number in found:
@@ -101,6 +118,11 @@ def squeeze(text: str) -> tuple[str, NDArray[np.int64]]:
     return "".join(word[0] for word in words), places
 
 
+def without_space(text: str) -> str:
+    """The text without white space."""
+    return "".join(text.split())
+
+
 def _reason(needle: str, text: str) -> Reason:
     """Why the part could have no place at all; "out of order" where that is up to the others."""
     if not needle:
@@ -108,11 +130,12 @@ def _reason(needle: str, text: str) -> Reason:
     return "out of order" if needle in text else "not in the text"
 
 
-def _heaviest(numbers: Sequence[int], needles: Sequence[str], text: str) -> list[int]:
+def _heaviest(numbers: Sequence[int], needles: Sequence[str], text: str) -> Generator[None, None, list[int]]:
     """The numbers of the parts that together cover most of the text, in order and without overlap."""
     chains = [_Chain(0, 0, -1, None)]
     stops = [0]
     for number in numbers:
+        yield
         needle = needles[number]
         grown = []
         for start in _occurrences(needle, text, stops):
@@ -186,9 +209,11 @@ def _earliest(numbers: Sequence[int], needles: Sequence[str], text: str) -> list
 
 
 def _latest(numbers: Sequence[int], needles: Sequence[str], text: str) -> list[Span]:
-    spans, at = [], len(text)
+    """From the end, in the text turned round: searching backwards in it takes far longer in the worst case."""
+    turned, at = text[::-1], 0
+    spans = []
     for number in reversed(numbers):
-        start = text.rindex(needles[number], 0, at)
-        spans.append((start, start + len(needles[number])))
-        at = start
+        start = turned.index(needles[number][::-1], at)
+        at = start + len(needles[number])
+        spans.append((len(text) - at, len(text) - start))
     return spans[::-1]

@@ -6,10 +6,12 @@ Knows no files. The parts' texts are what the annotator wrote; `alignment` finds
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.importing.alignment import LabelledText, squeeze
+from core.importing.alignment import MAX_PARTS, LabelledText, without_space
 from core.traces.events import LABELS
 
 END = "end-section"
@@ -18,14 +20,20 @@ _TAG = re.compile(
     rf'\[\s*"(?P<names>{_NAME}(?:"\s*,\s*"{_NAME})*)"?\s*\]'
     rf"|\[\s*[“”'‘’]?(?P<bare>{'|'.join(map(re.escape, (*LABELS, END)))})[\"“”'‘’]?\s*\]"
 )
+_COMMA = re.compile(r'"?\s*,\s*"?')
+_MAX_TAGS = 2 * MAX_PARTS
+_MAX_GUESSED = 50
+"""Unknown labels whose likely meaning is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """The parts of a chain in order, and what was odd about its tags, one (kind, sentence) each."""
+    """The first MAX_PARTS parts of a chain, and what was odd about its tags, one (kind, sentence) each."""
 
     texts: tuple[LabelledText, ...]
     notes: tuple[tuple[str, str], ...]
+    n_beyond: int = 0
+    """Parts after those."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class _Tag:
 
 def is_annotated(text: str) -> bool:
     """Whether the text holds tags of the form."""
-    return bool(_tags(text, ""))
+    return next(_tags(text, ""), None) is not None
 
 
 def parse_annotation(annotated: str, original: str) -> Annotation:
@@ -45,12 +53,14 @@ def parse_annotation(annotated: str, original: str) -> Annotation:
 
     A part without an end tag ends where the next one begins; a tag with several names gives a part for each.
     """
-    tags = _tags(annotated, squeeze(original)[0])
+    tags = _tags(annotated, original)
+    read = list(itertools.islice(tags, _MAX_TAGS))
+    n_beyond = _n_parts(annotated, read[-1].stop) if len(read) == _MAX_TAGS else 0
     texts: list[LabelledText] = []
     notes: list[tuple[str, str]] = []
     open_names: tuple[str, ...] = ()
     at = 0
-    for tag in [*tags, _Tag((), len(annotated), len(annotated))]:
+    for tag in [*read, *([] if n_beyond else [_Tag((), len(annotated), len(annotated))])]:
         between = annotated[at : tag.start]
         closes = tag.names == (END,)
         if open_names:
@@ -61,17 +71,24 @@ def parse_annotation(annotated: str, original: str) -> Annotation:
             notes += _outside(between, closes=closes, is_first=not at)
         open_names = () if closes else tag.names
         at = tag.stop
-    return Annotation(texts=tuple(texts), notes=(*notes, *_label_notes(texts)))
+    n_beyond += len(open_names) * bool(n_beyond) + max(len(texts) - MAX_PARTS, 0)
+    texts = texts[:MAX_PARTS]
+    return Annotation(texts=tuple(texts), notes=(*notes, *_label_notes(texts)), n_beyond=n_beyond)
 
 
-def _tags(text: str, squeezed_original: str) -> list[_Tag]:
-    found = []
+def _tags(text: str, original: str) -> Iterator[_Tag]:
+    in_original = {without_space(match[0]) for match in _TAG.finditer(original)}
     for match in _TAG.finditer(text):
-        names = tuple(filter(None, re.split(r'"?\s*,\s*"?', (match["names"] or match["bare"]).strip())))
+        names = tuple(filter(None, _COMMA.split((match["names"] or match["bare"]).strip())))
         known = all(name in LABELS or name == END for name in names)
-        if names and (known or squeeze(match[0])[0] not in squeezed_original):
-            found.append(_Tag(names if names == (END,) else tuple(n for n in names if n != END), *match.span()))
-    return found
+        if names and (known or without_space(match[0]) not in in_original):
+            yield _Tag(names if names == (END,) else tuple(n for n in names if n != END), *match.span())
+
+
+def _n_parts(text: str, start: int) -> int:
+    """How many parts tags open from here on."""
+    found = (names or bare for names, bare in _TAG.findall(text, start))
+    return sum(name.count(",") + 1 for name in found if name != END)
 
 
 def _outside(between: str, *, closes: bool, is_first: bool) -> list[tuple[str, str]]:
@@ -90,10 +107,9 @@ def _until(tag: _Tag) -> str:
 
 def _label_notes(texts: list[LabelledText]) -> list[tuple[str, str]]:
     notes = []
-    for label in dict.fromkeys(text.label for text in texts):
-        if label in LABELS:
-            continue
-        near = difflib.get_close_matches(label.lower(), LABELS, n=1, cutoff=0.75)
+    unknown = [label for label in dict.fromkeys(text.label for text in texts) if label not in LABELS]
+    for k, label in enumerate(unknown):
+        near = difflib.get_close_matches(label.lower(), LABELS, n=1, cutoff=0.75) if k < _MAX_GUESSED else []
         hint = f"; it may stand for {near[0]}" if near else ""
         notes.append(("unknown label", f"the label {label!r} is none of the six; its parts are kept under it{hint}"))
     return notes

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import BinaryIO
 
 from core.errors import BadInput
-from core.importing.forms import Reading, Refused, read_record
-from core.importing.reader import Found, find_layout, read_records
+from core.importing.forms import read_record
+from core.importing.gathering import whole_chats
+from core.importing.reader import Found, Layout, find_layout, read_records
+from core.importing.readings import Reading, Refused
 from core.importing.report import Tally
 from core.jobs import Progress
 from core.traces.set_files import TraceWriter, checked_name, facts_of
@@ -35,38 +37,51 @@ class _Importer:
         self._texts: dict[bytes, int] = {}
         self._ids: set[bytes] = set()
 
-    def take(self, found: Found) -> None:
-        """Add the record's traces to the set, or note why there are none."""
+    def take(self, found: Found) -> Iterator[None]:
+        """Add the record's traces to the set, or note why there are none, in short steps."""
         self.tally.n_records += 1
         if found.fault:
             self.tally.note(found.number, "unreadable", found.fault)
             return
-        try:
-            readings = list(read_record(found.value, number=found.number, source=self._source))
-        except Refused as refused:
-            self.tally.note(found.number, refused.kind, refused.reason)
-            return
+        if found.n_left_out:
+            self.tally.note(found.number, "too long", f"a text of {found.n_left_out:,} bytes is left out")
         if found.replaced:
             self.tally.note(found.number, "not UTF-8", "it holds bytes that are not UTF-8, read as �")
-        for reading in readings:
-            self._add(reading, found.number)
+        is_cut = bool(found.n_left_out)
+        try:
+            for reading in read_record(found.value, number=found.number, source=self._source, is_cut=is_cut):
+                yield
+                if isinstance(reading, Refused):
+                    self.tally.note(found.number, reading.kind, reading.reason)
+                elif reading:
+                    self._add(reading, found.number)
+        except Refused as refused:
+            self.tally.note(found.number, refused.kind, refused.reason)
+            self.tally.n_answers += refused.kind == "no reasoning"
 
     def _add(self, reading: Reading, number: int) -> None:
-        trace = reading.trace
+        trace, tally = reading.trace, self.tally
         text = _digest(trace.prompt, trace.text)
         whole = _digest(trace.prompt, trace.text, *(f"{p.label}:{p.start}:{p.end}" for p in trace.parts))
         if whole in self._whole:
-            self.tally.note(number, "duplicate", f"it repeats record {self._whole[whole]}")
+            tally.note(number, "duplicate", f"it repeats record {self._whole[whole]}")
             return
         if text in self._texts:
-            self.tally.note(number, "same text", f"it has the text of record {self._texts[text]}, with other parts")
+            tally.note(number, "same text", f"it has the text of record {self._texts[text]}, with other parts")
         self._whole[whole] = number
         self._texts.setdefault(text, number)
         for kind, reason in reading.notes:
-            self.tally.note(number, kind, reason)
-        self.tally.n_parts += reading.n_parts
-        self.tally.n_aligned += len(trace.parts)
-        self.tally.forms[reading.form] += 1
+            tally.note(number, kind, reason)
+        if reading.n_beyond:
+            reason = f"{reading.n_beyond:,} parts beyond the first {reading.n_parts - reading.n_beyond:,}"
+            tally.note(number, "too many parts", reason, reading.n_beyond)
+        tally.n_parts += reading.n_parts
+        tally.n_aligned += len(trace.parts)
+        tally.n_cut += reading.n_cut
+        tally.n_answers += reading.n_answers
+        tally.forms[reading.form] += 1
+        fields = reading.fields
+        tally.read(number, (fields.question, fields.reasoning, fields.labels, ", ".join(fields.unread)))
         self._writer.add(self._named(trace, number))
 
     def _named(self, trace: Trace, number: int) -> Trace:
@@ -92,10 +107,9 @@ def import_traces(file: BinaryIO, *, source: str, name: str, folder: TraceFolder
         with folder.new(set_id) as writer:
             importer = _Importer(writer, source)
             due = time.monotonic() + STEP_SECONDS
-            for found in read_records(file, layout):
-                importer.take(found)
+            for done in _steps(importer, file, layout):
                 if time.monotonic() >= due:
-                    yield Progress(found.done, n_bytes, _line(importer.tally), importer.tally.n_records)
+                    yield Progress(done, n_bytes, _line(importer.tally), importer.tally.n_records)
                     due = time.monotonic() + STEP_SECONDS
             yield Progress(n_bytes, n_bytes, "saving the traces")
             _check_any(importer.tally, source)
@@ -103,6 +117,15 @@ def import_traces(file: BinaryIO, *, source: str, name: str, folder: TraceFolder
             form = next(iter(report.forms))
             writer.finish(facts_of(name=name, source=source, form=form, report=report.to_json()))
     return set_id
+
+
+def _steps(importer: _Importer, file: BinaryIO, layout: Layout) -> Iterator[int]:
+    """Take every record; after each short step, how many bytes are read."""
+    for found in whole_chats(read_records(file, layout)):
+        yield found.done
+        if isinstance(found, Found):
+            for _ in importer.take(found):
+                yield found.done
 
 
 def _check_any(tally: Tally, source: str) -> None:

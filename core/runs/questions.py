@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import BadInput
-from core.importing.chats import MESSAGE_FIELDS, message_text
-from core.importing.forms import QUESTION_FIELDS
+from core.importing.chats import MESSAGE_FIELDS, QUESTION_FIELDS, message_text
 from core.text.lines import without_surrogates
 from core.text.thoughts import END_THINK
 from core.traces.records import RECORD_FAULTS, reason_of

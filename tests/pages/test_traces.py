@@ -122,6 +122,38 @@ def test_an_upload_becomes_the_set_that_is_shown_with_its_report(bench):
     assert "Gone" in places["reason"][0]
 
 
+def test_the_report_says_what_was_read_and_its_headline_what_was_cut(bench):
+    marked = {"question": "Twice 4?", "answer": "8", "generations": [f"<think>It is 8.</think>{'x' * 1234}"]}
+    empty = {"question": "Twice 4?", "response": "<think></think>8"}
+    app = uploaded(f"{json.dumps(marked)}\n{json.dumps(empty)}".encode(), "own.jsonl")
+    assert "1,234 characters beside the reasoning left out" in said(app)
+    assert "1 answer without reasoning left out" in said(app)
+    (fields,) = [frame.value for frame in app.dataframe if "not read" in frame.value.columns]
+    assert fields.iloc[0].to_dict() == {
+        "question": "question",
+        "reasoning": "generations[]",
+        "labels": "–",
+        "not read": "answer",
+        "traces": 1,
+        "records": "1",
+    }
+
+
+def test_a_damaged_report_leaves_the_set_usable(bench):
+    set_id = bench.trace_sets.save(make_traces(), name="mine")
+    place = bench.trace_sets.folder / set_id / "set.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"report": {"source": "s"}}))
+    app = opened()
+    app.selectbox(key=SET_KEY).set_value(set_id)
+    app = rerun(app)
+    assert "import report of this set cannot be read" in said(app)
+    assert "Trace 1 of 5" in said(app)
+
+
+def test_a_file_that_is_no_text_is_named(bench):
+    assert "is a gzip archive" in said(uploaded(b"\x1f\x8b\x08 and so on", "traces.json.gz"))
+
+
 def test_a_stopped_import_says_that_nothing_was_kept(bench):
     app = opened()
     data = "\n".join(json.dumps({"text": f"Text {i}."}) for i in range(100_000)).encode()

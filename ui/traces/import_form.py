@@ -24,9 +24,11 @@ BOX_KEY = "traces:import_box"
 """Session key of a count that changes when the form is to be folded away."""
 _UPLOAD, _PATH = "Upload a file", "From a data folder"
 _HELP = (
-    'The form is recognised: annotated chains (`["label"]…["end-section"]` beside the original text), response '
-    "files of Venhoff et al., chat logs with a reasoning field or `<think>`, questions with responses, this page's own "
-    "export, and plain text, which is one trace unless lines of five or more = signs divide it."
+    "A text between marks of reasoning such as `<think>` is the trace; without marks, a field named as reasoning, else "
+    "the longest that reads so. A reference answer is none. Read as well: chat logs, stored answers of APIs, spans of "
+    'annotation tools, annotated chains (`["label"]…["end-section"]` beside the original text), chunks with tags, this '
+    "page's own export, and plain text, which is one trace unless lines of five or more = signs divide it. The report "
+    "says which fields were read."
 )
 
 
@@ -60,8 +62,8 @@ def draw_import() -> None:
 
 def _ask_upload() -> None:
     file = st.file_uploader(
-        f"A file of up to {st.get_option('server.maxUploadSize')} MB; larger ones can be read from a data folder",
-        type=[suffix[1:] for suffix in SUFFIXES],
+        f"A text file (JSON, JSON Lines or plain) of up to {st.get_option('server.maxUploadSize')} MB; larger ones can "
+        "be read from a data folder",
         key=FILE_KEY,
     )
     if _ask_name(file.name if file else ""):
@@ -127,9 +129,14 @@ def draw_report(report: ImportReport) -> None:
     title = f"Import report: {_counted(report.n_traces, 'trace')} from {_counted(report.n_records, 'record')}"
     if report.n_parts:
         title += f", {report.n_aligned:,} of {report.n_parts:,} parts placed"
+    if report.n_cut:
+        title += f"; {_counted(report.n_cut, 'character')} beside the reasoning left out"
+    if report.n_answers:
+        title += f"; {_counted(report.n_answers, 'answer')} without reasoning left out"
     with st.expander(title, icon=":material/fact_check:" if not n_left_out else ":material/report:"):
         forms = ", ".join(f"{n:,} as {form}" for form, n in report.forms.items())
         st.caption(f"{plain(report.source, 80)} · {size(report.n_bytes)} · {report.layout} · {forms}")
+        _draw_fields(report)
         if not report.kinds:
             st.success(
                 "Every record gave a trace, and every part has its place in the original.",
@@ -152,6 +159,26 @@ def draw_report(report: ImportReport) -> None:
             alt="What the import found, by kind",
         )
         _draw_places(report)
+
+
+def _draw_fields(report: ImportReport) -> None:
+    """Which field was read as what, for every record."""
+    if not report.fields:
+        return
+    st.dataframe(
+        {
+            "question": [row.question or "–" for row in report.fields],
+            "reasoning": [row.reasoning for row in report.fields],
+            "labels": [row.labels or "–" for row in report.fields],
+            "not read": [row.unread or "–" for row in report.fields],
+            "traces": [row.n_traces for row in report.fields],
+            "records": [row.records for row in report.fields],
+        },
+        hide_index=True,
+        height="content" if len(report.fields) <= 6 else 260,
+        column_config={"traces": st.column_config.NumberColumn(format="localized", width="small")},
+        alt="The fields that were read, and of which records",
+    )
 
 
 def _counted(n: int, noun: str) -> str:
