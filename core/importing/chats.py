@@ -12,6 +12,7 @@ from core.importing.fields import Leaf, Path, Record, walk
 from core.text.thoughts import find_thought, notes_on
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_text")
+_REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 MESSAGE_FIELDS = ("messages", "conversation", "conversations", "chat", "dialogue")
 QUESTION_FIELDS = (
     *("problem", "prompt", "question", "query", "instruction", "input", "task"),
@@ -186,7 +187,7 @@ def _role(message: Record | dict[object, object]) -> str:
 def _content(message: Record) -> tuple[str, str, bool]:
     """(content, reasoning, whether a field for reasoning is there) of a message, whichever way it is written."""
     content = message.get("content", message.get("value", message.get("parts")))
-    stated = [message[field] for field in REASONING_FIELDS if field in message]
+    stated = [message[field] for field in (*REASONING_FIELDS, *_REASONING_LISTS) if field in message]
     thought = next((text for text in map(_blocks, stated) if text.strip()), "")
     if isinstance(content, list):
         blocks = [block for block in content if isinstance(block, dict)]

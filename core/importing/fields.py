@@ -31,10 +31,11 @@ def _set(words: str) -> frozenset[str]:
 
 _GENERIC = _set("text content contents value values string str body raw message messages arg full")
 _ASIDE = _set(
-    "system developer context passage passages document documents article evidence template metadata meta config args "
+    "system developer context passage passages document documents article evidence template config args "
     "kwargs tests code shots fewshot examples html logprobs usage tools functions error warning tokenizer image "
     "filtered rejection notes comment comments description header headers"
 )
+_META_OBJECTS = _set("metadata meta")
 _META = _set(
     "id ids uuid type kind model name names source split url link path file date time timestamp created language lang "
     "level difficulty subject category topic domain style format version hash license author effort reason status tag "
@@ -126,7 +127,7 @@ def _role(names: tuple[str, ...]) -> Role:
     if not names:
         return "response"
     words = [_words(name) for name in names]
-    if any(_ASIDE & set(found) for found in words):
+    if any(_ASIDE & set(found) for found in words) or _META_OBJECTS & set(words[-1]):
         return "aside"
     telling = [found for found in words if not set(found) <= _GENERIC]
     if not telling:

@@ -94,11 +94,12 @@ def read_record(
     if not picks or (is_cut and picks[0].rank <= ANSWER):
         raise _refusal(found, candidates, is_cut)
     n_answers = len(found.chat.turns) - len(turns)
+    taken = {shape(pick.path) for pick in picks}
     for k, pick in enumerate(picks, start=1):
         kind = "turn" if pick.turn else "generation"
         name = trace_id if len(picks) == 1 else f"{trace_id} {kind} {k}"
         try:
-            yield (yield from _reading(found, pick, name, is_first=k == 1, n_answers=n_answers * (k == 1)))
+            yield (yield from _reading(found, pick, name, is_first=k == 1, n_answers=n_answers * (k == 1), taken=taken))
         except Refused as refused:
             yield refused
 
@@ -198,7 +199,7 @@ def _states_none(found: _Source, candidates: list[Candidate]) -> bool:
 
 
 def _reading(
-    found: _Source, pick: Candidate, name: str, *, is_first: bool, n_answers: int
+    found: _Source, pick: Candidate, name: str, *, is_first: bool, n_answers: int, taken: set[str]
 ) -> Generator[None, None, Reading]:
     asked = asked_of(pick, found.questions, found.chat.question)
     text, notes, n_cut, first = pick.text, pick.notes, pick.n_cut, pick.first
@@ -216,7 +217,7 @@ def _reading(
         labels = found.labels
         labelled = yield from label_from(labels, _field(found, pick), first=first, text=text)
         place = shape(labels.path)
-    used = {asked.field, shape(pick.path)}
+    used = taken | {asked.field}
     return Reading(
         trace=replace(trace, parts=labelled.parts),
         form=_form(pick, place, is_annotated=bool(is_first and found.annotated)),

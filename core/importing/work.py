@@ -64,7 +64,8 @@ class _Importer:
         text = _digest(trace.prompt, trace.text)
         whole = _digest(trace.prompt, trace.text, *(f"{p.label}:{p.start}:{p.end}" for p in trace.parts))
         if whole in self._whole:
-            tally.note(number, "duplicate", f"it repeats record {self._whole[whole]}")
+            reason = f"it repeats record {self._whole[whole]}; read from {reading.fields.reasoning}"
+            tally.note(number, "duplicate", reason)
             return
         if text in self._texts:
             tally.note(number, "same text", f"it has the text of record {self._texts[text]}, with other parts")

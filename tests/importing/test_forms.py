@@ -66,6 +66,13 @@ def test_several_generations_are_several_traces(folder):
     assert (report.n_records, report.n_traces, report.n_cut) == (1, 2, 2)
 
 
+def test_a_record_that_repeats_another_says_where_it_was_read_from(folder):
+    _, report = imported(folder, as_lines({"question": "q", "output": MARKED}, {"question": "q", "cot": THOUGHT}))
+    assert [(p.record, p.reason) for p in report.problems if p.kind == "duplicate"] == [
+        (2, "it repeats record 1; read from cot")
+    ]
+
+
 def test_two_models_reasoning_gives_two_traces_and_the_same_text_in_two_fields_one(folder):
     record = {"question": "q", "deepseek_thinking": THOUGHT, "gemini_thinking": "Other. Hmm, yes."}
     assert [t.text for t in imported(folder, as_lines(record))[0]] == [THOUGHT, "Other. Hmm, yes."]
@@ -146,6 +153,16 @@ def test_marks_that_are_not_known_are_told(folder):
             },
             "q",
         ),
+        (
+            {
+                "messages": [
+                    *chat("")[:1],
+                    {"role": "assistant", "content": "8", "reasoning_details": [{"text": THOUGHT}]},
+                ]
+            },
+            "Twice 4?",
+        ),
+        ({"metadata": {"reasoning": THOUGHT}, "answer": "8", "question": "q"}, "q"),
         ({"candidates": [{"content": {"role": "model", "parts": [{"text": THOUGHT, "thought": True}]}}]}, ""),
         (
             {
