@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Annotated, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,24 @@ from core.errors import BadInput
 
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
 Region = Literal["all", "prompt", "completion", "thinking"]
-Floats = NDArray[np.float32]
 
 MAX_NEW_TOKENS = 2048
 MAX_ENDING_WORDS = 16
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an array field holds, for storing it: the name of a numpy dtype."""
+
+    dtype: str
+
+
+AnyArray = NDArray[np.generic]
+Floats = Annotated[NDArray[np.float32], Numbers("float32")]
+Integers = Annotated[NDArray[np.int64], Numbers("int64")]
 
 
 class Spec(Generic[T_co]):

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.text.words import LENS_WORDS
-from core.values import Floats, Kinds, ModelSpec, Spec, T_co
+from core.values import Floats, Integers, Kinds, ModelSpec, Spec, T_co
 
 
 class ReadingSpec(Spec[T_co]):
@@ -64,7 +61,7 @@ class Attribution:
     """(seq,) the same with the direction added at `spec.layer` at every position."""
     kl_steered: Floats = field(repr=False)
     """(seq,) KL(baseline ‖ steered) of the next-token distribution, in nats."""
-    top_ids: NDArray[np.int64] = field(repr=False)
+    top_ids: Integers = field(repr=False)
     """(2, seq, k) most likely next tokens: baseline, steered."""
     top_pieces: tuple[str, ...] = field(repr=False)
     """Texts of the ids in `top_ids`, flattened in its order."""

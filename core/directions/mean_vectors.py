@@ -22,7 +22,7 @@ from core.disk import codec
 from core.disk.kept import Kept, KeptFiles
 from core.errors import BadDirection, BadInput
 from core.text.lines import kept_line
-from core.values import Floats
+from core.values import Floats, Integers
 
 OVERALL = "overall"
 MEAN, COUNT = "mean", "count"
@@ -37,7 +37,7 @@ class MeanVectors:
     labels: tuple[str, ...]
     means: Floats = field(repr=False)
     """(n_labels, n_layers, d_model) mean of resid_post."""
-    counts: NDArray[np.int64] = field(repr=False)
+    counts: Integers = field(repr=False)
     """(n_labels,) samples that each mean is over; 0 when unknown."""
     source_model: str = ""
     provenance: tuple[tuple[str, str], ...] = ()

@@ -21,6 +21,7 @@ from safetensors.numpy import save as to_safetensors
 from core.child import run_child
 from core.disk import codec
 from core.errors import BadInput
+from core.values import AnyArray
 
 Kind = Literal["safetensors", "pt", "npy", "gguf"]
 Key = tuple[str | int, ...]
@@ -50,7 +51,7 @@ class TensorFile:
     """What a file holds: arrays, numbers and texts by their path in it, and what could not be used with its reason."""
 
     kind: Kind
-    arrays: dict[Key, codec.AnyArray] = field(repr=False)
+    arrays: dict[Key, AnyArray] = field(repr=False)
     numbers: dict[Key, float]
     texts: dict[str, str]
     ignored: tuple[tuple[Key, str], ...] = ()

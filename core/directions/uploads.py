@@ -16,6 +16,7 @@ from core.directions.tensors import Key, Kind, TensorFile, check_size, read_tens
 from core.disk import codec
 from core.errors import BadDirection, BadInput
 from core.text.lines import kept_line
+from core.values import AnyArray
 
 IMPORTED = "imported from a file"
 _ENDING = re.compile(r"\.(safetensors|pth?|bin|npy|gguf)$")
@@ -28,7 +29,7 @@ class FoundVector:
 
     title: str
     layer: int | None
-    vector: codec.AnyArray = field(repr=False)
+    vector: AnyArray = field(repr=False)
     """(d_model,) as in the file."""
     in_matrix: bool = False
     """Whether `layer` is the number of a row of a matrix, whose first row may be the embeddings."""
@@ -117,7 +118,7 @@ def _found(file: TensorFile, label: str) -> FoundVectors:
     )
 
 
-def _vectors_of(key: Key, array: codec.AnyArray, file: TensorFile) -> list[FoundVector]:
+def _vectors_of(key: Key, array: AnyArray, file: TensorFile) -> list[FoundVector]:
     """The vectors of one tensor; leading dimensions of 1 do not count. Raises ValueError with what is wrong."""
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]

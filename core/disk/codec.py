@@ -7,38 +7,20 @@ belongs to, so that a flipped bit, a cut file or a value found under another key
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
 import json
-import operator
 import re
-import types
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import (
-    Any,
-    Generic,
-    Literal,
-    SupportsFloat,
-    SupportsIndex,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as to_safetensors
 
-from core.values import canonical, is_simple
+from core.disk.fields import Arrays, decode, encode
+from core.values import AnyArray, canonical, is_simple
 
 T = TypeVar("T")
-AnyArray = NDArray[np.generic]
-Arrays = dict[str, AnyArray]
 
 SCHEMA_VERSION = 1
 """Part of every key: raise it when the same spec would give another result."""
@@ -98,7 +80,7 @@ def key_of(kind: str, spec: object) -> str:
 def dump(value: object, *, key: str = "", saved_at: float = 0.0) -> bytes:
     """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type."""
     arrays: Arrays = {}
-    fields = _encode(type(value), value, "", arrays)
+    fields = encode(type(value), value, "", arrays)
     envelope = {"digest": _UNSIGNED, "format": FORMAT, "type": type(value).__name__}
     text = json.dumps(envelope | {"saved_at": saved_at, "value": fields}, separators=(",", ":"))
     data = bytearray(to_safetensors(arrays, metadata={METADATA: text}))
@@ -122,8 +104,8 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
         if (envelope["format"], envelope["type"]) != (FORMAT, cls.__name__):
             raise CorruptValue(f"It holds a {envelope['type']} in format {envelope['format']}.")
         arrays = {name: container.array(name) for name in container.tensors}
-        value = _decode(cls, envelope["value"], "", arrays)
-        saved_at = _decode(float, envelope["saved_at"], "saved_at", {})
+        value = decode(cls, envelope["value"], "", arrays)
+        saved_at = decode(float, envelope["saved_at"], "saved_at", {})
     except CorruptValue:
         raise
     except Exception as error:
@@ -170,122 +152,3 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, object]:
-    return get_type_hints(cls)
-
-
-def _optional(hint: object) -> object:
-    """X for the hint `X | None`; None for any other hint."""
-    if get_origin(hint) not in (Union, types.UnionType):
-        return None
-    (inner,) = (arg for arg in get_args(hint) if arg is not type(None))
-    return inner
-
-
-def _array_dtype(hint: object) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(get_args(get_args(hint)[1])[0])
-    return dtype
-
-
-def _as_str(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return str(value)
-
-
-def _as_int(value: object) -> int:
-    if type(value) is int:
-        return value
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{value!r} is not an integer")
-    return int(operator.index(value))
-
-
-def _as_float(value: object) -> float:
-    if type(value) is float:
-        return value
-    if isinstance(value, bool) or not isinstance(value, SupportsFloat | SupportsIndex):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
-
-
-_SCALARS: dict[object, Callable[[object], str | int | float]] = {str: _as_str, int: _as_int, float: _as_float}
-
-
-def _item_hints(hint: object, count: int) -> list[object]:
-    args = get_args(hint)
-    hints = [args[0]] * count if len(args) == 2 and args[1] is Ellipsis else list(args)
-    if len(hints) != count:
-        raise TypeError(f"{count} items for {hint}")
-    return hints
-
-
-def _at(path: str, part: object) -> str:
-    return f"{path}.{part}" if path else str(part)
-
-
-def _encode(hint: object, value: object, path: str, arrays: Arrays) -> object:
-    """JSON-ready form of a value of the hinted type; its arrays go to `arrays` under their path."""
-    if dataclasses.is_dataclass(hint):
-        return {
-            name: _encode(inner, getattr(value, name), _at(path, name), arrays)
-            for name, inner in _hints(hint).items()  # type: ignore[arg-type]
-        }
-    if hint in _SCALARS:
-        return _SCALARS[hint](value)
-    inner, origin = _optional(hint), get_origin(hint)
-    if inner is not None:
-        return None if value is None else _encode(inner, value, path, arrays)
-    if origin is np.ndarray:
-        arrays[path] = np.asarray(value, dtype=_array_dtype(hint), order="C")
-        return None
-    if origin is Literal and value in get_args(hint):
-        return value
-    if origin is tuple and isinstance(value, tuple | list):
-        hints = _item_hints(hint, len(value))
-        if hints and hints[0] in _SCALARS and len(set(hints)) == 1:
-            return [_SCALARS[hints[0]](item) for item in value]
-        return [_encode(h, item, _at(path, i), arrays) for i, (h, item) in enumerate(zip(hints, value, strict=True))]
-    raise TypeError(f"{path}: {type(value).__name__} is not {hint}")
-
-
-def _decode(hint: object, raw: object, path: str, arrays: Arrays) -> Any:
-    """Inverse of `_encode`; takes what it uses out of `arrays`. Raises TypeError, KeyError or ValueError."""
-    if dataclasses.is_dataclass(hint):
-        return _decode_fields(hint, raw, path, arrays)
-    if hint in _SCALARS:
-        return _SCALARS[hint](raw)
-    inner, origin = _optional(hint), get_origin(hint)
-    if inner is not None:
-        return None if raw is None else _decode(inner, raw, path, arrays)
-    if origin is np.ndarray:
-        array = arrays.pop(path)
-        if array.dtype != _array_dtype(hint):
-            raise TypeError(f"{path} holds {array.dtype} values")
-        return array
-    if origin is Literal and raw in get_args(hint):
-        return raw
-    if origin is tuple and isinstance(raw, list):
-        hints = _item_hints(hint, len(raw))
-        if hints and hints[0] in _SCALARS and len(set(hints)) == 1:
-            return tuple([_SCALARS[hints[0]](item) for item in raw])
-        return tuple(_decode(h, item, _at(path, i), arrays) for i, (h, item) in enumerate(zip(hints, raw, strict=True)))
-    raise TypeError(f"{path}: {type(raw).__name__} is not {hint}")
-
-
-def _decode_fields(cls: Any, raw: object, path: str, arrays: Arrays) -> Any:
-    """The dataclass from its fields; a missing one takes its default, one of `cls.DROPPED` is passed over.
-
-    `DROPPED` names fields that values were once stored with. Every other unknown field is refused.
-    """
-    dropped: frozenset[str] = getattr(cls, "DROPPED", frozenset())
-    if not isinstance(raw, dict) or not raw.keys() <= _hints(cls).keys() | dropped:
-        raise TypeError(f"{path or 'value'} does not hold the fields of {cls.__name__}")
-    for name in dropped:
-        arrays.pop(_at(path, name), None)
-    return cls(
-        **{n: _decode(_hints(cls)[n], item, _at(path, n), arrays) for n, item in raw.items() if n not in dropped}
-    )

@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import BadInput
 from core.extraction.values import Negatives, Weighting
 from core.models.frames import ChatFrame
-from core.values import Floats, ModelSpec, Window
+from core.values import Floats, Integers, ModelSpec, Window
 
 NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")
 WEIGHTINGS: tuple[Weighting, ...] = ("trace", "token")
 SHUFFLED = "shuffled "
 FOLDS = (8, 4, 2)
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +62,19 @@ class Moments:
     spec: MomentsSpec
     sums: Floats = field(repr=False)
     """(2, n_rows, folds, n_layers, n_windows, d_model) over the positions of D+."""
-    counts: Counts = field(repr=False)
+    counts: Integers = field(repr=False)
     """(2, n_rows, folds, n_windows)."""
     squares: Floats = field(repr=False)
     """(n_rows, n_layers, n_windows, d_model) Σ over tokens of D+ of squared activations."""
     negative_sums: Floats = field(repr=False)
     """(2, n_rows, 3, folds, n_layers, d_model) over the positions that NEGATIVES name for the row's label."""
-    negative_counts: Counts = field(repr=False)
+    negative_counts: Integers = field(repr=False)
     """(2, n_rows, 3, folds)."""
     all_squares: Floats = field(repr=False)
     """(n_layers, d_model) Σ over all tokens of squared activations."""
     norms: Floats = field(repr=False)
     """(n_layers,) mean norm of the residual stream over all tokens."""
-    events: Counts = field(repr=False)
+    events: Integers = field(repr=False)
     """(n_rows,) events."""
     n_traces: int
     """Traces of the pass, those that were left out included."""

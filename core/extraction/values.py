@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.models.frames import ChatFrame
 from core.traces.events import BACKTRACKING
-from core.values import PAPER_WINDOW, Floats, Kinds, ModelSpec, Spec, Window
+from core.values import PAPER_WINDOW, Floats, Integers, Kinds, ModelSpec, Spec, Window
 
 Negatives = Literal["all", "other", "same"]
 """What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, or over D of the traces with
@@ -48,7 +47,7 @@ class DirectionSet:
     spec: ExtractionSpec
     vectors: Floats = field(repr=False)
     """(n_layers, n_windows, d_model) raw mean differences; NaN for a window that lies outside every trace."""
-    counts: NDArray[np.int64] = field(repr=False)
+    counts: Integers = field(repr=False)
     """(n_windows, 2): traces and tokens that contributed to D+."""
     resid_norms: Floats = field(repr=False)
     """(n_layers,) mean norm of the residual stream over D."""
