@@ -15,7 +15,7 @@ from pathlib import Path
 from core.directions.direction import Direction
 from core.directions.tensors import MAX_HEADER_BYTES, check_size
 from core.disk import codec
-from core.disk.kept import SUFFIX, Kept, KeptFiles
+from core.disk.kept import ITEM_ID, SUFFIX, Kept, KeptFiles
 from core.errors import BadDirection, BadInput, UserFacingError
 from core.text.lines import kept_line
 
@@ -41,7 +41,12 @@ class DirectionFolder:
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "directions"
         self._kept = KeptFiles(
-            self.folder, Direction, noun="direction", again="extract or upload it again", damaged=BadDirection
+            self.folder,
+            Direction,
+            noun="direction",
+            again="extract or upload it again",
+            damaged=BadDirection,
+            id_of=id_of,
         )
 
     def save(self, direction: Direction) -> str:
@@ -92,7 +97,10 @@ def _saved(kept: Kept[Direction]) -> SavedDirection:
 
 
 def id_of(direction: Direction) -> str:
-    """The id of a direction: a digest of all that it is, except its name and note."""
+    """The id of a direction: a digest of all that it is, except its name and note.
+
+    Saved files are held against it: a field that is added later must leave it as it is where it has its default.
+    """
     nameless = {f.name: getattr(direction, f.name) for f in dataclasses.fields(direction) if f.name != "name"}
     nameless["provenance"] = tuple((key, value) for key, value in direction.provenance if key != NOTE)
     return hashlib.sha256(codec.canonical_json(nameless)).hexdigest()[:20]
@@ -104,11 +112,16 @@ def direction_bytes(direction: Direction) -> bytes:
 
 
 def read_direction_bytes(data: bytes, *, name: str) -> Direction:
-    """The direction in a file that `direction_bytes` wrote; `name` is the file's. Raises BadDirection or BadInput."""
+    """The direction in a file that `direction_bytes` or the folder wrote; `name` is the file's.
+
+    Raises BadDirection or BadInput.
+    """
     check_size(data)
-    label = kept_line(name.removesuffix(SUFFIX), MAX_NAME) or "imported direction"
+    stem = name.removesuffix(SUFFIX)
+    label = kept_line(stem, MAX_NAME) or "imported direction"
+    key = stem if ITEM_ID.fullmatch(stem) and codec.belongs_to(data, stem) else ""
     try:
-        return _checked_export(codec.load(Direction, data, max_header=MAX_HEADER_BYTES), label)
+        return _checked_export(codec.load(Direction, data, key=key, max_header=MAX_HEADER_BYTES), label)
     except codec.CorruptValue as error:
         if isinstance(error.__cause__, UserFacingError):
             raise error.__cause__ from None

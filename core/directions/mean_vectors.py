@@ -148,12 +148,20 @@ def _count(file: TensorFile, name: str) -> int:
     return int(value) if math.isfinite(value) and 0 <= value < 1 << 53 else 0
 
 
+def set_id_of(vectors: MeanVectors) -> str:
+    """The id of a set: a digest of its labels, means and counts, as they are stored."""
+    content = (vectors.labels, np.asarray(vectors.means, np.float32), np.asarray(vectors.counts, np.int64))
+    return hashlib.sha256(codec.canonical_json(content)).hexdigest()[:20]
+
+
 class MeanVectorFolder:
     """The mean-vector sets under `root`/mean_vectors. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "mean_vectors"
-        self._kept = KeptFiles(self.folder, MeanVectors, noun="mean-vector set", again="import it again")
+        self._kept = KeptFiles(
+            self.folder, MeanVectors, noun="mean-vector set", again="import it again", id_of=set_id_of
+        )
 
     def save(self, vectors: MeanVectors, *, name: str = "", source_model: str = "") -> str:
         """Keep the set under a name and the model it belongs to, and return its id. Raises UserFacingError."""
@@ -162,8 +170,7 @@ class MeanVectorFolder:
             name=kept_line(name, MAX_NAME) or vectors.name,
             source_model=kept_line(source_model, MAX_NAME) or vectors.source_model,
         )
-        digest = hashlib.sha256(codec.canonical_json((vectors.labels, vectors.means, vectors.counts)))
-        set_id = digest.hexdigest()[:20]
+        set_id = set_id_of(vectors)
         self._kept.put(set_id, vectors, title=vectors.name)
         return set_id
 

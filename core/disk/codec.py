@@ -96,7 +96,7 @@ def load(cls: type[T], data: bytes, *, key: str = "", max_header: int = MAX_HEAD
 
 def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = MAX_HEADER_BYTES) -> Stamped[T]:
     """As `load`, with the time it was written. Raises CorruptValue."""
-    if data[8 : _DIGEST.start] != _BEFORE_DIGEST or data[_DIGEST] != _digest(data, key):
+    if not belongs_to(data, key):
         raise CorruptValue("The bytes are damaged, or belong to another key.")
     container = parse_container(data, max_header=max_header)
     try:
@@ -118,6 +118,11 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
 def is_ours(data: bytes) -> bool:
     """Whether the bytes begin like something `dump` wrote."""
     return data[8 : _DIGEST.start] == _BEFORE_DIGEST
+
+
+def belongs_to(data: bytes, key: str) -> bool:
+    """Whether the bytes are whole, as `dump` wrote them for the key."""
+    return is_ours(data) and data[_DIGEST] == _digest(data, key)
 
 
 def parse_container(data: bytes, *, max_header: int = MAX_HEADER_BYTES) -> Container:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,6 +20,10 @@ MAX_KEPT_BYTES = 256 << 20
 SETTLED_SECONDS = 2.0
 
 
+class ChangedOutside(codec.CorruptValue):
+    """An intact file whose content is not the one that its name is the id of."""
+
+
 @dataclass(frozen=True)
 class Kept(Generic[T]):
     """A value in the folder, its id, and when it was saved, in seconds since 1970."""
@@ -32,14 +37,21 @@ class KeptFiles(Generic[T]):
     """The values of one class in one folder. Safe to use from any thread; several processes may share it.
 
     `noun` names a value in errors, `again` says how one comes by it again: "extract or upload it again". A damaged
-    file raises `damaged`.
+    file raises `damaged`. Where the id follows from the value, `id_of` says how, and every file is held against it.
     """
 
     def __init__(
-        self, folder: Path, cls: type[T], *, noun: str, again: str, damaged: type[UserFacingError] = BadInput
+        self,
+        folder: Path,
+        cls: type[T],
+        *,
+        noun: str,
+        again: str,
+        damaged: type[UserFacingError] = BadInput,
+        id_of: Callable[[T], str] | None = None,
     ) -> None:
         self.folder = folder
-        self._cls, self._noun, self._again, self._damaged = cls, noun, again, damaged
+        self._cls, self._noun, self._again, self._damaged, self._id_of = cls, noun, again, damaged, id_of
         self._read: dict[str, tuple[tuple[int, int, int], Kept[T]]] = {}
         files.remove_unfinished(self.folder)
 
@@ -56,8 +68,8 @@ class KeptFiles(Generic[T]):
                 good.append(self._from_disk(path))
             except FileNotFoundError:
                 continue
-            except (OSError, codec.CorruptValue):
-                bad.append((path.name, f"It is damaged: delete it, and {self._again}."))
+            except (OSError, codec.CorruptValue) as error:
+                bad.append((path.name, f"{self._fault('It', error)}: delete it, and {self._again}."))
         return sorted(good, key=lambda kept: kept.saved_at, reverse=True), bad
 
     def get(self, item_id: str) -> Kept[T]:
@@ -68,9 +80,8 @@ class KeptFiles(Generic[T]):
         except FileNotFoundError as error:
             raise self._not_there(item_id) from error
         except (OSError, codec.CorruptValue) as error:
-            raise self._damaged(
-                f"The saved {self._noun} {item_id} is damaged.", f"Delete it, and {self._again}."
-            ) from error
+            fault = self._fault(f"The saved {self._noun} {item_id}", error)
+            raise self._damaged(f"{fault}.", f"Delete it, and {self._again}.") from error
 
     def put(self, item_id: str, value: T, *, title: str, saved_at: float | None = None) -> None:
         """Write the value whole or not at all. Raises UserFacingError, naming `title`, when the disk refuses it."""
@@ -104,11 +115,20 @@ class KeptFiles(Generic[T]):
         if known is not None and known[0] == stamp:
             return known[1]
         found = codec.load_stamped(self._cls, files.read_regular(path, limit=MAX_KEPT_BYTES), key=path.stem)
+        if self._id_of is not None and self._id_of(found.value) != path.stem:
+            raise ChangedOutside(f"It is not the {self._noun} {path.stem}.")
         kept = Kept(path.stem, found.value, found.saved_at)
         # A change within the clock's tick keeps the stamp: a fresh file is read again.
         if time.time() - status.st_mtime > SETTLED_SECONDS:
             self._read[path.stem] = (stamp, kept)
         return kept
+
+    def _fault(self, subject: str, error: Exception) -> str:
+        if isinstance(error, ChangedOutside):
+            return (
+                f"{subject} was changed outside this app: its content is not the {self._noun} that its name stands for"
+            )
+        return f"{subject} is damaged"
 
     def _not_there(self, item_id: str) -> BadInput:
         return BadInput(

@@ -135,6 +135,45 @@ def test_broken_files_are_named_and_left_alone(folder):
     assert not paths[0].exists()
 
 
+CHANGES = {
+    "vector": {"vector": sv.direction(1).vector},
+    "sign": {"vector": -sv.direction().vector},
+    "norm": {"norm": 2.0},
+    "layer": {"layer": 3},
+    "model": {"fingerprint": "another"},
+    "provenance": {"provenance": (("label", "deduction"),)},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_written_anew_with_other_content_under_its_name_is_refused_and_stays(folder, change):
+    direction_id = folder.save(sv.direction())
+    path = folder.folder / f"{direction_id}.safetensors"
+    other = dataclasses.replace(sv.direction(), **CHANGES[change])
+    path.write_bytes(dump(other, key=direction_id, saved_at=5.0))
+    assert folder.list() == []
+    ((name, reason),) = folder.broken()
+    assert name == path.name
+    assert "changed outside this app: its content is not the direction that its name stands for" in reason
+    with pytest.raises(BadDirection, match="changed outside this app"):
+        folder.load(direction_id)
+    assert path.exists()
+    back = read_direction_bytes(path.read_bytes(), name=path.name)
+    sv.assert_same(back, other)
+    assert folder.load(folder.save(back)) == other
+
+
+def test_the_saved_file_itself_can_be_imported(folder):
+    direction_id = folder.save(sv.direction())
+    data = (folder.folder / f"{direction_id}.safetensors").read_bytes()
+    sv.assert_same(read_direction_bytes(data, name=f"{direction_id}.safetensors"), sv.direction())
+
+
+def test_numbers_of_any_type_keep_the_id_that_their_file_has(folder):
+    odd = dataclasses.replace(sv.direction(), layer=np.int64(2), norm=np.float32(0.1), resid_norm=3)
+    assert folder.load(folder.save(odd)).norm == np.float32(0.1)
+
+
 def test_a_listed_file_is_read_again_when_it_changes(folder):
     direction_id = folder.save(sv.direction())
     path = folder.folder / f"{direction_id}.safetensors"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from core.directions.direction import Direction
 from core.directions.mean_vectors import MeanVectorFolder, MeanVectors, mean_vectors_in
 from core.directions.tensors import TensorFile
+from core.disk.codec import dump
 from core.errors import BadDirection, BadInput
 from tests.stored_values import assert_same
 
@@ -156,6 +159,26 @@ def test_a_damaged_set_is_named_and_left_alone(tmp_path):
     assert path.exists()
     with pytest.raises(BadInput, match=r"damaged\. Delete it, and import it again"):
         folder.load(set_id)
+
+
+def test_a_set_written_anew_with_other_means_under_its_name_is_refused(tmp_path):
+    folder = MeanVectorFolder(tmp_path)
+    set_id = folder.save(make_means())
+    path = folder.folder / f"{set_id}.safetensors"
+    other = make_means()
+    other.means[1] *= 2
+    path.write_bytes(dump(other, key=set_id))
+    assert folder.list() == []
+    assert "changed outside this app" in folder.broken()[0][1]
+    assert path.exists()
+
+
+def test_a_set_of_other_number_types_is_there_after_saving(tmp_path):
+    folder = MeanVectorFolder(tmp_path)
+    means = make_means()
+    wide = dataclasses.replace(means, means=means.means.astype(np.float64), counts=means.counts.astype(np.int32))
+    assert folder.save(wide) == folder.save(means)
+    assert len(folder.list()) == 1
 
 
 def test_values_check_their_shapes():
