@@ -14,6 +14,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,13 @@ from safetensors.numpy import save
 
 from core.child import limit_process
 
+if TYPE_CHECKING:
+    import torch
+
 CPU_SECONDS = 5.0
 MAX_BYTES = 64 << 20
 MAX_ENTRIES, MAX_DEPTH, MAX_IGNORED = 20_000, 6, 20
+MAX_SAID, MAX_NOTE = 1000, 4000
 REFUSED = 2
 CONTROL_VECTOR = "controlvector"
 
@@ -41,7 +46,10 @@ class Found:
     def __init__(self) -> None:
         self.arrays: dict[Key, NDArray[np.generic]] = {}
         self.numbers: list[tuple[Key, float]] = []
+        self.notes: list[tuple[Key, str]] = []
+        self.lists: list[Key] = []
         self.texts: dict[str, str] = {}
+        self.kind = ""
         self.ignored: list[tuple[Key, str]] = []
         self._bytes = self._entries = 0
 
@@ -58,11 +66,23 @@ class Found:
         """Keep a float16, float32 or float64 array, copied in its plain order."""
         self.arrays[key] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
+    def say(self, key: Key, array: NDArray[np.generic]) -> None:
+        """Keep a few integers or one text beside the tensors, as they may name layers; arrays are listed too."""
+        if array.dtype.kind in "iu" and array.size <= MAX_SAID:
+            self.notes.append((key, json.dumps(array.tolist())))
+        elif array.dtype.kind == "U" and array.size == 1:
+            self.notes.append((key, str(array.reshape(-1)[0])[:MAX_NOTE]))
+        if array.ndim:
+            self.ignored.append((key, f"holds {array.dtype} values"))
+
     def to_bytes(self) -> bytes:
         """All of it as safetensors bytes; the n-th key is that of the tensor named n."""
         metadata = {
             "keys": list(self.arrays),
             "numbers": self.numbers,
+            "notes": self.notes,
+            "lists": self.lists,
+            "kind": self.kind,
             "texts": self.texts,
             "ignored": self.ignored[:MAX_IGNORED],
         }
@@ -81,7 +101,7 @@ def read_pt(path: Path) -> bytes:
         if size > MAX_BYTES + (1 << 20):
             raise Refused(f"it would unpack to {size / 2**20:.0f} MB; {MAX_BYTES >> 20} MB are allowed")
         if any(entry.filename.endswith(".npy") for entry in entries):
-            raise Refused("it is an archive of NumPy arrays; save the one array with numpy.save")
+            return _read_npz(path)
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -90,18 +110,26 @@ def read_pt(path: Path) -> bytes:
     return found.to_bytes()
 
 
+def _collect_tensor(value: torch.Tensor, key: Key, found: Found) -> None:
+    import torch
+
+    found.count(value.numel())
+    if value.is_floating_point() and value.layout is torch.strided:
+        known = value.dtype in (torch.float16, torch.float32, torch.float64)
+        found.add(key, value.detach().to(value.dtype if known else torch.float32).numpy())
+    elif value.dtype in (torch.int32, torch.int64) and value.layout is torch.strided and value.numel() <= MAX_SAID:
+        found.say(key, value.numpy())
+    else:
+        found.ignored.append((key, f"holds {str(value.dtype).removeprefix('torch.')} values"))
+
+
 def _collect(value: object, key: Key, found: Found) -> None:
     import torch
 
     if len(key) > MAX_DEPTH:
         raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, torch.Tensor):
-        found.count(value.numel())
-        if not value.is_floating_point() or value.layout is not torch.strided:
-            found.ignored.append((key, f"holds {str(value.dtype).removeprefix('torch.')} values"))
-        else:
-            known = value.dtype in (torch.float16, torch.float32, torch.float64)
-            found.add(key, value.detach().to(value.dtype if known else torch.float32).numpy())
+        _collect_tensor(value, key, found)
         return
     found.count()
     if isinstance(value, Mapping):
@@ -109,10 +137,36 @@ def _collect(value: object, key: Key, found: Found) -> None:
             if isinstance(name, str | int):
                 _collect(item, (*key, name), found)
     elif isinstance(value, list | tuple):
+        found.lists.append(key)
         for number, item in enumerate(value):
             _collect(item, (*key, number), found)
     elif isinstance(value, int | float) and math.isfinite(value):
         found.numbers.append((key, value))
+    elif isinstance(value, str):
+        found.notes.append((key, value[:MAX_NOTE]))
+
+
+def _read_npz(path: Path) -> bytes:
+    """Every floating-point array of an archive of NumPy arrays, by its name."""
+    found = Found()
+    found.kind = "npz"
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = header[version](file)
+            found.count(math.prod(shape))
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise Refused(f"its array {entry.filename[:60]!r} is damaged, or holds objects")
+            with archive.open(entry) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            key = (entry.filename.removesuffix(".npy"),)
+            if array.dtype.kind == "f" and array.dtype.itemsize <= 8:
+                found.add(key, array)
+            else:
+                found.say(key, array)
+    return found.to_bytes()
 
 
 def read_npy(path: Path) -> bytes:

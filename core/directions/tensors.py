@@ -23,14 +23,14 @@ from core.disk import codec
 from core.errors import BadInput
 from core.values import AnyArray
 
-Kind = Literal["safetensors", "pt", "npy", "gguf"]
+Kind = Literal["safetensors", "pt", "npy", "npz", "gguf"]
 Key = tuple[str | int, ...]
 
 MAX_UPLOAD_BYTES = 64 << 20
 MAX_HEADER_BYTES = 1 << 20
 CHILD_SECONDS = 60
 REFUSED = 2
-READABLE = ("safetensors", "pt", "npy", "gguf")
+READABLE = ("safetensors", "pt", "npy", "npz", "gguf")
 
 _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"PK\x03\x04", "pt"),
@@ -41,6 +41,7 @@ _NAMES: dict[Kind, str] = {
     "safetensors": "safetensors",
     "pt": "PyTorch",
     "npy": "NumPy",
+    "npz": "NumPy",
     "gguf": "GGUF",
 }
 _one_child = threading.Lock()
@@ -55,6 +56,10 @@ class TensorFile:
     numbers: dict[Key, float]
     texts: dict[str, str]
     ignored: tuple[tuple[Key, str], ...] = ()
+    notes: dict[Key, str] = field(default_factory=dict)
+    """Texts beside the tensors, by their path; `texts` are those of a header."""
+    lists: frozenset[Key] = frozenset()
+    """Paths of lists: the number of an item is its place, and nothing that somebody named."""
 
 
 def kind_of(data: bytes) -> Kind:
@@ -85,7 +90,7 @@ def read_tensors(data: bytes, *, label: str) -> TensorFile:
         arrays = {name: container.array(name) for name in container.tensors}
     except codec.CorruptValue as error:
         raise BadInput(
-            f"The file {label!r} cannot be read: {error}", "Choose a .safetensors, .pt, .npy or .gguf file."
+            f"The file {label!r} cannot be read: {error}", "Choose a .safetensors, .pt, .npy, .npz or .gguf file."
         ) from error
     if kind == "safetensors":
         return TensorFile(
@@ -93,11 +98,13 @@ def read_tensors(data: bytes, *, label: str) -> TensorFile:
         )
     beside = {name: json.loads(text) for name, text in container.metadata.items()}
     return TensorFile(
-        kind=kind,
+        kind=beside["kind"] or kind,
         arrays={tuple(key): arrays[str(number)] for number, key in enumerate(beside["keys"])},
         numbers={tuple(key): value for key, value in beside["numbers"]},
         texts=beside["texts"],
         ignored=tuple((tuple(key), reason) for key, reason in beside["ignored"]),
+        notes={tuple(key): text for key, text in beside["notes"]},
+        lists=frozenset(tuple(key) for key in beside["lists"]),
     )
 
 

@@ -259,12 +259,36 @@ def test_foreign_files_are_a_sentence(name):
         read_tensors(data, label=name)
 
 
-@pytest.mark.usefixtures("here")
-def test_an_archive_of_numpy_arrays_says_what_to_do():
+def npz_bytes(**arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, v=np.ones(3))
-    with pytest.raises(BadInput, match=r"numpy\.save"):
-        read_tensors(buffer.getvalue(), label="f")
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.usefixtures("here")
+def test_an_archive_of_numpy_arrays_is_read_by_name():
+    read = read_tensors(npz_bytes(v=np.ones(3, "f2"), layer=np.array(12), layers=np.arange(2)), label="f")
+    assert read.kind == "npz"
+    assert {key: array.dtype for key, array in read.arrays.items()} == {("v",): np.float16}
+    assert read.notes == {("layer",): "12", ("layers",): "[0, 1]"}
+
+
+def lying_npz() -> bytes:
+    """An archive whose one array claims to be larger than its bytes."""
+    plain, packed = io.BytesIO(npz_bytes(v=np.zeros(4, "f4"))), io.BytesIO()
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        data = source.read("v.npy").replace(b"(4,), }        ", b"(4000000,), }  ")
+        target.writestr("v.npy", data)
+    return packed.getvalue()
+
+
+@pytest.mark.usefixtures("here")
+def test_an_archive_with_objects_or_a_false_size_is_refused():
+    objects = io.BytesIO()
+    np.savez(objects, v=np.array(["a"], dtype=object))
+    for data in (objects.getvalue(), lying_npz()):
+        with pytest.raises(BadInput, match="damaged, or holds objects"):
+            read_tensors(data, label="f")
 
 
 @pytest.mark.usefixtures("here")

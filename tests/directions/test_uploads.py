@@ -208,13 +208,216 @@ def test_a_matrix_has_one_vector_per_layer(lead):
         (["layer_3", "layer.7"], [3, 7]),
         (["layers.4", "block9"], [4, 9]),
         (["layer_a", "probe12"], [None, None]),
-        (["blocks.4.hook_resid_pre", "x4"], [None, None]),
+        (["blocks.4.hook_resid_pre", "x4"], [3, None]),
     ],
 )
 def test_layers_are_read_from_keys_that_name_one(keys, layers):
     read = found(torch_bytes({key: torch.tensor([3.0, 4.0]) for key in keys}))
     assert [v.layer for v in read.vectors] == layers
-    assert {v.title for v in read.vectors} == ({""} if layers[0] is not None else set(map(str, keys)))
+    left = {key.removeprefix("blocks.4.") for key in keys if isinstance(key, str)}
+    assert {v.title for v in read.vectors} == ({""} if None not in layers else left)
+
+
+VEC = np.array([3.0, 4.0], np.float32)
+NAMED = {
+    "model.layers.12": 12,
+    "layers.12.": 12,
+    "layer_12": 12,
+    "layer 12": 12,
+    "L12": 12,
+    "transformer.h.12": 12,
+    "blocks.12.hook_resid_post": 12,
+    "model.layers.12.output": 12,
+    "blocks.12.hook_resid_pre": 11,
+    "resid_pre_12": 11,
+    "model.layers.12.input": 11,
+    "hidden_states.12": 11,
+    "blocks.0.hook_resid_pre": None,
+    "blocks.12.hook_resid_mid": None,
+    "blocks.12.hook_attn_out": None,
+    "model.layers.12.mlp": None,
+    "layer_12_to_14_layer_16": None,
+    "layer_1234": None,
+    "l2_norm": None,
+    "probe12": None,
+}
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_the_layer_that_a_tensors_name_means(key):
+    for data in (raw_file({key: VEC}), torch_bytes({"vectors": {key: torch.from_numpy(VEC)}})):
+        (vector,) = found(data).vectors
+        assert vector.layer == NAMED[key]
+        assert np.array_equal(vector.vector, VEC)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("blocks.12.hook_resid_pre", "what goes into block 12: the output of block 11, so layer 11 is offered."),
+        ("blocks.0.hook_resid_pre", "the embeddings: that is no layer here. Choose a layer."),
+        ("blocks.12.hook_resid_mid", "between the attention and the MLP of block 12: that is no layer here."),
+        ("blocks.12.hook_mlp_out", "what a part of block 12 works on, not the residual stream after it."),
+        ("blocks.12.hook_resid_post", ""),
+    ],
+)
+def test_another_point_of_the_stream_is_said(key, sentence):
+    (vector,) = found(raw_file({key: VEC})).vectors
+    assert sentence in vector.note
+    assert bool(sentence) == bool(vector.note)
+
+
+FILE_NAMES = {
+    "steering_vector_layer-12.safetensors": 12,
+    "l12.pt": 12,
+    "L12.npy": 12,
+    "Llama-3.1-8B_layer12_coeff-4.npz": 12,
+    "refusal.blocks.12.hook_resid_pre.npy": 11,
+    "qwen2.5-7b.npy": None,
+    "v12.npy": None,
+    "layers_10_and_layer_14.npy": None,
+    "l2_normalised.npy": None,
+}
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_the_layer_that_a_files_name_means(name):
+    (vector,) = found(numpy_bytes(VEC), name).vectors
+    assert (vector.layer, vector.in_matrix) == (FILE_NAMES[name], False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"layer": 12},
+        {"layer": "12"},
+        {"layer_idx": 12.0},
+        {"layers": [12]},
+        {"layer_ids": torch.tensor([12])},
+        {"layer": torch.tensor(12)},
+        {"hook_point": "blocks.12.hook_resid_post"},
+        {"hook_name": "blocks.13.hook_resid_pre"},
+        {"module": "model.layers.12"},
+        {"config": {"layer": 12}, "layer": 12},
+        {"meta": '{"hook": {"hook_layer": 12}}'},
+    ],
+    ids=str,
+)
+def test_the_layer_beside_a_vector_is_offered(beside, dtype):
+    (vector,) = found(torch_bytes({"vector": torch.tensor([3.0, 4.0], dtype=dtype), **beside})).vectors
+    assert (vector.layer, vector.in_matrix) == (12, False)
+
+
+def test_the_layer_beside_each_of_several_vectors_is_its_own():
+    value = {name: {"vector": torch.ones(2) * n, "layer": n} for name, n in (("a", 10), ("b", 12))}
+    assert {v.title: v.layer for v in found(torch_bytes(value)).vectors} == {"a · vector": 10, "b · vector": 12}
+
+
+STATED = ["10, 12, 14", "[10, 12, 14]", "10 12 14", "(10,12,14)", '["10", "12", "14"]']
+
+
+@pytest.mark.parametrize("layers", STATED)
+@pytest.mark.parametrize("name", ["layers", "layer_ids", "layer_indices", "layer"])
+def test_stated_layers_are_those_of_the_rows_and_of_the_vectors(name, layers):
+    rows = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
+    several = {f"v{i}": row for i, row in zip((2, 9, 10), rows, strict=True)}
+    for data in (
+        raw_file({"v": rows}, **{name: layers}),
+        raw_file({"v": rows[:, None]}, **{name: layers}),
+        raw_file(several, **{name: layers}),
+        raw_file({str(i): row for i, row in enumerate(rows)}, **{name: layers}),
+        raw_file({"v": rows}, config=json.dumps({name: [10, 12, 14]})),
+        torch_bytes({"v": torch.from_numpy(rows), name: [10, 12, 14]}),
+        torch_bytes({"v": list(torch.from_numpy(rows)), name: torch.tensor([10, 12, 14])}),
+        torch_bytes({"v": list(torch.from_numpy(rows)), "meta": {name: layers}, name: layers}),
+    ):
+        read = found(data)
+        assert {v.layer: v.vector.tolist() for v in read.vectors} == dict(
+            zip((10, 12, 14), rows.tolist(), strict=True)
+        ), data[:200]
+        assert not any(v.in_matrix for v in read.vectors)
+
+
+def test_layers_by_the_names_of_tensors():
+    rows = {"a": VEC, "b": VEC * 2}
+    for metadata in (
+        {"layers": '{"a": 10, "b": 12}'},
+        {"a.layer": "10", "b.layer": "12"},
+        {"a": '{"layer": 10}', "b_layer": "12"},
+    ):
+        assert {v.title: v.layer for v in found(raw_file(rows, **metadata)).vectors} == {"a": 10, "b": 12}
+
+
+def test_layers_that_do_not_match_the_vectors_are_said_and_not_taken():
+    read = found(raw_file({"v": np.ones((3, 4), np.float32)}, layers="10, 12"))
+    assert all(v.in_matrix for v in read.vectors)
+    assert "names the layers 10, 12, but not one for each vector" in read.vectors[0].note
+    (vector,) = found(raw_file({"layer_3": VEC}, layer="7")).vectors
+    assert vector.layer is None
+    assert "different layers: “layer_3”; “layer: 7”" in vector.note
+    (vector,) = found(numpy_bytes(VEC), "layer_9.npy").vectors
+    assert vector.layer == 9
+    (vector,) = found(raw_file({"v": VEC}, layer="7"), "layer_9.safetensors").vectors
+    assert vector.layer is None
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 1, 4), (1, 3, 4), (3, 4, 1), (1, 3, 1, 4)])
+def test_axes_of_length_1_do_not_count(shape):
+    rows = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
+    read = found(numpy_bytes(rows.reshape(shape)))
+    assert [(v.layer, v.in_matrix, v.vector.tolist()) for v in read.vectors] == [
+        (i, True, row.tolist()) for i, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (4, 1), (1, 4, 1)])
+def test_one_vector_has_no_layer_unless_the_file_names_it(shape):
+    array = np.arange(1, 5, dtype=np.float32).reshape(shape)
+    (vector,) = found(numpy_bytes(array)).vectors
+    assert (vector.layer, vector.in_matrix, vector.vector.tolist()) == (None, False, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(("shape", "layouts"), [((3, 8), 1), ((8, 3), 2), ((5, 5), 2), ((4000, 3), 1)])
+def test_a_matrix_is_read_by_rows_or_by_columns(shape, layouts):
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    (tensor,) = found(numpy_bytes(array)).tensors
+    assert len(tensor.layouts) == layouts
+    for layout, rows in (("rows", array), ("columns", array.T)):
+        if layout in tensor.layouts:
+            vectors = tensor.vectors(layout)
+            assert np.array_equal([v.vector for v in vectors], rows)
+            assert [v.layer for v in vectors] == list(range(len(rows)))
+
+
+def test_a_third_axis_is_a_question():
+    array = np.random.default_rng(0).standard_normal((2, 3, 8)).astype(np.float32)
+    (tensor,) = found(torch_bytes({"mean_diffs": torch.from_numpy(array)})).tensors
+    assert tensor.layouts == ("second", "first")
+    assert (tensor.others("second"), tensor.others("first")) == (2, 3)
+    assert np.array_equal([v.vector for v in tensor.vectors("second", at=1)], array[1])
+    assert np.array_equal([v.vector for v in tensor.vectors("first", at=2)], array[:, 2])
+
+
+def test_an_archive_of_numpy_arrays_is_read():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, steer=VEC, layer=12, note="by hand", other=np.arange(3.0) + 1)
+    read = found(buffer.getvalue(), "x.npz")
+    assert read.kind == "npz"
+    assert {v.title: (v.layer, v.vector.tolist()) for v in read.vectors} == {
+        "steer": (12, [3, 4]),
+        "other": (12, [1, 2, 3]),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **{"layer_10": VEC, "blocks.12.hook_resid_pre": VEC})
+    assert {v.layer for v in found(buffer.getvalue()).vectors} == {10, 11}
+
+
+def test_a_list_of_vectors_is_a_matrix_whose_rows_nobody_named():
+    read = found(torch_bytes([torch.ones(2) * n for n in (1, 2, 3)]))
+    assert [(v.title, v.layer, v.in_matrix, v.vector[0]) for v in read.vectors] == [
+        ("", i, True, i + 1) for i in range(3)
+    ]
 
 
 def test_nested_dicts_become_titles_with_layers():
@@ -263,10 +466,10 @@ def test_overflow_integers_and_shapes_are_refused():
         single(torch_bytes(torch.arange(3)))
     with pytest.raises(BadInput, match="BOOL"):
         single(raw_file({"v": np.array([True, False])}))
-    with pytest.raises(BadDirection, match=r"shape \[2, 2, 2\]"):
-        single(numpy_bytes(np.ones((2, 2, 2), np.float32)))
+    with pytest.raises(BadDirection, match=r"shape \[2, 2, 2, 2\]"):
+        single(numpy_bytes(np.ones((2, 2, 2, 2), np.float32)))
     with pytest.raises(BadDirection, match="2,000 rows"):
-        single(numpy_bytes(np.ones((2000, 2), np.float32)))
+        single(numpy_bytes(np.ones((2000, 2000), np.float32)))
     with pytest.raises(BadDirection, match="holds no vector"):
         single(raw_file({}))
     with pytest.raises(BadDirection, match="holds no vector"):

@@ -13,6 +13,7 @@ from core.directions import tensor_child, tensors
 from core.directions.direction import Direction
 from core.directions.exports import FORMATS, export_bytes
 from core.directions.folder import direction_bytes
+from core.directions.tensors import write_layers
 from core.settings import CACHE
 from core.workbench import Workbench
 from tests.directions.test_mean_vectors import make_means
@@ -135,7 +136,7 @@ def test_every_export_can_be_added_again(bench, make_direction, to):
     ("data", "sentence"),
     [
         (b"not safetensors at all", "cannot be read"),
-        (safetensors_bytes({"a": np.ones((2, 3, 4), np.float32)}), "shape [2, 3, 4]"),
+        (safetensors_bytes({"a": np.ones((2, 3, 4, 5), np.float32)}), "shape [2, 3, 4, 5]"),
         (numpy_bytes(np.arange(3)), "int64 values"),
         (torch_bytes({"x": Touches("/nowhere/at/all")}), "which is code"),
         (direction_bytes(Direction.from_raw(np.ones(4, "f4"), name="x", layer=0))[:-1], "damaged"),
@@ -172,6 +173,104 @@ def test_a_matrix_asks_for_its_layers_and_what_row_0_is(bench):
         assert direction.norm == 2
         assert direction.vector.argmax() == layer + 1
         assert (direction.source_model, direction.name) == ("llama", f"matrix · layer {layer}")
+
+
+def layer_box(app: AppTest):
+    return next(box for box in app.number_input if box.label.startswith("Layer"))
+
+
+def kept_layers(bench: Workbench) -> dict[int, float]:
+    """Layer and norm of the saved directions."""
+    return {item.direction.layer: item.direction.norm for item in bench.directions.list()}
+
+
+def test_without_a_stated_layer_none_is_taken(bench):
+    app = uploaded(numpy_bytes(np.full(4, 2, np.float32)), "mine.npy")
+    assert layer_box(app).value is None
+    app = press(app, "Add 1 to the saved directions")
+    assert "No layer is chosen" in said(app)
+    assert names(bench) == []
+    layer_box(app).set_value(7)
+    press(rerun(app), "Add 1 to the saved directions")
+    assert kept_layers(bench) == {7: 4}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "metadata", "name", "layer", "sentence"),
+    [
+        ("v", {"layer": "12"}, "mine", 12, "Layer 12 is what the file says."),
+        ("model.layers.12", None, "mine", 12, "Layer 12 is what the file says."),
+        ("v", None, "steering_vector_layer-12", 12, "Layer 12 is what the file says."),
+        ("blocks.12.hook_resid_pre", None, "mine", 11, "the output of block 11, so layer 11 is offered."),
+        ("blocks.12.hook_resid_mid", None, "mine", None, "that is no layer here. Choose a layer."),
+        ("v", {"layer": "3"}, "mine_L9", None, "The file names different layers"),
+    ],
+)
+def test_the_layer_that_the_file_states_is_offered(bench, tensor, metadata, name, layer, sentence):
+    app = uploaded(safetensors_bytes({tensor: np.ones(4, np.float32)}, metadata), f"{name}.safetensors")
+    assert layer_box(app).value == layer
+    assert sentence in said(app)
+    app = press(app, "Add 1 to the saved directions")
+    assert list(kept_layers(bench)) == ([] if layer is None else [layer])
+
+
+def test_several_vectors_of_stated_layers_are_chosen_together(bench):
+    vectors = {f"v{i}": np.full(4, i, np.float32) for i in (1, 2, 3)}
+    app = uploaded(safetensors_bytes(vectors, {"layers": "10, 12, 14"}), "three.safetensors")
+    app.multiselect(key="vectors:layers:stated").set_value([10, 14])
+    press(rerun(app), "Add 2 to the saved directions")
+    assert kept_layers(bench) == {10: 2, 14: 6}
+
+
+@pytest.mark.parametrize(("first", "layers"), [("blocks", [0, 1, 2]), ("embeddings", [0, 1])])
+def test_nothing_is_taken_for_the_first_row_of_a_matrix(bench, first, layers):
+    app = uploaded(numpy_bytes(np.ones((3, 1, 8), np.float32)), "matrix.npy")
+    assert app.radio(key="vectors:first").value is None
+    assert not app.multiselect
+    app.radio(key="vectors:first").set_value(first)
+    app = rerun(app)
+    assert app.multiselect[0].options == [str(layer) for layer in layers]
+    assert app.multiselect[0].value == []
+
+
+def test_rows_that_count_no_layers_get_the_layer_that_is_typed(bench):
+    rows = np.ones((3, 8), np.float32) * np.array([[1], [2], [3]], np.float32)
+    app = uploaded(numpy_bytes(rows), "probes.npy")
+    app.radio(key="vectors:first").set_value("neither")
+    app = rerun(app)
+    app.number_input(key="vectors:row").set_value(2)
+    layer_box(app).set_value(5)
+    press(rerun(app), "Add 1 to the saved directions")
+    assert kept_layers(bench) == {5: pytest.approx(3 * 8**0.5)}
+
+
+@pytest.mark.parametrize(("layout", "at"), [("second", 1), ("first", 2)])
+def test_an_axis_of_positions_is_asked_for(bench, layout, at):
+    array = np.random.default_rng(0).standard_normal((2, 3, 8)).astype(np.float32)
+    app = uploaded(numpy_bytes(array), "mean_diffs.npy")
+    assert "which one counts layers" in said(app)
+    app.radio(key="vectors:layout:").set_value(layout)
+    app = rerun(app)
+    app.number_input(key="vectors:at").set_value(at)
+    app.radio(key="vectors:first").set_value("blocks")
+    app = rerun(app)
+    app.multiselect(key="vectors:layers:0").set_value([1])
+    press(rerun(app), "Add 1 to the saved directions")
+    want = array[1, 1] if layout == "second" else array[1, 2]
+    (saved,) = bench.directions.list()
+    assert saved.direction.layer == 1
+    assert saved.direction.vector * saved.direction.norm == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize(("producer", "layer"), [("at block", 12), ("after block", 11)])
+def test_who_wrote_a_control_vector_decides_its_layer(bench, producer, layer):
+    app = uploaded(write_layers("gguf", {12: np.full(4, 2, np.float32)}), "control.gguf")
+    assert app.radio(key="vectors:producer").value is None
+    assert "its numbers mean different layers" in said(app)
+    assert "No layer is chosen" in said(press(app, "Add to the saved directions"))
+    app.radio(key="vectors:producer").set_value(producer)
+    press(rerun(app), "Add 1 to the saved directions")
+    assert kept_layers(bench) == {layer: 4}
 
 
 def test_two_directions_are_compared_and_combined(bench, make_direction):

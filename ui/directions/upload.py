@@ -9,12 +9,13 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.directions.direction import Direction
-from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE
+from core.directions.folder import MAX_NAME, MAX_NOTE
 from core.directions.mean_vectors import MeanVectors
 from core.directions.tensors import MAX_UPLOAD_BYTES, READABLE
-from core.directions.uploads import FoundVector, FoundVectors, make_direction, read_vectors
+from core.directions.uploads import FoundVectors, make_direction, read_vectors
 from core.errors import BadInput, UserFacingError
 from ui.components.safe_text import plain, show_error
+from ui.directions.layers import ANSWERS, Chosen, ask_layers
 from ui.shell.notice import act
 from ui.shell.state import workbench
 
@@ -56,17 +57,21 @@ def _explain() -> None:
         "| file | what is read |\n|---|---|\n"
         "| `.safetensors` | an export of this app with all it knows, or any tensors of shape (d_model,) or "
         "(n_layers, d_model) |\n"
-        "| `.pt` | a tensor, or dicts of tensors: {layer: vector} of steering-vectors, and sets of mean vectors "
-        '{label: {"mean", "count"}} |\n'
-        "| `.npy` | one array of shape (d_model,) or (n_layers, d_model) |\n"
-        "| `.gguf` | a control vector of llama.cpp or repeng; `direction.N` belongs to the output of block N |\n"
+        "| `.pt` | a tensor, or dicts and lists of tensors: {layer: vector} of steering-vectors, and sets of mean "
+        'vectors {label: {"mean", "count"}} |\n'
+        "| `.npy`, `.npz` | arrays of shape (d_model,) or (n_layers, d_model), also with an axis for positions |\n"
+        "| `.gguf` | a control vector of llama.cpp or repeng; they add `direction.N` to the output of block N |\n\n"
+        "A layer that the file states, in a tensor's name, beside it or in its own name (`layers.12`, `layer=12`, "
+        "`L12.pt`), is offered. Otherwise it must be chosen. Layer 12 is the output of block 12, counted from 0.\n"
     )
 
 
 def _read(file_id: str, file: UploadedFile) -> Held:
-    """What the file holds; it is read once."""
+    """What the file holds; it is read once, and no answer about another file is kept."""
     known: tuple[str, Held] | None = st.session_state.get(_READ)
     if known is None or known[0] != file_id:
+        for key in [key for key in st.session_state if str(key).startswith(ANSWERS)]:
+            del st.session_state[key]
         with st.spinner("Reading the file"):
             try:
                 found: Held = read_vectors(file.getvalue(), name=file.name)
@@ -116,21 +121,13 @@ def _ask_means(means: MeanVectors) -> None:
 
 
 def _ask_vectors(found: FoundVectors) -> None:
-    count = len(found.vectors)
-    st.markdown(
-        f"**{count:,} vector{'s' if count > 1 else ''}** of {found.vectors[0].vector.shape[0]:,} dimensions. "
-        "The file does not say everything about them; please fill in the rest."
-    )
+    st.markdown(f"{_content(found)} The file does not say everything about them; please fill in the rest.")
     if found.ignored:
         st.caption(f"Not used: {plain('; '.join(found.ignored))}.")
-    title = ""
-    if len(found.titles) > 1:
-        title = st.selectbox("Tensor", found.titles, format_func=lambda t: t or "without a name", key="vectors:title")
-    vectors = found.of(title if len(found.titles) > 1 else found.titles[0])
-    chosen = _ask_layers(vectors)
+    title, chosen = ask_layers(found)
     with st.form("vectors:keep", border=False):
         left, right = st.columns(2)
-        first = " · ".join(part for part in (found.label, vectors[0].title) if part)
+        first = " · ".join(part for part in (found.label, title) if part)
         name = left.text_input("Name", first[:MAX_NAME], max_chars=MAX_NAME)
         model = right.text_input("Model that it belongs to", found.model_hint, max_chars=MAX_NAME)
         meaning = left.selectbox(
@@ -142,32 +139,21 @@ def _ask_vectors(found: FoundVectors) -> None:
             _done(lambda: _keep(found, chosen, name, model, about), "Added to the saved directions.")
 
 
-def _ask_layers(vectors: tuple[FoundVector, ...]) -> list[tuple[FoundVector, int]]:
-    """The chosen vectors with their layers: by the file's numbers, or as the person says."""
-    by_layer = {vector.layer: vector for vector in vectors if vector.layer is not None}
-    if not by_layer:
-        layer = st.number_input("Layer (block whose output it belongs to, from 0)", 0, MAX_LAYER - 1, 0)
-        return [(vectors[0], int(layer))]
-    shift = 0
-    if vectors[0].in_matrix:
-        first = st.radio(
-            "Row 0 is",
-            ("blocks", "embeddings"),
-            format_func={"blocks": "the output of block 0", "embeddings": "the embeddings (hidden_states[0])"}.get,
-            horizontal=True,
-            key="vectors:first",
-        )
-        shift = 1 if first == "embeddings" else 0
-    layers = [layer - shift for layer in by_layer if layer >= shift]
-    default = layers if len(layers) == 1 else []
-    picked = st.multiselect("Layers", layers, default, key=f"vectors:layers:{shift}", placeholder="Choose layers")
-    return [(by_layer[layer + shift], layer) for layer in picked]
+def _content(found: FoundVectors) -> str:
+    if any(len(tensor.layouts) > 1 for tensor in found.tensors):
+        shapes = dict.fromkeys(" × ".join(f"{n:,}" for n in tensor.array.shape) for tensor in found.tensors)
+        return f"**Vectors** in tensors of {', '.join([*shapes][:4])} numbers."
+    count = len(found.vectors)
+    return f"**{count:,} vector{'s' if count > 1 else ''}** of {found.vectors[0].vector.shape[0]:,} dimensions."
 
 
-def _keep(found: FoundVectors, chosen: list[tuple[FoundVector, int]], name: str, model: str, meaning: str) -> None:
-    if not chosen:
+def _keep(found: FoundVectors, chosen: Chosen, name: str, model: str, meaning: str) -> None:
+    for vector, _ in chosen:
+        vector.check()
+    placed = [(vector, layer) for vector, layer in chosen if layer is not None]
+    if not placed or len(placed) < len(chosen):
         raise BadInput("No layer is chosen.", "Choose at least one layer, then press Add again.")
-    several = len(chosen) > 1
+    several = len(placed) > 1
     directions = [
         make_direction(
             found,
@@ -177,7 +163,7 @@ def _keep(found: FoundVectors, chosen: list[tuple[FoundVector, int]], name: str,
             source_model=model,
             meaning=meaning,
         )
-        for vector, layer in chosen
+        for vector, layer in placed
     ]
     for direction in directions:
         workbench().directions.save(direction)
