@@ -2,11 +2,13 @@
 
 A layer is the block whose output the vector is added to, from 0, here and in every format: `direction.<il>` of a
 control vector is added by llama.cpp and repeng to the output of block il, and a tensor under {layer: tensor} by
-steering-vectors to the output of decoder block `layer`. llama.cpp has no control vector for block 0.
+steering-vectors to the output of decoder block `layer`. llama.cpp has no control vector for block 0, and its own
+cvector-generator names the vector that it took from block il `direction.<il + 1>`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -17,11 +19,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions.direction import MAX_NORM, MIN_NORM, Direction
+from core.directions.direction import MAX_NORM, MIN_NORM, Direction, checked_vector
 from core.directions.folder import MAX_NAME, MAX_NOTE, clean_notes, direction_bytes
 from core.directions.tensors import write_layers
 from core.disk.kept import SUFFIX
-from core.errors import BadInput
+from core.errors import BadDirection, BadInput
 from core.text.lines import kept_line
 from core.values import Floats
 
@@ -33,7 +35,7 @@ FORMATS: dict[Format, str] = {
     "npy": "NumPy array",
     "pt": "PyTorch {layer: vector} (steering-vectors)",
 }
-STORY = "retrace.direction"
+STORY, CONVENTION = "retrace.direction", "retrace.layers"
 UNIT_ROUNDING = 1e-6
 _TOLD = ("name", "norm", "resid_norm", "source_model", "fingerprint", "provenance")
 
@@ -63,14 +65,41 @@ def export_bytes(direction: Direction, to: Format, *, scale: Scale = "unit") -> 
         return buffer.getvalue()
     if to == "pt":
         return write_layers("pt", {direction.layer: vector})
-    story = {name: getattr(direction, name) for name in _TOLD}
+    story = {name: getattr(direction, name) for name in _TOLD} | {"digest": direction.digest, "scale": scale}
+    if scale == "raw":
+        story["rounding"] = _rounding(direction, vector)
     texts = {"controlvector.model_hint": direction.source_model or "unknown", STORY: json.dumps(story)}
+    texts[CONVENTION] = "direction.N is added to the output of block N; blocks are counted from 0"
     return write_layers("gguf", {direction.layer: vector}, texts=texts)
 
 
 def _raw(direction: Direction) -> Floats:
     raw: Floats = (direction.vector.astype(np.float64) * direction.norm).astype(np.float32)
     return raw
+
+
+def _rounding(direction: Direction, raw: Floats) -> list[tuple[int, int]]:
+    """Where the raw vector ÷ norm is not the unit vector to the last bit: place, and by how many float32 steps."""
+    steps = direction.vector.view(np.int32).astype(np.int64) - _divided(raw, direction.norm).view(np.int32)
+    return [(int(i), int(steps[i])) for i in np.flatnonzero(steps)]
+
+
+def _divided(raw: Floats, norm: float) -> Floats:
+    unit: Floats = (raw.astype(np.float64) / norm).astype(np.float32)
+    return unit
+
+
+def _restored(raw: Floats, norm: float, rounding: object) -> Floats | None:
+    """The unit vector whose raw export this is, by its rounding; None where that cannot be."""
+    unit = _divided(raw, norm)
+    for item in rounding if isinstance(rounding, list) else ():
+        if not (isinstance(item, list) and len(item) == 2 and all(type(n) is int for n in item)):
+            return None
+        place, steps = item
+        if not (0 <= place < len(unit) and 0 <= unit.view(np.int32)[place].astype(np.int64) + steps + 2**31 < 2**32):
+            return None
+        unit.view(np.int32)[place] += np.int32(steps)
+    return unit
 
 
 def direction_of(vector: NDArray[np.generic], **fields: Any) -> Direction:
@@ -85,7 +114,7 @@ def direction_of(vector: NDArray[np.generic], **fields: Any) -> Direction:
 def retold(vector: NDArray[np.generic], story: str, *, layer: int, label: str) -> Direction:
     """The direction of a GGUF export of ours; what its text claims counts only where it has the right type and range.
 
-    Raises BadDirection for the vector.
+    The vector is restored to the last bit, and its digest is that of the export. Raises BadDirection for the vector.
     """
     stated = _object(story)
 
@@ -101,16 +130,35 @@ def retold(vector: NDArray[np.generic], story: str, *, layer: int, label: str) -
 
     pairs = stated.get("provenance")
     notes = [p for p in pairs if _is_note(p)] if isinstance(pairs, list) else []
-    direction = direction_of(
-        vector,
-        name=kept_line(text("name"), MAX_NAME) or label,
-        layer=layer,
-        resid_norm=number("resid_norm", 0, 1e9, 0.0),
-        source_model=text("source_model"),
-        fingerprint=text("fingerprint"),
-        provenance=clean_notes(tuple((key, value) for key, value in notes)),
+    fields = {
+        "name": kept_line(text("name"), MAX_NAME) or label,
+        "layer": layer,
+        "resid_norm": number("resid_norm", 0, 1e9, 0.0),
+        "source_model": text("source_model"),
+        "fingerprint": text("fingerprint"),
+        "provenance": clean_notes(tuple((key, value) for key, value in notes)),
+    }
+    if "digest" not in stated:
+        direction = direction_of(vector, **fields)
+        return dataclasses.replace(direction, norm=number("norm", MIN_NORM, MAX_NORM, direction.norm))
+    unit = checked_vector(vector, label)
+    norm = number("norm", MIN_NORM, MAX_NORM, 1.0)
+    restored = _restored(unit, norm, stated.get("rounding")) if stated.get("scale") == "raw" else unit
+    return _as_exported(restored, unit, str(stated["digest"]), norm=norm, **fields)
+
+
+def _as_exported(unit: Floats | None, found: Floats, digest: str, **fields: Any) -> Direction:
+    """The direction with the digest that its export states. Raises BadDirection where the vector is another one."""
+    with contextlib.suppress(BadDirection):
+        if unit is not None:
+            direction = Direction(vector=unit, **fields)
+            exported = (direction.vector, _raw(direction))
+            if direction.digest == digest and any(np.array_equal(found, vector) for vector in exported):
+                return direction
+    raise BadDirection(
+        f"The vector in {fields['name']!r} is not the one that Retrace exported: the file was changed since.",
+        "Export the direction again. To use the changed vector, save it as a .npy or .safetensors file.",
     )
-    return dataclasses.replace(direction, norm=number("norm", MIN_NORM, MAX_NORM, direction.norm))
 
 
 def _object(text: str) -> dict[str, object]:

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.directions import tensor_child, tensors
+from core.directions import exports, tensor_child, tensors
 from core.directions.direction import Direction
 from core.directions.exports import FORMATS, STORY, export_bytes
-from core.directions.folder import direction_bytes
+from core.directions.folder import direction_bytes, id_of
 from core.directions.mean_vectors import MeanVectors
 from core.directions.tensors import write_layers
 from core.directions.uploads import FoundVectors, make_direction, read_vectors
@@ -123,6 +123,57 @@ def test_the_files_are_what_other_tools_expect(tmp_path):
     (tensor,) = reader.tensors
     assert (tensor.name, tensor.tensor_type.name, tensor.shape.tolist()) == ("direction.3", "F32", [48])
     assert tensor.data.tobytes() == direction.vector.tobytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(2, 300), st.integers(0, 2**32 - 1), st.floats(1e-5, 1e5))
+def test_a_raw_export_as_gguf_is_restored_to_the_last_bit(d_model, seed, norm):
+    rng = np.random.default_rng(seed)
+    vector = rng.standard_normal(d_model) * 10 ** rng.uniform(-9, 0, d_model)
+    unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+    direction = Direction(vector=unit, norm=norm, name="v", layer=3)
+    raw = exports._raw(direction)
+    rounding = json.loads(json.dumps(exports._rounding(direction, raw)))
+    assert exports._restored(raw, norm, rounding).tobytes() == unit.tobytes()
+
+
+@pytest.mark.parametrize("d_model", [2, 48, 4096])
+@pytest.mark.parametrize("scale", ["unit", "raw"])
+def test_a_gguf_of_either_length_is_the_same_direction(d_model, scale):
+    direction = full_direction(d_model)
+    back = read_vectors(export_bytes(direction, "gguf", scale=scale), name="x.gguf")
+    sv.assert_same(back, direction)
+    assert id_of(back) == id_of(direction)
+
+
+@pytest.mark.parametrize("scale", ["unit", "raw"])
+def test_a_gguf_whose_vector_was_changed_is_refused(scale):
+    direction = full_direction()
+    data = export_bytes(direction, "gguf", scale=scale)
+    vector = direction.vector if scale == "unit" else exports._raw(direction)
+    other = vector.copy()
+    other[3] = np.nextafter(other[3], np.float32(9))
+    changed = data.replace(vector.tobytes(), other.tobytes())
+    assert changed != data
+    with pytest.raises(BadDirection, match="not the one that Retrace exported"):
+        read_vectors(changed, name="x.gguf")
+
+
+@pytest.mark.parametrize("rounding", [[[0, 5]], [[-1, 1]], [[99, 1]], [[0, 2**40]], [["a", 1]], [1], [[0, 1, 2]]])
+def test_a_forged_rounding_is_refused(rounding):
+    direction = full_direction()
+    story = {"norm": direction.norm, "digest": direction.digest, "scale": "raw", "rounding": rounding}
+    data = write_layers("gguf", {3: exports._raw(direction)}, texts={STORY: json.dumps(story)})
+    with pytest.raises(BadDirection, match="not the one"):
+        read_vectors(data, name="x.gguf")
+
+
+def test_a_gguf_says_which_layers_its_numbers_are(tmp_path):
+    import gguf
+
+    (tmp_path / "v.gguf").write_bytes(export_bytes(full_direction(), "gguf"))
+    said = gguf.GGUFReader(tmp_path / "v.gguf").fields["retrace.layers"].contents()
+    assert said == "direction.N is added to the output of block N; blocks are counted from 0"
 
 
 def test_llama_cpp_has_no_control_vector_for_layer_0():

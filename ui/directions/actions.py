@@ -16,8 +16,9 @@ _SCALES: dict[Scale, str] = {"unit": "unit vector", "raw": "raw difference"}
 _USE: dict[Format, str] = {
     "safetensors": "Everything about the direction comes back when the file is imported here. Any tool that reads "
     "safetensors opens it.",
-    "gguf": "For `--control-vector-scaled` of llama.cpp and for repeng. Layer numbers are the same there: "
-    "`direction.N` is added to the output of block N. Imported here, everything comes back.",
+    "gguf": "For `--control-vector-scaled` of llama.cpp and for repeng, numbered as both apply it: `direction.N` is "
+    "added to the output of block N. (llama.cpp's cvector-generator numbers its own vectors one higher.) Imported "
+    "here, everything comes back.",
     "npy": "The bare vector: the importer must name its layer, model and meaning.",
     "pt": "A dict {layer: tensor}, for `SteeringVector(torch.load(file, weights_only=True))` of steering-vectors.",
 }
