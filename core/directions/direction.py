@@ -19,6 +19,30 @@ from core.values import Digested, Floats
 MIN_NORM, MAX_NORM = 1e-6, 1e6
 
 
+ROUNDING_STEPS = 64
+"""Steps of float32 that two sums of the same numbers may lie apart: each is rounded, and added up in another order."""
+
+
+def rounding_of(size: float | NDArray[np.floating]) -> NDArray[np.float64]:
+    """The norm that the difference of two equal means of norm `size` may have: 64 · 2⁻²³ of it, about 8 millionths.
+
+    A mean is a sum of float32 numbers, each rounded to 2⁻²⁴ of itself, and summing n of them in another order adds
+    about √n times as much: 64 steps of 2⁻²³ are room for texts of ten thousand tokens. A difference that is no longer
+    says nothing of what differs.
+    """
+    return ROUNDING_STEPS * float(np.finfo(np.float32).eps) * np.asarray(size, np.float64)
+
+
+def check_differs(norm: float, *, size: float, name: str) -> None:
+    """Raise BadDirection for a difference of `norm` between means of norm `size` that is only rounding."""
+    if norm <= rounding_of(size):
+        raise BadDirection(
+            f"The difference {name!r} has norm {norm:.3g}, which is rounding beside a mean norm of {size:.3g}: "
+            "D+ and D− are the same.",
+            "Choose another window, label or subtracted mean.",
+        )
+
+
 def checked_vector(vector: object, name: str) -> Floats:
     """(d_model,) float32, finite, 1-D and longer than 1; otherwise BadDirection names the fault."""
     array = np.asarray(vector)

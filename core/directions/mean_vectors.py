@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.directions.direction import Direction
+from core.directions.direction import Direction, check_differs, rounding_of
 from core.directions.folder import MAX_LAYER, MAX_NAME, MAX_NOTE
 from core.directions.tensors import TensorFile
 from core.disk import codec
@@ -76,22 +76,29 @@ class MeanVectors:
         return rows - means[self._row(minus)] if minus else rows
 
     def cosines(self, minus: str) -> NDArray[np.float64]:
-        """(n_layers, n_others, n_others) cosine between the differences of the labels; NaN where one is zero."""
+        """(n_layers, n_others, n_others) cosine between the differences of the labels; NaN where one is rounding."""
         rows = self.differences(minus).swapaxes(0, 1)
         norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+        if minus:
+            sizes = np.linalg.norm(self.means.astype(np.float64), axis=-1)
+            others = np.maximum(sizes[[self._row(label) for label in self.others(minus)]], sizes[self._row(minus)])
+            norms = np.where(norms > rounding_of(others.T)[..., None], norms, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             units = rows / norms
         cosines: NDArray[np.float64] = units @ units.swapaxes(1, 2)
         return cosines
 
     def direction(self, label: str, *, layer: int, minus: str = OVERALL) -> Direction:
-        """The direction of mean(label) − mean(minus) at one layer. Raises BadInput; BadDirection where it is 0."""
+        """The direction of mean(label) − mean(minus) at one layer. Raises BadInput, BadDirection for mere rounding."""
         if not 0 <= layer < self.n_layers:
             raise BadInput(f"Layer {layer} is not in {self.name!r}.", f"Choose one of 0 to {self.n_layers - 1}.")
         raw = self.means[self._row(label), layer].astype(np.float64)
         counts = [("count", str(int(self.counts[self._row(label)])))]
         if minus:
-            raw = raw - self.means[self._row(minus), layer]
+            mean, other = raw, self.means[self._row(minus), layer].astype(np.float64)
+            raw = mean - other
+            size = float(max(np.linalg.norm(mean), np.linalg.norm(other)))
+            check_differs(float(np.linalg.norm(raw)), size=size, name=f"{label} − {minus}")
             counts.append((f"count of {minus}", str(int(self.counts[self._row(minus)]))))
         named = f"{label} − {minus}" if minus else label
         return Direction.from_raw(

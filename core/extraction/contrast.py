@@ -107,10 +107,14 @@ def _asked(
 
 
 def cosine_map(one: DirectionSet, other: DirectionSet) -> Floats:
-    """(n_layers, n_windows) cosine of the directions of two sets of the same grid, such as base and reasoning model."""
+    """(n_layers, n_windows) cosine of the directions of two sets of the same grid, such as base and reasoning model.
+
+    NaN where one of them is no direction, as D+ = D−.
+    """
     if one.vectors.shape != other.vectors.shape:
         raise BadInput("The two maps do not have the same layers, windows and width.", "Extract both from one form.")
-    return _cosine(one.vectors.astype(np.float64), other.vectors.astype(np.float64)).astype(np.float32)
+    cosines = _cosine(one.vectors.astype(np.float64), other.vectors.astype(np.float64))
+    return np.where(one.differs & other.differs, cosines, np.nan).astype(np.float32)
 
 
 def mean_activation(moments: Moments, layer: int) -> Floats:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.directions.direction import Direction
+from core.directions.direction import Direction, check_differs, rounding_of
 from core.errors import BadInput
 from core.models.frames import ChatFrame
 from core.traces.events import BACKTRACKING
@@ -82,8 +83,17 @@ class DirectionSet:
         norms: Floats = np.linalg.norm(self.vectors.astype(np.float64), axis=-1).astype(np.float32)
         return norms
 
+    @property
+    def differs(self) -> NDArray[np.bool_]:
+        """(n_layers, n_windows) where D+ and D− differ by more than rounding leaves of equal means of that norm."""
+        differs: NDArray[np.bool_] = self.norms > rounding_of(self.resid_norms)[:, None]
+        return differs
+
     def at(self, layer: int, window: Window) -> Direction:
-        """The direction of one layer and window. Raises BadInput when the set does not hold it."""
+        """The direction of one layer and window.
+
+        Raises BadInput when the set does not hold it, BadDirection where D+ and D− differ by no more than rounding.
+        """
         if layer not in self.spec.layers or window not in self.spec.windows:
             raise BadInput(f"Layer {layer} with window {window.label} was not extracted.", "Choose a cell of the map.")
         i, j = self.spec.layers.index(layer), self.spec.windows.index(window)
@@ -91,9 +101,11 @@ class DirectionSet:
             raise BadInput(
                 f"The window {window.label} lies outside every trace.", "Choose offsets closer to the event."
             )
+        name = f"{self.spec.label} · {self.spec.model.name} · layer {layer} · {window.label}"
+        check_differs(float(self.norms[i, j]), size=float(self.resid_norms[i]), name=name)
         return Direction.from_raw(
             self.vectors[i, j],
-            name=f"{self.spec.label} · {self.spec.model.name} · layer {layer} · {window.label}",
+            name=name,
             layer=layer,
             resid_norm=float(self.resid_norms[i]),
             source_model=self.spec.model.name,

@@ -117,6 +117,25 @@ def test_a_label_equal_to_the_subtracted_one_has_no_direction():
         means.direction("backtracking", layer=0)
 
 
+@pytest.mark.parametrize(("share", "there"), [(0.5, False), (0.99, False), (1.01, True), (100, True)])
+def test_a_difference_that_is_only_rounding_is_no_direction(share, there):
+    means = make_means(d_model=64)
+    overall = means.means[0, 1].astype(np.float64)
+    step = 64 * 2.0**-23 * np.linalg.norm(overall)
+    far = np.zeros(64)
+    far[np.abs(overall).argmin()] = 1
+    wide = dataclasses.replace(means, means=means.means.astype(np.float64))
+    wide.means[1, 1] = overall + share * step * far
+    size = np.linalg.norm(wide.means[1, 1])
+    assert (np.linalg.norm(wide.means[1, 1] - overall) > 64 * 2.0**-23 * size) == there
+    assert np.isfinite(wide.cosines("overall")[1, 0, 1]) == there
+    if there:
+        assert wide.direction("backtracking", layer=1).norm == pytest.approx(share * step, rel=1e-6)
+    else:
+        with pytest.raises(BadDirection, match="is rounding beside a mean norm"):
+            wide.direction("backtracking", layer=1)
+
+
 def test_what_is_not_there_is_named():
     means = make_means()
     for act in (

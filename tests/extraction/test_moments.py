@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.disk.store import Store
-from core.errors import BadInput
+from core.errors import BadDirection, BadInput
 from core.extraction.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
 from core.extraction.moments import (
     NEGATIVES,
@@ -384,3 +384,33 @@ def test_each_group_size_counts_in_the_fit_by_its_traces(noise):
     pull = (sizes / (sizes + noise)) ** 2
     residuals = 0.05 * np.array([1.0, -pull[0] / pull[1]])
     assert _fitted_noise(sizes, sizes / (sizes + noise) - residuals) == pytest.approx(noise, rel=2e-3)
+
+
+def test_equal_means_are_no_direction(loaded, traces):
+    """The window is the whole text and D− is its mean: D+ = D− but for the order of the sums."""
+    whole = Window(start=0, stop=500)
+    begun = [replace(trace, parts=(Part(label="backtracking", start=0, end=3),)) for trace in traces]
+    found = contrast(recorded(loaded, begun, labels=("backtracking",), windows=(whole,)), "backtracking")
+    assert (found.counts[0, 1], found.differs.any()) == (found.n_tokens, False)
+    assert (found.norms < 64 * 2.0**-23 * found.resid_norms[:, None]).all()
+    assert np.isnan(cosine_map(found, found)).all()
+    for layer in found.spec.layers:
+        with pytest.raises(BadDirection, match="D\\+ and D− are the same"):
+            found.at(layer, whole)
+
+
+@pytest.mark.parametrize(("share", "there"), [(0.99, False), (1.01, True)])
+def test_the_least_difference_is_64_steps_of_float32_of_the_residual_norm(moments, share, there):
+    found = contrast(moments, "backtracking")
+    unit = np.zeros(found.vectors.shape[-1], np.float32)
+    unit[0] = 1
+    vectors = found.vectors.copy()
+    vectors[1, 0] = unit * np.float32(share * 64 * 2.0**-23 * float(found.resid_norms[1]))
+    made = replace(found, vectors=vectors)
+    assert made.differs[1, 0] == there
+    assert made.differs[0].all()
+    if there:
+        assert made.at(1, found.spec.windows[0]).vector.tolist() == unit.tolist()
+    else:
+        with pytest.raises(BadDirection, match="is rounding beside a mean norm"):
+            made.at(1, found.spec.windows[0])

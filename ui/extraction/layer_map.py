@@ -180,7 +180,7 @@ def cosines(found: DirectionSet, reference: Direction) -> Floats:
     """(n_layers, n_windows) cosine of every cell's direction with the reference; NaN where a cell has none."""
     norms = found.norms
     with np.errstate(divide="ignore", invalid="ignore"):
-        values: Floats = np.where(norms > 0, (found.vectors @ reference.vector) / norms, np.nan).astype(np.float32)
+        values: Floats = np.where(found.differs, (found.vectors @ reference.vector) / norms, np.nan).astype(np.float32)
     return values
 
 
