@@ -37,7 +37,11 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
 
 
 def read_layer_directions(loaded: LoadedModel, spec: LayerLensSpec) -> LayerLens:
-    """Eq. 2 of one direction per layer (paper, Fig. 5). Raises BadDirection when the vectors do not fit the model."""
+    """Eq. 2 of one direction per layer (paper, Fig. 5), of its unit vector; `LayerLens.of_raw` has the other length.
+
+    W_U alone: what an unembedding adds to every vector is left out. Raises BadDirection when the vectors do not fit the
+    model.
+    """
     vectors = np.asarray(spec.vectors, np.float64)
     if vectors.shape != (loaded.n_layers, loaded.d_model):
         raise BadDirection(
@@ -49,7 +53,9 @@ def read_layer_directions(loaded: LoadedModel, spec: LayerLensSpec) -> LayerLens
     units = torch.from_numpy(np.divide(vectors, norms, out=np.full_like(vectors, np.nan), where=norms > 0))
     items = word_items(loaded, spec.words)
     with loaded.lock, torch.inference_mode():
-        logits = loaded.unembed(units.to(loaded.device, loaded.compute_dtype)).double().cpu()
+        rows = torch.cat([units, torch.zeros_like(units[:1])]).to(loaded.device, loaded.compute_dtype)
+        read = loaded.unembed(rows).double().cpu()
+    logits = read[:-1] - read[-1]
     found = logits[:, items]
     best = found.max(-1, keepdim=True).values if items else torch.full((len(logits), 1), torch.nan)
     ranks = torch.where(best.isnan()[:, 0], torch.nan, (logits > best).sum(-1) + 1.0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from core.directions.direction import Direction
 from core.errors import BadInput
 from core.text.words import LENS_WORDS
@@ -277,6 +279,14 @@ class LayerLens:
     ranks: Floats
     """(n_layers,) 1-based rank of the best such item."""
     n_items: int
+
+    def of_raw(self, vectors: Floats) -> Floats:
+        """(n_layers,) s(v) = ‖v‖ s(v̂) of the raw vectors (n_layers, d_model) whose unit vectors were read.
+
+        Eq. 2 is linear in v. Raw differences grow with depth as the stream does, so their curve has another shape.
+        """
+        raw: Floats = (self.scores * np.linalg.norm(vectors.astype(np.float64), axis=1)).astype(np.float32)
+        return raw
 
 
 KINDS: Kinds = {

@@ -315,11 +315,26 @@ def test_equation_2_over_the_layers(tmp_path):
     a = np.array([any(w in text.lower() for w in ("wait", "we")) for text in loaded.vocabulary_texts()], float)
     logits = loaded.unembed.weight.detach().double().numpy() @ (vectors[1] / np.linalg.norm(vectors[1]))
     assert found.scores[1] == pytest.approx(logits @ a / a.sum(), abs=1e-5)
+    raw = loaded.unembed.weight.detach().double().numpy() @ vectors.astype(float).T
+    assert found.of_raw(vectors)[:2] == pytest.approx((a @ raw / a.sum())[:2], rel=1e-4, abs=1e-5)
     assert found.ranks[1] == (logits > logits[a == 1].max()).sum() + 1
     assert np.isnan(found.scores[2])
     assert np.isnan(found.ranks[2])
     with pytest.raises(BadDirection, match="layers of width"):
         read_layer_directions(loaded, replace(spec, vectors=vectors[:1]))
+
+
+def test_equation_2_is_w_u_alone(tmp_path):
+    """What an unembedding adds to every vector belongs to no direction."""
+    loaded = tiny_loaded(tmp_path)
+    vectors = np.random.default_rng(1).standard_normal((loaded.n_layers, loaded.d_model)).astype(np.float32)
+    spec = LayerLensSpec(model=loaded.spec, fingerprint="", vectors=vectors, words=("wait", "we"))
+    without = read_layer_directions(loaded, spec)
+    shift = torch.linspace(-3, 3, loaded.unembed.weight.shape[0])
+    loaded.unembed.bias = torch.nn.Parameter(shift, requires_grad=False)
+    found = read_layer_directions(loaded, spec)
+    assert found.scores == pytest.approx(without.scores, abs=1e-5)
+    assert np.array_equal(found.ranks, without.ranks)
 
 
 def test_what_does_not_fit_is_refused(tmp_path, make_direction):

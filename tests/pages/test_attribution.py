@@ -583,6 +583,13 @@ def test_directions_of_every_layer_are_read_through_both_unembeddings(bench, tra
     table = app.dataframe[0].value
     assert len(table) == 4 * 3
     assert set(table["W_U"]) == {"of the base model", "of the reasoning model"}
+    app.segmented_control(key="lens_length").set_value("raw")
+    finish(bench, rerun(app))
+    raw = app.dataframe[0].value
+    lengths = (raw["score"] / table["score"]).to_numpy().reshape(2, 2, 3)
+    assert lengths[:, 0] == pytest.approx(lengths[:, 1], rel=1e-4)
+    assert (raw["best rank"] == table["best rank"]).all()
+    assert (lengths > 0).all()
     assert "At layer 1: from the base model" in words(app)
 
 

@@ -15,7 +15,7 @@ from core.extraction.values import DirectionSet, ExtractionSpec
 from core.jobs import JobId
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.set_files import TraceSet
-from core.values import PAPER_WINDOW
+from core.values import PAPER_WINDOW, Floats
 from ui.attribution.corpus_data import choose_set
 from ui.attribution.form import Request
 from ui.components.colours import GRAY
@@ -44,20 +44,38 @@ def draw_lens(request: Request) -> None:
     sets = {role: directions for role, directions in asked.items() if directions is not None}
     if len(sets) < len(ROLES):
         return
+    raw = _ask_length()
     rows = []
     for source, directions in sets.items():
         for reader in ROLES:
             lens = _lens(directions, facts[reader], request.spec.lens_words, name=f"layer_lens:{source}:{reader}")
             if lens is None:
                 return
-            rows.append(_frame(lens, source, reader))
+            scores = lens.of_raw(_vectors(directions)) if raw else lens.scores
+            rows.append(_frame(lens, scores, source, reader))
     if not np.isfinite(pd.concat(rows)["score"]).any():
         st.info(
             "No item of this vocabulary contains one of the words, or no window reached a text.",
             icon=":material/label:",
         )
         return
-    _draw(pd.concat(rows), request)
+    _draw(pd.concat(rows), request, raw=raw)
+
+
+def _ask_length() -> bool:
+    """Whether Eq. 2 is shown of the raw differences of means rather than of their unit vectors."""
+    chosen = st.segmented_control(
+        "Length of the vectors",
+        ["unit", "raw"],
+        default="unit",
+        required=True,
+        format_func={"unit": "Unit vectors", "raw": "Raw differences of means"}.__getitem__,
+        key="lens_length",
+        persist_state="session",
+        help="Eq. 2 grows with the length of the vector. Unit vectors compare where the layers point; raw differences "
+        "also grow with the residual stream, so that late layers count more.",
+    )
+    return chosen == "raw"
 
 
 def _directions(found: TraceSet, role: Role, facts: ModelFacts) -> DirectionSet | None:
@@ -78,8 +96,8 @@ def _directions(found: TraceSet, role: Role, facts: ModelFacts) -> DirectionSet 
 
 
 def _lens(found: DirectionSet, reader: ModelFacts, words: tuple[str, ...], *, name: str) -> LayerLens | None:
-    """Eq. 2 of every layer's direction through one model's W_U."""
-    vectors = np.nan_to_num(found.vectors[:, 0])
+    """Eq. 2 of every layer's unit direction through one model's W_U."""
+    vectors = _vectors(found)
     spec = LayerLensSpec(model=reader.spec, fingerprint=reader.fingerprint, vectors=vectors, words=words)
     stored = workbench().cached(spec)
     if stored is not None:
@@ -88,11 +106,17 @@ def _lens(found: DirectionSet, reader: ModelFacts, words: tuple[str, ...], *, na
     return obtain(asked, name, LayerLens, lambda: workbench().attribute(spec, caller()), in_store=False)
 
 
-def _frame(lens: LayerLens, source: Role, reader: Role) -> pd.DataFrame:
+def _vectors(found: DirectionSet) -> Floats:
+    """(n_layers, d_model) raw differences of means; zero where D+ and D− do not differ."""
+    vectors: Floats = np.where(found.differs[:, :1], found.vectors[:, 0], np.float32(0))
+    return vectors
+
+
+def _frame(lens: LayerLens, scores: Floats, source: Role, reader: Role) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "layer": range(len(lens.scores)),
-            "score": lens.scores.astype(float),
+            "layer": range(len(scores)),
+            "score": scores.astype(float),
             "best rank": lens.ranks.astype(float),
             "direction": f"from the {NAMES[source]}",
             "W_U": f"of the {NAMES[reader]}",
@@ -100,11 +124,11 @@ def _frame(lens: LayerLens, source: Role, reader: Role) -> pd.DataFrame:
     )
 
 
-def _draw(frame: pd.DataFrame, request: Request) -> None:
+def _draw(frame: pd.DataFrame, request: Request, *, raw: bool) -> None:
     sources = [f"from the {NAMES[role]}" for role in ROLES]
     base = alt.Chart(frame).encode(
         x=alt.X("layer:Q", title="layer of the direction", axis=alt.Axis(grid=False, tickMinStep=1, format="d")),
-        y=alt.Y("score:Q", title="Eq. 2, logits per unit of direction"),
+        y=alt.Y("score:Q", title=f"Eq. 2, logits of the {'raw difference' if raw else 'unit vector'}"),
         color=alt.Color(
             "direction:N",
             title=None,
