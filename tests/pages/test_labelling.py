@@ -278,6 +278,15 @@ def test_malformed_answers_are_listed(bench, judge, monkeypatch):
     assert not [found for found in app.button if found.label == "Save the labelling"]
 
 
+def test_why_questions_were_refused_is_in_the_summary(bench, judge):
+    refusal = Reply(status=400, body='{"detail": "The quota is used up"}')
+    with running(always(refusal)) as stub:
+        app = settled(press(judge(stub), "Ask the judge"))
+    assert "0 of 20 sentences have a label" in said(app)
+    assert "4 questions: " in said(app)
+    assert "refused the question (400): The quota is used up" in said(app)
+
+
 def test_a_bad_address_is_refused_without_quoting_it(bench, monkeypatch):
     monkeypatch.setenv(JUDGE_URL, f"https://user:{KEY}@judge.example/v1")
     app = opened("Judge")
