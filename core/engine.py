@@ -49,6 +49,7 @@ class Engine:
         self._check_clean = check_clean
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._halted = threading.Event()
         self._thread: threading.Thread | None = None
 
     def submit(
@@ -119,6 +120,15 @@ class Engine:
             job.stop.set()
             self._wake.set()
 
+    def halt(self) -> None:
+        """Take no further step, let every job close what it holds, and wait for that; there is no way back."""
+        self._halted.set()
+        self._wake.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
     def watch(self, job_id: str, caller: Caller) -> None:
         """Let another session keep the job alive, as after a reload."""
         with self._lock:
@@ -161,7 +171,7 @@ class Engine:
 
     def _run(self) -> None:
         last_watch = time.monotonic()
-        while True:
+        while not self._halted.is_set():
             with self._lock:
                 jobs = self._live()
             if not jobs:
@@ -172,10 +182,15 @@ class Engine:
                 last_watch = time.monotonic()
                 self._drop_abandoned(jobs, last_watch)
             for job in jobs:
-                self._step(job)
+                if not self._halted.is_set():
+                    self._step(job)
             if all(job.snapshot.progress.waiting for job in jobs):
                 self._wake.wait(_LOOK_EVERY)
                 self._wake.clear()
+        with self._lock:
+            jobs = self._live()
+        for job in jobs:
+            self._end(job, "cancelled")
 
     def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
         for job in jobs:

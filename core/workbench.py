@@ -70,6 +70,12 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
+    def close(self) -> None:
+        """Before the process ends: interrupt all work, let it keep what it has, and close the store."""
+        self.journal.leave()
+        self.engine.halt()
+        self.store.close()
+
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory. Raises Busy while other work is using it."""
         users = [job for job in self.engine.live() if job.kind != "load"]

@@ -16,6 +16,7 @@ from core.jobs import Caller
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.values import ModelSpec, PairSpec, Precision
 from core.workbench import Workbench
+from ui.shell.ending import close_at_end
 
 log = logging.getLogger("retrace")
 
@@ -23,7 +24,9 @@ log = logging.getLogger("retrace")
 @st.cache_resource(show_spinner=False)
 def workbench() -> Workbench:
     """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
-    return Workbench(settings.cache_folder())
+    bench = Workbench(settings.cache_folder())
+    close_at_end(bench.close)
+    return bench
 
 
 def caller() -> Caller:
