@@ -20,7 +20,7 @@ from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
 from ui.shell.frame import require_shell
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"
@@ -121,6 +121,7 @@ if loaded is None:
     draw_list(None)
     st.stop()
 
+take_over(JOB, "moments")
 request = tried(partial(draw_form, loaded))
 if request is not None and request.submitted:
     start(request)

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 import core.embedded
 from core.extraction.contrast import contrast
+from core.jobs import Caller, Progress
 from core.values import Trace, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
@@ -329,3 +330,37 @@ def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
     app = extracted()
     app.session_state["extraction:job"] = "forgotten"
     assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
+
+
+def waiting():
+    while True:
+        yield Progress(1, 4, "reading trace 1 of 4", waiting=True)
+
+
+def test_the_pass_of_a_closed_tab_is_followed_and_can_be_stopped(bench):
+    gone = Caller(owner="gone", is_watching=lambda: False)
+    job_id = bench.engine.submit("moments", waiting(), title="Extracting directions", caller=gone, lasting=True)
+    press(opened(), "Stop")
+    assert bench.engine.wait(job_id, 5).state == "cancelled"
+
+
+def test_every_visitor_sees_the_work_of_closed_tabs_and_can_stop_it(bench):
+    gone = Caller(owner="gone", is_watching=lambda: False)
+    left = bench.engine.submit("cells", waiting(), title="Dose-response", caller=gone, lasting=True)
+    here = bench.engine.submit("cells", waiting(), title="Dose-response", caller=Caller(owner="other"), lasting=True)
+    while not all(bench.engine.snapshot(job).progress.total for job in (left, here)):
+        pass
+    app = AppTest.from_function(draw_frame, default_timeout=30)
+    app.run()
+    assert "Dose\\-response of a closed tab, 25%" in [caption.value for caption in app.caption]
+    assert "1 run of other visitors" in [caption.value for caption in app.caption]
+    press(app, "Stop")
+    assert bench.engine.wait(left, 5).state == "cancelled"
+    assert bench.engine.snapshot(here).live
+    bench.engine.stop(here)
+
+
+def draw_frame():
+    from ui.shell.frame import draw_sidebar
+
+    draw_sidebar()

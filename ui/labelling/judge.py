@@ -16,7 +16,7 @@ from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, draw_labellings, first_traces
 from ui.shell.jobs import take_ended
 from ui.shell.notice import act
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import caller, guarded, take_over, workbench
 
 SLOT = "job:judge"
 MODEL_KEY, PROMPT_KEY, BATCH_KEY = "judge:model", "judge:prompt", "judge:batch"
@@ -145,6 +145,7 @@ def _reset_prompt() -> None:
 
 def _follow(shown: TraceSet) -> None:
     """The run's progress; when it has ended, what is known by then is put on show."""
+    take_over(SLOT, "judge")
     snapshot = take_ended(SLOT)
     if snapshot is None:
         return

@@ -21,7 +21,7 @@ from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import caller, guarded, take_over, workbench
 
 SLOT = "job:set"
 SOURCES = {"heldout": "held-out questions", "examples": "example questions", "upload": "your own file"}
@@ -99,6 +99,7 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     if found is None:
         return
     examples, arms = found
+    take_over(SLOT, "generate_set")
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)

@@ -87,6 +87,15 @@ def attach(slot: str, job_id: str) -> None:
         st.session_state[slot] = snapshot.job_id
 
 
+def take_over(slot: str, kind: str) -> None:
+    """Follow a job of this kind whose tab was closed, where this session has none of its own."""
+    if slot not in st.session_state:
+        left = [job for job in workbench().engine.left() if job.kind == kind]
+        if left:
+            workbench().engine.watch(left[0].job_id, caller())
+            st.session_state[slot] = left[0].job_id
+
+
 def set_anew(defaults: Mapping[str, object], *, unless: str) -> None:
     """Write the kept or default value of widgets that were not on the page just before, as the key `unless` tells.
 
