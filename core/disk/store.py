@@ -79,9 +79,7 @@ class Store:
             return False
 
         def write(cache: Database) -> bool:
-            with cache.transact():
-                cache.delete(key)
-                cache.set(key, data, tag=now)
+            database.put_value(cache, key, data, when=now)
             self._trim(cache)
             self._fault = None
             return True
