@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.importing.report import report_from_json
+from core.traces.records import RECORD_FAULTS
 from core.traces.set_files import TraceSet
 from ui.components.safe_text import done
 from ui.shell.frame import require_shell
@@ -22,13 +23,23 @@ def draw_set(shown: TraceSet) -> None:
     draw_summary(shown)
     report = workbench().trace_sets.report(shown.set_id)
     if report:
-        draw_report(report_from_json(report))
+        draw_saved_report(report)
     left, right = st.columns([4, 9], gap="medium")
     with left:
         index = choose_trace(shown)
     if index is not None:
         with right:
             draw_reader(shown, index)
+
+
+def draw_saved_report(report: dict[str, object]) -> None:
+    """What the import said; a report that cannot be read hides none of the traces."""
+    try:
+        found = report_from_json(report)
+    except RECORD_FAULTS:
+        st.caption("What the import said of this set cannot be read; the traces are whole.")
+    else:
+        draw_report(found)
 
 
 require_shell()

@@ -149,7 +149,7 @@ def remove_database(folder: Path) -> None:
 def clean_database(path: Path) -> None:
     """Drop triggers, views, indexes, rows and settings that are not ours.
 
-    Raises sqlite3.Error when it is locked (after BUSY_SECONDS) or damaged, as where a table is not what diskcache makes.
+    Raises sqlite3.Error when it is locked (after BUSY_SECONDS) or damaged, as where a table has another form.
     """
     if path.is_symlink():
         raise sqlite3.DatabaseError("The cache database is a link.")
@@ -238,6 +238,8 @@ def sentence_for(error: Exception) -> str:
         why = "The disk is full: free some space or clear the store"
     elif is_locked(error):
         why = "Another process is using the store, or its disk is full"
+    elif isinstance(error, MemoryError):
+        why = "The memory is full"
     elif number is not None:
         why = f"The store's folder cannot be used ({os.strerror(number)})"
     else:

@@ -189,10 +189,10 @@ class Store:
             total -= size
 
     def _on_disk(self, operation: Callable[[], R], default: R) -> R:
-        """What the operation returns; the default, and a warning, after a fault of the file system."""
+        """What the operation returns; the default, and a warning, after a fault of the file system or of memory."""
         try:
             return operation()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._warn(error)
             return default
 

@@ -181,7 +181,7 @@ def test_edited_keywords_are_previewed_saved_and_compared(bench):
     assert metrics(app)["Precision"] == "100.0%"
     app.session_state[VIEW_KEY] = "Keywords"
     rerun(app)
-    press(app, "Delete")
+    press(app, "Yes, delete it")
     assert bench.trace_sets.labellings(EMBEDDED) == ()
 
 
