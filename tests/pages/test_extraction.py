@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
@@ -330,6 +331,28 @@ def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
     app = extracted()
     app.session_state["extraction:job"] = "forgotten"
     assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
+
+
+def test_labels_are_kept_by_their_names_and_counted_in_the_chosen_set(bench):
+    few, many = make_traces()[:3], make_traces()
+    ids = {n: bench.trace_sets.save(traces, name=f"set of {n}") for n, traces in ((3, few), (len(many), many))}
+    app = opened()
+    app.segmented_control(key="extraction:traces").set_value("A saved set")
+    rerun(app)
+    chosen = app.multiselect(key="extraction:labels").value
+    for n, traces in ((3, few), (len(many), many), (3, few)):
+        app.selectbox(key="extraction:set").set_value(ids[n])
+        rerun(app)
+        box = app.multiselect(key="extraction:labels")
+        counts = Counter(part.label for trace in traces for part in trace.parts)
+        assert box.options == [name for name, _ in counts.most_common()]
+        assert box.value == chosen
+        assert all(f"{name} {count:,}" in said(app) for name, count in counts.items())
+    app.multiselect(key="extraction:labels").unselect("deduction")
+    for n in (len(many), 3):
+        app.selectbox(key="extraction:set").set_value(ids[n])
+        rerun(app)
+        assert app.multiselect(key="extraction:labels").value == [name for name in chosen if name != "deduction"]
 
 
 def waiting():

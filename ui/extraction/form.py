@@ -15,7 +15,7 @@ from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
 from core.values import PAPER_WINDOW, Trace, Window
-from ui.components.safe_text import show_error, size
+from ui.components.safe_text import plain, show_error, size
 from ui.extraction.how_read import ask_frame
 from ui.extraction.trace_choice import KEY, ask_traces
 from ui.shell.roles import TITLES
@@ -23,7 +23,7 @@ from ui.shell.state import set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
-MAX_LABELS = 8
+MAX_LABELS, MAX_COUNTS = 8, 20
 FAR = 400
 SUBMIT = "extraction:submit"
 EXACT, _AGAIN = "extraction:exact", "extraction:again"
@@ -164,12 +164,15 @@ def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
     picked: list[str] = st.multiselect(
         "Labels to gather",
         [name for name, _ in counts.most_common()],
-        format_func=lambda name: f"{name} · {counts[name]:,}",
         key=f"{KEY}labels",
         persist_state="session",
-        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after "
-        "serve as controls; each takes as much memory as the first.",
+        help="An event is the first token of a labelled part. Labels beside the one you are after serve as controls; "
+        "each takes as much memory as the first.",
     )
+    # Not in the options: the browser keeps those by their words, which another set's counts would make others.
+    parts = ", ".join(f"{plain(name, 40)} {n:,}" for name, n in counts.most_common(MAX_COUNTS))
+    more = f", and {len(counts) - MAX_COUNTS} more labels" if len(counts) > MAX_COUNTS else ""
+    st.caption(f"Parts in these traces: {parts}{more}.")
     return tuple(picked)
 
 
