@@ -14,7 +14,7 @@ from ui.directions.saved import draw_list
 from ui.extraction.card import draw_facts, draw_lens, draw_resemblance, draw_save
 from ui.extraction.contrast import Choice, ask_contrast, made_of
 from ui.extraction.controls import draw_controls
-from ui.extraction.form import Request, draw_exact, draw_form
+from ui.extraction.form import Request, draw_exact, draw_form, draw_stopped
 from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
@@ -134,4 +134,5 @@ elif JOB not in st.session_state and request is not None:
         "the map appears here. Window and label can then be changed without reading them again.",
         icon=":material/explore:",
     )
+draw_stopped()
 draw_list(loaded[0])

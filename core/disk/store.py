@@ -136,6 +136,17 @@ class Store:
 
         return self._on_disk(read, None)
 
+    def files_bytes(self, kind: str) -> int:
+        """Bytes that the files of a kind take."""
+        return self._on_disk(lambda: sum(size for _, size, _, _ in self._files(kind)), 0)
+
+    def remove_files(self, kind: str) -> None:
+        """Remove every file of a kind."""
+        self._on_disk(lambda: [remove() for *_, remove in self._files(kind)], None)
+
+    def _files(self, kind: str) -> list[Entry]:
+        return [entry for entry in self._large.entries() if entry[2].rpartition("-")[0] == kind]
+
     def size_bytes(self) -> int:
         """Bytes that values and files take on disk."""
         values = self._guarded(lambda cache: int(cache.volume()), 0)

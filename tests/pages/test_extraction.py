@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from core.values import Trace, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from ui.components.safe_text import size
 from ui.extraction.contrast import RANGE
 from ui.extraction.form import MAX_OFFSETS, offsets_of
 from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
@@ -353,6 +354,25 @@ def test_labels_are_kept_by_their_names_and_counted_in_the_chosen_set(bench):
         app.selectbox(key="extraction:set").set_value(ids[n])
         rerun(app)
         assert app.multiselect(key="extraction:labels").value == [name for name in chosen if name != "deduction"]
+
+
+def test_what_stopped_passes_keep_is_named_with_its_size_and_can_be_freed(bench):
+    assert "Stopped passes keep" not in said(opened())
+    app = extracted()
+    moments = bench.moments.get(app.session_state["extraction:found"][0][0])
+    bench.moments.put_unfinished(moments)
+    bench.moments.put_unfinished(replace(moments, spec=replace(moments.spec, seed=5)))
+    kept = bench.moments.unfinished_bytes()
+    assert kept > 2 * moments.nbytes
+    app = rerun(app)
+    assert f"Stopped passes keep {size(kept)} of sums on disk" in said(app)
+    assert "begins anew" in said(app)
+    press(app, "Yes, free it")
+    assert bench.moments.unfinished_bytes() == 0
+    assert bench.moments.unfinished(moments.spec) is None
+    assert bench.moments.get(moments.spec) is not None
+    assert "Stopped passes keep" not in said(app)
+    assert not list((bench.store.root / "files" / "unfinished_moments").iterdir())
 
 
 def waiting():

@@ -134,6 +134,20 @@ def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: in
     return pressed or bool(st.session_state.pop(_AGAIN, False))
 
 
+def draw_stopped() -> None:
+    """What stopped passes keep on disk to go on from, and the way to free it."""
+    kept = workbench().moments.unfinished_bytes()
+    if not kept:
+        return
+    text, button = st.columns([4, 1], vertical_alignment="center")
+    text.caption(
+        f"Stopped passes keep {size(kept)} of sums on disk: **Extract** with the same settings goes on from there."
+    )
+    with button.popover(f"Free {size(kept)}", icon=":material/delete:", width="stretch"):
+        st.markdown("A stopped pass then begins anew. Finished maps and saved directions stay.")
+        st.button("Yes, free it", key=f"{KEY}free", type="primary", on_click=workbench().moments.free_unfinished)
+
+
 def draw_exact(window: Window, found: DirectionSet) -> None:
     """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
     if window not in found.composed:
