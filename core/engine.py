@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 MAX_LIVE = 9
 _KEEP_ENDED = 64
-_ABANDONED_AFTER = 10.0
+_ABANDONED_AFTER = 300.0
+"""Seconds without a sign of life from its tab after which a job ends; a browser rests tabs that are not looked at."""
 _WATCH_EVERY = 1.0
 _LOOK_EVERY = 0.05
 
@@ -32,12 +33,19 @@ class _Job:
     work: Generator[Progress, None, Any]
     deadline: float
     caller: Caller
+    lasting: bool
+    about: object
     started: float = 0.0
     last_seen: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
     """Set once there is something to show, or nothing more to wait for."""
     ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the tab that it was begun in is gone."""
+        return not self.stop.is_set() and not self.caller.is_watching()
 
 
 class Engine:
@@ -49,6 +57,7 @@ class Engine:
         self._check_clean = check_clean
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._halted = threading.Event()
         self._thread: threading.Thread | None = None
 
     def submit(
@@ -59,14 +68,20 @@ class Engine:
         title: str = "",
         caller: Caller = NOBODY,
         seconds: float = 600.0,
+        lasting: bool = False,
+        about: object = None,
     ) -> JobId[T]:
         """Queue a job and return its id; a live job of the same owner and kind is cancelled first.
 
-        It is cancelled when nobody has been watching for 10 s, and timed out after `seconds` of running.
-        Raises Busy when the queue is full.
+        It is timed out after `seconds` of running, and cancelled when nobody has been watching for some minutes, unless
+        it is `lasting`. One of the same kind and `about` whose own tab is gone is taken over instead. Raises Busy when
+        the queue is full.
         """
         owner = caller.owner
         with self._lock:
+            for job in self._live() if about is not None else []:
+                if (job.snapshot.kind, job.about) == (kind, about) and job.is_left:
+                    return JobId[T](self._hand_over(job, caller))
             for job in self._live():
                 if owner and job.snapshot.owner == owner and job.snapshot.kind == kind:
                     job.stop.set()
@@ -77,7 +92,7 @@ class Engine:
                 )
             job_id = JobId[T](new_run_id())
             snapshot = Snapshot(job_id, kind, title, owner, "queued", Progress(0, 0, "waiting"))
-            self._jobs[job_id] = _Job(snapshot, work, seconds, caller)
+            self._jobs[job_id] = _Job(snapshot, work, seconds, caller, lasting, about)
             self._forget_old()
             self._ensure_thread()
         self._wake.set()
@@ -111,6 +126,11 @@ class Engine:
             ids = [job.snapshot.job_id for job in self._live()]
         return [snapshot for job_id in ids if (snapshot := self.snapshot(job_id)) is not None]
 
+    def left(self) -> list[Snapshot[Any]]:
+        """The live jobs whose tab is gone, oldest first: anybody may take them over or stop them."""
+        with self._lock:
+            return [job.snapshot for job in self._live() if job.is_left]
+
     def stop(self, job_id: str) -> None:
         """Ask a job to end; it does so within one step, keeping what it has. Unknown ids are ignored."""
         with self._lock:
@@ -119,13 +139,21 @@ class Engine:
             job.stop.set()
             self._wake.set()
 
+    def halt(self) -> None:
+        """Take no further step, let every job close what it holds, and wait for that; there is no way back."""
+        self._halted.set()
+        self._wake.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
     def watch(self, job_id: str, caller: Caller) -> None:
         """Let another session keep the job alive, as after a reload."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is not None:
-                job.caller, job.last_seen = caller, time.monotonic()
-                job.snapshot = replace(job.snapshot, owner=caller.owner)
+                self._hand_over(job, caller)
 
     @overload
     def wait(self, job_id: JobId[T], timeout: float | None = None) -> Snapshot[T]: ...
@@ -146,6 +174,11 @@ class Engine:
             job = self._jobs[job_id]
         job.begun.wait(timeout)
 
+    def _hand_over(self, job: _Job, caller: Caller) -> str:
+        job.caller, job.last_seen = caller, time.monotonic()
+        job.snapshot = replace(job.snapshot, owner=caller.owner)
+        return str(job.snapshot.job_id)
+
     def _live(self) -> list[_Job]:
         return [job for job in self._jobs.values() if job.snapshot.live]
 
@@ -161,7 +194,7 @@ class Engine:
 
     def _run(self) -> None:
         last_watch = time.monotonic()
-        while True:
+        while not self._halted.is_set():
             with self._lock:
                 jobs = self._live()
             if not jobs:
@@ -172,16 +205,21 @@ class Engine:
                 last_watch = time.monotonic()
                 self._drop_abandoned(jobs, last_watch)
             for job in jobs:
-                self._step(job)
+                if not self._halted.is_set():
+                    self._step(job)
             if all(job.snapshot.progress.waiting for job in jobs):
                 self._wake.wait(_LOOK_EVERY)
                 self._wake.clear()
+        with self._lock:
+            jobs = self._live()
+        for job in jobs:
+            self._end(job, "cancelled")
 
     def _drop_abandoned(self, jobs: list[_Job], now: float) -> None:
         for job in jobs:
             if job.caller.is_watching():
                 job.last_seen = now
-            elif now - job.last_seen > _ABANDONED_AFTER:
+            elif not job.lasting and now - job.last_seen > _ABANDONED_AFTER:
                 job.stop.set()
 
     def _step(self, job: _Job) -> None:

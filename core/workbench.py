@@ -70,6 +70,12 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
+    def close(self) -> None:
+        """Before the process ends: interrupt all work, let it keep what it has, and close the store."""
+        self.journal.leave()
+        self.engine.halt()
+        self.store.close()
+
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory. Raises Busy while other work is using it."""
         users = [job for job in self.engine.live() if job.kind != "load"]
@@ -101,7 +107,7 @@ class Workbench:
     def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:
         """As `generate`, for many completions: a batch at a time, each kept when it is done."""
         work = self._lanes.generate_set(tuple(specs))
-        return self.engine.submit("generate_set", work, title="Prompt set", caller=caller, seconds=_DAY)
+        return self._lasting("generate_set", work, title="Prompt set", caller=caller, about=tuple(specs))
 
     def fork(
         self, parent: Generation, spec: GenerationSpec, at: int, caller: Caller = NOBODY
@@ -136,7 +142,7 @@ class Workbench:
 
             return (yield from record(self.pair.model_of, self.moments, specs, traces))
 
-        return self.engine.submit("moments", work(), title="Extracting directions", caller=caller, seconds=_DAY)
+        return self._lasting("moments", work(), title="Extracting directions", caller=caller, about=tuple(specs))
 
     def attribute(self, spec: ReadingSpec[T], caller: Caller = NOBODY) -> JobId[T]:
         """Job whose result is what the spec asks of a text, for example the Attribution of an AttributionSpec."""
@@ -156,7 +162,7 @@ class Workbench:
 
             return (yield from import_traces(file, source=source, name=name, folder=self.trace_sets))
 
-        return self.engine.submit("import", work(), title="Importing traces", caller=caller, seconds=2 * _HOUR)
+        return self._lasting("import", work(), title="Importing traces", caller=caller, about=None)
 
     def table_events(self, set_id: str, label: str, role: Role, caller: Caller = NOBODY) -> JobId[EventTable]:
         """Job whose result is the EventTable of a label in a saved set, in the tokens of that role's model."""
@@ -174,14 +180,16 @@ class Workbench:
             keywords,
             keep=lambda traces: self.trace_sets.save_labels(set_id, name, [trace.parts for trace in traces]),
         )
-        return self.engine.submit("label", work, title="Labelling by keywords", caller=caller, seconds=2 * _HOUR)
+        return self._lasting(
+            "label", work, title="Labelling by keywords", caller=caller, about=(set_id, keywords, name)
+        )
 
     def judge(
         self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY, *, pace: Pace = CALM
     ) -> JobId[JudgeReport]:
         """Job whose result is the JudgeReport of the traces; every answer is kept as it comes."""
         work = judge_traces(spec, traces, lookup=self.cached, keep=self._save, pace=pace)
-        return self.engine.submit("judge", work, title="Asking the judge", caller=caller, seconds=_DAY)
+        return self._lasting("judge", work, title="Asking the judge", caller=caller, about=(spec, tuple(traces)))
 
     def read_corpus(self, specs: Sequence[CorpusTextSpec], caller: Caller = NOBODY) -> JobId[tuple[CorpusText, ...]]:
         """Job whose result is the CorpusText of every spec; each is kept as it comes."""
@@ -192,7 +200,7 @@ class Workbench:
 
             return (yield from read_corpus(self.pair.model_of, specs, cached=self.cached, save=self._save))
 
-        return self.engine.submit("corpus", work(), title="Reading all texts", caller=caller, seconds=_DAY)
+        return self._lasting("corpus", work(), title="Reading all texts", caller=caller, about=tuple(specs))
 
     def read_direction(self, spec: LensSpec, caller: Caller = NOBODY) -> JobId[DirectionLens]:
         """Job whose result is the DirectionLens of the spec."""
@@ -208,11 +216,23 @@ class Workbench:
     def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> JobId[tuple[DoseCell, ...]]:
         """Job that fills the cells of an experiment in order; those already stored are not run again."""
         work = run_cells(self.pair.model_of, tuple(specs), cached=self.cached, save=self._save)
-        return self.engine.submit("cells", work, title="Dose-response", caller=caller, seconds=_DAY)
+        return self._lasting("cells", work, title="Dose-response", caller=caller, about=tuple(specs))
+
+    def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
+        """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""
+        return self.engine.submit(kind, work, title=title, caller=caller, seconds=_DAY, lasting=True, about=about)
 
     def _submit(self, spec: Spec[T], work: Work[T], title: str, caller: Caller) -> JobId[T]:
         kind, _ = _KINDS[type(spec)]
-        return self.engine.submit(kind, self._stored(spec, work), title=title, caller=caller, seconds=2 * _HOUR)
+        return self.engine.submit(
+            kind,
+            self._stored(spec, work),
+            title=title,
+            caller=caller,
+            seconds=2 * _HOUR,
+            lasting=isinstance(spec, ExtractionSpec),
+            about=spec,
+        )
 
     def _stored(self, spec: Spec[T], work: Work[T]) -> Work[T]:
         found = self.cached(spec)

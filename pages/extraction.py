@@ -14,13 +14,13 @@ from ui.directions.saved import draw_list
 from ui.extraction.card import draw_facts, draw_lens, draw_resemblance, draw_save
 from ui.extraction.contrast import Choice, ask_contrast, made_of
 from ui.extraction.controls import draw_controls
-from ui.extraction.form import Request, draw_exact, draw_form
+from ui.extraction.form import Request, draw_exact, draw_form, draw_stopped
 from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
 from ui.shell.frame import require_shell
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"
@@ -121,6 +121,7 @@ if loaded is None:
     draw_list(None)
     st.stop()
 
+take_over(JOB, "moments")
 request = tried(partial(draw_form, loaded))
 if request is not None and request.submitted:
     start(request)
@@ -133,4 +134,5 @@ elif JOB not in st.session_state and request is not None:
         "the map appears here. Window and label can then be changed without reading them again.",
         icon=":material/explore:",
     )
+draw_stopped()
 draw_list(loaded[0])

@@ -17,11 +17,12 @@ Label = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Reply:
-    """What to send back; `body` is sent as it is, `content` as the text of a chat completion."""
+    """What to send back: `content` as a chat completion's, `body` as it is, or `pieces` until the client hangs up."""
 
     status: int = 200
-    content: str = ""
-    body: str | None = None
+    content: object = ""
+    body: str | bytes | None = None
+    pieces: Callable[[], Iterator[bytes]] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
 
@@ -40,6 +41,7 @@ class Stub:
     """`script(n_before, sentences)` decides the reply to the question with these sentences, asked `n_before` times."""
 
     script: Callable[[int, dict[str, str]], Reply]
+    read: Callable[[dict[str, Any]], dict[str, Any]] = lambda question: json.loads(question["messages"][-1]["content"])
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -48,7 +50,7 @@ class Stub:
     _times: Counter[str] = field(default_factory=Counter)
 
     def reply_to(self, path: str, key: str, question: dict[str, Any]) -> Reply:
-        material = json.loads(question["messages"][-1]["content"])
+        material = self.read(question)
         name = json.dumps(material["sentences"])
         self.paths.append(path)
         self.keys.append(key)
@@ -83,11 +85,14 @@ def running(script: Callable[[int, dict[str, str]], Reply]) -> Iterator[Stub]:
             body = reply.body
             if body is None:
                 body = json.dumps({"choices": [{"message": {"role": "assistant", "content": reply.content}}]})
+            data = body if isinstance(body, bytes) else body.encode()
+            length = () if reply.pieces else (("content-length", str(len(data))),)
             self.send_response(reply.status)
-            for name, value in (*reply.headers, ("content-length", str(len(body.encode())))):
+            for name, value in (*reply.headers, *length):
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body.encode())
+            for piece in reply.pieces() if reply.pieces else (data,):
+                self.wfile.write(piece)
 
         def log_message(self, *args: Any) -> None:
             pass

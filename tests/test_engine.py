@@ -130,6 +130,71 @@ def test_a_job_that_nobody_watches_ends(monkeypatch):
     engine.stop(kept)
 
 
+GONE = Caller(owner="gone", is_watching=lambda: False)
+
+
+def test_a_lasting_job_goes_on_when_its_tab_is_gone_and_anybody_may_stop_it(monkeypatch):
+    monkeypatch.setattr("core.engine._ABANDONED_AFTER", 0.1)
+    monkeypatch.setattr("core.engine._WATCH_EVERY", 0.05)
+    engine = Engine()
+    short = engine.submit("x", forever(), caller=GONE)
+    lasting = engine.submit("y", forever(), caller=GONE, lasting=True)
+    watched = engine.submit("y", forever(), caller=Caller(owner="here"), lasting=True)
+    assert engine.wait(short, 5).state == "cancelled"
+    assert engine.snapshot(lasting).live
+    assert [job.job_id for job in engine.left()] == [lasting]
+    engine.stop(lasting)
+    assert engine.wait(lasting, 5).state == "cancelled"
+    assert engine.left() == []
+    engine.stop(watched)
+
+
+def test_minutes_without_a_sign_of_life_are_survived():
+    engine = Engine()
+    job_id = engine.submit("x", forever(), caller=GONE)
+    (job,) = engine._jobs.values()
+    engine._drop_abandoned([job], job.last_seen + 240)
+    assert not job.stop.is_set()
+    engine._drop_abandoned([job], job.last_seen + 601)
+    assert engine.wait(job_id, 5).state == "cancelled"
+
+
+def test_what_a_closed_tab_asked_for_is_taken_over_and_nothing_else():
+    engine = Engine()
+    here, there = Caller(owner="here"), Caller(owner="there")
+    left = engine.submit("x", forever(), caller=GONE, lasting=True, about=(1, 2))
+    assert engine.submit("x", forever(), caller=here, about=(1, 2)) == left
+    assert engine.snapshot(left).owner == "here"
+    assert engine.left() == []
+    others = [
+        engine.submit("x", forever(), caller=there, about=(1, 2)),
+        engine.submit("y", forever(), caller=there, about=(1, 2)),
+        engine.submit("z", forever(), caller=there),
+    ]
+    assert len({left, *others}) == 4
+    engine.submit("x", forever(), caller=here, about=(3,))
+    assert engine.wait(left, 5).state == "cancelled"
+    for job in engine.live():
+        engine.stop(job.job_id)
+
+
+def test_a_halted_engine_lets_every_job_close_and_takes_no_further_step():
+    engine, closed = Engine(), []
+
+    def closing():
+        try:
+            yield from forever()
+        finally:
+            closed.append(True)
+
+    jobs = [engine.submit(kind, closing()) for kind in "xy"]
+    while any(engine.snapshot(job).state == "queued" for job in jobs):
+        time.sleep(0.01)
+    engine.halt()
+    assert [engine.snapshot(job).state for job in jobs] == ["cancelled", "cancelled"]
+    assert closed == [True, True]
+
+
 def test_a_deadline_ends_a_job():
     engine = Engine()
     assert engine.wait(engine.submit("x", forever(), seconds=0.1), 5).state == "timeout"

@@ -106,7 +106,7 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
         arrays = {name: container.array(name) for name in container.tensors}
         value = decode(cls, envelope["value"], "", arrays)
         saved_at = decode(float, envelope["saved_at"], "saved_at", {})
-    except CorruptValue:
+    except (CorruptValue, MemoryError):
         raise
     except Exception as error:
         raise CorruptValue(f"The fields do not make a {cls.__name__}: {error}") from error

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -58,6 +61,9 @@ _ENVIRONMENT = {
 }
 
 
+log = logging.getLogger(__name__)
+
+
 class Rows(Protocol):
     """What a statement found."""
 
@@ -75,7 +81,7 @@ class Database(Protocol):
     def clear(self) -> int: ...
     def close(self) -> None: ...
     def __iter__(self) -> Iterator[str]: ...
-    def _sql(self, statement: str, parameters: tuple[str, str, int]) -> Rows: ...
+    def _sql(self, statement: str, parameters: tuple[str | int, ...]) -> Rows: ...
 
 
 class ForeignRow(OSError):
@@ -121,8 +127,17 @@ def open_cache(folder: Path) -> Database:
 
 def newest_keys(cache: Database, prefix: str, limit: int) -> list[str]:
     """Keys that begin with the ASCII prefix, the latest stored first. Raises sqlite3.Error."""
-    statement = "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1 ORDER BY rowid DESC LIMIT ?"
+    statement = f"SELECT key FROM Cache WHERE key >= ? AND key < ? AND {_OURS} ORDER BY rowid DESC LIMIT ?"  # noqa: S608
     return [key for (key,) in cache._sql(statement, (prefix, prefix + "\x7f", limit)).fetchall()]
+
+
+def put_value(cache: Database, key: str, data: bytes, *, when: float) -> None:
+    """Write a row, and look whether it is there: a trigger could undo it. Raises sqlite3.Error, Timeout."""
+    with cache.transact():
+        cache.delete(key)
+        cache.set(key, data, tag=when)
+        if not cache._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = ?", (key, RAW)).fetchall():
+            raise sqlite3.DatabaseError("The database did not keep a row.")
 
 
 def remove_database(folder: Path) -> None:
@@ -132,7 +147,10 @@ def remove_database(folder: Path) -> None:
 
 
 def clean_database(path: Path) -> None:
-    """Drop rows and settings that are not ours. Raises sqlite3.Error when locked (after BUSY_SECONDS) or damaged."""
+    """Drop triggers, views, indexes, rows and settings that are not ours.
+
+    Raises sqlite3.Error when it is locked (after BUSY_SECONDS) or damaged, as where a table has another form.
+    """
     if path.is_symlink():
         raise sqlite3.DatabaseError("The cache database is a link.")
     if not path.exists():
@@ -140,8 +158,9 @@ def clean_database(path: Path) -> None:
     keep = (*SETTINGS, *_COUNTERS)
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
         db.execute("PRAGMA mmap_size = 0")
+        db.execute("PRAGMA trusted_schema = 0")
         db.execute("BEGIN IMMEDIATE")
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = _clean_schema(db)
         if "Settings" in tables:
             db.execute(f"DELETE FROM Settings WHERE key NOT IN ({','.join('?' * len(keep))})", keep)  # noqa: S608
         if "Cache" in tables:
@@ -150,6 +169,42 @@ def clean_database(path: Path) -> None:
         if "Settings" in tables:
             db.execute("UPDATE Settings SET value = 0 WHERE key = 'size'")
         db.execute("COMMIT")
+
+
+def _clean_schema(db: sqlite3.Connection) -> set[str]:
+    """Drop what diskcache does not make, foreign tables apart, and return the names of its tables that are there.
+
+    Raises sqlite3.DatabaseError where one of these is of another form.
+    """
+    tables, foreign = set(), []
+    for kind, name, form in _schema(db):
+        made = _made_by_diskcache().get(name.lower())
+        if made is not None and made[0] == "table":
+            if (kind, form) != made:
+                raise sqlite3.DatabaseError(f"The {kind} {name} is not as it was made.")
+            tables.add(name)
+        elif kind != "table" and form and (kind, form) != made:
+            foreign.append((kind, name))
+    for kind, name in foreign:
+        quoted = name.replace('"', '""')
+        db.execute(f'DROP {kind} IF EXISTS "{quoted}"')
+        log.warning("The store's database held a %s that is not ours; it was dropped: %.80r", kind, name)
+    return tables
+
+
+def _schema(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """(kind, name, definition) of everything in a database; indexes that SQLite makes itself have no definition."""
+    rows = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return [(str(kind), str(name), " ".join(str(form or "").split())) for kind, name, form in rows]
+
+
+@functools.cache
+def _made_by_diskcache() -> dict[str, tuple[str, str]]:
+    """Name in lower case → (kind, definition) of what diskcache makes in a new database."""
+    with tempfile.TemporaryDirectory() as folder:
+        Cache(folder, disk=SafeDisk, **SETTINGS).close()
+        with contextlib.closing(sqlite3.connect(Path(folder) / DATABASE)) as db:
+            return {name.lower(): (kind, form) for kind, name, form in _schema(db)}
 
 
 def is_damaged(path: Path) -> bool:
@@ -183,6 +238,8 @@ def sentence_for(error: Exception) -> str:
         why = "The disk is full: free some space or clear the store"
     elif is_locked(error):
         why = "Another process is using the store, or its disk is full"
+    elif isinstance(error, MemoryError):
+        why = "The memory is full"
     elif number is not None:
         why = f"The store's folder cannot be used ({os.strerror(number)})"
     else:

@@ -26,6 +26,16 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+READ_AGAIN = "Check the disk, the memory and the rights of the cache folder, then try again."
+
+
+def refusal_of(error: OSError | MemoryError) -> str:
+    """Why a file cannot be read now, as the end of a sentence. It says nothing of the file's content."""
+    if isinstance(error, MemoryError):
+        return "the memory is full"
+    return error.strerror or "it is not a regular file, or too large"
+
+
 def read_regular(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
     """The bytes of a regular file. Raises OSError for a link, a device, or more than `limit` bytes."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

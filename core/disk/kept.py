@@ -68,20 +68,26 @@ class KeptFiles(Generic[T]):
                 good.append(self._from_disk(path))
             except FileNotFoundError:
                 continue
-            except (OSError, codec.CorruptValue) as error:
+            except codec.CorruptValue as error:
                 bad.append((path.name, f"{self._fault('It', error)}: delete it, and {self._again}."))
+            except (OSError, MemoryError) as error:
+                bad.append((path.name, f"It cannot be read now: {files.refusal_of(error)}. {files.READ_AGAIN}"))
         return sorted(good, key=lambda kept: kept.saved_at, reverse=True), bad
 
     def get(self, item_id: str) -> Kept[T]:
-        """The value of the id. Raises BadInput when it is not there, `damaged` when its file is."""
+        """The value of the id. Raises BadInput when it is not there, `damaged`, UserFacingError."""
         path = self._path(item_id)
         try:
             return self._from_disk(path)
         except FileNotFoundError as error:
             raise self._not_there(item_id) from error
-        except (OSError, codec.CorruptValue) as error:
+        except codec.CorruptValue as error:
             fault = self._fault(f"The saved {self._noun} {item_id}", error)
             raise self._damaged(f"{fault}.", f"Delete it, and {self._again}.") from error
+        except (OSError, MemoryError) as error:
+            raise UserFacingError(
+                f"The saved {self._noun} {item_id} cannot be read now: {files.refusal_of(error)}.", files.READ_AGAIN
+            ) from error
 
     def put(self, item_id: str, value: T, *, title: str, saved_at: float | None = None) -> None:
         """Write the value whole or not at all. Raises UserFacingError, naming `title`, when the disk refuses it."""
@@ -108,7 +114,7 @@ class KeptFiles(Generic[T]):
         return self.folder / f"{item_id}{SUFFIX}"
 
     def _from_disk(self, path: Path) -> Kept[T]:
-        """Read a file, or remember it while it is unchanged. Raises OSError, CorruptValue."""
+        """Read a file, or remember it while it is unchanged. Raises OSError, MemoryError, CorruptValue."""
         status = path.lstat()
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._read.get(path.stem)

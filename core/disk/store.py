@@ -79,9 +79,7 @@ class Store:
             return False
 
         def write(cache: Database) -> bool:
-            with cache.transact():
-                cache.delete(key)
-                cache.set(key, data, tag=now)
+            database.put_value(cache, key, data, when=now)
             self._trim(cache)
             self._fault = None
             return True
@@ -138,6 +136,17 @@ class Store:
 
         return self._on_disk(read, None)
 
+    def files_bytes(self, kind: str) -> int:
+        """Bytes that the files of a kind take."""
+        return self._on_disk(lambda: sum(size for _, size, _, _ in self._files(kind)), 0)
+
+    def remove_files(self, kind: str) -> None:
+        """Remove every file of a kind."""
+        self._on_disk(lambda: [remove() for *_, remove in self._files(kind)], None)
+
+    def _files(self, kind: str) -> list[Entry]:
+        return [entry for entry in self._large.entries() if entry[2].rpartition("-")[0] == kind]
+
     def size_bytes(self) -> int:
         """Bytes that values and files take on disk."""
         values = self._guarded(lambda cache: int(cache.volume()), 0)
@@ -191,10 +200,10 @@ class Store:
             total -= size
 
     def _on_disk(self, operation: Callable[[], R], default: R) -> R:
-        """What the operation returns; the default, and a warning, after a fault of the file system."""
+        """What the operation returns; the default, and a warning, after a fault of the file system or of memory."""
         try:
             return operation()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._warn(error)
             return default
 

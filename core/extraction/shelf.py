@@ -57,6 +57,14 @@ class MomentShelf:
         if moments.nbytes <= self.largest_file:
             self._store.put_file(UNFINISHED, moments.spec, moments)
 
+    def unfinished_bytes(self) -> int:
+        """Bytes on disk of what all stopped passes had gathered."""
+        return self._store.files_bytes(UNFINISHED)
+
+    def free_unfinished(self) -> None:
+        """Forget what stopped passes had gathered: they begin anew."""
+        self._store.remove_files(UNFINISHED)
+
     def _remember(self, key: str, moments: Moments) -> None:
         with self._lock:
             self._recent[key] = moments

@@ -7,8 +7,10 @@ stopped goes on where it was. The asking happens on threads of its own: the engi
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from core.errors import BadInput
 from core.labelling.endpoint import Endpoint
@@ -79,15 +81,21 @@ class JudgeReport:
     n_labelled: int
     problems: tuple[str, ...]
     """One line per batch that got no labels, with trace, sentences and reason."""
+    reasons: tuple[tuple[str, int], ...] = ()
+    """The reasons among them with how many batches each, the most frequent first; those not asked yet left out."""
+    note: str = ""
+    """What was not as usual about the asking; "" where all was."""
 
 
 Lookup = Callable[[JudgeBatch], JudgedBatch | None]
 Keep = Callable[[JudgeBatch, JudgedBatch], None]
 
 
-def report_of(spec: JudgeSpec, traces: Iterable[Trace], *, lookup: Lookup) -> JudgeReport:
-    """What `lookup` knows by now, without asking."""
-    return join_rows([row_of(spec, trace, lookup, {}) for trace in traces])
+def report_of(
+    spec: JudgeSpec, traces: Iterable[Trace], *, lookup: Lookup, failed: Mapping[JudgeBatch, str] = MappingProxyType({})
+) -> JudgeReport:
+    """What `lookup` knows by now, without asking; `failed` are the reasons of batches that got no answer."""
+    return join_rows([row_of(spec, trace, lookup, failed) for trace in traces])
 
 
 @dataclass(frozen=True)
@@ -97,28 +105,34 @@ class ReportRow:
     trace: Trace
     n_sentences: int
     problems: tuple[str, ...]
+    reasons: tuple[str, ...]
+    """Why batches that were asked got no labels."""
 
 
 def row_of(spec: JudgeSpec, trace: Trace, lookup: Lookup, failed: Mapping[JudgeBatch, str]) -> ReportRow:
     """The trace with the labels of the answers that `lookup` knows; the others are problems, with their reason."""
     labels: list[str] = []
-    problems = []
+    problems, reasons = [], []
     for batch in batches_of(trace, spec):
         known, n = lookup(batch), len(batch.sentences)
         if known is None:
             reason = failed.get(batch, "They were not asked yet.")
+            reasons += [reason] if batch in failed else []
             problems.append(f"{trace.trace_id}, sentences {len(labels) + 1} to {len(labels) + n}: {reason}")
         labels += known.labels if known else [""] * n
-    return ReportRow(with_labels(trace, split_sentences(trace.text), labels), len(labels), tuple(problems))
+    labelled = with_labels(trace, split_sentences(trace.text), labels)
+    return ReportRow(labelled, len(labels), tuple(problems), tuple(reasons))
 
 
-def join_rows(rows: Sequence[ReportRow]) -> JudgeReport:
+def join_rows(rows: Sequence[ReportRow], *, note: str = "") -> JudgeReport:
     """The rows as one report."""
     return JudgeReport(
         traces=tuple(row.trace for row in rows),
         n_sentences=sum(row.n_sentences for row in rows),
         n_labelled=sum(len(row.trace.parts) for row in rows),
         problems=tuple(problem for row in rows for problem in row.problems),
+        reasons=tuple(Counter(reason for row in rows for reason in row.reasons).most_common()),
+        note=note,
     )
 
 

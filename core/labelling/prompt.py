@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Sequence
 
-from core.labelling.endpoint import Message, Unanswered
+from core.labelling.endpoint import Unanswered
 from core.labelling.keywords import LABEL_MEANINGS
-from core.text.thoughts import END_THINK
+from core.labelling.manner import Message
+from core.text.thoughts import END_THINK, THINK
 
 MAX_PROMPT = 8000
+MAX_OBJECTS = 200
+"""Places of an answer at which a JSON object is looked for."""
 DEFAULT_PROMPT = """You label sentences of a reasoning text by what each of them does in the course of the reasoning.
 
 The labels:
@@ -26,6 +29,7 @@ Rules:
 ANSWER_FORMAT = """You get a JSON object with the question, the sentences just before for context, and numbered \
 sentences. Answer with one JSON object and nothing else: {{"labels": {{"1": "…", "2": "…"}}}}, with every number once \
 and one of these labels for each: {labels}."""
+_OBJECT = re.compile(r'\{\s*["}]')
 _THOUGHT = re.compile(f"^.*{re.escape(END_THINK)}", re.DOTALL)
 
 
@@ -87,15 +91,28 @@ def _normal(label: object) -> str:
 
 
 def _object_in(text: str) -> dict[str, object]:
-    """The JSON object of an answer that may have thoughts before and a code fence around it."""
+    """The last JSON object of an answer that has "labels", or the last at all; thoughts and fences may be around it."""
+    if text.lstrip().startswith(THINK) and END_THINK not in text:
+        raise Malformed("The answer ends within its thoughts.")
     text = _THOUGHT.sub("", text)
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        found = json.loads(text[start : end + 1], object_pairs_hook=_without_repetition) if start >= 0 else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Malformed("The answer is not a JSON object.")
+    found: dict[str, object] | Malformed = Malformed("The answer is not a JSON object.")
+    decoder = json.JSONDecoder(object_pairs_hook=_without_repetition)
+    end = 0
+    for _ in range(MAX_OBJECTS):
+        begin = _OBJECT.search(text, end)
+        if begin is None:
+            break
+        end = begin.end()
+        try:
+            here, end = decoder.raw_decode(text, begin.start())
+        except Malformed as fault:
+            found = fault
+        except (ValueError, RecursionError):
+            pass
+        else:
+            found = here if "labels" in here or not (isinstance(found, dict) and "labels" in found) else found
+    if isinstance(found, Malformed):
+        raise found
     return found
 
 

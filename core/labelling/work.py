@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 
+from core.errors import JudgeUnavailable
 from core.jobs import Progress
 from core.labelling.crew import CALM, Crew, Pace
 from core.labelling.endpoint import JudgeClient, Unanswered
@@ -21,6 +22,8 @@ from core.labelling.judge import (
 from core.labelling.keywords import KeywordSet, label_by_keywords
 from core.labelling.prompt import Malformed, messages_for, parse_answer
 from core.values import Trace
+
+LOOKUPS_A_STEP = 50
 
 
 def keyword_work(
@@ -45,8 +48,11 @@ def judge_traces(
     """
     todo: dict[JudgeBatch, None] = {}
     for trace in traces:
-        yield Progress(0, len(traces), "looking for answers at hand")
-        todo |= {batch: None for batch in batches_of(trace, spec) if lookup(batch) is None}
+        for number, batch in enumerate(batches_of(trace, spec)):
+            if number % LOOKUPS_A_STEP == 0:
+                yield Progress(0, len(traces), "looking for answers at hand")
+            if lookup(batch) is None:
+                todo[batch] = None
     client = JudgeClient(spec.endpoint)
 
     def ask(batch: JudgeBatch, last: Unanswered | None) -> JudgedBatch:
@@ -58,7 +64,11 @@ def judge_traces(
         while (n_ended := len(crew.answers) + len(crew.failed)) < len(todo):
             message = f"asking {spec.endpoint.model}, question {n_ended + 1} of {len(todo)}"
             yield Progress(n_ended, len(todo), message, dict(crew.failed), waiting=True)
-            crew.look()
+            try:
+                crew.look()
+            except JudgeUnavailable:
+                yield Progress(n_ended, len(todo), message, dict(crew.failed))
+                raise
     finally:
         crew.stop()
         client.close()
@@ -66,7 +76,7 @@ def judge_traces(
     for trace in traces:
         yield Progress(len(todo), len(todo), "putting the answers together")
         rows.append(row_of(spec, trace, lambda batch: crew.answers.get(batch) or lookup(batch), crew.failed))
-    return join_rows(rows)
+    return join_rows(rows, note=client.manner.note)
 
 
 def _ask(client: JudgeClient, batch: JudgeBatch, *, complaint: str) -> JudgedBatch:
@@ -78,5 +88,8 @@ def _ask(client: JudgeClient, batch: JudgeBatch, *, complaint: str) -> JudgedBat
         sentences=batch.sentences,
         complaint=complaint,
     )
-    labels = parse_answer(client.ask(messages), n=len(batch.sentences), labels=batch.labels)
-    return JudgedBatch(labels=labels)
+    answer = client.ask(messages)
+    try:
+        return JudgedBatch(labels=parse_answer(answer, n=len(batch.sentences), labels=batch.labels))
+    except Malformed as error:
+        raise Malformed(client.hide(error.reason)) from None

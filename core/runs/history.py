@@ -11,7 +11,7 @@ from pathlib import Path
 from core.disk import codec
 from core.disk.kept import Kept, KeptFiles
 from core.disk.store import Store
-from core.errors import UserFacingError
+from core.errors import BadInput, UserFacingError
 from core.runs.values import Generation, GenerationSpec
 
 MAX_NOTE = 1000
@@ -73,7 +73,10 @@ class RunHistory:
 
     def kept(self, spec: GenerationSpec) -> RunRecord | None:
         """The kept run of a spec, or None."""
-        known = self._known(run_id_of(spec))
+        try:
+            known = self._known(run_id_of(spec))
+        except UserFacingError:
+            return None
         return known.value if known else None
 
     def keep(self, generation: Generation, *, parent: Generation | None = None, forked_at: int = 0) -> str:
@@ -137,9 +140,10 @@ class RunHistory:
         self._put(run_id, replace(known.value, **changes), known)  # type: ignore[arg-type]
 
     def _known(self, run_id: str) -> Kept[RunRecord] | None:
+        """The kept run, or None where there is none or its file is damaged. Raises UserFacingError as the disk does."""
         try:
             return self._kept.get(run_id)
-        except UserFacingError:
+        except BadInput:
             return None
 
     def _put(self, run_id: str, record: RunRecord, known: Kept[RunRecord] | None) -> None:

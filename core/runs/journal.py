@@ -15,6 +15,7 @@ import os
 import re
 import threading
 import time
+import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunLog:
     def __init__(self, path: Path, fd: int | None) -> None:
         self._path = path
         self._fd = fd
+        self._left = False
         self._lock = threading.Lock()
 
     def append(self, token_id: int, piece: str, *, lane: int = 0) -> None:
@@ -53,10 +55,17 @@ class RunLog:
         self._write([lane, int(token_id), piece])
 
     def finish(self, stop_reason: StopReason) -> None:
-        """The run has ended and its results are kept elsewhere: the log goes."""
+        """The run has ended and its results are kept elsewhere: the log goes, unless it was left."""
+        if self._left:
+            return
         self._write({"stop": stop_reason})
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
+        self.close()
+
+    def leave(self) -> None:
+        """The process ends before the run: its log stays, whatever becomes of the run until then."""
+        self._left = True
         self.close()
 
     def close(self) -> None:
@@ -84,6 +93,7 @@ class RunJournal:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).absolute() / "runs"
+        self._begun: weakref.WeakSet[RunLog] = weakref.WeakSet()
         self._sweep()
 
     def begin(self, run_id: str, specs: tuple[GenerationSpec, ...], *, meta: dict[str, str] | None = None) -> RunLog:
@@ -108,8 +118,14 @@ class RunJournal:
             log.warning("A run is not logged: %s", error.strerror)
             return RunLog(path, None)
         run_log = RunLog(path, fd)
+        self._begun.add(run_log)
         run_log._write(header)
         return run_log
+
+    def leave(self) -> None:
+        """The process ends: the runs that are not at their end count as interrupted."""
+        for run_log in list(self._begun):
+            run_log.leave()
 
     def interrupted(self) -> list[InterruptedRun]:
         """The runs that ended with their process, newest first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ from core.values import Part, Trace
 EDITS = "edits.jsonl"
 MAX_EDITS = 5_000
 Parts = tuple[Part, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +109,13 @@ def write_labelling(folder: Path, name: str, parts: Sequence[Sequence[Part]]) ->
 
 
 def read_labellings(folder: Path) -> tuple[Labelling, ...]:
-    """The labellings of a set, the latest first. Raises OSError, DamagedSet."""
+    """The labellings of a set, the latest first; a damaged one is left out, with a line in the log. Raises OSError."""
     found = [_head(path) for path in sorted(folder.glob("labels-*.jsonl"))]
-    return tuple(sorted(found, key=lambda labelling: -labelling.saved_at))
+    return tuple(sorted(filter(None, found), key=lambda labelling: -labelling.saved_at))
 
 
 def read_labelling(folder: Path, name: str) -> tuple[Parts, ...] | None:
-    """The parts of each trace by a labelling, or None where there is none of that name. Raises OSError, DamagedSet."""
+    """The parts of each trace by a labelling, or None where there is none of that name. Raises OSError, BadInput."""
     try:
         data = files.read_regular(_labelling_path(folder, name))
     except FileNotFoundError:
@@ -120,7 +123,10 @@ def read_labelling(folder: Path, name: str) -> tuple[Parts, ...] | None:
     try:
         return tuple(_parts(json.loads(line)) for line in data.splitlines()[1:])
     except RECORD_FAULTS as error:
-        raise DamagedSet(name) from error
+        raise BadInput(
+            f"The labelling {name!r} of this set is damaged.",
+            "Label the set again under this name: it takes its place.",
+        ) from error
 
 
 def delete_labelling(folder: Path, name: str) -> None:
@@ -132,14 +138,15 @@ def _labelling_path(folder: Path, name: str) -> Path:
     return folder / f"labels-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}.jsonl"
 
 
-def _head(path: Path) -> Labelling:
+def _head(path: Path) -> Labelling | None:
     with path.open("rb") as file:
         line = file.readline(1 << 20)
     try:
         head = json.loads(line)
         return Labelling(name=str(head["name"]), counts=dict(head["counts"]), saved_at=float(head["saved_at"]))
-    except RECORD_FAULTS as error:
-        raise DamagedSet(path.name) from error
+    except RECORD_FAULTS:
+        log.warning("A damaged labelling is left out: %s", path.name)
+        return None
 
 
 def _rows(parts: Iterable[Part]) -> list[list[str | int]]:

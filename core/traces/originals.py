@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.disk import files
+from core.errors import BadInput
 from core.traces import set_files
 from core.traces.events import digest_of
 from core.traces.set_files import EMBEDDED, OWN_FORM, SetFacts, TraceRow
@@ -116,3 +117,13 @@ def summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     for row in counts:
         total.update(row)
     return dict(total)
+
+
+def damage_of(original: Original) -> BadInput:
+    """What is said of a set whose files are damaged."""
+    if original.fixed:
+        return BadInput(
+            "The corrections or labellings of the embedded traces are damaged.",
+            f"Delete the folder {original.folder.name} of the cache's traces.",
+        )
+    return BadInput(f"The trace set {original.set_id} is damaged.", "Delete it, and import its file again.")

@@ -168,7 +168,7 @@ def read_facts(folder: Path) -> SetFacts:
             n_characters=int(found["n_characters"]),
             counts=_counts(found["counts"]),
             digest=str(found["digest"]),
-            report=dict(found["report"]) if found.get("report") else None,
+            report=found["report"] if isinstance(found.get("report"), dict) else None,
         )
 
 

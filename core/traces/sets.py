@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 import shutil
@@ -34,7 +35,7 @@ from core.traces.edits import (
     write_edits,
     write_labelling,
 )
-from core.traces.originals import EmbeddedSet, Original, SavedSet, summed
+from core.traces.originals import EmbeddedSet, Original, SavedSet, damage_of, summed
 from core.traces.set_files import (
     EMBEDDED,
     DamagedSet,
@@ -48,6 +49,7 @@ from core.traces.set_files import (
 )
 from core.values import Part, Trace
 
+log = logging.getLogger(__name__)
 SET_ID = re.compile(r"[0-9a-f]{12}")
 IN_MEMORY_CHARACTERS = 20_000_000
 """A set with no more characters stays in memory after it was loaded, until another one is."""
@@ -55,7 +57,7 @@ IN_MEMORY_CHARACTERS = 20_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableSet:
-    """A set that cannot be listed, why, and whether that is for good: what the disk refuses now may be read later."""
+    """A set that cannot be listed, why, and whether that is for good; what the disk refuses may be read later."""
 
     set_id: str
     error: UserFacingError
@@ -241,10 +243,9 @@ class TraceFolder:
         for set_id in ids + [name for name in names if SET_ID.fullmatch(name)]:
             try:
                 good.append(self.info(set_id))
-            except UserFacingError as error:
+            except Exception as error:
                 if self._original_of(set_id).exists():
-                    damaged = isinstance(error.__cause__, DamagedSet)
-                    bad.append(UnreadableSet(set_id=set_id, error=error, damaged=damaged))
+                    bad.append(_unreadable(set_id, error))
         return good, bad
 
     def _original_of(self, set_id: str) -> Original:
@@ -271,11 +272,10 @@ class TraceFolder:
             if not original.exists():
                 raise _not_there(set_id) from error
             cause = error if isinstance(error, DamagedSet) else DamagedSet("a file is missing")
-            raise _damaged(original) from cause
-        except OSError as error:
+            raise damage_of(original) from cause
+        except (OSError, MemoryError) as error:
             raise UserFacingError(
-                f"The trace set {set_id} cannot be read now: {error.strerror or 'the disk refused it'}.",
-                "Check the disk and the rights of the cache folder, then try again.",
+                f"The trace set {set_id} cannot be read now: {files.refusal_of(error)}.", files.READ_AGAIN
             ) from error
 
     @contextlib.contextmanager
@@ -287,13 +287,13 @@ class TraceFolder:
                 yield original
 
 
-def _damaged(original: Original) -> BadInput:
-    if original.fixed:
-        return BadInput(
-            "The corrections or labellings of the embedded traces are damaged.",
-            f"Delete the folder {original.folder.name} of the cache's traces.",
-        )
-    return BadInput(f"The trace set {original.set_id} is damaged.", "Delete it, and import its file again.")
+def _unreadable(set_id: str, error: Exception) -> UnreadableSet:
+    damaged = isinstance(error.__cause__, DamagedSet)
+    if not isinstance(error, UserFacingError):
+        log.error("the trace set %s cannot be listed", set_id, exc_info=error)
+        why = f"something went wrong inside Retrace ({type(error).__name__})"
+        error = UserFacingError(f"The trace set {set_id} cannot be listed: {why}.", "The log has the details.")
+    return UnreadableSet(set_id=set_id, error=error, damaged=damaged)
 
 
 def _not_there(set_id: str) -> BadInput:

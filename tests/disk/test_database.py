@@ -256,3 +256,108 @@ def test_folders_are_private(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
     for name in ("open", "new"):
         assert files.private_folder(tmp_path / name).stat().st_mode & 0o777 == 0o700
+
+
+def tamper(folder: Path, *statements: str) -> None:
+    db = sqlite3.connect(folder / "cache" / "values" / "cache.db")
+    with db:
+        for statement in statements:
+            db.execute(statement)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t BEFORE INSERT ON Cache BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER t AFTER INSERT ON Cache BEGIN DELETE FROM Cache; END",
+        "CREATE TRIGGER t BEFORE DELETE ON Cache BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TRIGGER t AFTER UPDATE ON Settings BEGIN DELETE FROM Cache; END",
+        'CREATE TRIGGER "a ""b; DROP TABLE Cache" AFTER INSERT ON Cache BEGIN UPDATE Cache SET value = x\'00\'; END',
+        "CREATE UNIQUE INDEX one ON Cache(raw)",
+        "CREATE INDEX slow ON Cache(hex(value))",
+        "CREATE VIEW v AS SELECT * FROM Cache",
+    ],
+)
+def test_foreign_parts_of_a_copied_cache_are_dropped_with_a_sentence_and_nothing_of_ours_is_lost(
+    scene, statement, caplog
+):
+    store, folder = scene
+    store.close()
+    tamper(folder, statement)
+    again = Store(folder / "cache")
+    assert "is not ours; it was dropped" in caplog.text
+    assert again.get(Generation, "generation", sv.generation_spec(1)) == sv.generation(1)
+    assert again.put("generation", SPEC, sv.generation())
+    assert Store(folder / "cache").get(Generation, "generation", SPEC) == sv.generation()
+    assert again.warning is None
+
+
+def test_a_trigger_in_the_place_of_one_of_diskcache_is_put_right(scene):
+    store, folder = scene
+    store.close()
+    tamper(
+        folder,
+        "DROP TRIGGER Settings_count_insert",
+        "CREATE TRIGGER Settings_count_insert AFTER INSERT ON Cache BEGIN DELETE FROM Cache; END",
+    )
+    again = Store(folder / "cache")
+    assert again.put("generation", SPEC, sv.generation())
+    assert again.get(Generation, "generation", SPEC) == sv.generation()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER TABLE Cache ADD COLUMN more INTEGER DEFAULT 5",),
+        ("ALTER TABLE Cache ADD COLUMN more GENERATED ALWAYS AS (hex(value)) VIRTUAL",),
+        ("ALTER TABLE Cache RENAME TO old", "CREATE VIEW Cache AS SELECT * FROM old"),
+        ("ALTER TABLE Cache RENAME TO old", "CREATE TABLE cache AS SELECT * FROM old"),
+        ("ALTER TABLE Settings RENAME TO old", "CREATE VIEW Settings AS SELECT * FROM old"),
+        (
+            "ALTER TABLE Settings RENAME TO old",
+            "CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value CHECK (value < 2))",
+        ),
+    ],
+    ids=lambda statements: statements[-1][:40],
+)
+def test_a_table_of_another_form_is_set_aside_and_the_store_goes_on(scene, statements):
+    store, folder = scene
+    store.close()
+    tamper(folder, *statements)
+    again = Store(folder / "cache")
+    assert "set aside" in again.warning
+    (kept,) = (folder / "cache").glob("values.broken-*")
+    assert (kept / "cache.db").exists()
+    assert again.put("generation", SPEC, sv.generation())
+    assert again.get(Generation, "generation", SPEC) == sv.generation()
+    inside = folder / "cache" / "values" / NAME
+    inside.parent.mkdir(parents=True)
+    (kept / NAME).rename(inside)
+
+
+def test_a_trigger_planted_in_an_open_store_is_said_and_dropped(scene):
+    store, folder = scene
+    tamper(folder, "CREATE TRIGGER t BEFORE INSERT ON Cache BEGIN SELECT RAISE(IGNORE); END")
+    assert not store.put("generation", SPEC, sv.generation())
+    assert "not kept" in store.warning
+    assert store.put("generation", SPEC, sv.generation())
+    assert store.get(Generation, "generation", SPEC) == sv.generation()
+    assert store.warning is None
+
+
+def test_a_foreign_table_is_left_as_it_is(scene):
+    store, folder = scene
+    store.close()
+    tamper(folder, "CREATE TABLE notes (text)", "INSERT INTO notes VALUES ('mine')")
+    assert Store(folder / "cache").warning is None
+    db = sqlite3.connect(folder / "cache" / "values" / "cache.db")
+    assert db.execute("SELECT * FROM notes").fetchall() == [("mine",)]
+    db.close()
+
+
+def test_foreign_rows_take_no_place_among_the_newest(scene):
+    store, folder = scene
+    for i in range(150):
+        plant(folder, key=f"generation-{i:064d}", mode=4, value=b"x")
+    assert [s.value.token_ids for s in store.recent("generation", Generation, 10)] == [sv.generation(1).token_ids]

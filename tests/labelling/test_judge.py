@@ -18,7 +18,7 @@ from core.errors import BadInput, JudgeUnavailable
 from core.labelling.crew import Pace
 from core.labelling.endpoint import Endpoint, JudgeClient, Secret, Unanswered, configured_endpoint
 from core.labelling.judge import JudgedBatch, JudgeSpec, batches_of, report_of
-from core.labelling.prompt import DEFAULT_PROMPT, Malformed, answer_format, parse_answer
+from core.labelling.prompt import DEFAULT_PROMPT, Malformed, answer_format, messages_for, parse_answer
 from core.labelling.work import judge_traces
 from core.settings import JUDGE_KEY, JUDGE_MODEL, JUDGE_URL
 from core.traces.events import LABELS
@@ -34,6 +34,7 @@ TRACES = tuple(
     )
     for i in range(4)
 )
+QUESTION = messages_for(prompt="Label.", labels=LABELS, question="", before=(), sentences=("Wait.",))
 
 
 @pytest.fixture(autouse=True)
@@ -142,16 +143,16 @@ def test_a_slow_answer_is_given_up_and_asked_for_again(store, monkeypatch):
 
 
 def test_an_answer_that_drips_is_given_up_as_a_whole():
-    class Drip:
-        def iter_bytes(self):
-            while True:
-                time.sleep(0.02)
-                yield b" "
+    def drip():
+        while True:
+            time.sleep(0.02)
+            yield b" "
 
-    client = JudgeClient(Endpoint(url="http://localhost/v1", model="m"), seconds=0.1)
-    with pytest.raises(Unanswered, match="did not finish") as raised:
-        client._read(Drip())
-    client.close()
+    with running(always(Reply(pieces=drip))) as stub:
+        client = JudgeClient(Endpoint(url=stub.url, model="m"), seconds=0.1)
+        with pytest.raises(Unanswered, match="did not finish") as raised:
+            client.ask(QUESTION)
+        client.close()
     assert raised.value.scope == "once"
 
 

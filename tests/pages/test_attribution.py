@@ -524,6 +524,23 @@ def test_anticipation_reads_the_set_with_both_models(bench, trace_file, directio
     assert "starts of deduction" in words(rerun(app))
 
 
+def test_a_stopped_corpus_shows_the_texts_that_were_read(bench, trace_file, direction, tmp_path, monkeypatch):
+    more_traces(tmp_path)
+    app = finish(bench, section(opened(), "Corpus"))
+    specs = app.session_state["corpus:settings:reasoner"].specs
+    assert len(specs) > 1
+    monkeypatch.setattr("ui.shell.jobs.AUTO_RUN_MACS", 0)
+    bench.store.delete("corpus_text", specs[0])
+    fresh = section(opened(), "Corpus")
+    assert f"{len(specs) - 1} of {len(specs)} texts were read before" in words(fresh)
+    assert "Strongest" in words(fresh)
+    for spec in specs:
+        bench.store.delete("corpus_text", spec)
+    fresh = section(opened(), "Corpus")
+    assert "were read before" not in words(fresh)
+    assert "Strongest" not in words(fresh)
+
+
 def test_the_corpus_lists_its_extremes_and_opens_a_text_there(bench, trace_file, direction, tmp_path, monkeypatch):
     more_traces(tmp_path)
     opened_texts = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from streamlit.testing.v1 import AppTest
 
 import core.embedded
 from core.extraction.contrast import contrast
+from core.jobs import Caller, Progress
 from core.values import ModelSpec, PairSpec, Trace, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.tiny_models import ASSISTANT, BOS, CHAT_TEMPLATE, THINK, USER, tiny_folder
+from ui.components.safe_text import size
 from ui.extraction.contrast import RANGE
 from ui.extraction.form import MAX_OFFSETS, offsets_of
 from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
@@ -349,3 +352,78 @@ def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
     app = extracted()
     app.session_state["extraction:job"] = "forgotten"
     assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
+
+
+def test_labels_are_kept_by_their_names_and_counted_in_the_chosen_set(bench):
+    few, many = make_traces()[:3], make_traces()
+    ids = {n: bench.trace_sets.save(traces, name=f"set of {n}") for n, traces in ((3, few), (len(many), many))}
+    app = opened()
+    app.segmented_control(key="extraction:traces").set_value("A saved set")
+    rerun(app)
+    chosen = app.multiselect(key="extraction:labels").value
+    for n, traces in ((3, few), (len(many), many), (3, few)):
+        app.selectbox(key="extraction:set").set_value(ids[n])
+        rerun(app)
+        box = app.multiselect(key="extraction:labels")
+        counts = Counter(part.label for trace in traces for part in trace.parts)
+        assert box.options == [name for name, _ in counts.most_common()]
+        assert box.value == chosen
+        assert all(f"{name} {count:,}" in said(app) for name, count in counts.items())
+    app.multiselect(key="extraction:labels").unselect("deduction")
+    for n in (len(many), 3):
+        app.selectbox(key="extraction:set").set_value(ids[n])
+        rerun(app)
+        assert app.multiselect(key="extraction:labels").value == [name for name in chosen if name != "deduction"]
+
+
+def test_what_stopped_passes_keep_is_named_with_its_size_and_can_be_freed(bench):
+    assert "Stopped passes keep" not in said(opened())
+    app = extracted()
+    moments = bench.moments.get(app.session_state["extraction:found"][0][0])
+    bench.moments.put_unfinished(moments)
+    bench.moments.put_unfinished(replace(moments, spec=replace(moments.spec, seed=5)))
+    kept = bench.moments.unfinished_bytes()
+    assert kept > 2 * moments.nbytes
+    app = rerun(app)
+    assert f"Stopped passes keep {size(kept)} of sums on disk" in said(app)
+    assert "begins anew" in said(app)
+    press(app, "Yes, free it")
+    assert bench.moments.unfinished_bytes() == 0
+    assert bench.moments.unfinished(moments.spec) is None
+    assert bench.moments.get(moments.spec) is not None
+    assert "Stopped passes keep" not in said(app)
+    assert not list((bench.store.root / "files" / "unfinished_moments").iterdir())
+
+
+def waiting():
+    while True:
+        yield Progress(1, 4, "reading trace 1 of 4", waiting=True)
+
+
+def test_the_pass_of_a_closed_tab_is_followed_and_can_be_stopped(bench):
+    gone = Caller(owner="gone", is_watching=lambda: False)
+    job_id = bench.engine.submit("moments", waiting(), title="Extracting directions", caller=gone, lasting=True)
+    press(opened(), "Stop")
+    assert bench.engine.wait(job_id, 5).state == "cancelled"
+
+
+def test_every_visitor_sees_the_work_of_closed_tabs_and_can_stop_it(bench):
+    gone = Caller(owner="gone", is_watching=lambda: False)
+    left = bench.engine.submit("cells", waiting(), title="Dose-response", caller=gone, lasting=True)
+    here = bench.engine.submit("cells", waiting(), title="Dose-response", caller=Caller(owner="other"), lasting=True)
+    while not all(bench.engine.snapshot(job).progress.total for job in (left, here)):
+        pass
+    app = AppTest.from_function(draw_frame, default_timeout=30)
+    app.run()
+    assert "Dose\\-response of a closed tab, 25%" in [caption.value for caption in app.caption]
+    assert "1 run of other visitors" in [caption.value for caption in app.caption]
+    press(app, "Stop")
+    assert bench.engine.wait(left, 5).state == "cancelled"
+    assert bench.engine.snapshot(here).live
+    bench.engine.stop(here)
+
+
+def draw_frame():
+    from ui.shell.frame import draw_sidebar
+
+    draw_sidebar()

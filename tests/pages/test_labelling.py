@@ -181,7 +181,7 @@ def test_edited_keywords_are_previewed_saved_and_compared(bench):
     assert metrics(app)["Precision"] == "100.0%"
     app.session_state[VIEW_KEY] = "Keywords"
     rerun(app)
-    press(app, "Delete")
+    press(app, "Yes, delete it")
     assert bench.trace_sets.labellings(EMBEDDED) == ()
 
 
@@ -276,6 +276,15 @@ def test_malformed_answers_are_listed(bench, judge, monkeypatch):
     assert "0 of 20 sentences have a label" in said(app)
     assert any("not a JSON object" in line for line in table(app, "where and why"))
     assert not [found for found in app.button if found.label == "Save the labelling"]
+
+
+def test_why_questions_were_refused_is_in_the_summary(bench, judge):
+    refusal = Reply(status=400, body='{"detail": "The quota is used up"}')
+    with running(always(refusal)) as stub:
+        app = settled(press(judge(stub), "Ask the judge"))
+    assert "0 of 20 sentences have a label" in said(app)
+    assert "4 questions: " in said(app)
+    assert "refused the question (400): The quota is used up" in said(app)
 
 
 def test_a_bad_address_is_refused_without_quoting_it(bench, monkeypatch):

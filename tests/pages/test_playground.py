@@ -387,6 +387,50 @@ def test_a_set_of_prompts_gives_paired_readings_and_opens_one_prompt(bench, save
     assert len(app.session_state["pg_open"]) == 3
 
 
+def test_a_stopped_set_shows_the_prompts_that_every_arm_has_answered(bench, saved):
+    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=3), bench)
+    (before,) = app.dataframe
+    steered = [e.record.generation.spec for e in bench.history.entries() if e.record.generation.spec.steering]
+    last = max(steered, key=lambda spec: spec.sampling.seed)
+    bench.history.delete(last)
+    app.run()
+    assert not app.exception
+    assert "5 of 6 completions are there already" in said(app)
+    assert "Below are the 2 prompts that every arm has answered" in said(app)
+    (table,) = app.dataframe
+    assert list(table.value["arm"]) == list(before.value["arm"])
+    assert len(app.selectbox(key="pg_set_prompt").options) == 2
+    for spec in steered:
+        bench.history.delete(spec)
+    app.run()
+    assert not app.exception
+    assert "3 of 6" in said(app)
+    assert not app.dataframe
+
+
+def test_a_stopped_strip_shows_the_doses_that_have_a_text(bench, saved, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("ui.playground.doses.dose_strip", lambda doses, readings, *a, **fields: drawn.append(readings))
+    app = playground(pg_view="strip", pg_doses="-8, 0, 4, 8", pg_coefficient=2.0)
+    assert not drawn
+    press(app, "Run the strip")
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    by_dose = {
+        g.value.spec.steering[0].coefficient: g.value
+        for g in bench.store.recent("generation", Generation, 9)
+        if g.value.spec.steering
+    }
+    for dose in (4.0, 8.0):
+        bench.store.delete("generation", by_dose[dose].spec)
+    cut = replace(by_dose[4.0], stop_reason="cancelled", nll=None)
+    bench.store.put("unfinished", cut.spec, cut)
+    drawn.clear()
+    app = playground(pg_view="strip", pg_doses="-8, 0, 4, 8", pg_coefficient=2.0)
+    assert "3 of the doses have a text already" in said(app)
+    assert [reading is not None for reading in drawn[-1]] == [True, True, True, False]
+
+
 def test_at_temperature_zero_the_noise_floor_is_asked_for(bench, saved):
     app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=2), bench)
     assert any("set a temperature above 0" in text.value for text in app.markdown)

@@ -1,5 +1,6 @@
 """Saved sets of traces: whole or not there, corrected and undone, labelled side by side."""
 
+import json
 import os
 
 import pytest
@@ -249,6 +250,61 @@ def test_a_fault_of_ours_is_not_damage(folder, monkeypatch, fault):
     monkeypatch.setattr("core.traces.sets.edited_parts", broken)
     with pytest.raises(fault, match="a bug"):
         folder.rows(set_id)
+
+
+REFUSALS = [
+    (PermissionError(13, "Permission denied"), "Permission denied"),
+    (OSError(24, "Too many open files"), "Too many open files"),
+    (OSError(5, "Input/output error"), "Input/output error"),
+    (MemoryError(), "the memory is full"),
+    (KeyError("a bug"), "something went wrong inside Retrace (KeyError)"),
+    (RuntimeError("a bug"), "something went wrong inside Retrace (RuntimeError)"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), REFUSALS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("place", ["set_files.read_facts", "originals.SavedSet.facts", "sets.read_edits"])
+def test_only_damage_is_damage_and_one_set_hides_no_other(folder, monkeypatch, place, fault, reason):
+    set_id = folder.save(TRACES, name="n")
+    given = TraceFolder(folder.folder.parent, embedded=lambda: TRACES)
+
+    def refuse(found, *args, **kwargs):
+        if "embedded" in str(found):
+            return ()
+        raise fault
+
+    monkeypatch.setattr(f"core.traces.{place}", refuse)
+    assert [found.set_id for found in given.list()] == [EMBEDDED]
+    (found,) = given.unreadable()
+    assert (found.set_id, found.damaged) == (set_id, False)
+    assert reason in found.error.problem
+    assert set_id in found.error.problem
+    assert "Delete" not in found.error.remedy
+    monkeypatch.undo()
+    assert given.load(set_id) == TRACES
+
+
+@pytest.mark.parametrize("report", ["text", 5, [1, 2], ["ab"], True])
+def test_a_report_that_cannot_be_read_does_not_damage_the_set(folder, report):
+    set_id = folder.save(TRACES, name="n")
+    path = folder.folder / set_id / "set.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"report": report}))
+    assert folder.load(set_id) == TRACES
+    assert folder.report(set_id) == {}
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]\n", b'{"name": "l"}\n'])
+def test_a_damaged_labelling_is_left_out_and_the_set_is_whole(folder, data):
+    set_id = folder.save(TRACES, name="n")
+    folder.save_labels(set_id, "mine", [OTHER for _ in TRACES])
+    (path,) = (folder.folder / set_id).glob("labels-*")
+    path.write_bytes(data)
+    folder.save_labels(set_id, "other", [OTHER for _ in TRACES])
+    assert [found.name for found in folder.labellings(set_id)] == ["other"]
+    path.write_bytes(b"{}\n{\n")
+    with pytest.raises(BadInput, match=r"The labelling 'mine' of this set is damaged\. Label the set again"):
+        folder.load_labels(set_id, "mine")
+    assert folder.load(set_id) == TRACES
 
 
 def test_damaged_corrections_of_the_embedded_set_hide_no_other(tmp_path):

@@ -18,7 +18,7 @@ from core.values import Floats, Trace
 from ui.attribution.form import Request, TokenParts, place_parts, say_forms
 from ui.attribution.source import SET_KEY, usable_sets
 from ui.components.safe_text import plain
-from ui.shell.jobs import Offer, forward_macs, obtain
+from ui.shell.jobs import Offer, forward_macs, is_live, obtain
 from ui.shell.state import caller, workbench
 
 MAX_TEXTS = 200
@@ -131,7 +131,28 @@ def read_set(found: TraceSet, role: Role, facts: ModelFacts, reading: Attributio
         asked = _plan(found, role, facts, reading, settings)
         st.session_state[f"{_SETTINGS}:{role}"] = asked
     texts = _texts(asked, role, facts)
-    return None if texts is None else replace(asked.corpus, texts=texts)
+    return _kept(asked, role) if texts is None else replace(asked.corpus, texts=texts)
+
+
+def _kept(asked: Asked, role: Role) -> Corpus | None:
+    """What is stored of a corpus whose reading was stopped or is not begun; None while it goes on, or of nothing."""
+    if not asked.specs or is_live(f"job:corpus:{role}"):
+        return None
+    stored = [workbench().cached(spec) for spec in asked.specs]
+    there = [i for i, text in enumerate(stored) if text is not None]
+    if not there:
+        return None
+    st.info(
+        f"{len(there):,} of {len(stored):,} texts were read before; below is what these say.", icon=":material/save:"
+    )
+    whole = asked.corpus
+    return replace(
+        whole,
+        indices=tuple(whole.indices[i] for i in there),
+        traces=tuple(whole.traces[i] for i in there),
+        parts=tuple(whole.parts[i] for i in there),
+        texts=tuple(text for text in stored if text is not None),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -49,10 +49,9 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     label = label_column.selectbox(
         "Label of the events",
         moments.spec.rows,
-        format_func=lambda name: f"{name} · {int(moments.events[moments.row(name)]):,}",
         key=f"{KEY}label",
         persist_state="session",
-        help="With the number of events; each is the first token of a part with this label. Shuffled events lie at "
+        help="An event is the first token of a part with this label; their number is below. Shuffled events lie at "
         "random words: a control.",
     )
     negatives = minus_column.selectbox(

@@ -15,7 +15,7 @@ from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
 from core.values import PAPER_WINDOW, Trace, Window
-from ui.components.safe_text import show_error, size
+from ui.components.safe_text import plain, show_error, size
 from ui.extraction.how_read import ask_frame
 from ui.extraction.trace_choice import KEY, ask_traces
 from ui.shell.roles import TITLES
@@ -23,7 +23,7 @@ from ui.shell.state import set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
-MAX_LABELS = 8
+MAX_LABELS, MAX_COUNTS = 8, 20
 FAR = 400
 SUBMIT = "extraction:submit"
 EXACT, _AGAIN = "extraction:exact", "extraction:again"
@@ -134,6 +134,20 @@ def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: in
     return pressed or bool(st.session_state.pop(_AGAIN, False))
 
 
+def draw_stopped() -> None:
+    """What stopped passes keep on disk to go on from, and the way to free it."""
+    kept = workbench().moments.unfinished_bytes()
+    if not kept:
+        return
+    text, button = st.columns([4, 1], vertical_alignment="center")
+    text.caption(
+        f"Stopped passes keep {size(kept)} of sums on disk: **Extract** with the same settings goes on from there."
+    )
+    with button.popover(f"Free {size(kept)}", icon=":material/delete:", width="stretch"):
+        st.markdown("A stopped pass then begins anew. Finished maps and saved directions stay.")
+        st.button("Yes, free it", key=f"{KEY}free", type="primary", on_click=workbench().moments.free_unfinished)
+
+
 def draw_exact(window: Window, found: DirectionSet) -> None:
     """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
     if window not in found.composed:
@@ -164,12 +178,15 @@ def _ask_labels(counts: Counter[str]) -> tuple[str, ...]:
     picked: list[str] = st.multiselect(
         "Labels to gather",
         [name for name, _ in counts.most_common()],
-        format_func=lambda name: f"{name} · {counts[name]:,}",
         key=f"{KEY}labels",
         persist_state="session",
-        help="With the number of its parts; an event is the first token of one. Labels beside the one you are after "
-        "serve as controls; each takes as much memory as the first.",
+        help="An event is the first token of a labelled part. Labels beside the one you are after serve as controls; "
+        "each takes as much memory as the first.",
     )
+    # Not in the options: the browser keeps those by their words, which another set's counts would make others.
+    parts = ", ".join(f"{plain(name, 40)} {n:,}" for name, n in counts.most_common(MAX_COUNTS))
+    more = f", and {len(counts) - MAX_COUNTS} more labels" if len(counts) > MAX_COUNTS else ""
+    st.caption(f"Parts in these traces: {parts}{more}.")
     return tuple(picked)
 
 

@@ -16,12 +16,13 @@ from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, draw_labellings, first_traces
 from ui.shell.jobs import take_ended
 from ui.shell.notice import act
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import caller, guarded, take_over, workbench
 
 SLOT = "job:judge"
 MODEL_KEY, PROMPT_KEY, BATCH_KEY = "judge:model", "judge:prompt", "judge:batch"
 AT_ONCE_KEY, PER_MINUTE_KEY, FIRST_KEY = "judge:at_once", "judge:per_minute", "judge:first"
 NAME_KEY = "judge:name"
+MAX_REASONS = 3
 _SHOWN, _COUNTED = "judge:shown", "judge:counted"
 _FIRST_HELP = "Begin with a few: the answers are kept, and a larger number later asks only for the rest."
 
@@ -144,6 +145,7 @@ def _reset_prompt() -> None:
 
 def _follow(shown: TraceSet) -> None:
     """The run's progress; when it has ended, what is known by then is put on show."""
+    take_over(SLOT, "judge")
     snapshot = take_ended(SLOT)
     if snapshot is None:
         return
@@ -151,7 +153,8 @@ def _follow(shown: TraceSet) -> None:
     if asked is None or asked[0] != shown.set_id:
         return
     _, spec, chosen = asked
-    report = snapshot.result or report_of(spec, chosen, lookup=workbench().cached)
+    failed = snapshot.progress.partial or {}
+    report = snapshot.result or report_of(spec, chosen, lookup=workbench().cached, failed=failed)
     st.session_state[_SHOWN] = (shown.set_id, spec, report, snapshot.state)
     st.rerun()
 
@@ -167,11 +170,19 @@ def _draw_report(shown: TraceSet) -> None:
     else:
         begin = "The run was stopped. " if state == "cancelled" else ""
         st.warning(f"{begin}{said} Ask again to get the rest: what was answered is kept.", icon=":material/balance:")
+    _draw_reasons(report)
     if report.problems:
         with st.expander(f"{len(report.problems):,} questions without labels, and why"):
             st.dataframe({"where and why": list(report.problems)}, hide_index=True)
     if report.n_labelled:
         _ask_save(shown, spec, report)
+
+
+def _draw_reasons(report: JudgeReport) -> None:
+    for reason, n in report.reasons[:MAX_REASONS]:
+        st.caption(f"{n:,} question{'s' if n > 1 else ''}: {plain(reason, 400)}")
+    if report.note:
+        st.caption(report.note)
 
 
 def _ask_save(shown: TraceSet, spec: JudgeSpec, report: JudgeReport) -> None:

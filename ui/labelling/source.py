@@ -105,13 +105,15 @@ def draw_labellings(shown: TraceSet) -> None:
         text, button = st.columns([8, 1], vertical_alignment="center")
         counts = ", ".join(f"{n:,} {plain(label, 40)}" for label, n in labelling.counts.items()) or "no parts"
         text.markdown(f"**{plain(labelling.name, MAX_NAME)}** · {counts}")
-        button.button(
-            "Delete",
-            key=f"labelling:delete:{shown.set_id}:{labelling.name}",
-            on_click=_delete,
-            args=(shown.set_id, labelling.name),
-            width="stretch",
-        )
+        with button.popover("Delete", width="stretch"):
+            st.markdown(f"Delete **{plain(labelling.name, MAX_NAME)}** for good? The set and its own labels stay.")
+            st.button(
+                "Yes, delete it",
+                key=f"labelling:delete:{shown.set_id}:{labelling.name}",
+                on_click=_delete,
+                args=(shown.set_id, labelling.name),
+                type="primary",
+            )
 
 
 def draw_facts(shown: TraceSet) -> None:

@@ -126,11 +126,16 @@ def draw_strip(spec: GenerationSpec, norm: ResidualNorm, *, chosen: float) -> No
         return
     kept = stored_strip(spec, doses)
     if kept is None:
+        bench = workbench()
+        stopped = [bench.cached(one) or bench.unfinished(one) for one in wanted]
+        begun = f" {sum(map(bool, stopped))} of the doses have a text already." if any(stopped) else ""
         st.info(
             f"Press **Run the strip**: the question is answered at {len(doses)} doses at once, and you see where the "
-            "effect begins and where the text falls apart.",
+            f"effect begins and where the text falls apart.{begun}",
             icon=":material/linear_scale:",
         )
+        if begun:
+            draw(stopped, finished=False)
         return
     draw(kept, finished=True)
     _say_band(read_strip(doses, kept, keywords()))

@@ -21,7 +21,7 @@ from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import caller, guarded, take_over, workbench
 
 SLOT = "job:set"
 SOURCES = {"heldout": "held-out questions", "examples": "example questions", "upload": "your own file"}
@@ -99,22 +99,27 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     if found is None:
         return
     examples, arms = found
+    take_over(SLOT, "generate_set")
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
     if (follow(SLOT) is None and is_live(SLOT)) or not arms:
         return
     stored = [[workbench().cached(spec) for spec in arm.specs] for arm in arms]
-    written = [tuple(run for run in row if run is not None) for row in stored]
-    done = sum(map(len, written))
+    done = sum(run is not None for row in stored for run in row)
     total = sum(len(arm.specs) for arm in arms)
+    whole = [i for i in range(len(examples)) if all(row[i] is not None for row in stored)]
     if done < total:
         kept = f" {done} of {total} completions are there already and are not run again." if done else ""
+        shown = f" Below are the {len(whole)} prompts that every arm has answered." if whole else ""
         st.info(
-            f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}", icon=":material/play_arrow:"
+            f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}{shown}",
+            icon=":material/play_arrow:",
         )
-        return
-    _draw_readings(arms, written, examples)
+    if whole:
+        arms = [replace(arm, specs=tuple(arm.specs[i] for i in whole)) for arm in arms]
+        written = [tuple(run for i in whole if (run := row[i]) is not None) for row in stored]
+        _draw_readings(arms, written, [examples[i] for i in whole])
 
 
 def _draw_readings(arms: Sequence[Arm], found: Sequence[tuple[Generation, ...]], examples: Sequence[Example]) -> None:

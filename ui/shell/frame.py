@@ -94,15 +94,19 @@ def _ensure_pair() -> None:
 
 
 def _draw_live_work() -> None:
-    live = [job for job in workbench().engine.live() if job.kind != "load"]
-    mine = [job for job in live if job.owner == caller().owner]
-    if mine:
+    """This session's jobs and those of closed tabs, each with Stop, and how many others there are."""
+    engine = workbench().engine
+    live = [job for job in engine.live() if job.kind != "load"]
+    left = {job.job_id for job in engine.left()}
+    shown = [job for job in live if job.owner == caller().owner or job.job_id in left]
+    if shown:
         st.markdown("#### Running now")
-    for job in mine:
+    for job in shown:
         name, button = st.columns([3, 2], vertical_alignment="center")
-        name.caption(plain(job.title))
+        done = f", {job.progress.done / job.progress.total:.0%}" if job.progress.total else ""
+        name.caption(plain(job.title) + (f" of a closed tab{done}" if job.job_id in left else ""))
         button.button("Stop", key=f"side:{job.job_id}", on_click=stop, args=(job.job_id,))
-    others = len(live) - len(mine)
+    others = len(live) - len(shown)
     if others:
         st.caption(f"{others} run{'s' if others > 1 else ''} of other visitors")
 

@@ -16,6 +16,7 @@ from core.jobs import Caller
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.values import ModelSpec, PairSpec, Precision
 from core.workbench import Workbench
+from ui.shell.ending import close_at_end
 
 log = logging.getLogger("retrace")
 
@@ -23,7 +24,9 @@ log = logging.getLogger("retrace")
 @st.cache_resource(show_spinner=False)
 def workbench() -> Workbench:
     """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
-    return Workbench(settings.cache_folder())
+    bench = Workbench(settings.cache_folder())
+    close_at_end(bench.close)
+    return bench
 
 
 def caller() -> Caller:
@@ -82,6 +85,15 @@ def attach(slot: str, job_id: str) -> None:
     if snapshot is not None and snapshot.live:
         workbench().engine.watch(snapshot.job_id, caller())
         st.session_state[slot] = snapshot.job_id
+
+
+def take_over(slot: str, kind: str) -> None:
+    """Follow a job of this kind whose tab was closed, where this session has none of its own."""
+    if slot not in st.session_state:
+        left = [job for job in workbench().engine.left() if job.kind == kind]
+        if left:
+            workbench().engine.watch(left[0].job_id, caller())
+            st.session_state[slot] = left[0].job_id
 
 
 def set_anew(defaults: Mapping[str, object], *, unless: str) -> None:
