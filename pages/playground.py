@@ -4,10 +4,10 @@ import streamlit as st
 
 from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
-from ui.components.safe_text import done
+from ui.components.safe_text import done, tried
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
-from ui.playground.form import FIELDS, LIVE_KEY, ask_settings, ask_view, chosen_lanes
+from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, ask_view, chosen_lanes, leave_stage
 from ui.playground.history import draw_history
 from ui.playground.interrupted import draw_interrupted
 from ui.playground.lanes import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
@@ -18,33 +18,34 @@ from ui.playground.prompt_set import draw_set
 from ui.playground.settings import Settings, on_stage
 from ui.shell.frame import require_shell, wait_for_pair
 from ui.shell.jobs import is_live
-from ui.shell.links import read_link, write_link
+from ui.shell.links import linked, read_link, write_link
 from ui.shell.state import attach, workbench
 
 SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
+KINDS = {"lanes": "generate", "strip": "generate", "set": "generate_set", "history": "generate"}
+"""The kind of job that a view follows; a link may name another."""
 
 
 def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> None:
     """Two to four lanes of the question."""
     plan = None
     if asked.question.strip() or pressed:
-        plan = plan_lanes(
-            prompts_of(asked.question),
-            asked.program,
-            asked.sampling,
-            kinds=chosen_lanes(),
-            control_seed=asked.control_seed,
-        )
+        prompts, kinds = prompts_of(asked.question), chosen_lanes(steers=bool(asked.program))
+        plan = plan_lanes(prompts, asked.program, asked.sampling, kinds=kinds, control_seed=asked.control_seed)
         live = bool(st.session_state.get(LIVE_KEY)) and needs_a_run(plan)
-        if plan.specs and (pressed or live or is_first_look(plan, reasoner)):
+        first = linked("playground") <= LOOKS and is_first_look(plan, reasoner)
+        if plan.specs and (pressed or live or first):
             start(plan)
-        warn_about_dose(steered_spec(plan.specs[0].prompt, asked.program, asked.sampling), asked)
+        warn_about_dose(steered_spec(prompts["reasoner"], asked.program, asked.sampling), asked)
     draw_interrupted(SLOT, RAN)
     draw_results(plan, asked)
 
 
 def draw_strip_view(asked: Settings, pressed: bool) -> None:
     """The question at a row of doses, and the chosen dose as a lane beside the unsteered one."""
+    if asked.direction is None:
+        st.info("A strip needs a direction to add: find or import one first.", icon=":material/linear_scale:")
+        return
     if not OPERATORS[asked.program[0].operator].takes_coefficient:
         st.info(
             "Projecting a direction out has no dose: choose another operator for the strip.",
@@ -65,14 +66,15 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
 
 def draw_page(reasoner: ModelFacts) -> None:
     """The settings and the chosen view. Raises BadInput for settings that cannot be run."""
-    asked = ask_settings(reasoner)
+    asked = tried(lambda: ask_settings(reasoner))
     if asked is None:
+        leave_stage()
         return
-    view, pressed = ask_view()
+    view, pressed = ask_view(steers=bool(asked.program))
     if view == "strip":
         draw_strip_view(asked, pressed)
     elif view == "set":
-        draw_set(asked, pressed, chosen_lanes())
+        draw_set(asked, pressed, chosen_lanes(steers=bool(asked.program)))
     elif view == "history":
         draw_history()
     else:
@@ -86,7 +88,7 @@ if not on_stage():
     st.markdown(
         "Add a direction to the residual stream while the model writes, and see the same question answered without it."
     )
-attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""))
+attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
 _, reasoner_facts = wait_for_pair()
 
 done(lambda: draw_page(reasoner_facts))

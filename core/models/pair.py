@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from core.errors import BadInput, ModelUnavailable
+from core.errors import ModelUnavailable
 from core.jobs import Progress
 from core.models.frames import ChatFrame, start_token
 from core.values import ModelSpec, PairSpec, Prompt
@@ -98,15 +98,16 @@ class PairHolder:
         return loaded.encoder.continuation(text, thoughts=loaded.frame.source != "plain")
 
     def read(self, role: Role, question: str, text: str) -> Reading:
-        """Token ids and character spans of a text after its question. Raises BadInput where either is unfit."""
+        """Token ids and character spans of a text after its question, which may be empty: plain text has none.
+
+        Raises BadInput where either is unfit.
+        """
         from core.models.loaded import encode_text
 
-        if not question.strip():
-            raise BadInput("The question is empty.", "Write a question first.")
         return encode_text(self._model(role), question, text)
 
     def locate(self, role: Role, question: str, text: str) -> Reading:
-        """As `read`, for looking at the tokens alone: the question may be empty, the text longer than the context."""
+        """As `read`, for looking at the tokens alone: the text may be longer than the context."""
         loaded = self._model(role)
         return loaded.encoder.reading(loaded.frame, question, text, limited=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.forward.edits import OPERATORS
-from core.runs.coherence import ONE_TEXT, Measured, is_readable
+from core.runs.coherence import ONE_TEXT, Measured, faults_of, is_readable
 from core.runs.values import Generation, GenerationSpec
 from core.text.words import KEYWORDS, measure_text
 
@@ -32,6 +32,8 @@ class DoseReading:
     no_evidence: str
     """Why the text says nothing, or ""."""
     coherent: bool
+    faults: tuple[str, ...] = ()
+    """Why the text is not coherent, beside saying nothing."""
 
 
 def strip_specs(spec: GenerationSpec, coefficients: Sequence[float]) -> tuple[GenerationSpec, ...]:
@@ -52,7 +54,14 @@ def read_strip(
     readings = [_read(c, g, keywords) for c, g in zip(coefficients, generations, strict=True)]
     baseline = next((reading for reading in readings if reading.coefficient == 0), None)
     unsteered = _measured(baseline) if baseline else None
-    return tuple(replace(one, coherent=is_readable(_measured(one), unsteered, ONE_TEXT)) for one in readings)
+    return tuple(
+        replace(
+            one,
+            coherent=is_readable(_measured(one), unsteered, ONE_TEXT),
+            faults=() if one.no_evidence else faults_of(_measured(one), unsteered, ONE_TEXT),
+        )
+        for one in readings
+    )
 
 
 def coherent_band(readings: Sequence[DoseReading]) -> tuple[float, float] | None:

@@ -163,7 +163,7 @@ def test_unknown_values_of_a_link_are_named_and_ignored(server, page, faults):
     notice = page.get_by_text("The link held values that do not exist here")
     expect(notice).to_contain_text("operator = explode")
     expect(notice).to_contain_text("seed = abc")
-    expect(page.get_by_text("not on this machine; another is chosen")).to_be_visible()
+    expect(page.get_by_text("does not fit the loaded pair; another is chosen")).to_be_visible()
     expect(page.get_by_role("button", name="Run", exact=False).first).to_be_enabled()
     forget_probes(faults)
 

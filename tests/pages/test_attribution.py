@@ -24,7 +24,7 @@ from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.attribution.test_cross_check import REPORT
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
-from ui.attribution.catalogue import METHODS, methods_of
+from ui.attribution.catalogue import FAMILIES, METHODS, methods_of
 from ui.attribution.corpus import open_text
 from ui.attribution.form import place_parts
 from ui.attribution.methods import Readings
@@ -284,13 +284,33 @@ def test_foreign_tokens_are_said_and_read_again_on_request(bench, direction):
     assert shown(app).spec.token_ids == reading.token_ids
 
 
+def test_plain_text_without_a_question_is_read_as_the_models_read_it_elsewhere(bench, direction):
+    app = pasted(TEXT, "")
+    reading = bench.pair.locate("reasoner", "", TEXT)
+    assert shown(app).spec.token_ids == reading.token_ids
+    assert shown(app).projection.shape == (3, len(reading.token_ids))
+    assert "read it without one" in words(app)
+    assert not app.error
+
+
+def test_a_trace_of_plain_text_is_read_with_every_reading(bench, direction):
+    plain_text = Trace(trace_id="t", prompt="", text=TEXT, parts=())
+    bench.trace_sets.save([plain_text], name="plain", source="notes.txt", form="plain text")
+    app = opened(attribution_kind="trace")
+    assert shown(app).spec.token_ids == bench.pair.locate("reasoner", "", TEXT).token_ids
+    for family in FAMILIES:
+        for method in methods_of(family):
+            app = opened(**{"attribution_family": family, f"attribution_method:{family}": method.key})
+            assert not app.error, (method.key, [box.value for box in app.error])
+            assert method.key == "score" or "no such reading" not in words(app), method.key
+
+
 @pytest.mark.parametrize(
     ("text", "question", "sentence"),
     [
         ("", "Why?", "Write or paste a text"),
         ("   \n", "Why?", "Write or paste a text"),
         ("W", "Why?", "fewer than two tokens"),
-        (TEXT, "", "The question is empty"),
         ("wait " * 400, "Why?", "this model reads 512"),
     ],
 )

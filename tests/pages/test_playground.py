@@ -64,6 +64,47 @@ def test_without_a_direction_the_next_step_is_said(bench):
     assert "Extract one" in said(playground())
 
 
+def labels(elements):
+    return [element.label for element in elements]
+
+
+def test_without_a_direction_both_models_run_unsteered(bench):
+    app = playground()
+    assert "Until then both models can be run unsteered." in [caption.value for caption in app.caption]
+    run_to_the_end(app, bench)
+    assert list(app.dataframe[0].value["lane"]) == ["Reasoning model, unsteered", "Base model, unsteered"]
+    assert all(not entry.record.generation.spec.steering for entry in bench.history.entries())
+    assert "lanes" not in app.query_params
+    assert "A strip needs a direction" in said(playground(pg_view="strip"))
+
+
+def test_a_set_without_a_direction_compares_the_two_models(bench):
+    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=2), bench)
+    assert list(app.dataframe[0].value["arm"]) == ["unsteered", "base model"]
+
+
+def test_a_stage_without_a_direction_says_what_is_missing_and_has_a_way_back(bench):
+    app = playground(pg_stage=True)
+    assert "Find a direction" in [link.proto.label for link in app.get("page_link")]
+    in_sight = [box.value for box in app.main.info if "There is no direction to steer with" in box.value]
+    assert len(in_sight) == 1
+    assert "Run" in labels(app.button)
+    next(toggle for toggle in app.toggle if toggle.label == "Stage").set_value(False).run()
+    assert not app.exception
+    assert app.session_state["pg_stage"] is False
+
+
+def test_a_stage_whose_settings_cannot_run_has_a_way_back(bench, saved):
+    app = playground(pg_stage=True, pg_until="w" * 60)
+    assert "up to 40 letters" in said(app)
+    press(app, "Leave the stage")
+    assert app.session_state["pg_stage"] is False
+
+
+def test_no_lane_chosen_is_said(bench, saved):
+    assert "Choose at least one lane" in said(playground(pg_lanes=[]))
+
+
 def test_on_stage_the_first_question_is_in_sight_on_a_first_visit(bench, saved):
     app = playground(pg_prompt="", pg_stage=True)
     question = app.session_state["pg_prompt"]

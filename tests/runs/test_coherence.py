@@ -1,16 +1,89 @@
 """One rule of readable text: what each allowance says is written out, and each place that asks gives its answer."""
 
 import itertools
+import json
 import math
+import random
+import re
+from dataclasses import replace
 
 import pytest
 
 from core.runs import coherence
-from core.runs.coherence import CHOSEN, CURVE_POINT, ONE_TEXT, REPORTED, Measured, is_readable
+from core.runs.coherence import CHOSEN, CURVE_POINT, ONE_TEXT, REPORTED, Measured, faults_of, is_readable
+from core.settings import PROJECT
+from core.text.words import measure_text, repeated_ngrams, words_of
 
+CHAINS = PROJECT.parent / "shared" / "data" / "traces"
+LENGTHS = (40, 80, 128, 200)
+"""Words that a completion of a strip has."""
 NLLS = (0.0, 0.2, 0.62, 0.63, 0.7, 0.71, math.nan)
-REPETITIONS = (0.0, 0.01, 0.02, 0.021, 0.085, 0.09, 0.1, 0.11, 0.4)
+REPETITIONS = (0.0, 0.01, 0.02, 0.021, 0.085, 0.09, 0.1, 0.11, 0.3, 0.31, 0.4)
 BASELINES = [(0.2, 0.0), (0.2, 0.05), (math.nan, 0.2)]
+
+
+def pieces(texts):
+    """The repetition of every piece of these lengths of the texts, by length."""
+    words = [words_of(text) for text in texts]
+    return {
+        n: [repeated_ngrams(one[i : i + n]) for one in words for i in range(0, len(one) - n + 1, n)] for n in LENGTHS
+    }
+
+
+def demo_texts():
+    return [json.loads(line)["text"] for line in (PROJECT / "demo" / "traces.jsonl").read_text("utf-8").splitlines()]
+
+
+def measured(repetition):
+    return Measured(nll=0.2, repetition=repetition, no_evidence=0, n_texts=1)
+
+
+def share_called_unreadable(texts, allowed):
+    """Of pairs of good pieces of one length, one taken as the baseline of the other."""
+    draw, called, n_pairs = random.Random(0), 0, 0
+    for repetitions in pieces(texts).values():
+        for _ in range(1000):
+            baseline, text = draw.choice(repetitions), draw.choice(repetitions)
+            called += not is_readable(measured(text), measured(baseline), allowed)
+            n_pairs += 1
+    return called / n_pairs
+
+
+def test_good_text_is_not_called_unreadable_for_repeating_more_than_one_other_text():
+    assert share_called_unreadable(demo_texts(), ONE_TEXT) < 0.015
+    assert share_called_unreadable(demo_texts(), replace(ONE_TEXT, repetition=0.1)) > 0.09
+    assert share_called_unreadable(demo_texts(), CURVE_POINT) > 0.1
+    every = [repetition for found in pieces(demo_texts()).values() for repetition in found]
+    assert sum(repetition > ONE_TEXT.repetition for repetition in every) < 0.01 * len(every)
+
+
+@pytest.mark.skipif(not CHAINS.exists(), reason="the annotated chains are not on this machine")
+@pytest.mark.parametrize("subject", ["causal", "math_logic", "spatial", "probability", "pattern"])
+def test_annotated_chains_of_an_8b_model_are_not_called_unreadable(subject):
+    chains = json.loads((CHAINS / f"{subject}_annotated_chains.json").read_text("utf-8"))
+    texts = [re.sub(r'\["[a-z-]+"\]', "", max(filter(_is_text, chain.values()), key=len)) for chain in chains]
+    assert share_called_unreadable(texts, ONE_TEXT) < (0.03 if subject == "pattern" else 0.005)
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+@pytest.mark.parametrize("loop", ["Wait, no, that is it. ", "So the answer is seven and not eight. ", "wait "])
+def test_a_text_that_falls_into_a_loop_is_unreadable(loop):
+    for text in demo_texts()[:100]:
+        words = text.split()[:50]
+        looping = " ".join(words) + " " + loop * (100 // len(loop.split()))
+        found = measure_text(looping)
+        text = replace(measured(found.repetition), no_evidence=int(bool(found.no_evidence)))
+        assert not is_readable(text, measured(0.1), ONE_TEXT)
+
+
+def test_what_is_wrong_is_said_in_proportion():
+    (said,) = faults_of(measured(0.34), measured(0.12), ONE_TEXT)
+    assert said == "repeats itself more: 34%, the unsteered text 12%"
+    (said,) = faults_of(replace(measured(0.1), nll=1.0), measured(0.1), ONE_TEXT)
+    assert said == "0.80 nats per token less likely than the unsteered text"
 
 
 def written_out(text, baseline, *, share, always, silent):
@@ -22,7 +95,7 @@ def written_out(text, baseline, *, share, always, silent):
 
 @pytest.mark.parametrize(
     ("allowed", "n", "share", "always", "most_silent"),
-    [(ONE_TEXT, 1, 1, 0.1, 0), (CURVE_POINT, 40, 1, 0.02, 20), (REPORTED, 30, 1, 0, 3), (CHOSEN, 104, 0.85, 0, 10)],
+    [(ONE_TEXT, 1, 1, 0.3, 0), (CURVE_POINT, 40, 1, 0.02, 20), (REPORTED, 30, 1, 0, 3), (CHOSEN, 104, 0.85, 0, 10)],
 )
 def test_each_allowance_is_the_rule_of_its_place(allowed, n, share, always, most_silent):
     for nll, repetition, silent, baseline in itertools.product(NLLS, REPETITIONS, (0, 1, 3, 4, 10, 20, 21), BASELINES):
@@ -33,6 +106,7 @@ def test_each_allowance_is_the_rule_of_its_place(allowed, n, share, always, most
         expected = written_out(text, baseline, share=share, always=always, silent=silent > most_silent)
         assert is_readable(text, unsteered, allowed) is expected
         assert is_readable(text, None, allowed) is (silent <= most_silent)
+        assert bool(faults_of(text, unsteered, allowed)) is not expected
 
 
 @pytest.mark.parametrize("ask", ["strip", "chart", "study"])

@@ -73,8 +73,8 @@ def test_a_strip_in_the_making_and_a_finished_one_as_data():
     assert part["doses"][2]["label"] == "+20%"
 
 
-@pytest.mark.parametrize(("distinct", "again", "coherent"), [(9, 4, True), (17, 5, False)])
-def test_a_tenth_of_the_four_grams_may_repeat_where_the_baseline_repeats_nothing(distinct, again, coherent):
+@pytest.mark.parametrize(("distinct", "again", "coherent"), [(9, 4, True), (17, 10, True), (17, 11, False)])
+def test_what_good_text_repeats_may_repeat_where_the_baseline_repeats_nothing(distinct, again, coherent):
     words = [f"{chr(97 + i)}{chr(98 + i)}" for i in range(distinct)]
     text = " ".join(words + words[:again])
     readings = read_strip((0.0, 4.0), (written(TEXT, 1.0), written(text, 1.0)))
@@ -82,3 +82,4 @@ def test_a_tenth_of_the_four_grams_may_repeat_where_the_baseline_repeats_nothing
     assert readings[0].repetition == 0
     assert readings[1].repetition == pytest.approx((again - 3) / n)
     assert readings[1].coherent is coherent
+    assert [fault.split(":")[0] for fault in readings[1].faults] == ([] if coherent else ["repeats itself more"])

@@ -70,6 +70,8 @@ def draw_form(facts: Facts) -> Request | None:
     by_role = dict(zip(ROLES, facts, strict=True))
     with st.container(border=True):
         source = choose_source()
+        if source is not None and not source.question.strip():
+            st.caption("No question is kept with this text; models read it without one.")
         if source is not None and source.generation is not None:
             _follow(source.generation, by_role)
         left, middle, right = st.columns([3, 5, 5])
@@ -233,7 +235,7 @@ def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[
     found = [event for label in labels for event in find_events(trace, label, spans=spans, text_start=text_start)]
     found.sort(key=lambda event: event.position)
     starts = np.asarray([start for start, _ in spans])
-    limits = [event.position for event in found[1:]] + [text_start + len(spans)]
+    limits = [*(event.position for event in found), text_start + len(spans)][1:]
     parts = []
     for event, limit in zip(found, limits, strict=True):
         end = min(text_start + int(np.searchsorted(starts, event.part.end)), limit)

@@ -155,7 +155,7 @@ def _moment(stored_at: float) -> str:
 
 def _paste(right: DeltaGenerator) -> Source | None:
     question = right.text_input(
-        "Question that it answers",
+        "Question that it answers, if there is one",
         key="attribution_question",
         persist_state="session",
         placeholder="What is 12 times 15?",
@@ -170,8 +170,8 @@ def _paste(right: DeltaGenerator) -> Source | None:
     st.button("Read this text", type="primary")
     if not text or not text.strip():
         st.info(
-            "Write or paste a text of at least two tokens, and above it the question that it answers; "
-            "then press **Read this text**.",
+            "Write or paste a text of at least two tokens, and above it the question that it answers, if there is "
+            "one; then press **Read this text**.",
             icon=":material/edit_note:",
         )
         return None

@@ -97,9 +97,14 @@ def _column(
         "coherent": coherent or not finished,
         "inBand": in_band,
         "state": "done" if reading is not None and finished else "waiting" if reading is None else "writing",
-        "note": f"no evidence: {reading.no_evidence}" if reading and reading.no_evidence and finished else "",
+        "note": _note(reading) if reading and finished else "",
         "text": text[:SNIPPET],
     }
+
+
+def _note(reading: DoseReading) -> str:
+    """Why a dose is striped; "" where it is not."""
+    return f"no evidence: {reading.no_evidence}" if reading.no_evidence else "; ".join(reading.faults)
 
 
 def _labels(dose: float, resid_norm: float, by_share: bool) -> dict[str, str]:

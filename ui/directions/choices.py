@@ -11,6 +11,7 @@ from core.directions.direction import Direction
 from core.directions.folder import id_of
 from core.embedded import recorded_directions
 from ui.components.safe_text import plain
+from ui.shell.links import put_instead, say_instead
 from ui.shell.state import workbench
 
 
@@ -55,19 +56,19 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
     found = choices(d_model=d_model)
     if not found:
         st.info(
-            "No direction fits the loaded pair yet. Extract one on the **Extraction** page and save it; "
-            "it then appears here.",
+            "No direction fits the loaded pair yet. Extract one on the **Extraction** page and save it, or import one "
+            "on the **Directions** page; it then appears here.",
             icon=":material/explore:",
         )
         return None
     by_id = {choice.direction_id: choice for choice in found}
     asked = st.session_state.get(key)
-    if asked not in by_id:
-        if asked is not None:
-            st.warning(
-                "The direction that was asked for is not on this machine; another is chosen.", icon=":material/explore:"
-            )
+    if asked is None:
         st.session_state[key] = found[0].direction_id
+    elif asked not in by_id:
+        words = "The direction that was asked for is not on this machine, or does not fit the loaded pair; another is "
+        put_instead(key, found[0].direction_id, f"{words}chosen.")
+    say_instead(key)
     picked = st.selectbox(
         "Direction",
         list(by_id),

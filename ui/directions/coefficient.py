@@ -9,6 +9,10 @@ import streamlit as st
 from core.directions.direction import Direction
 from core.embedded import DOSE
 from ui.directions.residual_norm import ResidualNorm
+from ui.shell.bounds import Number
+
+COEFFICIENT: Number[float] = Number(-1e6, 1e6)
+"""In unit vectors."""
 
 UNITS = {
     "unit": "× unit",
@@ -61,7 +65,9 @@ def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, di
         "means (replications), or a share of the mean norm of the residual stream that is steered, where it is known.",
     )
     size = unit_size(direction, norm, unit or "unit")
-    reach = _nice(1.5 * max(norm.value or direction.resid_norm or 16.0, abs(st.session_state[key])) / size)
+    COEFFICIENT.hold(key)
+    usual = norm.value or direction.resid_norm or 16.0
+    reach = min(_nice(1.5 * max(usual, abs(st.session_state[key])) / size), COEFFICIENT.high / size)
     widget = f"{key}:{unit}:{reach:g}"
     st.session_state[widget] = min(max(round(st.session_state[key] / size, 4), -reach), reach)
 

@@ -9,23 +9,27 @@ import streamlit as st
 from core.forward.edits import OPERATORS
 from core.jobs import Snapshot
 from core.runs.arms import first_divergence
+from core.runs.coherence import ONE_TEXT
 from core.runs.dose_strip import SHARE_DOSES, UNIT_DOSES, DoseReading, coherent_band, read_strip, strip_specs
 from core.runs.values import Generation, GenerationSpec
 from ui.components.dose_strip import dose_strip
 from ui.components.safe_text import plain
+from ui.directions.coefficient import COEFFICIENT
 from ui.directions.residual_norm import ResidualNorm
 from ui.playground.settings import Settings, keywords
+from ui.shell.bounds import OneOf, Text
 from ui.shell.jobs import follow, is_live
-from ui.shell.links import Field, one_of, text
+from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
 
 SLOT = "job:strip"
 MAX_DOSES = 16
 CONTEXT_TOKENS = 4
 """How many tokens before its first difference a column's text begins."""
+SCALE, DOSES = OneOf(("unit", "share")), Text(200)
 STRIP_FIELDS = (
-    Field(name="scale", key="pg_scale", default="", parse=one_of("unit", "share")),
-    Field(name="doses", key="pg_doses", default="", parse=text(200)),
+    Field(name="scale", key="pg_scale", default="", parse=SCALE.parse),
+    Field(name="doses", key="pg_doses", default="", parse=DOSES.parse),
 )
 
 
@@ -55,7 +59,9 @@ def ask_doses(norm: ResidualNorm) -> None:
     is_share = st.session_state["pg_scale"] == "share"
     doses = [100 * dose for dose in SHARE_DOSES] if is_share else UNIT_DOSES
     usual = ", ".join(f"{dose:.0f}" for dose in doses)
-    row.text_input("Doses of your own", key="pg_doses", placeholder=usual, label_visibility="collapsed", max_chars=200)
+    row.text_input(
+        "Doses of your own", key="pg_doses", placeholder=usual, label_visibility="collapsed", max_chars=DOSES.limit
+    )
     if norm.value:
         st.caption(f"% of norm: of {norm.in_words} ({norm.value:.3g}).")
     else:
@@ -71,10 +77,10 @@ def ask_doses(norm: ResidualNorm) -> None:
 def _written(raw: str) -> tuple[float, ...]:
     """The numbers of a row, in order and once each; () when it is not one."""
     try:
-        doses = sorted({float(part) for part in raw.replace(";", ",").split(",") if part.strip()})
+        doses = sorted({COEFFICIENT.parse(part.strip()) for part in raw.replace(";", ",").split(",") if part.strip()})
     except ValueError:
         return ()
-    return tuple(doses) if len(doses) <= MAX_DOSES and all(abs(dose) < 1e6 for dose in doses) else ()
+    return tuple(doses) if len(doses) <= MAX_DOSES else ()
 
 
 def run_strip(spec: GenerationSpec, doses: Sequence[float]) -> None:
@@ -95,7 +101,7 @@ def stored_strip(spec: GenerationSpec, doses: Sequence[float]) -> tuple[Generati
 
 def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     """Under the coefficient: whether it lies outside the coherent band, where the strip of these settings is known."""
-    if not spec.steering or not OPERATORS[spec.steering[0].operator].takes_coefficient:
+    if asked.direction is None or not OPERATORS[spec.steering[0].operator].takes_coefficient:
         return
     doses, _ = chosen_doses(asked.norm)
     kept = stored_strip(spec, doses)
@@ -103,8 +109,8 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     dose = spec.steering[0].coefficient
     if band and not band[0] <= dose <= band[1]:
         asked.dose_note.warning(
-            f"Outside the coherent band of this question, {band[0]:.3g} to {band[1]:.3g} × unit: the text falls apart, "
-            "and its keywords are no evidence.",
+            f"Outside the coherent band of this question, {band[0]:.3g} to {band[1]:.3g} × unit: there the text says "
+            "nothing, is much less likely or repeats itself more, and its keywords are no evidence.",
             icon=":material/warning:",
         )
 
@@ -131,7 +137,7 @@ def draw_strip(spec: GenerationSpec, norm: ResidualNorm, *, chosen: float) -> No
         begun = f" {sum(map(bool, stopped))} of the doses have a text already." if any(stopped) else ""
         st.info(
             f"Press **Run the strip**: the question is answered at {len(doses)} doses at once, and you see where the "
-            f"effect begins and where the text falls apart.{begun}",
+            f"effect begins and where the text stops being readable.{begun}",
             icon=":material/linear_scale:",
         )
         if begun:
@@ -190,6 +196,7 @@ def _say_band(readings: Sequence[DoseReading]) -> None:
         said = f"The text stays coherent from **{band[0]:.3g}** to **{band[1]:.3g}** × unit vector (shaded)."
     st.caption(
         f"{plain(said) if band is None else said} Coherent: evidence, at most 0.5 nats per token above the unsteered "
-        "NLL, and not much more repetition. Striped bars are doses that are not. One completion each: an anecdote, "
-        "not a rate. Click a dose, or move with the arrow keys and press Enter, to see it as a lane below."
+        f"NLL, and a repetition of at most {ONE_TEXT.repetition:.0%}, which good texts reach too, or twice the "
+        "unsteered one. Striped bars are doses that are not. One completion each: an anecdote, not a rate. Click a "
+        "dose, or move with the arrow keys and press Enter, to see it as a lane below."
     )

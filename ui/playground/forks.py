@@ -31,7 +31,7 @@ def read_open(raw: str) -> list[str]:
     """Run ids of a link. Raises ValueError."""
     ids = raw.split(",")
     if len(ids) > MAX_OPEN or not all(map(_RUN_ID.fullmatch, ids)):
-        raise ValueError(raw)
+        raise ValueError(f"allowed: up to {MAX_OPEN} ids of runs")
     return ids
 
 

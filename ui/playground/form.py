@@ -8,45 +8,54 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
-from core.forward.edits import OPERATORS, SteeringSpec
+from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
 from ui.components.safe_text import plain
 from ui.directions.choices import pick_direction
-from ui.directions.coefficient import coefficient_slider, default_coefficient
+from ui.directions.coefficient import COEFFICIENT, coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.playground.doses import STRIP_FIELDS
 from ui.playground.forks import FORK_FIELDS
-from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, LaneKind, read_lanes
-from ui.playground.program import PROGRAM_FIELDS, ask_program
+from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, UNSTEERED, LaneKind, read_lanes
+from ui.playground.program import DIRECTION_ID, LAYER, PROGRAM_FIELDS, ask_program
 from ui.playground.prompt import PROMPT_FIELDS, ask_frame, ask_prompt, offer_first_question
 from ui.playground.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
+from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.frame import page_path
-from ui.shell.links import Field, number, one_of, text
+from ui.shell.links import Field, put_instead, say_instead
 
 View = Literal["lanes", "strip", "set", "history"]
 VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
 LIVE_KEY = "pg_live"
 DIRECTION_KEY = "pg_direction"
+UNSTEERED_KEY = "pg_unsteered"
+"""The lanes that are chosen while no direction is there to steer with."""
+TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 16), Number(0, 10**9, 1)
+TEMPERATURE, TOP_P = Number(0.0, 2.0, 0.1), Number(0.05, 1.0, 0.05)
+COUNTED, ON = Text(200), OneOf(("1",))
+VIEW = OneOf(tuple(VIEWS))
+LOOKS = frozenset({"stage", "view", "open"})
+"""Fields that change what is shown, not what is run."""
 FIELDS = {
     field.name: field
     for field in (
         *PROMPT_FIELDS,
-        Field(name="direction", key=DIRECTION_KEY, default=None, parse=text(64)),
-        Field(name="layer", key="pg_layer", default=None, parse=number(0, 999, int)),
-        Field(name="coefficient", key="pg_coefficient", default=None, parse=number(-1e6, 1e6)),
+        Field(name="direction", key=DIRECTION_KEY, default=None, parse=DIRECTION_ID.parse),
+        Field(name="layer", key="pg_layer", default=None, parse=LAYER.parse),
+        Field(name="coefficient", key="pg_coefficient", default=None, parse=COEFFICIENT.parse),
         *PROGRAM_FIELDS,
-        Field(name="tokens", key="pg_tokens", default=256, parse=number(1, MAX_NEW_TOKENS, int)),
-        Field(name="temperature", key="pg_temperature", default=0.0, parse=number(0.0, 2.0)),
-        Field(name="top_p", key="pg_top_p", default=1.0, parse=number(0.05, 1.0)),
-        Field(name="seed", key="pg_seed", default=0, parse=number(0, 10**9, int)),
-        Field(name="control", key="pg_control_seed", default=0, parse=number(0, 10**9, int)),
+        Field(name="tokens", key="pg_tokens", default=256, parse=TOKENS.parse),
+        Field(name="temperature", key="pg_temperature", default=0.0, parse=TEMPERATURE.parse),
+        Field(name="top_p", key="pg_top_p", default=1.0, parse=TOP_P.parse),
+        Field(name="seed", key="pg_seed", default=0, parse=SEED.parse),
+        Field(name="control", key="pg_control_seed", default=0, parse=SEED.parse),
         *STRIP_FIELDS,
         *FORK_FIELDS,
-        Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=text(200)),
-        Field(name="stage", key=STAGE_KEY, default=False, parse=lambda raw: bool(one_of("1")(raw)), show=lambda _: "1"),
-        Field(name="view", key="pg_view", default="lanes", parse=one_of(*VIEWS)),
+        Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=COUNTED.parse),
+        Field(name="stage", key=STAGE_KEY, default=False, parse=lambda raw: bool(ON.parse(raw)), show=lambda _: "1"),
+        Field(name="view", key="pg_view", default="lanes", parse=VIEW.parse),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
 }
@@ -75,38 +84,28 @@ def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, De
     return coefficient, layer, place
 
 
-def ask_details(
-    direction: Direction, coefficient: float, layer: int, facts: ModelFacts
-) -> tuple[tuple[SteeringSpec, ...], SamplingSpec]:
-    """The program and the sampling, folded away: the defaults are the paper's."""
-    with st.expander("Operator, layers, positions, more directions, length and sampling"):
-        program = ask_program(direction, coefficient, layer, facts)
-        length, heat, nucleus, dice = st.columns(4)
-        tokens = length.slider("New tokens at most", 16, MAX_NEW_TOKENS, step=16, key="pg_tokens")
-        temperature = heat.slider(
-            "Temperature", 0.0, 2.0, step=0.1, key="pg_temperature", help="0 takes the most likely token each time."
-        )
-        top_p = nucleus.slider("Top-p", 0.05, 1.0, step=0.05, key="pg_top_p", help="1 keeps the whole vocabulary.")
-        words, control = st.columns([3, 1])
-        words.text_input(
-            "Keywords that are counted and marked",
-            key=KEYWORDS_KEY,
-            max_chars=200,
-            help="Words; the paper counts wait and hmm (Eq. 1).",
-        )
-        control.number_input(
-            "Seed of the random control",
-            0,
-            10**9,
-            key="pg_control_seed",
-            help="Another seed, another direction.",
-        )
-        seed = dice.number_input("Seed", 0, 10**9, key="pg_seed", help="Every lane draws with this seed.")
-    return program, SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
+def ask_sampling() -> SamplingSpec:
+    """Length, sampling, and the words that are counted."""
+    length, heat, nucleus, dice = st.columns(4)
+    tokens = TOKENS.slider(length, "New tokens at most", key="pg_tokens")
+    temperature = TEMPERATURE.slider(
+        heat, "Temperature", key="pg_temperature", help="0 takes the most likely token each time."
+    )
+    top_p = TOP_P.slider(nucleus, "Top-p", key="pg_top_p", help="1 keeps the whole vocabulary.")
+    words, control = st.columns([3, 1])
+    words.text_input(
+        "Keywords that are counted and marked",
+        key=KEYWORDS_KEY,
+        max_chars=COUNTED.limit,
+        help="Words; the paper counts wait and hmm (Eq. 1).",
+    )
+    SEED.field(control, "Seed of the random control", key="pg_control_seed", help="Another seed, another direction.")
+    seed = SEED.field(dice, "Seed", key="pg_seed", help="Every lane draws with this seed.")
+    return SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
-def ask_settings(reasoner: ModelFacts) -> Settings | None:
-    """The whole block; None while there is no direction. Raises BadInput for positions that select nothing.
+def ask_settings(reasoner: ModelFacts) -> Settings:
+    """The whole block; without a direction nothing is steered. Raises BadInput for positions that select nothing.
 
     On stage only question and dose are in sight; the rest is in one popover.
     """
@@ -124,14 +123,17 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
     with left:
         question = ask_prompt()
     with right:
-        direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
-        if direction is None:
-            st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
-            return None
+        direction = _ask_direction(reasoner)
+        if direction is None and not stage:
+            _say_unsteered()
         ask_frame(question)
-    coefficient, layer, place = ask_dose(direction, reasoner)
-    with upper if stage else st.container():
-        program, sampling = ask_details(direction, coefficient, layer, reasoner)
+    if direction is None and stage:
+        _say_unsteered()
+    coefficient, layer, place = ask_dose(direction, reasoner) if direction else (0.0, 0, st.empty())
+    more = "Operator, layers, positions, more directions, length and sampling" if direction else "Length and sampling"
+    with upper if stage else st.container(), st.expander(more):
+        program = ask_program(direction, coefficient, layer, reasoner) if direction else ()
+        sampling = ask_sampling()
     return Settings(
         question=question,
         direction=direction,
@@ -143,7 +145,40 @@ def ask_settings(reasoner: ModelFacts) -> Settings | None:
     )
 
 
-def ask_view() -> tuple[View, bool]:
+def leave_stage() -> None:
+    """The way back from the stage where the settings cannot be run and its switch is therefore not drawn."""
+    if on_stage():
+        st.button("Leave the stage", icon=":material/close_fullscreen:", on_click=_leave)
+
+
+def _leave() -> None:
+    st.session_state[STAGE_KEY] = False
+
+
+def _ask_direction(reasoner: ModelFacts) -> Direction | None:
+    """The chosen direction; where another takes the place of the one asked for, layer and dose are not taken over."""
+    asked = st.session_state[DIRECTION_KEY]
+    direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
+    if direction is not None and asked not in (None, st.session_state[DIRECTION_KEY]):
+        st.session_state["pg_layer"] = st.session_state["pg_coefficient"] = None
+    return direction
+
+
+def _say_unsteered() -> None:
+    """What can be done without a direction, and the two ways to one; on stage also that none is there."""
+    if on_stage():
+        st.info(
+            "There is no direction to steer with: both models can be run unsteered until you find or import one.",
+            icon=":material/tune:",
+        )
+    else:
+        st.caption("Until then both models can be run unsteered.")
+    with st.container(horizontal=True):
+        st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
+        st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
+
+
+def ask_view(*, steers: bool) -> tuple[View, bool]:
     """What is shown below, and whether its Run was pressed; the lanes are chosen beside it where they matter."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     view: View = st.session_state["pg_view"]
@@ -161,7 +196,7 @@ def ask_view() -> tuple[View, bool]:
         width="content",
     )
     if view in ("lanes", "set"):
-        _ask_lanes(bar)
+        _ask_lanes(bar, steers=steers)
     if view == "lanes":
         bar.toggle(
             "Live",
@@ -173,18 +208,20 @@ def ask_view() -> tuple[View, bool]:
     return view, pressed
 
 
-def chosen_lanes() -> list[LaneKind]:
-    """The kinds of lanes, up to four, in their order."""
-    return [kind for kind in KINDS if kind in st.session_state["pg_lanes"]][:MAX_LANES]
+def chosen_lanes(*, steers: bool) -> list[LaneKind]:
+    """The kinds of lanes, up to four, in their order; without a direction only unsteered ones."""
+    chosen = st.session_state["pg_lanes" if steers else UNSTEERED_KEY]
+    return [kind for kind in KINDS if kind in chosen][:MAX_LANES]
 
 
-def _ask_lanes(bar: DeltaGenerator) -> None:
+def _ask_lanes(bar: DeltaGenerator, *, steers: bool) -> None:
+    st.session_state.setdefault(UNSTEERED_KEY, UNSTEERED)
     kinds = bar.pills(
         "Lanes",
-        list(KINDS),
+        list(KINDS) if steers else UNSTEERED,
         selection_mode="multi",
         format_func=KINDS.__getitem__,
-        key="pg_lanes",
+        key="pg_lanes" if steers else UNSTEERED_KEY,
         label_visibility="collapsed",
         width="content",
     )
@@ -200,8 +237,12 @@ def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
     before = st.session_state.get("pg_direction_before")
     changed = before is not None and before != direction.digest
     st.session_state["pg_direction_before"] = direction.digest
-    if st.session_state["pg_layer"] is None or changed or st.session_state["pg_layer"] >= reasoner.n_layers:
-        st.session_state["pg_layer"] = min(direction.layer, reasoner.n_layers - 1)
+    asked, own = st.session_state["pg_layer"], min(direction.layer, reasoner.n_layers - 1)
+    if asked is None or changed:
+        st.session_state["pg_layer"] = own
+    elif asked >= reasoner.n_layers:
+        put_instead("pg_layer", own, f"The model has no layer {asked}: its layers are 0 to {reasoner.n_layers - 1}.")
+    say_instead("pg_layer")
     if st.session_state["pg_coefficient"] is None or changed:
         st.session_state["pg_coefficient"] = default_coefficient(
             direction, residual_norm(reasoner, st.session_state["pg_layer"])

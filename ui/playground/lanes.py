@@ -67,7 +67,7 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
         draw_done(ran, ended.result, "CACHED", settings)
     else:
-        st.info("Press **Run**: baseline and steered text are written side by side.", icon=":material/play_arrow:")
+        st.info("Press **Run**: the lanes chosen above are written side by side.", icon=":material/play_arrow:")
 
 
 def _draw_opened(settings: Settings) -> bool:

@@ -24,6 +24,8 @@ KINDS: dict[LaneKind, str] = {
     "base_steered": f"{NAMES['base']} steered",
 }
 DEFAULT_LANES: list[LaneKind] = ["baseline", "steered"]
+UNSTEERED: list[LaneKind] = ["baseline", "base"]
+"""Those that need no direction."""
 MAX_LANES = 4
 
 
@@ -39,10 +41,11 @@ class Plan:
 
 def read_lanes(raw: str) -> list[LaneKind]:
     """The lanes of a link, also in its older spelling. Raises ValueError."""
-    names = {"reasoner": "baseline,steered", "both": "baseline,steered,base,base_steered"}.get(raw, raw).split(",")
-    kinds: list[LaneKind] = [kind for kind in get_args(LaneKind) if kind in names]
-    if len(kinds) != len(names) or len(kinds) > MAX_LANES:
-        raise ValueError(raw)
+    names = {"reasoner": "baseline,steered", "both": "baseline,steered,base,base_steered"}.get(raw, raw)
+    chosen = names.split(",") if names else []
+    kinds: list[LaneKind] = [kind for kind in get_args(LaneKind) if kind in chosen]
+    if len(kinds) != len(chosen) or len(kinds) > MAX_LANES:
+        raise ValueError(f"allowed: up to {MAX_LANES} of {', '.join(KINDS)}")
     return kinds
 
 

@@ -13,9 +13,10 @@ from core.text.words import words_of
 from core.values import MAX_ENDING_WORDS, MAX_NEW_TOKENS, Positions, Region
 from ui.components.safe_text import plain
 from ui.directions.choices import Choice, choices
-from ui.directions.coefficient import default_coefficient
+from ui.directions.coefficient import COEFFICIENT, default_coefficient
 from ui.directions.residual_norm import residual_norm
-from ui.shell.links import Field, number, one_of, text
+from ui.shell.bounds import Number, OneOf, Text
+from ui.shell.links import Field, put_instead, say_instead
 
 REGIONS: dict[Region, str] = {
     "all": "every position (the paper)",
@@ -24,6 +25,13 @@ REGIONS: dict[Region, str] = {
     "thinking": "the thinking only",
 }
 MAX_MORE = 3
+LAYER = Number(0, 999, 1)
+"""What a link may say; how many layers the loaded model has is known only later."""
+DIRECTION_ID = Text(64)
+OPERATOR, REGION = OneOf(tuple(OPERATORS)), OneOf(tuple(REGIONS))
+START, COUNT = Number(0, MAX_NEW_TOKENS, 1), Number(0, MAX_NEW_TOKENS, 1)
+EVERY, RAMP = Number(1, 64, 1), Number(1, MAX_NEW_TOKENS, 1)
+UNTIL = Text(200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,39 +48,41 @@ def read_extras(raw: str) -> list[Extra]:
     """Further directions of a link: "id:operator:coefficient:layer", joined by ";". Raises ValueError."""
     extras = []
     for part in raw.split(";")[: MAX_MORE + 1]:
+        if part.count(":") != 3:
+            raise ValueError("allowed: direction:operator:coefficient:layer")
         direction_id, operator, coefficient, layer = part.split(":")
         extras.append(
             Extra(
-                direction_id=text(64)(direction_id),
-                operator=one_of(*OPERATORS)(operator),
-                coefficient=number(-1e6, 1e6)(coefficient),
-                layer=number(0, 999, int)(layer),
+                direction_id=DIRECTION_ID.parse(direction_id),
+                operator=OPERATOR.parse(operator),
+                coefficient=COEFFICIENT.parse(coefficient),
+                layer=LAYER.parse(layer),
             )
         )
     if len(extras) > MAX_MORE:
-        raise ValueError(raw)
+        raise ValueError(f"allowed: {MAX_MORE} directions")
     return extras
 
 
 def show_extras(extras: list[Extra]) -> str:
     """Inverse of `read_extras`."""
-    return ";".join(f"{e.direction_id}:{e.operator}:{e.coefficient:g}:{e.layer}" for e in extras)
+    return ";".join(f"{e.direction_id}:{e.operator}:{e.coefficient:.12g}:{e.layer}" for e in extras)
 
 
 def read_layers(raw: str) -> list[int]:
     """Layers of a link: "2,3". Raises ValueError."""
-    return sorted({number(0, 999, int)(part) for part in raw.split(",")})
+    return sorted({LAYER.parse(part) for part in raw.split(",")})
 
 
 PROGRAM_FIELDS = (
-    Field(name="operator", key="pg_operator", default="add", parse=one_of(*OPERATORS)),
+    Field(name="operator", key="pg_operator", default="add", parse=OPERATOR.parse),
     Field(name="also", key="pg_layers", default=[], parse=read_layers, show=lambda layers: ",".join(map(str, layers))),
-    Field(name="positions", key="pg_region", default="all", parse=one_of(*REGIONS)),
-    Field(name="from", key="pg_from", default=0, parse=number(0, MAX_NEW_TOKENS, int)),
-    Field(name="first", key="pg_first", default=0, parse=number(0, MAX_NEW_TOKENS, int)),
-    Field(name="every", key="pg_every", default=1, parse=number(1, 64, int)),
-    Field(name="until", key="pg_until", default="", parse=text(200)),
-    Field(name="ramp", key="pg_ramp", default=1, parse=number(1, MAX_NEW_TOKENS, int)),
+    Field(name="positions", key="pg_region", default="all", parse=REGION.parse),
+    Field(name="from", key="pg_from", default=0, parse=START.parse),
+    Field(name="first", key="pg_first", default=0, parse=COUNT.parse),
+    Field(name="every", key="pg_every", default=1, parse=EVERY.parse),
+    Field(name="until", key="pg_until", default="", parse=UNTIL.parse),
+    Field(name="ramp", key="pg_ramp", default=1, parse=RAMP.parse),
     Field(name="more", key="pg_more", default=[], parse=read_extras, show=show_extras),
 )
 
@@ -108,7 +118,11 @@ def _in_words(operator: Operator) -> str:
 def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
     how, where = st.columns(2)
     operator: Operator = how.selectbox("What to do with it", list(OPERATORS), format_func=_in_words, key="pg_operator")
-    st.session_state["pg_layers"] = [i for i in st.session_state["pg_layers"] if i < facts.n_layers]
+    asked = st.session_state["pg_layers"]
+    there = [i for i in asked if i < facts.n_layers]
+    if len(there) < len(asked):
+        put_instead("pg_layers", there, f"Layers that were asked for are left out: the model has {facts.n_layers}.")
+    say_instead("pg_layers")
     layers = where.multiselect(
         "Also at layers",
         range(facts.n_layers),
@@ -122,20 +136,19 @@ def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
 def _ask_positions() -> tuple[Positions, int]:
     where, start, length, every, ramp = st.columns([4, 3, 3, 3, 3])
     region: Region = where.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region")
-    first = start.number_input("From its token", 0, MAX_NEW_TOKENS, key="pg_from")
-    count = length.number_input("For n tokens", 0, MAX_NEW_TOKENS, key="pg_first", help="0 goes on to the end.")
-    step = every.number_input("Every n-th token", 1, 64, key="pg_every")
-    rise = ramp.number_input(
+    first = START.field(start, "From its token", key="pg_from")
+    count = COUNT.field(length, "For n tokens", key="pg_first", help="0 goes on to the end.")
+    step = EVERY.field(every, "Every n-th token", key="pg_every")
+    rise = RAMP.field(
+        ramp,
         "Ramp over n tokens",
-        1,
-        MAX_NEW_TOKENS,
         key="pg_ramp",
         help="The edit rises linearly to its full size over this many positions; 1 is at once.",
     )
     words = st.text_input(
         "Until one of these words is written",
         key="pg_until",
-        max_chars=200,
+        max_chars=UNTIL.limit,
         placeholder="never stops by itself; for example: wait, hmm",
         help="From the token that completes the word on, nothing is steered any more.",
     )
@@ -147,11 +160,14 @@ def _ask_positions() -> tuple[Positions, int]:
 def _ask_extras(direction: Direction, facts: ModelFacts) -> list[tuple[Extra, Direction]]:
     """The further directions with what is asked of them; those that are not there are left out, and said so."""
     found = {choice.direction_id: choice for choice in choices(d_model=facts.d_model)}
-    extras: list[Extra] = [extra for extra in st.session_state["pg_more"] if extra.direction_id in found]
-    if len(extras) < len(st.session_state["pg_more"]):
-        st.warning(
-            "A further direction that was asked for is not on this machine and is left out.", icon=":material/explore:"
-        )
+    wanted: list[Extra] = st.session_state["pg_more"]
+    here = [extra for extra in wanted if extra.direction_id in found]
+    extras = [replace(extra, layer=min(extra.layer, facts.n_layers - 1)) for extra in here]
+    if extras != wanted:
+        gone = "one that is not on this machine is left out" if len(here) < len(wanted) else ""
+        deep = f"the model's last layer is {facts.n_layers - 1}" if extras != here else ""
+        put_instead("pg_more", extras, f"Of the further directions, {' and '.join(filter(None, (gone, deep)))}.")
+    say_instead("pg_more")
     kept = []
     for i, extra in enumerate(extras):
         asked = _ask_extra(i, extra, found, facts)
@@ -189,8 +205,10 @@ def _ask_extra(i: int, extra: Extra, found: dict[str, Choice], facts: ModelFacts
         format_func=_in_words,
         key=f"{name}:how",
     )
-    coefficient = size.number_input("× unit", -1e6, 1e6, value=float(extra.coefficient), key=f"{name}:size")
-    layer = depth.number_input("Layer", 0, facts.n_layers - 1, min(extra.layer, facts.n_layers - 1), key=f"{name}:at")
+    coefficient = size.number_input(
+        "× unit", COEFFICIENT.low, COEFFICIENT.high, value=float(extra.coefficient), key=f"{name}:size"
+    )
+    layer = depth.number_input("Layer", 0, facts.n_layers - 1, extra.layer, key=f"{name}:at")
     if gone.button("✕", key=f"{name}:gone", help="Remove this direction"):
         return None
     return Extra(direction_id=picked, operator=operator, coefficient=float(coefficient), layer=int(layer))

@@ -11,20 +11,22 @@ from core.models.frames import ChatFrame
 from core.models.pair import ROLES, Role
 from core.values import Prompt
 from ui.components.safe_text import plain, tried
-from ui.shell.links import Field, one_of, text
+from ui.shell.bounds import OneOf, Text
+from ui.shell.links import Field
 from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 FIRST_EXAMPLE = 10
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
-MAX_FRAME = 2000
+MODE = OneOf(tuple(MODES))
+QUESTION, FRAME = Text(4000, lines=True), Text(2000, lines=True)
 PROMPT_FIELDS = (
-    Field(name="prompt", key="pg_prompt", default="", parse=text(4000)),
-    Field(name="template", key="pg_mode", default="chat", parse=one_of(*MODES)),
-    Field(name="before", key="pg_before", default="", parse=text(MAX_FRAME)),
-    Field(name="after", key="pg_after", default="", parse=text(MAX_FRAME)),
-    Field(name="think", key="pg_think", default="", parse=text(MAX_FRAME)),
+    Field(name="prompt", key="pg_prompt", default="", parse=QUESTION.parse),
+    Field(name="template", key="pg_mode", default="chat", parse=MODE.parse),
+    Field(name="before", key="pg_before", default="", parse=FRAME.parse),
+    Field(name="after", key="pg_after", default="", parse=FRAME.parse),
+    Field(name="think", key="pg_think", default="", parse=FRAME.parse),
 )
 
 
@@ -44,7 +46,9 @@ def ask_prompt() -> str:
         if st.session_state["pg_example"]:
             st.session_state["pg_prompt"] = st.session_state["pg_example"]
 
-    question = st.text_area("Question", key="pg_prompt", height=92, max_chars=4000, placeholder="Ask something")
+    question = st.text_area(
+        "Question", key="pg_prompt", height=92, max_chars=QUESTION.limit, placeholder="Ask something"
+    )
     if examples:
         st.selectbox(
             "Examples",
@@ -96,7 +100,7 @@ def ask_frame(question: str) -> None:
                 "Think prefix: the first words of every answer",
                 key="pg_think",
                 height=70,
-                max_chars=MAX_FRAME,
+                max_chars=FRAME.limit,
                 placeholder="for example: Okay, let me see",
                 help="It belongs to the prompt: it is not counted, and what the model writes begins after it.",
             )
@@ -109,8 +113,8 @@ def _ask_own() -> None:
     if not st.session_state["pg_before"] and not st.session_state["pg_after"]:
         st.session_state["pg_before"], st.session_state["pg_after"] = own.prefix, own.suffix
     before, after = st.columns(2)
-    before.text_area("Before the question", key="pg_before", height=90, max_chars=MAX_FRAME)
-    after.text_area("After the question", key="pg_after", height=90, max_chars=MAX_FRAME)
+    before.text_area("Before the question", key="pg_before", height=90, max_chars=FRAME.limit)
+    after.text_area("After the question", key="pg_after", height=90, max_chars=FRAME.limit)
     st.caption("Special tokens such as the user mark work here, but not inside the question.")
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.embedded import example_questions
 from core.runs.arms import ArmReading, compare_arms, needed_prompts, read_arm
 from core.runs.history import run_id_of
-from core.runs.questions import Example, read_questions
+from core.runs.questions import Example, QuestionList, read_questions
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Comparison, Interval
 from ui.components.safe_text import plain, tried
@@ -29,6 +30,7 @@ OTHER_SEED = 10_007
 """Added to the seed of every prompt for the second unsteered run, whose difference is the resampling noise."""
 MANY = 10_000
 AGAIN = "unsteered, other seeds"
+_READ = "pg_file:read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,21 @@ def ask_set() -> tuple[Example, ...]:
             "Choose a file of prompts, or take the questions that come with the pair.", icon=":material/description:"
         )
         return ()
-    found = read_questions(file.getvalue(), source=file.name)
+    found = _questions_of(file)
     if found.problems:
         st.warning(
             f"Left out, as they hold no question: {len(found.problems):,}. {plain(found.problems[0])}",
             icon=":material/warning:",
         )
     return found.questions[:limit]
+
+
+def _questions_of(file: UploadedFile) -> QuestionList:
+    """What the file holds, read once."""
+    kept: tuple[str, QuestionList] | None = st.session_state.get(_READ)
+    if kept is None or kept[0] != file.file_id:
+        kept = st.session_state[_READ] = (file.file_id, read_questions(file.getvalue(), source=file.name))
+    return kept[1]
 
 
 def arms_of(examples: Sequence[Example], asked: Settings, kinds: Sequence[LaneKind]) -> list[Arm]:

@@ -31,7 +31,8 @@ class Settings:
     """What the settings block asks for, before any prompt is encoded."""
 
     question: str
-    direction: Direction
+    direction: Direction | None
+    """None where none fits the loaded pair: then nothing is steered, and `program` is empty."""
     norm: ResidualNorm
     """Of the reasoning model at the layer that is steered."""
     program: tuple[SteeringSpec, ...]

@@ -1,26 +1,30 @@
-"""Permalinks: a page's settings in its address. Bad values are ignored, said so, and never raise."""
+"""Permalinks: a page's settings in its address. Bad values are ignored, said so, and never raise.
+
+What a setting may be is stated once, in `ui.shell.bounds`, for its link and its widget. Names that a page does not
+know are no settings and are passed over.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
 from ui.components.safe_text import plain
 
-S = TypeVar("S", bound=str)
-
 MAX_LINK = 6000
+SHOWN = 40
+"""Characters of an ignored value that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One setting: its name in the address, the session key that holds it, its default, and how to read and write it.
 
-    `parse` raises ValueError for text that is no value of this setting.
+    `parse` raises ValueError, with the reason, for text that is no value of this setting.
     """
 
     name: str
@@ -35,70 +39,62 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
     seen = f"link:{page}"
     first = seen not in st.session_state
     ignored: list[str] = st.session_state.setdefault(seen, [])
+    st.session_state.setdefault(f"{seen}:names", frozenset(name for name in fields if name in st.query_params))
     for field in fields.values():
-        raw = st.query_params.get(field.name) if first else None
-        if raw is not None:
+        for given in [st.query_params.get_all(field.name)] if first and field.name in st.query_params else []:
             try:
-                st.session_state[field.key] = field.parse(raw)
-            except (ValueError, OverflowError):
-                ignored.append(f"{field.name} = {raw}")
+                st.session_state[field.key] = _parsed(field, given)
+            except (ValueError, OverflowError) as error:
+                ignored.append(f"{plain(f'{field.name} = {given[-1]}', SHOWN)} ({plain(str(error))})")
         if field.key not in st.session_state:
             st.session_state[field.key] = copy(field.default)
         else:
             st.session_state[field.key] = st.session_state[field.key]
     if ignored:
         st.warning(
-            f"The link held values that do not exist here and were ignored: {plain('; '.join(ignored))}. "
+            f"The link held values that do not exist here and were ignored: {'; '.join(ignored)}. "
             "The defaults are used instead.",
             icon=":material/link:",
         )
 
 
+def _parsed(field: Field, given: list[str]) -> Any:
+    """The value that is given once. Raises ValueError."""
+    if len(given) > 1:
+        raise ValueError(f"it is given {len(given)} times")
+    return field.parse(given[0])
+
+
+def linked(page: str) -> frozenset[str]:
+    """The settings of a page that were in its address when the session saw it first."""
+    names: frozenset[str] = st.session_state.get(f"link:{page}:names", frozenset())
+    return names
+
+
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
-    """Put the settings that differ from their defaults, and `extra`, into the address."""
-    values = {
+    """Put the settings that differ from their defaults, and `extra`, into the address; too long ones are not, and said
+    so, for an address with a part of them would restore something else."""
+    asked = {name: value for name, value in extra.items() if value}
+    values = asked | {
         field.name: field.show(st.session_state[field.key])
         for field in fields.values()
         if st.session_state.get(field.key) != field.default
     }
-    values |= {name: value for name, value in extra.items() if value}
-    if (
-        sum(len(name) + len(value) for name, value in values.items()) <= MAX_LINK
-        and values != st.query_params.to_dict()
-    ):
+    if sum(len(name) + len(value) for name, value in values.items()) > MAX_LINK:
+        values = asked
+        st.caption("These settings are too long for an address: the link of this page does not hold them.")
+    if values != st.query_params.to_dict():
         st.query_params.from_dict(values)
 
 
-def one_of(*options: S) -> Callable[[str], S]:
-    """Parser of a closed choice."""
-
-    def parse(raw: str) -> S:
-        for option in options:
-            if option == raw:
-                return option
-        raise ValueError(raw)
-
-    return parse
+def put_instead(key: str, value: object, words: str) -> None:
+    """Set `value` where what was asked for is not there; `say_instead` tells it in these words."""
+    st.session_state[key] = value
+    st.session_state[f"instead:{key}"] = (value, words)
 
 
-def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
-    """Parser of a number between two bounds, inclusive."""
-
-    def parse(raw: str) -> Any:
-        value = kind(raw)
-        if not low <= value <= high:
-            raise ValueError(raw)
-        return value
-
-    return parse
-
-
-def text(limit: int) -> Callable[[str], str]:
-    """Parser of free text of limited length."""
-
-    def parse(raw: str) -> str:
-        if not raw.strip() or len(raw) > limit:
-            raise ValueError(f"{len(raw)} characters")
-        return raw
-
-    return parse
+def say_instead(key: str) -> None:
+    """What `put_instead` did to this key, until another value is chosen."""
+    value, words = st.session_state.get(f"instead:{key}", (None, ""))
+    if words and st.session_state.get(key) == value:
+        st.warning(words, icon=":material/link:")

@@ -77,12 +77,12 @@ def guarded(action: Callable[[], str], slot: str) -> bool:
     return True
 
 
-def attach(slot: str, job_id: str) -> None:
-    """After a reload or in a second tab: keep watching the live job that the address names."""
+def attach(slot: str, job_id: str, *, kind: str) -> None:
+    """After a reload or in a second tab: keep watching the live job of this kind that the address names."""
     if slot in st.session_state or not job_id:
         return
     snapshot = workbench().engine.snapshot(job_id[:32])
-    if snapshot is not None and snapshot.live:
+    if snapshot is not None and snapshot.live and snapshot.kind == kind:
         workbench().engine.watch(snapshot.job_id, caller())
         st.session_state[slot] = snapshot.job_id
 

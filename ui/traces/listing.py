@@ -9,6 +9,7 @@ import streamlit as st
 from core.traces.queries import TraceFilter, filter_rows
 from core.traces.set_files import TraceRow, TraceSet
 from ui.shell.handoff import INDEX_KEY
+from ui.shell.links import put_instead, say_instead
 from ui.shell.state import workbench
 
 EVENT_LABEL_KEY = "traces_label"
@@ -21,6 +22,10 @@ _ALL = "All sources"
 
 def choose_trace(shown: TraceSet) -> int | None:
     """Filters and list; the index of the chosen trace, or None, with the next step said, when none is left."""
+    if st.session_state.get(INDEX_KEY, 0) not in range(shown.n_traces):
+        asked = st.session_state[INDEX_KEY]
+        put_instead(INDEX_KEY, 0, f"This set has no trace {asked + 1:,}; it has {shown.n_traces:,}.")
+    say_instead(INDEX_KEY)
     wanted = _ask_filter(shown)
     rows = _filtered(shown, wanted)
     if not rows:

@@ -20,9 +20,10 @@ from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
+from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.jobs import Offer, obtain
-from ui.shell.links import Field, number, one_of, text, write_link
+from ui.shell.links import Field, put_instead, say_instead, write_link
 from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import caller, pair_facts, workbench
 from ui.traces.listing import EVENT_LABEL_KEY
@@ -32,7 +33,7 @@ from ui.traces.tokens import TokenTrace, read_tokens
 STRIP_KEY = "traces_strip"
 FIRST_KEY, LAST_KEY, RANGE_KEY = "traces_first", "traces_last", "traces:range"
 ROLE_KEY, LABELLING_KEY = "traces_role", "traces:labelling"
-LOW, HIGH = -40, 20
+OFFSET = Number(-40, 20, 1)
 COUNTED_AT_ONCE = 3_000_000
 """Characters of a set that is tokenised without being asked for."""
 _PINNED_FOR, _LABEL_FOR = "traces:pinned_for", "traces:label_for"
@@ -40,12 +41,12 @@ _OWN = "The set's own"
 FIELDS = {
     field.name: field
     for field in (
-        Field(name="set", key=SET_KEY, default=None, parse=text(20)),
-        Field(name="trace", key=INDEX_KEY, default=0, parse=number(0, 10**7, int)),
-        Field(name="event", key=EVENT_LABEL_KEY, default=BACKTRACKING, parse=text(80)),
-        Field(name="first", key=FIRST_KEY, default=PAPER_WINDOW.start, parse=number(LOW, HIGH, int)),
-        Field(name="last", key=LAST_KEY, default=PAPER_WINDOW.stop - 1, parse=number(LOW, HIGH, int)),
-        Field(name="model", key=ROLE_KEY, default="reasoner", parse=one_of(*ROLES)),
+        Field(name="set", key=SET_KEY, default=None, parse=Text(20).parse),
+        Field(name="trace", key=INDEX_KEY, default=0, parse=Number(0, 10**7, 1).parse),
+        Field(name="event", key=EVENT_LABEL_KEY, default=BACKTRACKING, parse=Text(80).parse),
+        Field(name="first", key=FIRST_KEY, default=PAPER_WINDOW.start, parse=OFFSET.parse),
+        Field(name="last", key=LAST_KEY, default=PAPER_WINDOW.stop - 1, parse=OFFSET.parse),
+        Field(name="model", key=ROLE_KEY, default="reasoner", parse=OneOf(ROLES).parse),
     )
 }
 
@@ -128,12 +129,17 @@ def _fit_label(shown: TraceSet) -> None:
     chosen = st.session_state.get(EVENT_LABEL_KEY)
     if chosen is None or (st.session_state.get(_LABEL_FOR) != shown.set_id and chosen not in shown.counts):
         held = BACKTRACKING in shown.counts or not shown.counts
-        st.session_state[EVENT_LABEL_KEY] = BACKTRACKING if held else next(iter(shown.counts))
+        label = BACKTRACKING if held else next(iter(shown.counts))
+        absent = f"No part of this set is labelled “{plain(chosen or '', 60)}”; “{plain(label, 60)}” is shown instead."
+        put_instead(EVENT_LABEL_KEY, label, absent if chosen not in (None, BACKTRACKING) else "")
     st.session_state[_LABEL_FOR] = shown.set_id
+    say_instead(EVENT_LABEL_KEY)
 
 
 def _ask_window() -> Window:
     """The D+ window, dragged on a slider or typed; each follows the other."""
+    OFFSET.hold(FIRST_KEY)
+    OFFSET.hold(LAST_KEY)
     first, last = st.session_state[FIRST_KEY], st.session_state[LAST_KEY]
     if first > last:
         first, last = st.session_state[FIRST_KEY], st.session_state[LAST_KEY] = last, first
@@ -141,15 +147,15 @@ def _ask_window() -> Window:
     slide, left, right, paper = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     slide.slider(
         "D+ window, in tokens from the event",
-        LOW,
-        HIGH,
+        OFFSET.low,
+        OFFSET.high,
         key=RANGE_KEY,
         on_change=_take_range,
         help="Offset 0 is the event's first token. The paper's window is "
         f"{PAPER_WINDOW.label}: usually the start of the sentence before.",
     )
-    left.number_input("First", LOW, HIGH, key=FIRST_KEY)
-    right.number_input("Last", LOW, HIGH, key=LAST_KEY)
+    OFFSET.field(left, "First", key=FIRST_KEY)
+    OFFSET.field(right, "Last", key=LAST_KEY)
     paper.button("Paper's", on_click=_take_papers, width="stretch", help=f"Offsets {PAPER_WINDOW.label}.")
     return Window(start=first, stop=last + 1)
 

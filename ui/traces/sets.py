@@ -12,7 +12,8 @@ from core.traces.queries import export_lines
 from core.traces.set_files import EMBEDDED, TraceSet
 from core.traces.sets import UnreadableSet
 from ui.components.safe_text import plain
-from ui.shell.handoff import SET_KEY
+from ui.shell.handoff import INDEX_KEY, SET_KEY
+from ui.shell.links import put_instead, say_instead
 from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 from ui.traces.import_form import BOX_KEY, draw_import
@@ -24,14 +25,22 @@ _OWN = "The set's own parts"
 def choose_set(sets: list[TraceSet]) -> TraceSet:
     """The set that is shown, with the buttons that act on it."""
     by_id = {found.set_id: found for found in sets}
-    if st.session_state.get(SET_KEY) not in by_id:
+    asked = st.session_state.get(SET_KEY)
+    if asked is None:
         st.session_state[SET_KEY] = sets[0].set_id
+    elif asked not in by_id:
+        put_instead(
+            SET_KEY, sets[0].set_id, "The trace set that was asked for is not on this machine; another is shown."
+        )
+        st.session_state[INDEX_KEY] = 0
+    say_instead(SET_KEY)
     left, add, export, manage = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     set_id = left.selectbox(
         "Trace set",
         list(by_id),
         format_func=lambda set_id: f"{by_id[set_id].name} · {by_id[set_id].n_traces:,} traces",
         key=SET_KEY,
+        on_change=_from_the_first,
         persist_state="session",
     )
     shown = by_id[set_id]
@@ -111,8 +120,18 @@ def _draw_manage(shown: TraceSet) -> None:
     )
 
 
+def _from_the_first() -> None:
+    put_instead(INDEX_KEY, 0, "")
+
+
 def _delete(set_id: str) -> Callable[[], None]:
-    return lambda: workbench().trace_sets.delete(set_id)
+    def delete() -> None:
+        workbench().trace_sets.delete(set_id)
+        if st.session_state.get(SET_KEY) == set_id:
+            st.session_state[SET_KEY] = None
+            _from_the_first()
+
+    return delete
 
 
 def _joined(lines: Iterable[bytes]) -> bytes:
