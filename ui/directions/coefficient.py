@@ -66,8 +66,7 @@ def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, di
     )
     size = unit_size(direction, norm, unit or "unit")
     COEFFICIENT.hold(key)
-    usual = norm.value or direction.resid_norm or 16.0
-    reach = min(_nice(1.5 * max(usual, abs(st.session_state[key])) / size), COEFFICIENT.high / size)
+    reach = _reach(norm.value or direction.resid_norm or 16.0, abs(st.session_state[key]), size)
     widget = f"{key}:{unit}:{reach:g}"
     st.session_state[widget] = min(max(round(st.session_state[key] / size, 4), -reach), reach)
 
@@ -87,6 +86,11 @@ def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, di
     coefficient = float(st.session_state[key])
     st.caption(describe(coefficient, direction, norm))
     return coefficient
+
+
+def _reach(usual: float, chosen: float, size: float) -> float:
+    """The slider's end, in steps of `size` unit vectors: beyond a usual dose and the chosen one."""
+    return min(_nice(1.5 * max(usual, chosen) / size), COEFFICIENT.high / size)
 
 
 def _nice(value: float) -> float:
