@@ -176,19 +176,17 @@ def mean_interval(values: Column) -> Interval:
 
 
 def bootstrap_sums(rows: Doubles, statistic: Callable[[Doubles], Doubles], *, seed: int = 0) -> Interval:
-    """statistic(Σ rows) with an expanded percentile bootstrap interval that resamples rows (prompts, traces).
+    """statistic(Σ rows) with a percentile bootstrap interval that resamples rows (prompts, traces).
 
-    `rows` is (n, k); `statistic` takes (..., k) sums to (...) numbers. The percentiles are those of Hesterberg (2015):
-    Φ(±√(n / (n - 1)) · t), since the plain ones are too narrow at small n. The ends are nan for fewer than two rows.
+    `rows` is (n, k); `statistic` takes (..., k) sums to (...) numbers. Too narrow below about 50 rows, and of no width
+    at zero: for rates there is `rate_interval`. The ends are nan for fewer than two rows.
     """
     n = len(rows)
     mean = float(statistic(rows.sum(axis=0)))
     if n < 2:
         return Interval(mean=mean, low=math.nan, high=math.nan, n=n)
-    from scipy.special import ndtr, stdtrit
     from scipy.stats import bootstrap
 
-    outside = float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, 1 - ALPHA / 2)))
     interval = bootstrap(
         tuple(rows.T),
         lambda *columns, axis=-1: statistic(np.stack([column.sum(axis) for column in columns], axis=-1)),
@@ -197,7 +195,6 @@ def bootstrap_sums(rows: Doubles, statistic: Callable[[Doubles], Doubles], *, se
         n_resamples=2000,
         batch=max(1, _BOOTSTRAP_NUMBERS // n),
         method="percentile",
-        confidence_level=1 - 2 * outside,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(mean=mean, low=float(interval.low), high=float(interval.high), n=n)

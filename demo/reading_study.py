@@ -18,13 +18,13 @@ from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text
 from core.models.pair import ROLES, Role
 from core.runs.dose_response import DoseCell
-from core.statistics import mean_interval, wilson
+from core.statistics import wilson
 from core.text.words import LENS_WORDS
 from core.traces.events import BACKTRACKING, find_events
 from core.values import SamplingSpec, Trace, Window
 from demo.completions import find_answer, thinking_of, turning_tokens
 from demo.sentence_parser import parse_trace
-from demo.study import Study, plain_prompt, summary
+from demo.study import Study, percentile_ratio, plain_prompt, summary
 
 LEADS = (1, 2, 4, 6, 8, 10, 13, 16, 20, 25)
 STORY_OPENINGS = (
@@ -104,7 +104,7 @@ def lens_scores(study: Study, window: Window) -> list[dict[str, Any]]:
 def lead_auc(study: Study, role: Role, layer: int, window: Window) -> dict[str, Any]:
     """AUC of the centred projection, some tokens ahead of a sentence: does it tell turning from other sentences?
 
-    The direction is from every other trace and is tested on the rest. Intervals are Student's, over traces.
+    The direction is from every other trace and is tested on the rest. Intervals are bootstraps over traces.
     """
     moments = study.gather(role, study.traces[::2], labels=(BACKTRACKING,), windows=(window,))
     direction = contrast(moments, BACKTRACKING).at(layer, window)
@@ -115,7 +115,7 @@ def lead_auc(study: Study, role: Role, layer: int, window: Window) -> dict[str, 
         turns, rest = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
         turns, rest = turns[~np.isnan(turns)], rest[~np.isnan(rest)]
         per_trace = [_auc(a, rest) for a, _ in pairs if np.isfinite(a).any()]
-        interval = mean_interval(per_trace)
+        interval = percentile_ratio(per_trace, [1.0] * len(per_trace))
         rows.append(
             {"lead": lead, "auc": round(_auc(turns, rest), 4), "low": round(interval.low, 4)}
             | {"high": round(interval.high, 4), "events": len(turns), "others": len(rest)}

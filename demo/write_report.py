@@ -15,12 +15,11 @@ HEAD = """# What the embedded pair shows
 
 Made by `make record` from the committed code and weights; the numbers are also in `report.json`, which Home reads. Run
 again on the same processor with the pinned packages, it gives the same numbers; on another processor single sampled
-tokens can differ. All sampling is at temperature 0.7, intervals are 95% (Korn and Graubard over prompts for keywords,
-Student for means over traces, Wilson for shares of right answers). Keywords are *wait* and *hmm*, as a share of all
-words (the paper's Eq. 1). Doses are shares of the mean residual norm of the reasoner at the layer, added at every
-position. Layer, window and dose were chosen on the first {choose} held-out problems and are reported on the last
-{report} (controls on the last {controls} of them); accuracy is on the last {accuracy}. Of the other training seeds less
-is measured, as the tables show.
+tokens can differ. All sampling is at temperature 0.7, intervals are 95% (bootstrap over prompts, Wilson for shares of
+right answers). Keywords are *wait* and *hmm*, as a share of all words (the paper's Eq. 1). Doses are shares of the mean
+residual norm of the reasoner at the layer, added at every position. Layer, window and dose were chosen on the first
+{choose} held-out problems and are reported on the last {report} (controls on the last {controls} of them); accuracy is
+on the last {accuracy}. Of the other training seeds less is measured, as the tables show.
 """
 
 

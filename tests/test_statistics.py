@@ -132,12 +132,14 @@ def test_prompts_without_words_in_an_arm_are_left_out_and_too_few_prompts_are_to
     assert compare_rates([], [], [], []).finding() == "too little"
 
 
-def test_a_bootstrap_of_few_rows_takes_wider_percentiles():
-    rows = np.random.default_rng(1).gamma(2.0, 1.0, (8, 1))
-    found = bootstrap_sums(rows, lambda sums: sums[..., 0] / 8)
-    plain = stats.bootstrap((rows[:, 0],), np.mean, method="percentile", rng=np.random.default_rng(0))
-    assert found.low < plain.confidence_interval.low
-    assert found.high > plain.confidence_interval.high
+def test_a_bootstrap_is_scipys_percentile_one_over_rows():
+    rows = np.random.default_rng(1).gamma(2.0, 1.0, (40, 1))
+    found = bootstrap_sums(rows, lambda sums: sums[..., 0] / 40)
+    theirs = stats.bootstrap(
+        (rows[:, 0],), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+    )
+    assert found.low == pytest.approx(theirs.confidence_interval.low)
+    assert found.high == pytest.approx(theirs.confidence_interval.high)
 
 
 def test_wilson_matches_its_closed_form():
