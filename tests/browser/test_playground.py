@@ -114,10 +114,10 @@ def test_a_stored_run_comes_back_at_once_and_is_marked(server, page, new_page, f
     forget_probes(faults)
 
 
-def test_a3_a_closed_browser_ends_its_run(own_server, new_page, faults):
+def test_a3_a_run_whose_browser_was_closed_is_there_later(own_server, new_page, faults):
     with own_server() as server:
         page = new_page()
-        open_playground(page, server, tokens=2048)
+        open_playground(page, server, tokens=1024)
         run(page)
         wait_for_tokens(page, 0, 5)
         runs = server.cache / "runs"
@@ -125,11 +125,10 @@ def test_a3_a_closed_browser_ends_its_run(own_server, new_page, faults):
         page.context.close()
         closed = time.monotonic()
         while list(runs.glob("*")):
-            assert time.monotonic() - closed <= 15, "the run goes on although nobody is there"
+            assert time.monotonic() - closed <= 120, "the run does not come to its end"
             time.sleep(0.1)
         again = new_page()
-        open_playground(again, server, tokens=32)
-        run(again)
+        open_playground(again, server, tokens=1024)
         expect(state(again, 1)).to_contain_text("done", timeout=30_000)
         again.context.close()
         forget_probes(faults)

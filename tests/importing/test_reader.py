@@ -85,7 +85,7 @@ def zipped():
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (gzip.compress(b"[]"), "gzip"),
+        (gzip.compress(b"[]", mtime=0), "gzip"),
         (zipped(), "zip"),
         (b"\x28\xb5\x2f\xfd....", "Zstandard"),
         (b"PAR1\x15\x04", "Parquet"),
@@ -100,6 +100,7 @@ def zipped():
         ("text".encode("utf-32"), "UTF-32"),
         (bytes(300), "no text"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_text_is_named_as_what_it_is(data, what):
     with pytest.raises(BadInput, match=what) as refused:
@@ -129,22 +130,22 @@ LONG = "a b c. " * 1_500_000
     ],
 )
 def test_no_file_takes_long_steps(folder, data, n_traces, monkeypatch):
-    """In processor time; twice what a step may take is left to a slow machine."""
+    """In this thread's processor time; three times what a step may take is left to a slow machine."""
     monkeypatch.setattr("core.importing.work.STEP_SECONDS", 0.0)
     file = io.BytesIO(data.encode())
     longest = 0.0
     work, n = import_traces(file, source="f", name="n", folder=folder), None
     try:
         while n is None:
-            start = time.process_time()
+            start = time.thread_time()
             next(work)
-            longest = max(longest, time.process_time() - start)
+            longest = max(longest, time.thread_time() - start)
     except StopIteration as stop:
         n = folder.info(stop.value).n_traces
     except BadInput:
         n = 0
     assert n == n_traces
-    assert longest < 0.6
+    assert longest < 1.0
 
 
 @pytest.mark.parametrize("data", [DEEP, as_lines({"text": "One.", "log": LONG * 2}), LONG])
