@@ -40,9 +40,10 @@ for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
 st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
 
-from ui.home.claims import draw_claims  # noqa: E402
+from ui.home.claims import draw_claims, draw_failures  # noqa: E402
 from ui.home.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
 
+draw_failures(pair)
 draw_dose_response(pair)
 draw_claims(pair)
 

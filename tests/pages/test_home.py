@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.embedded import recorded_curves
+from core.embedded import recorded_claims, recorded_curves
 from core.runs.questions import Example
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 from ui.home.arms import arm_notes, directions_of_pair
@@ -137,3 +137,14 @@ def test_before_torch_is_there_only_the_cpu_is_offered_and_the_list_says_so(benc
     box = next(box for box in home().selectbox if box.label == "Device")
     assert box.options == ["cpu"]
     assert "once the first models have been loaded" in box.help
+
+
+def test_what_does_not_hold_on_the_pair_is_said_above_what_does(bench, monkeypatch):
+    facts = (bench.pair.facts("base"), bench.pair.facts("reasoner"))
+    one = replace(recorded_claims()[0], fingerprints=(facts[0].fingerprint, facts[1].fingerprint))
+    failed = [claim for claim in one.claims if not claim.holds]
+    assert any("control" in claim.text for claim in failed)
+    monkeypatch.setattr("ui.home.claims.recorded_claims", lambda: (one,))
+    (said,) = home().warning
+    assert all(f"{claim.text}: **no**; {claim.found}" in said.value for claim in failed)
+    assert not any(claim.text in said.value for claim in one.claims if claim.holds)

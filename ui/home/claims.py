@@ -27,6 +27,17 @@ def draw_claims(pair: tuple[ModelFacts, ModelFacts]) -> None:
         )
 
 
+def draw_failures(pair: tuple[ModelFacts, ModelFacts]) -> None:
+    """At the top, which recorded claims do not hold on the loaded pair, controls among them."""
+    found = recorded_claims()
+    if not found or found[0].fingerprints != (pair[0].fingerprint, pair[1].fingerprint):
+        return
+    failed = [claim for claim in found[0].claims if not claim.holds]
+    if failed:
+        lines = "\n".join(f"- {claim.text}: **no**; {claim.found}." for claim in failed)
+        st.warning(f"Not everything holds on this pair:\n{lines}", icon=":material/rule:")
+
+
 def _rows(embedded: RecordedClaims, found: tuple[RecordedClaims, ...]) -> list[dict[str, str]]:
     rows = []
     for i, claim in enumerate(embedded.claims):
