@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from core.models.loaded import LoadedModel
@@ -14,10 +13,8 @@ CHUNK = 256
 
 
 def unembed(loaded: LoadedModel, normed: Tensor) -> Tensor:
-    """(..., d_vocab) float32 logits of final-normed activations (..., d_model), soft-capped where the model does so."""
-    logits: Tensor = loaded.unembed(normed).float()
-    cap = getattr(loaded.model.config, "final_logit_softcapping", None)
-    return logits if not cap else torch.tanh(logits / cap) * cap
+    """(..., d_vocab) float32 logits of final-normed activations (..., d_model), scaled or squeezed as the model does."""
+    return loaded.head(normed)
 
 
 def logit_lens(loaded: LoadedModel, resid: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
+from core.models.head import Head, head_of
 from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
 from core.models.tokenizer import FastTokenizer
@@ -59,6 +60,8 @@ class LoadedModel:
     decoder: nn.Module
     final_norm: nn.Module
     unembed: nn.Module
+    head: Head = field(repr=False)
+    """From the final norm's output to logits as the model itself goes that way; `unembed` is W_U alone."""
     n_layers: int
     d_model: int
     d_vocab: int
@@ -226,6 +229,7 @@ def _assemble(
         decoder=decoder,
         final_norm=norm,
         unembed=unembed,
+        head=head_of(model, decoder),
         n_layers=len(layers),
         d_model=int(config.hidden_size),
         d_vocab=d_vocab,
