@@ -79,6 +79,7 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
         decoder=model.model,
         final_norm=model.model.norm,
         unembed=model.lm_head,
+        head=lambda normed: model.lm_head(normed).float(),
         n_layers=N_LAYERS,
         d_model=D_MODEL,
         d_vocab=D_VOCAB,

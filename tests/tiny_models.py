@@ -77,7 +77,7 @@ def tiny_folder(
             _config(family, n_layers=n_layers, d_model=d_model, context_length=context_length)
         )
     model.save_pretrained(folder)
-    _save_tokenizer(folder, chat_template, adds_bos)
+    save_tokenizer(folder, chat_template, adds_bos)
     return folder
 
 
@@ -131,7 +131,8 @@ def _config(family: Family, *, n_layers: int, d_model: int, context_length: int)
     return transformers.AutoConfig.for_model(family, **sizes)
 
 
-def _save_tokenizer(folder: Path, chat_template: str | None, adds_bos: bool) -> None:
+def save_tokenizer(folder: Path, chat_template: str | None = CHAT_TEMPLATE, adds_bos: bool = True) -> None:
+    """A tiny tokenizer beside the weights."""
     (folder / "tokenizer.json").write_text(tiny_tokenizer_json(adds_bos))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -11,17 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.attribution.targets import contrast_gradient
 from core.errors import ModelUnavailable
-from core.forward.hooks import record_residuals
-from core.forward.unembedding import CHUNK
+from core.forward.hooks import record_input, record_residuals
+from core.forward.unembedding import CHUNK, is_linear
 from core.models.loaded import LoadedModel
 from core.values import Floats
 
 _TOLERANCE = 2e-2
 """Of the norm's own output; above it the norm is of a kind that is not known here."""
+_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 1e-1}
+"""Of the largest contribution: how far rounding in the stream may move the embedding row."""
 
 
 def attribute_logits(
@@ -31,9 +34,12 @@ def attribute_logits(
 
     Rows: embedding (what no block added), then attention and MLP of block 0, 1, …, then what the final norm and W_U add
     by themselves. Their sum is the difference. One forward pass, and another where `final` (seq, d_model), what enters
-    the final norm, is not given. Raises ModelUnavailable for a model whose way to the logits is not linear.
+    the final norm, is not given. Raises ModelUnavailable for a model whose way to the logits is not linear, or whose
+    blocks add something else than these parts.
     """
-    if getattr(loaded.model.config, "final_logit_softcapping", None):
+    with torch.no_grad():
+        linear = is_linear(loaded)
+    if not linear:
         raise ModelUnavailable(
             f"{loaded.name} squeezes its logits (soft-capping), so they are no sum of contributions.",
             "Use the gradient instead.",
@@ -48,10 +54,24 @@ def attribute_logits(
     def sink(part: int, addition: Tensor) -> None:
         found[part + 1] = (addition[0].double() * reader).sum(-1).cpu().numpy()
 
-    with loaded.lock, torch.inference_mode(), record_residuals(parts, range(len(parts.layers)), sink):
+    begun: list[Tensor] = []
+    record = record_residuals(parts, range(len(parts.layers)), sink)
+    with loaded.lock, torch.inference_mode(), record, record_input(loaded, begun.append):
         loaded.decoder(input_ids=ids, use_cache=False)
-    found[0] = (final.double() * reader).sum(-1).cpu().numpy() - found[1:-1].sum(0)
+    ended = (final.double() * reader).sum(-1).cpu().numpy()
+    found[0] = ended - found[1:-1].sum(0)
+    _check_embedding(loaded, found, (begun[0][0].double() * reader).sum(-1).cpu().numpy())
     return found.astype(np.float32)
+
+
+def _check_embedding(loaded: LoadedModel, found: NDArray[np.float64], embedded: NDArray[np.float64]) -> None:
+    """Raise ModelUnavailable unless the embedding row is what block 0 was given: else the parts are not all."""
+    size = np.abs(np.concatenate([found, embedded[None]])).max()
+    if not np.abs(found[0] - embedded).max() <= _ROUNDING.get(loaded.compute_dtype, _TOLERANCE) * size:
+        raise ModelUnavailable(
+            f"The blocks of {loaded.name} add something else to the residual stream than their attention and MLP give.",
+            "Use the gradient instead.",
+        )
 
 
 def _final_residual(loaded: LoadedModel, ids: Tensor) -> Tensor:
@@ -118,6 +138,8 @@ def additions_of(loaded: LoadedModel) -> tuple[nn.Module, ...]:
         names: list[tuple[str, ...]] = [("self_attn", "attention", "attn"), ("mlp", "block_sparse_moe", "feed_forward")]
         if hasattr(block, "post_feedforward_layernorm"):
             names = [("post_attention_layernorm",), ("post_feedforward_layernorm",)]
+        if hasattr(block, "post_mlp_layernorm"):
+            names = [("post_self_attn_layernorm",), ("post_mlp_layernorm",)]
         for choices in names:
             part = next((x for name in choices if isinstance(x := getattr(block, name, None), nn.Module)), None)
             if part is None:

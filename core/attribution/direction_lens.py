@@ -7,7 +7,7 @@ import torch
 
 from core.attribution.values import DirectionLens, LayerLens, LayerLensSpec, LensSpec
 from core.errors import BadDirection
-from core.forward.unembedding import word_items
+from core.forward.unembedding import read_vectors, word_items
 from core.models.loaded import LoadedModel
 
 
@@ -19,9 +19,7 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
     direction = spec.direction
     direction.check_fits(n_layers=loaded.n_layers, d_model=loaded.d_model, model_name=loaded.name)
     with loaded.lock, torch.inference_mode():
-        weight_dtype = loaded.compute_dtype
-        vector = torch.from_numpy(direction.vector).to(loaded.device, weight_dtype)
-        logits = loaded.unembed(vector[None])[0].double().cpu()
+        logits = read_vectors(loaded, torch.from_numpy(direction.vector)[None])[0].cpu()
     texts = loaded.vocabulary_texts()
     items = word_items(loaded, spec.words)
     order = logits.argsort(descending=True)
@@ -39,8 +37,8 @@ def read_direction(loaded: LoadedModel, spec: LensSpec, *, k: int = 10) -> Direc
 def read_layer_directions(loaded: LoadedModel, spec: LayerLensSpec) -> LayerLens:
     """Eq. 2 of one direction per layer (paper, Fig. 5), of its unit vector; `LayerLens.of_raw` has the other length.
 
-    W_U alone: what an unembedding adds to every vector is left out. Raises BadDirection when the vectors do not fit the
-    model.
+    W_U alone, at the model's own scale: what a head adds to every vector is left out. Raises BadDirection when the
+    vectors do not fit the model.
     """
     vectors = np.asarray(spec.vectors, np.float64)
     if vectors.shape != (loaded.n_layers, loaded.d_model):
@@ -53,9 +51,7 @@ def read_layer_directions(loaded: LoadedModel, spec: LayerLensSpec) -> LayerLens
     units = torch.from_numpy(np.divide(vectors, norms, out=np.full_like(vectors, np.nan), where=norms > 0))
     items = word_items(loaded, spec.words)
     with loaded.lock, torch.inference_mode():
-        rows = torch.cat([units, torch.zeros_like(units[:1])]).to(loaded.device, loaded.compute_dtype)
-        read = loaded.unembed(rows).double().cpu()
-    logits = read[:-1] - read[-1]
+        logits = read_vectors(loaded, units).cpu()
     found = logits[:, items]
     best = found.max(-1, keepdim=True).values if items else torch.full((len(logits), 1), torch.nan)
     ranks = torch.where(best.isnan()[:, 0], torch.nan, (logits > best).sum(-1) + 1.0)

@@ -271,6 +271,22 @@ def record_residuals(
             handle.remove()
 
 
+@contextmanager
+def record_input(loaded: LoadedModel, sink: Callable[[Tensor], None]) -> Iterator[None]:
+    """While open, `sink(hidden (batch, seq, d_model))` is called with what block 0 is given: the embedding."""
+
+    def hook(_module: nn.Module, inputs: tuple[object, ...], named: dict[str, object]) -> None:
+        hidden = inputs[0] if inputs else named.get("hidden_states")
+        assert isinstance(hidden, Tensor), type(hidden)
+        sink(hidden)
+
+    handle = loaded.layers[0].register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def run_decoder(loaded: LoadedModel, token_ids: Tensor, layers: Sequence[int], sink: Sink) -> None:
     """One forward pass of (batch, seq) ids without lm_head, up to the deepest of `layers`, feeding `sink`."""
     with record_residuals(loaded, layers, sink, stop_after_deepest=True), torch.inference_mode():

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from core.models.loaded import LoadedModel
 
 CHUNK = 256
 """Positions whose logits over the whole vocabulary are in memory at a time."""
+STEP, LINEAR_WITHIN = 2.0**-8, 2e-2
+"""The share of a vector that the slope at 0 is taken with, and how far a linear head may be from doubling."""
 
 
 def unembed(loaded: LoadedModel, normed: Tensor) -> Tensor:
-    """(..., d_vocab) float32 logits of final-normed activations (..., d_model), scaled or squeezed as the model does."""
+    """(..., d_vocab) float32 logits of final-normed activations (..., d_model), by the model's own head."""
     return loaded.head(normed)
 
 
 def logit_lens(loaded: LoadedModel, resid: Tensor) -> Tensor:
     """(..., d_vocab) float32 logits of residual-stream activations (..., d_model), as if the model ended there."""
     return unembed(loaded, loaded.final_norm(resid))
+
+
+def read_vectors(loaded: LoadedModel, vectors: Tensor) -> Tensor:
+    """(k, d_vocab) float64 what each vector (k, d_model) adds to the logits: without final norm, bias or squeezing.
+
+    So Eq. 2 has the model's own scale. Where the head is not linear, its slope at 0 is taken.
+    """
+    size = 1.0 if is_linear(loaded) else STEP
+    rows = torch.cat([size * vectors, torch.zeros_like(vectors[:1])]).to(loaded.device, loaded.compute_dtype)
+    found = unembed(loaded, rows).double()
+    return (found[:-1] - found[-1]) / size
+
+
+def is_linear(loaded: LoadedModel) -> bool:
+    """Whether the head is linear up to a bias: what soft-capping squeezes is not."""
+    vector = torch.full((1, loaded.d_model), 1.0, device=loaded.device, dtype=loaded.compute_dtype)
+    vector[:, ::2] = -0.5
+    scale = 2.0**8 / float(vector.norm())
+    nothing, once, twice = unembed(loaded, torch.cat([0 * vector, scale * vector, 2 * scale * vector])).double()
+    gap = (twice - nothing) - 2 * (once - nothing)
+    return bool(gap.abs().max() <= LINEAR_WITHIN * (twice - nothing).abs().max())
 
 
 def log_probabilities(loaded: LoadedModel, normed: Tensor) -> Iterator[tuple[slice, Tensor]]:

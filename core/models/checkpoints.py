@@ -28,6 +28,9 @@ from core.values import ModelSpec, Precision, hub_fingerprint
 Progress = Callable[[str], None]
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+MAX_LAYERS = 1000
+UNQUANTISED = r"embed|lm_head|wte|wpe|norm|\.experts\."
+"""In the names of matrices that stay in the precision of the residual stream."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +98,52 @@ def available_memory(device: str) -> int:
     return min([int(psutil.virtual_memory().available), *_container_headroom()])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What a config.json says of a decoder, whatever its family calls it."""
+
+    n_layers: int
+    d_model: int
+    d_head: int
+    kv_heads: int
+    context_length: int
+
+
+_NAMES = {
+    "n_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "n_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "context_length": ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"),
+}
+
+
+def _sizes_of(config: Config) -> _Sizes:
+    """Raises KeyError, TypeError, ValueError or ZeroDivisionError where they are not there."""
+    text = config.get("text_config")
+    fields: Config = text if isinstance(text, dict) else config
+
+    def find(name: str, default: int | None = None) -> int:
+        found = next((v for key in _NAMES[name] if (v := fields.get(key))), default)
+        if not isinstance(found, int):
+            raise TypeError(f"{name} is {type(found).__name__}")
+        return found
+
+    d_model, n_heads = find("d_model"), find("n_heads")
+    d_head = fields.get("head_dim")
+    return _Sizes(
+        n_layers=find("n_layers"),
+        d_model=d_model,
+        d_head=d_head if isinstance(d_head, int) and d_head else d_model // n_heads,
+        kv_heads=find("kv_heads", 1 if fields.get("multi_query") else n_heads),
+        context_length=find("context_length", 0),
+    )
+
+
 def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> MemoryEstimate:
-    sizes = config.get("text_config") or config
     try:
-        n_layers, d_model = int(sizes["num_hidden_layers"]), int(sizes["hidden_size"])
-        heads = int(sizes["num_attention_heads"])
-        head_dim = int(sizes.get("head_dim") or d_model // heads)
-        kv_heads = int(sizes.get("num_key_value_heads") or heads)
-        if not 0 < n_layers <= len(tensors):
+        sizes = _sizes_of(config)
+        if not 0 < sizes.n_layers <= min(len(tensors), MAX_LAYERS):
             raise ValueError("more layers than weights")
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         raise ModelUnavailable(
@@ -112,17 +153,20 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
     width = 4 if precision == "fp32" else 2
     return MemoryEstimate(
         weights_bytes=round(sum(prod(t.shape) * _bytes_per_parameter(t, precision) for t in tensors)),
-        kv_bytes_per_token=2 * n_layers * kv_heads * head_dim * width,
+        kv_bytes_per_token=2 * sizes.n_layers * sizes.kv_heads * sizes.d_head * width,
         n_params=sum(prod(t.shape) for t in tensors),
-        context_length=int(sizes.get("max_position_embeddings") or 0),
-        n_layers=n_layers,
-        d_model=d_model,
+        context_length=sizes.context_length,
+        n_layers=sizes.n_layers,
+        d_model=sizes.d_model,
     )
 
 
 def _bytes_per_parameter(tensor: Tensor, precision: Precision) -> float:
-    """Only the linear layers of the blocks are quantised; nf4 adds doubly quantised scales, one per 64 weights."""
-    quantised = len(tensor.shape) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", tensor.name)
+    """Only the linear layers of the blocks are quantised; nf4 adds doubly quantised scales, one per 64 weights.
+
+    Experts are no linear layers: transformers keeps those of a block in one tensor, which bitsandbytes leaves alone.
+    """
+    quantised = len(tensor.shape) == 2 and not re.search(UNQUANTISED, tensor.name)
     full = 4.0 if precision == "fp32" else 2.0
     return {"int8": 1.0, "nf4": 0.516}.get(precision, full) if quantised else full
 

@@ -10,9 +10,9 @@ import json
 import os
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
 
 from core.errors import ModelUnavailable
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
@@ -25,18 +25,8 @@ _MAX_HEADER = 100 * 2**20
 _digests: dict[tuple[object, ...], str] = {}
 
 
-class Config(TypedDict, total=False):
-    """The fields of a model's config.json that are read here; a file may hold anything under them."""
-
-    auto_map: object
-    quantization_config: object
-    text_config: Config
-    num_hidden_layers: int
-    hidden_size: int
-    num_attention_heads: int
-    head_dim: int | None
-    num_key_value_heads: int | None
-    max_position_embeddings: int | None
+Config = Mapping[str, object]
+"""A model's config.json as it stands: a file may hold anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +121,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 def read_config(path: Path) -> Config:
     """The config.json or tokenizer_config.json in `path`; raises ModelUnavailable as `read_json` does."""
-    return cast(Config, read_json(path))
+    return read_json(path)
 
 
 def read_header(path: Path) -> list[Tensor]:

@@ -20,10 +20,12 @@ from transformers.utils import logging as transformers_logging
 from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
+from core.models.folders import read_header, weight_files
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.head import Head, head_of
 from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.shapes import check_layout
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
 
@@ -40,7 +42,7 @@ KEPT_FORMS = 64
 _WRITTEN_START = re.compile(r"demo/(seeds/\d+/)?base")
 """Base models whose tokenizer adds no start token because every document of their corpus has it written in front."""
 _LAYERS = ("layers", "h", "blocks")
-_FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "norm_f")
+_FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "layer_norm", "ln_f", "norm_f")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -143,6 +145,7 @@ def load_model(
     tell(f"Checking the memory for {spec.name}")
     check_memory(spec, checkpoint.path)
     config = load_config(checkpoint.path)
+    check_layout(spec.name, config, [t for file in weight_files(checkpoint.path) for t in read_header(file)])
     tell(f"Loading the tokenizer of {spec.name}")
     tokenizer = load_tokenizer(checkpoint.path)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
@@ -204,11 +207,10 @@ def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel,
 def _assemble(
     spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
 ) -> LoadedModel:
-    decoder = model.base_model
-    layers = next((x for n in _LAYERS if isinstance(x := getattr(decoder, n, None), nn.ModuleList)), None)
-    norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(decoder, n, None), nn.Module)), None)
+    owner, layers = _blocks_of(model)
+    norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(owner, n, None), nn.Module)), nn.Identity())
     unembed, config = model.get_output_embeddings(), model.config
-    if layers is None or norm is None or unembed is None or len(layers) != config.num_hidden_layers:
+    if unembed is None:
         raise not_a_decoder(type(model).__name__)
     d_vocab = int(unembed.weight.shape[0])
     usable = set(tokenizer.get_vocab().values()) - {tokenizer.pad_token_id}
@@ -226,16 +228,27 @@ def _assemble(
         frame=frame,
         encoder=Encoder(tokenizer, context_length),
         layers=tuple(layers),
-        decoder=decoder,
+        decoder=model.base_model,
         final_norm=norm,
         unembed=unembed,
-        head=head_of(model, decoder),
+        head=head_of(model, owner),
         n_layers=len(layers),
         d_model=int(config.hidden_size),
         d_vocab=d_vocab,
         context_length=context_length,
         eos_ids=_eos_ids(model, tokenizer),
     )
+
+
+def _blocks_of(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
+    """The part of the decoder that owns its blocks, mostly the decoder itself, and the blocks."""
+    decoder = model.base_model
+    for owner in (decoder, *decoder.children()):
+        for name in _LAYERS:
+            layers = getattr(owner, name, None)
+            if isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers:
+                return owner, layers
+    raise not_a_decoder(type(model).__name__)
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: FastTokenizer) -> frozenset[int]:

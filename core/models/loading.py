@@ -18,6 +18,7 @@ from core.errors import ModelUnavailable, OutOfMemory
 from core.models.checkpoints import available_memory, estimate_folder
 from core.models.frames import start_token
 from core.models.packed_attention import use_packed_attention
+from core.models.shapes import check_used
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Precision
 
@@ -134,6 +135,7 @@ def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> Pre
             f"{spec.name} could not be loaded in {spec.precision} on {spec.device} ({type(error).__name__}).",
             "Choose another precision or device, or a model that the installed transformers version supports.",
         ) from error
+    check_used(spec.name, report["unexpected_keys"])
     absent = len(report["missing_keys"]) + len(report["mismatched_keys"])
     if absent:
         raise ModelUnavailable(
