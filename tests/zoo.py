@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto import modeling_auto as families
 
 from core.attribution.direct import attribute_logits
 from core.attribution.targets import contrast_of
@@ -37,7 +37,7 @@ from tests.tiny_models import allow_root, save_tokenizer
 
 REPORT = Path(__file__).parents[1] / "docs" / "models.md"
 QUESTIONS = ("What is 3 plus 4?", "Why?", "Let us multiply 12 by 5, then check it again.")
-N_NEW = 12
+N_NEW, MAX_PARAMS = 12, 10_000_000
 
 SMALL: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim", "embedding_size"), 32),
@@ -62,20 +62,35 @@ SMALL: dict[str, Any] = {
     "pad_token_id": 1,
 }
 """Sizes under all the names that families have for them; each config takes those that it knows."""
+GRANITE = {
+    "logits_scaling": 8.0,
+    "residual_multiplier": 0.22,
+    "embedding_multiplier": 12.0,
+    "attention_multiplier": 0.1,
+}
 OWN: dict[str, dict[str, Any]] = {
+    "mamba2": {"num_heads": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "cohere": {"logit_scale": 0.25},
+    "falcon_h1": {"lm_head_multiplier": 0.25, "embedding_multiplier": 3.0, "attention_out_multiplier": 0.5},
+    **dict.fromkeys(("granite", "granite_swa", "granitemoe", "granitemoe_swa", "granitemoeshared"), GRANITE),
+    "zaya": {"num_experts_per_tok": 1},
     "falcon": {"head_dim": None},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 8},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
+    "granitemoehybrid": GRANITE | {"layer_types": ["mamba", "attention"] * 2},
     "phi3": {"original_max_position_embeddings": 512},
 }
 """What some families need beside that; None leaves a size as the family has it."""
-NO_DECODERS = frozenset(
-    "bart bert bert-generation big_bird bigbird_pegasus blenderbot blenderbot-small camembert cpmant data2vec-text "
-    "electra ernie marian mbart megatron-bert moshi musicgen musicgen_melody mvp pegasus plbart prophetnet reformer "
-    "rembert roberta roberta-prelayernorm roc_bert roformer trocr whisper xlm xlm-roberta xlm-roberta-xl xlnet "
-    "xmod".split()
+OTHERS = frozenset(
+    {"bert-generation", "blt", "cpmant", "git", "moshi", "musicgen", "musicgen_melody", "phi4_multimodal", "reformer"}
+    | {"trocr", "whisper", "xlnet"}
 )
-"""Encoders, halves of translators and of speech models: with a language model's head, but none that anyone steers."""
+"""Parts of speech and picture models, and models that do not read tokens from left to right."""
+
+
+class NotTiny(Exception):
+    """No tiny model of the family can be made from the sizes above."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ class Visit:
 
     model_type: str
     architecture: str
+    skipped: str = ""
+    """Why no tiny model of it could be made."""
     refused: str = ""
     """The reason, where it is not loaded."""
     wrong: tuple[str, ...] = ()
@@ -94,24 +111,34 @@ class Visit:
 
 def model_types() -> list[str]:
     """All decoders that the installed transformers knows, by the name of their config."""
-    return sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - NO_DECODERS)
+    encoders = set(families.MODEL_FOR_MASKED_LM_MAPPING_NAMES) | set(
+        families.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    )
+    return sorted(set(families.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - encoders - OTHERS)
 
 
 def tiny_config(model_type: str) -> Any:
     """A config of that family with small sizes."""
     plain = transformers.AutoConfig.for_model(model_type)
     own = OWN.get(model_type, {})
-    known = {name: size for name, size in SMALL.items() if hasattr(plain, name)} | own
+    known = {name: size for name, size in SMALL.items() if hasattr(plain, name)}
+    if "qk_rope_head_dim" in known:
+        known = {name: size for name, size in known.items() if name != "head_dim"} | {"num_key_value_heads": 4}
+    known |= own
     return transformers.AutoConfig.for_model(model_type, **{k: v for k, v in known.items() if v is not None})
 
 
 def build(root: Path, model_type: str, *, seed: int = 0) -> Path:
-    """A random model of the family, saved as a folder with a tokenizer."""
+    """A random model of the family, saved as a folder with a tokenizer. Raises NotTiny."""
     allow_root(root)
-    folder = root / model_type
+    folder, config = root / model_type, tiny_config(model_type)
+    with torch.device("meta"):
+        n_params = sum(p.numel() for p in transformers.AutoModelForCausalLM.from_config(config).parameters())
+    if n_params > MAX_PARAMS:
+        raise NotTiny("its config is made of other configs")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = transformers.AutoModelForCausalLM.from_config(tiny_config(model_type), dtype=torch.float32)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.nan_to_num_(0.0).clamp_(-2, 2)
@@ -122,7 +149,10 @@ def build(root: Path, model_type: str, *, seed: int = 0) -> Path:
 
 def visit(root: Path, model_type: str) -> Visit:
     """Load, accept and check one family."""
-    folder = build(root, model_type)
+    try:
+        folder = build(root, model_type)
+    except Exception as error:
+        return Visit(model_type, "", skipped=str(error) if isinstance(error, NotTiny) else type(error).__name__)
     architecture = str((load_config(folder).architectures or ["?"])[0])
     try:
         loaded = load_model(ModelSpec(repo_id=str(folder)))
@@ -140,7 +170,8 @@ def visit(root: Path, model_type: str) -> Visit:
 
 
 def _without_name(error: UserFacingError, model_type: str) -> str:
-    return error.problem.replace(f"{model_type} ", "this model ", 1).replace("this", "This", 1)
+    text = error.problem.replace(model_type, "this model")
+    return text[:1].upper() + text[1:]
 
 
 def _holds(check: Callable[[LoadedModel, Any], bool], loaded: LoadedModel, peer: Any) -> bool:
@@ -241,8 +272,9 @@ def _direct_is_right(loaded: LoadedModel) -> bool:
 
 def table(visits: Sequence[Visit]) -> str:
     """docs/models.md."""
-    good = [v for v in visits if not v.refused and not v.wrong]
+    skipped = [v for v in visits if v.skipped]
     refused = [v for v in visits if v.refused]
+    good = [v for v in visits if not (v.skipped or v.refused or v.wrong)]
     lines = [
         "# Which models can be used",
         "",
@@ -256,18 +288,21 @@ def table(visits: Sequence[Visit]) -> str:
         "| family | architecture | runs, scores, lens | direct logit attribution |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {v.model_type} | {v.architecture} | {_state(v)} | {_direct(v)} |" for v in visits]
+    lines += [f"| {v.model_type} | {v.architecture} | {_state(v)} | {_direct(v)} |" for v in visits if not v.skipped]
+    lines += ["", f"Not visited, because no tiny model was made of them: {', '.join(v.model_type for v in skipped)}."]
     return "\n".join(lines) + "\n"
 
 
 def _state(found: Visit) -> str:
+    if found.skipped:
+        return f"not visited: {found.skipped}"
     if found.refused:
         return f"refused: {found.refused}"
     return f"WRONG: {', '.join(found.wrong)}" if found.wrong else "right"
 
 
 def _direct(found: Visit) -> str:
-    return "–" if found.refused else f"switched off: {found.direct}" if found.direct else "right"
+    return "–" if found.refused or found.skipped else f"switched off: {found.direct}" if found.direct else "right"
 
 
 def main() -> None:

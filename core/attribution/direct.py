@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from core.attribution.targets import contrast_gradient
 from core.errors import ModelUnavailable
-from core.forward.hooks import record_input, record_residuals
+from core.forward.hooks import record_inputs, record_residuals
 from core.forward.unembedding import CHUNK, is_linear
 from core.models.loaded import LoadedModel
 from core.values import Floats
@@ -54,9 +54,9 @@ def attribute_logits(
     def sink(part: int, addition: Tensor) -> None:
         found[part + 1] = (addition[0].double() * reader).sum(-1).cpu().numpy()
 
-    begun: list[Tensor] = []
+    begun: dict[int, Tensor] = {}
     record = record_residuals(parts, range(len(parts.layers)), sink)
-    with loaded.lock, torch.inference_mode(), record, record_input(loaded, begun.append):
+    with loaded.lock, torch.inference_mode(), record, record_inputs(loaded, [0], begun.__setitem__):
         loaded.decoder(input_ids=ids, use_cache=False)
     ended = (final.double() * reader).sum(-1).cpu().numpy()
     found[0] = ended - found[1:-1].sum(0)
@@ -96,16 +96,24 @@ def _readers(loaded: LoadedModel, final: Tensor, keywords: Sequence[int]) -> tup
     return torch.cat(readers), torch.cat(constants)
 
 
+_PARTS: tuple[tuple[str, ...], ...] = (
+    ("self_attn", "attention", "attn", "self_attention", "linear_attn", "mamba", "conv", "short_conv"),
+    ("mlp", "block_sparse_moe", "feed_forward", "ffn", "moe"),
+)
+"""Names that families have for the parts of a block; whether these are all that it adds is measured."""
+
+
 def through_norm(norm: nn.Module, resid: Tensor, gradient: Tensor, *, normed: Tensor) -> Tensor:
     """(k, d_model) float64: `gradient` in the norm's output taken back through it, its scale frozen at `resid`.
 
-    RMS norms (weight or 1 + weight), layer norms and the identity are known; raises ModelUnavailable for another.
+    A norm that divides by the root mean square, centred before or not, with gain and shift; or none. Raises
+    ModelUnavailable for another.
     """
     x, g = resid.double(), gradient.double()
     if isinstance(norm, nn.Identity):
         return g
-    centred = x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
-    gain, shift = _gain_and_shift(norm, x.shape[-1], resid)
+    gain, shift, centres = _kind_of(norm, resid)
+    centred = x - x.mean(-1, keepdim=True) if centres else x
     eps = float(getattr(norm, "variance_epsilon", getattr(norm, "eps", 1e-6)))
     scale = (centred.pow(2).mean(-1, keepdim=True) + eps).rsqrt()
     fits = (centred * scale * gain + shift - normed.double()).abs().max() <= _TOLERANCE * normed.abs().max()
@@ -115,17 +123,20 @@ def through_norm(norm: nn.Module, resid: Tensor, gradient: Tensor, *, normed: Te
             "Use the gradient instead, which needs no knowledge of it.",
         )
     back = g * gain * scale
-    return back - back.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else back
+    return back - back.mean(-1, keepdim=True) if centres else back
 
 
-def _gain_and_shift(norm: nn.Module, d_model: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(d_model,) weight and bias; an RMS norm's weight is what it makes of a vector of ones, whose RMS is 1."""
-    zero = torch.zeros(d_model, dtype=torch.float64, device=like.device)
-    if isinstance(norm, nn.LayerNorm):
-        weight, bias = norm.weight, norm.bias
-        return (zero + 1 if weight is None else weight.double()), (zero if bias is None else bias.double())
+def _kind_of(norm: nn.Module, like: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """(d_model,) gain and shift of a norm, and whether it centres: seen from what it makes of three vectors.
+
+    Nothing gives the shift; a vector of ±1, whose mean is 0 and root mean square 1, the gain; the same one moved up
+    comes out the same where the norm centres.
+    """
+    signs = torch.ones(like.shape[-1], dtype=like.dtype, device=like.device)
+    signs[1::2] = -1
     with torch.no_grad():
-        return norm(torch.ones(1, d_model, dtype=like.dtype, device=like.device))[0].double(), zero
+        shift, plain, moved = norm(torch.stack([0 * signs, signs, signs + 4])).double()
+    return (plain - shift) * signs.double(), shift, bool((moved - plain).abs().max() <= 0.1 * plain.abs().max())
 
 
 def additions_of(loaded: LoadedModel) -> tuple[nn.Module, ...]:
@@ -135,11 +146,11 @@ def additions_of(loaded: LoadedModel) -> tuple[nn.Module, ...]:
     """
     found: list[nn.Module] = []
     for block in loaded.layers:
-        names: list[tuple[str, ...]] = [("self_attn", "attention", "attn"), ("mlp", "block_sparse_moe", "feed_forward")]
+        names = _PARTS
         if hasattr(block, "post_feedforward_layernorm"):
-            names = [("post_attention_layernorm",), ("post_feedforward_layernorm",)]
+            names = (("post_attention_layernorm",), ("post_feedforward_layernorm",))
         if hasattr(block, "post_mlp_layernorm"):
-            names = [("post_self_attn_layernorm",), ("post_mlp_layernorm",)]
+            names = (("post_self_attn_layernorm",), ("post_mlp_layernorm",))
         for choices in names:
             part = next((x for name in choices if isinstance(x := getattr(block, name, None), nn.Module)), None)
             if part is None:

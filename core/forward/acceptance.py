@@ -5,16 +5,21 @@ No family is known here. The model's own forward pass is held against the way th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from core.errors import ModelUnavailable
-from core.forward.hooks import record_residuals
-from core.forward.kv_cache import roomy_cache
+from core.forward.hooks import record_inputs, record_residuals
+from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.unembedding import logit_lens
-from core.models.loaded import LoadedModel, set_threads
+from core.models.checkpoints import Progress
+from core.models.loaded import LoadedModel, load_model, set_threads
+from core.values import ModelSpec
+
+log = logging.getLogger(__name__)
 
 N_TOKENS, N_PADS = 12, 3
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 8e-2, torch.float16: 2e-2}
@@ -26,9 +31,8 @@ _OTHER = "Choose another model: this architecture is not read rightly yet."
 def accept(loaded: LoadedModel) -> None:
     """Raise ModelUnavailable with the reason where a reading or a steered run of this model would be wrong.
 
-    Finite logits; the logits of the recorded stream, through final norm and head, are the model's own; the recorded
-    stream is the one that the model says it has; a padded row of a batch, with cached keys and
-    values, is the text alone.
+    Finite logits; the logits of the recorded stream, through final norm and head, are the model's own; what a block
+    gives is what the next one is given; a padded row of a batch, with cached keys and values, is the text alone.
     """
     threads = torch.get_num_threads()
     set_threads(loaded)
@@ -41,6 +45,15 @@ def accept(loaded: LoadedModel) -> None:
         torch.set_num_threads(threads)
 
 
+def load_accepted(
+    spec: ModelSpec, *, progress: Progress | None = None, frame_from: LoadedModel | None = None
+) -> LoadedModel:
+    """`load_model`, and `accept` on what it loaded. Raises as both do."""
+    loaded = load_model(spec, progress=progress, frame_from=frame_from)
+    accept(loaded)
+    return loaded
+
+
 def _try(loaded: LoadedModel, check: Callable[[], Tensor]) -> Tensor:
     """What the check returns; what a model's own code raises becomes a refusal."""
     try:
@@ -48,53 +61,55 @@ def _try(loaded: LoadedModel, check: Callable[[], Tensor]) -> Tensor:
     except (ModelUnavailable, torch.OutOfMemoryError):
         raise
     except Exception as error:
+        log.warning("%s cannot read a short text", loaded.name, exc_info=True)
         raise _refused(loaded, f"a short text ends in an error of its own ({type(error).__name__})", _OTHER) from error
 
 
 def _check_streams(loaded: LoadedModel, ids: Tensor) -> Tensor:
     """(seq, d_vocab) the model's own logits of one text."""
     streams: dict[int, Tensor] = {}
-    with record_residuals(loaded, range(loaded.n_layers), streams.__setitem__):
-        output = loaded.model(input_ids=ids[None], use_cache=False, output_hidden_states=True)
-    own: Tensor = output.logits[0].float()
+    inputs: dict[int, Tensor] = {}
+    layers = range(loaded.n_layers)
+    with record_residuals(loaded, layers, streams.__setitem__), record_inputs(loaded, layers, inputs.__setitem__):
+        own: Tensor = loaded.model(input_ids=ids[None], use_cache=False).logits[0].float()
     if not torch.isfinite(own).all():
         raise _refused(loaded, "its logits hold NaN or infinite values", "Its weights are damaged: fetch them again.")
     read = logit_lens(loaded, streams[loaded.n_layers - 1])[0]
     _same(loaded, read, own, "its last block, final norm and unembedding do not give its logits")
-    stated = output.hidden_states
-    if stated is not None and len(stated) == loaded.n_layers + 1:
-        for layer in range(loaded.n_layers - 1):
-            reason = "the outputs of its blocks are not the residual stream that it states"
-            _same(loaded, streams[layer], stated[layer + 1], reason)
+    for layer in layers[1:]:
+        _same(loaded, streams[layer - 1], inputs[layer], "what its blocks give is not what the next block is given")
     return own
 
 
 def _check_batch(loaded: LoadedModel, ids: Tensor, own: Tensor) -> Tensor:
-    """Two rows, the second padded, all but the last token cached; the second is read alone for comparison."""
-    n, pads = len(ids), min(N_PADS, len(ids) - 2)
-    rows, mask = torch.stack([ids, ids]), torch.ones(2, n, dtype=torch.int64, device=ids.device)
-    rows[1, :pads], mask[1, :pads] = 0, 0
-    positions = (torch.arange(n, device=ids.device) - torch.tensor([[0], [pads]], device=ids.device)).clamp(min=0)
+    """Two rows, the second padded; two tokens are read from the cache, the last one after the first row was dropped."""
+    n, pads = len(ids), min(N_PADS, len(ids) - 3)
+    mask = torch.ones(2, n, dtype=torch.int64, device=ids.device)
+    mask[1, :pads] = 0
+    rows, positions = ids * mask, (mask.cumsum(-1) - 1).clamp(min=0)
+    alone: Tensor = loaded.model(input_ids=ids[None, pads:], use_cache=False).logits[0].float()
     cache = roomy_cache(loaded.model.config)
-    found: list[Tensor] = []
-    for start, stop in ((0, n - 1), (n - 1, n)):
-        found.append(
-            loaded.model(
-                input_ids=rows[:, start:stop],
-                position_ids=positions[:, start:stop],
-                attention_mask=mask[:, :stop],
-                past_key_values=cache,
-                use_cache=True,
-            ).logits.float()
-        )
-    alone = loaded.model(input_ids=ids[None, pads:], use_cache=False).logits[0].float()
-    cache.batch_select_indices(torch.tensor([1], device=ids.device))
-    prefill, step = found
-    _same(loaded, prefill[0], own[:-1], "a text in a batch is read otherwise than alone")
-    _same(loaded, prefill[1, pads:], alone[:-1], "a text in a batch is read otherwise than alone")
-    for row, expected in enumerate((own, alone)):
-        _same(loaded, step[row, -1], expected[-1], "with cached keys and values it predicts other tokens than without")
-    return step
+
+    def read(kept: list[int], start: int, stop: int) -> Tensor:
+        found: Tensor = loaded.model(
+            input_ids=rows[kept, start:stop],
+            position_ids=positions[kept, start:stop],
+            attention_mask=mask[kept, :stop],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        return found.float()
+
+    batched, single = read([0, 1], 0, n - 2), (own[: n - 2], alone[: n - 2 - pads])
+    for row, (begin, expected) in enumerate(zip((0, pads), single, strict=True)):
+        _same(loaded, batched[row, begin:], expected, "a text in a batch is read otherwise than alone")
+    step = read([0, 1], n - 2, n - 1)[:, -1]
+    keep_rows(cache, torch.tensor([1], device=ids.device))
+    last = read([1], n - 1, n)[:, -1]
+    cached = "with cached keys and values it predicts other tokens than without"
+    _same(loaded, step, torch.stack([own[n - 2], alone[-2]]), cached)
+    _same(loaded, last, alone[-1:], cached)
+    return last
 
 
 def _random_text(loaded: LoadedModel) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import BadDirection, BadInput
+from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
 from core.forward.programs import NO_END, Ending, ending_of, position_bounds
 from core.models.loaded import LoadedModel
@@ -205,10 +205,16 @@ def _edited(hidden: Tensor, slot: _Slot, steering: Steering) -> Tensor:
 
 
 def hidden_of(output: LayerOutput) -> Tensor:
-    """The hidden state (batch, seq, d_model) of a decoder layer's output, which is a tensor or a tuple led by it."""
+    """The hidden state (batch, seq, d_model) of a decoder layer's output, which is a tensor or a tuple led by it.
+
+    Raises ModelUnavailable where it is something else.
+    """
     hidden = output[0] if isinstance(output, tuple) else output
-    assert isinstance(hidden, Tensor), type(hidden)
-    assert hidden.ndim == 3, hidden.shape
+    if not isinstance(hidden, Tensor) or hidden.ndim != 3:
+        raise ModelUnavailable(
+            "A part of this model gives something else than a tensor (batch, positions, d_model).",
+            "Choose another reading, or another model.",
+        )
     return hidden
 
 
@@ -272,19 +278,18 @@ def record_residuals(
 
 
 @contextmanager
-def record_input(loaded: LoadedModel, sink: Callable[[Tensor], None]) -> Iterator[None]:
-    """While open, `sink(hidden (batch, seq, d_model))` is called with what block 0 is given: the embedding."""
+def record_inputs(loaded: LoadedModel, layers: Sequence[int], sink: Sink) -> Iterator[None]:
+    """As `record_residuals`, of what the blocks are given: that of block 0 is the embedding."""
 
-    def hook(_module: nn.Module, inputs: tuple[object, ...], named: dict[str, object]) -> None:
-        hidden = inputs[0] if inputs else named.get("hidden_states")
-        assert isinstance(hidden, Tensor), type(hidden)
-        sink(hidden)
+    def make_hook(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]:
+        return lambda _module, inputs, named: sink(layer, inputs[0] if inputs else named["hidden_states"])
 
-    handle = loaded.layers[0].register_forward_pre_hook(hook, with_kwargs=True)
+    handles = [loaded.layers[i].register_forward_pre_hook(make_hook(i), with_kwargs=True) for i in layers]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def run_decoder(loaded: LoadedModel, token_ids: Tensor, layers: Sequence[int], sink: Sink) -> None:

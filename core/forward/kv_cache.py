@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -61,3 +61,13 @@ def roomy_cache(config: PreTrainedConfig) -> DynamicCache:
     cache = DynamicCache(config=config)
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def keep_rows(cache: DynamicCache, indices: Tensor) -> None:
+    """Keep some rows of the batch, (k,) row indices, of keys and values and of recurrent states."""
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            for states in (layer.conv_states, layer.recurrent_states):
+                states.update({i: state[indices] for i, state in states.items() if state is not None})
+        if isinstance(layer, DynamicLayer):
+            layer.batch_select_indices(indices)

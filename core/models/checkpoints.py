@@ -112,24 +112,24 @@ class _Sizes:
 _NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "d_model": ("hidden_size", "n_embd", "d_model"),
-    "n_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "n_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "context_length": ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"),
 }
 
 
 def _sizes_of(config: Config) -> _Sizes:
-    """Raises KeyError, TypeError, ValueError or ZeroDivisionError where they are not there."""
+    """Raises TypeError, in words for the user, where they are not there."""
     text = config.get("text_config")
     fields: Config = text if isinstance(text, dict) else config
 
     def find(name: str, default: int | None = None) -> int:
         found = next((v for key in _NAMES[name] if (v := fields.get(key))), default)
         if not isinstance(found, int):
-            raise TypeError(f"{name} is {type(found).__name__}")
+            raise TypeError(f"it states no usable {_NAMES[name][0]}")
         return found
 
-    d_model, n_heads = find("d_model"), find("n_heads")
+    d_model, n_heads = find("d_model"), max(1, find("n_heads"))
     d_head = fields.get("head_dim")
     return _Sizes(
         n_layers=find("n_layers"),
@@ -144,10 +144,10 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
     try:
         sizes = _sizes_of(config)
         if not 0 < sizes.n_layers <= min(len(tensors), MAX_LAYERS):
-            raise ValueError("more layers than weights")
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            raise ValueError("it has more layers than weights")
+    except (TypeError, ValueError) as error:
         raise ModelUnavailable(
-            "config.json does not describe a decoder-only language model.",
+            f"config.json does not describe a decoder-only language model with attention: {error}.",
             "Choose a causal language model such as Llama, Qwen, Mistral, Gemma or GPT-NeoX.",
         ) from None
     width = 4 if precision == "fp32" else 2

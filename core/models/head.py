@@ -45,11 +45,11 @@ class _Given(nn.Module):
         return _Last(last_hidden_state=inputs_embeds)
 
 
-def head_of(model: PreTrainedModel, owner: nn.Module) -> Head:
-    """The head of `model`, whose blocks are in `owner`, its decoder or a part of that."""
+def head_of(model: PreTrainedModel, decoder: nn.Module, owner: nn.Module) -> Head:
+    """The head of `model`, whose blocks are in `owner`: its `decoder`, or a part of that."""
     shallow = copy.copy(model)
-    given = _Given(model.base_model, owner)
-    shallow.__dict__["_modules"] = dict(model._modules) | {model.base_model_prefix: given}
+    name = next(name for name, module in model.named_children() if module is decoder)
+    shallow.__dict__["_modules"] = dict(model._modules) | {name: _Given(decoder, owner)}
     forward = type(model).forward
 
     def head(normed: Tensor) -> Tensor:

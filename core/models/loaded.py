@@ -42,7 +42,7 @@ KEPT_FORMS = 64
 _WRITTEN_START = re.compile(r"demo/(seeds/\d+/)?base")
 """Base models whose tokenizer adds no start token because every document of their corpus has it written in front."""
 _LAYERS = ("layers", "h", "blocks")
-_FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "layer_norm", "ln_f", "norm_f")
+_FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "layer_norm", "layernorm", "ln_f", "norm_f", "ln_out")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -207,8 +207,7 @@ def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel,
 def _assemble(
     spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
 ) -> LoadedModel:
-    owner, layers = _blocks_of(model)
-    norm = next((x for n in _FINAL_NORMS if isinstance(x := getattr(owner, n, None), nn.Module)), nn.Identity())
+    decoder, owner, layers = _blocks_of(model)
     unembed, config = model.get_output_embeddings(), model.config
     if unembed is None:
         raise not_a_decoder(type(model).__name__)
@@ -228,10 +227,10 @@ def _assemble(
         frame=frame,
         encoder=Encoder(tokenizer, context_length),
         layers=tuple(layers),
-        decoder=model.base_model,
-        final_norm=norm,
+        decoder=decoder,
+        final_norm=_final_norm(owner),
         unembed=unembed,
-        head=head_of(model, owner),
+        head=head_of(model, decoder, owner),
         n_layers=len(layers),
         d_model=int(config.hidden_size),
         d_vocab=d_vocab,
@@ -240,15 +239,23 @@ def _assemble(
     )
 
 
-def _blocks_of(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
-    """The part of the decoder that owns its blocks, mostly the decoder itself, and the blocks."""
-    decoder = model.base_model
-    for owner in (decoder, *decoder.children()):
-        for name in _LAYERS:
-            layers = getattr(owner, name, None)
-            if isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers:
-                return owner, layers
+def _blocks_of(model: PreTrainedModel) -> tuple[nn.Module, nn.Module, nn.ModuleList]:
+    """The decoder, the part of it that owns its blocks, which mostly is the decoder itself, and the blocks."""
+    decoders = [model.base_model] if model.base_model is not model else list(model.children())
+    for decoder in decoders:
+        for owner in (decoder, *decoder.children()):
+            for name in _LAYERS:
+                layers = getattr(owner, name, None)
+                if isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers:
+                    return decoder, owner, layers
     raise not_a_decoder(type(model).__name__)
+
+
+def _final_norm(owner: nn.Module) -> nn.Module:
+    """The norm after the last block, by its name or as the only norm there; none where there is none."""
+    named = [x for name in _FINAL_NORMS if isinstance(x := getattr(owner, name, None), nn.Module)]
+    norms = [child for child in owner.children() if "norm" in type(child).__name__.lower()]
+    return named[0] if named else norms[0] if len(norms) == 1 else nn.Identity()
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: FastTokenizer) -> frozenset[int]:

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from core.errors import BadDirection, BadInput
 from core.forward.hooks import Steering, compile_steering, steer_residuals
-from core.forward.kv_cache import roomy_cache
+from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.programs import EndingWatch, thinking_start
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
@@ -55,7 +55,7 @@ class _Batch:
         self.input_ids, self.pads = self.input_ids[selected], self.pads[selected]
         self.steering = self.steering.select(selected)
         if self.cache is not None:
-            self.cache.batch_select_indices(selected)
+            keep_rows(self.cache, selected)
 
 
 def stream_completions(
