@@ -148,7 +148,8 @@ def build(root: Path, model_type: str, *, seed: int = 0) -> Path:
 
 
 def visit(root: Path, model_type: str) -> Visit:
-    """Load, accept and check one family."""
+    """Load, accept and check one family, on one thread."""
+    torch.set_num_threads(1)
     try:
         folder = build(root, model_type)
     except Exception as error:
@@ -309,7 +310,6 @@ def main() -> None:
     """Visit the families named, or all of them and write the report."""
     warnings.filterwarnings("ignore")
     transformers.utils.logging.set_verbosity_error()
-    torch.set_num_threads(1)
     names, visits = sys.argv[1:] or model_types(), []
     for name in names:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
