@@ -6,26 +6,23 @@ A local folder, or a hub id pinned to a commit. Knows no transformers; torch onl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from core.background import Tell, silent
 from core.errors import ModelUnavailable
+from core.models.files import Tensor, read_header
 from core.models.folders import (
     Config,
-    Tensor,
     check_folder,
     folder_fingerprint,
     local_folder,
     read_config,
-    read_header,
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
 from core.values import ModelSpec, Precision, hub_fingerprint
-
-Progress = Callable[[str], None]
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -51,20 +48,18 @@ class MemoryEstimate:
     d_model: int
 
 
-def find_checkpoint(spec: ModelSpec, *, progress: Progress | None = None) -> Checkpoint:
+def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
     """The files of `spec`: a folder under the configured roots, or a hub model downloaded at one commit.
 
     Raises ModelUnavailable where they are missing, out of bounds, incomplete, or would need code of the model's own.
     """
-    tell = progress or (lambda _: None)
     folder = local_folder(spec.repo_id)
     if folder is None:
-        folder, commit = download(spec, progress=tell)
+        folder, commit = download(spec, progress=progress)
         check_folder(folder)
         return Checkpoint(path=folder, commit=commit, fingerprint=hub_fingerprint(spec, commit))
     check_folder(folder)
-    tell(f"Checking the files of {spec.name}")
-    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder))
+    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder, tell=progress))
 
 
 def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
