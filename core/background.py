@@ -31,7 +31,7 @@ class Tell(Protocol):
     """Says what is being done and, where it is known, the share of it that is done. Raises Stopped after a stop."""
 
     def __call__(self, message: str, share: float | None = None, /) -> None:
-        """Note both; the share begins anew with every kind of message."""
+        """Note both; what stands before a colon is the step of the work that the share is of."""
 
 
 def silent(message: str, share: float | None = None, /) -> None:
@@ -43,8 +43,8 @@ class Errand:
 
     def __init__(self) -> None:
         self._said = Progress(0, 0, waiting=True)
-        self._begun: tuple[float, float] | None = None
-        """When the present kind of message first had a share, and that share."""
+        self._begun = ("", 0.0, 0.0)
+        """The present step of the work, when it first had a share, and that share."""
         self._wish: _Wish | None = None
         self._stopped = threading.Event()
 
@@ -52,7 +52,8 @@ class Errand:
         """A `Tell`: to be called often."""
         if self._stopped.is_set():
             raise Stopped
-        self._said = Progress(share or 0.0, 1.0, message, waiting=True, seconds_left=self._seconds_left(share))
+        left = math.nan if share is None else self._seconds_left(message.partition(":")[0], share)
+        self._said = Progress(share or 0.0, 1.0, message, waiting=True, seconds_left=left)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -79,13 +80,12 @@ class Errand:
         """Let the next `tell` raise Stopped."""
         self._stopped.set()
 
-    def _seconds_left(self, share: float | None) -> float:
-        """From how fast the share has grown since it began; nan before there is anything to go by."""
+    def _seconds_left(self, step: str, share: float) -> float:
+        """From how fast the share has grown since the step began; nan before there is anything to go by."""
         now = time.monotonic()
-        if share is None or self._begun is None or share < self._begun[1]:
-            self._begun = None if share is None else (now, share)
-            return math.nan
-        since, first = self._begun
+        if step != self._begun[0]:
+            self._begun = (step, now, share)
+        _, since, first = self._begun
         return (now - since) * (1 - share) / (share - first) if share > first and now - since > 1 else math.nan
 
 
@@ -115,6 +115,7 @@ class Background:
         errand, outcome = Errand(), Future[T]()
         self._thread = threading.Thread(target=self._run, args=(work, errand, outcome), name=self._name, daemon=True)
         self._thread.start()
+        del work  # An error's frames are kept as long as it is, this one too.
         try:
             while not outcome.done():
                 yield errand.step()
@@ -130,10 +131,13 @@ class Background:
         else:
             outcome.set_result(result)
             return
-        forget_frames(fault)
-        gc.collect()
-        self._clean()
-        outcome.set_exception(fault)
+        del work
+        try:
+            forget_frames(fault)
+            gc.collect()
+            self._clean()
+        finally:
+            outcome.set_exception(fault)
 
 
 def forget_frames(error: BaseException) -> None:

@@ -18,7 +18,7 @@ from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces
 from core.engine import Engine
-from core.errors import BadInput, Busy
+from core.errors import BadInput
 from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
@@ -77,13 +77,11 @@ class Workbench:
         self.store.close()
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
-        """Job that replaces the pair in memory. Raises Busy while other work is using it."""
-        users = [job for job in self.engine.live() if job.kind != "load"]
-        if users and self.pair.spec not in (None, pair):
-            raise Busy(f"The loaded pair is in use; {len(users)} of its runs are live.", "Stop them or wait.")
+        """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
         title = f"Loading {pair.base.name} and {pair.reasoner.name}"
-        unwatched = Caller(owner=caller.owner)
-        return self.engine.submit("load", self.pair.load(pair), title=title, caller=unwatched, seconds=2 * _HOUR)
+        return self.engine.submit(
+            "load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR, lasting=True
+        )
 
     def cached(self, spec: Spec[T]) -> T | None:
         """The stored result of a spec, or None."""

@@ -54,9 +54,9 @@ class Tensor:
 
 
 def check_file(path: Path) -> None:
-    """Raise ModelUnavailable unless `path` is a regular file, or a link to one, of no more bytes than its name may have.
+    """Raise ModelUnavailable unless `path` is a regular file, or a link to one, of a size that fits its name.
 
-    Before it is opened: opening a pipe waits for its other end.
+    To be called before it is opened: opening a pipe waits for its other end.
     """
     try:
         status = path.stat()
@@ -131,7 +131,7 @@ def _count_values(data: bytes) -> int:
 
 
 def _tensors(header: dict[str, dict[str, object]], n_bytes: int) -> list[Tensor]:
-    """The tensors of a header before `n_bytes` of numbers, which they must fill without gap or overlap, or ValueError."""
+    """The tensors of a header; ValueError unless they fill the `n_bytes` of numbers without gap or overlap."""
     header.pop("__metadata__", None)
     found, places = [], []
     for name, entry in header.items():

@@ -217,7 +217,7 @@ def _bar(progress: Tell, total: int) -> Any:
         def update(self, n: float | None = 1) -> None:
             if not str(self.desc).startswith("Reconstruct"):
                 return
-            before, self.written = self.written, self.written + int(n or 0)
+            self.written += int(n or 0)
             progress(f"Downloading: {self.written / 1e9:.1f} of {total / 1e9:.1f} GB", self.written / total)
 
         def display(self, *_: object, **__: object) -> None:

@@ -9,6 +9,7 @@ import gc
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,24 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from core.background import Tell, silent
 from core.errors import BadInput, ModelUnavailable
-from core.models.checkpoints import Progress, find_checkpoint
+from core.models.checkpoints import find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.keywords import KeywordForms, find_keyword_forms
-from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.loading import (
+    Alone,
+    check_device,
+    check_memory,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    not_a_decoder,
+    prepare_loading,
+    told_loading,
+)
+from core.models.lock import ModelLock
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
 
@@ -64,7 +77,7 @@ class LoadedModel:
     d_vocab: int
     context_length: int
     eos_ids: frozenset[int]
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: ModelLock = field(default_factory=ModelLock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
     _forms: dict[tuple[str, ...], KeywordForms] = field(default_factory=dict, repr=False)
@@ -126,25 +139,30 @@ class LoadedModel:
 
 
 def load_model(
-    spec: ModelSpec, *, progress: Progress | None = None, frame_from: LoadedModel | None = None
+    spec: ModelSpec,
+    *,
+    progress: Tell = silent,
+    alone: Alone = nullcontext,
+    frame_from: LoadedModel | None = None,
 ) -> LoadedModel:
     """Find, check and load `spec`; with `frame_from` it reads the text of that model without its special tokens.
 
-    Raises ModelUnavailable where the files, the device or the memory do not allow it, OutOfMemory where the device
-    ran out while loading.
+    `alone` keeps forwards of other threads away while the model is built. Raises ModelUnavailable where the files, the
+    device or the memory do not allow it, OutOfMemory where the device ran out while loading.
     """
-    tell = progress or (lambda _: None)
     transformers_logging.disable_progress_bar()
     check_device(spec)
-    checkpoint = find_checkpoint(spec, progress=tell)
-    tell(f"Checking the memory for {spec.name}")
+    checkpoint = find_checkpoint(spec, progress=progress)
+    progress(f"Checking the memory for {spec.name}")
     check_memory(spec, checkpoint.path)
     config = load_config(checkpoint.path)
-    tell(f"Loading the tokenizer of {spec.name}")
+    progress(f"Loading the tokenizer of {spec.name}")
     tokenizer = load_tokenizer(checkpoint.path)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
-    tell(f"Loading the weights of {spec.name} in {spec.precision}")
-    model = load_weights(spec, checkpoint.path, config)
+    progress(f"Loading the weights of {spec.name} in {spec.precision}")
+    prepare_loading(spec, config)
+    with told_loading(spec, progress, alone):
+        model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 
@@ -154,21 +172,34 @@ def set_threads(loaded: LoadedModel) -> int:
     Several threads gain a model of a few million parameters nothing, and beside other busy programs their waiting for
     each other slows it down many times.
     """
-    small = sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL
-    torch.set_num_threads(1 if small else psutil.cpu_count(logical=False) or 1)
+    return use_threads(1 if sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL else None)
+
+
+def use_threads(number: int | None) -> int:
+    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number."""
+    torch.set_num_threads(number or psutil.cpu_count(logical=False) or 1)
     return torch.get_num_threads()
 
 
 def unload(loaded: LoadedModel) -> None:
     """Free the memory of `loaded`; it cannot be used afterwards."""
-    with loaded.lock:
-        device = loaded.device
-        for module in loaded.model.modules():
-            module._parameters.clear()
-            module._buffers.clear()
+    loaded.lock.close(loaded.name)
+    for module in loaded.model.modules():
+        module._parameters.clear()
+        module._buffers.clear()
+    free_memory()
+
+
+def free_memory() -> None:
+    """Give back what models took that nothing holds any more."""
     gc.collect()
-    if device.type == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def memory_taken(loaded: LoadedModel) -> int:
+    """Bytes of its weights and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*loaded.model.parameters(), *loaded.model.buffers()))
 
 
 def encode_prompt(loaded: LoadedModel, question: str) -> Prompt:
