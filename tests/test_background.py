@@ -165,7 +165,7 @@ def test_a_fault_that_is_kept_holds_nothing_of_the_work():
             raise BadInput("No.", "Try another.") from None
 
     background = Background("test", clean=lambda: cleaned.append(all(ref() is None for ref in seen)))
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(BadInput):
         finish(background.follow(work))
     assert [ref() for ref in seen] == [None, None]
     assert cleaned == [True]

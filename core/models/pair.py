@@ -156,6 +156,10 @@ class PairHolder:
         finally:
             self._is_loading = False
 
+    def memory_taken(self, device: str) -> int:
+        """Bytes on the device that releasing the loaded pair would free."""
+        return _taken(self._models(), device)
+
     def check_clean(self) -> None:
         """Assert that no hook hangs on a loaded model."""
         models = self._models()
@@ -201,7 +205,6 @@ def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tupl
     """
     errand.tell("importing torch and transformers")
     from core.models.checkpoints import available_memory, find_checkpoint
-    from core.models.loaded import memory_taken
     from core.models.loading import check_device, memory_needed, present_devices
 
     specs = (pair.reasoner, pair.base)
@@ -211,7 +214,7 @@ def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tupl
     fits = True
     for device in {device for device, _ in needs}:
         need, free = sum(n for place, n in needs if place == device), available_memory(device)
-        taken = sum(memory_taken(loaded) for loaded in old if loaded.spec.device == device)
+        taken = _taken(old, device)
         if need > free + taken:
             raise ModelUnavailable(
                 f"{pair.base.name} and {pair.reasoner.name} need about {need / 1e9:.1f} GB on {device}, and "
@@ -243,6 +246,12 @@ def _load(pair: PairSpec, is_beside: bool, errand: Errand) -> _Pair:
         facts={"base": _facts_of(base), "reasoner": _facts_of(reasoner)},
         readers=readers_of(base, reasoner),
     )
+
+
+def _taken(models: Sequence[LoadedModel], device: str) -> int:
+    from core.models.loaded import memory_taken
+
+    return sum(memory_taken(loaded) for loaded in models if loaded.spec.device == device)
 
 
 def _free_memory() -> None:

@@ -40,6 +40,8 @@ def draw_pair_picker(slot: str) -> None:
         )
     with st.popover("Change models", width="stretch"):
         pair = _ask()
+        if pair:
+            _warn_of_runs(pair)
         if pair and st.button("Load this pair", type="primary", width="stretch"):
             if guarded(lambda: workbench().load_pair(pair, caller()), slot):
                 st.session_state["pair"] = pair
@@ -91,8 +93,24 @@ def _show_need(pair: PairSpec) -> None:
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
-    if need > free:
+    if need > free + workbench().pair.memory_taken(pair.base.device):
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
+    elif need > free:
+        st.warning(
+            "This does not fit beside the loaded pair, which is released before the new weights are read: its runs end "
+            "then, and keep what they have.",
+            icon=":material/warning:",
+        )
+
+
+def _warn_of_runs(pair: PairSpec) -> None:
+    """That somebody is using the pair that would be replaced."""
+    runs = [job for job in workbench().engine.live() if job.kind not in ("load", "judge", "import", "label")]
+    if runs and workbench().pair.spec not in (None, pair):
+        st.caption(
+            f"Live runs on the loaded pair: {len(runs)}. They go on until the new pair takes its place, and keep what "
+            "they have."
+        )
 
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:
