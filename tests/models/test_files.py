@@ -57,7 +57,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, make: Callab
     make(folder / name)
     started = time.monotonic()
     for look in (find_checkpoint, estimate_memory):
-        with pytest.raises(ModelUnavailable, match="regular file|not there|is missing"):
+        with pytest.raises(ModelUnavailable, match=r"regular file|not there|is missing"):
             look(ModelSpec(repo_id=str(folder)))
     assert time.monotonic() - started < 2
 
