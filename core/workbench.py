@@ -6,6 +6,7 @@ Importing it costs no torch; the modules that need it are imported by the jobs, 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,6 +14,7 @@ from core.attribution import corpus
 from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
+from core.background import Background
 from core.directions.folder import DirectionFolder
 from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
@@ -29,6 +31,7 @@ from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
 from core.labelling.work import judge_traces, keyword_work
+from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
 from core.runs import dose_response
 from core.runs import values as runs
@@ -82,6 +85,11 @@ class Workbench:
         return self.engine.submit(
             "load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR, lasting=True
         )
+
+    def estimate_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairNeed]:
+        """Job whose result is what the pair would take; nothing is loaded."""
+        work = Background("retrace-estimate").follow(partial(estimate_pair, pair))
+        return self.engine.submit("estimate", work, title="Reading what a pair needs", caller=caller)
 
     def cached(self, spec: Spec[T]) -> T | None:
         """The stored result of a spec, or None."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from core.background import Tell, silent
+from core.background import Errand, Tell, silent
 from core.errors import ModelUnavailable
 from core.models.files import Tensor, read_header
 from core.models.folders import (
@@ -22,7 +22,7 @@ from core.models.folders import (
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, Precision, hub_fingerprint
+from core.values import ModelSpec, PairSpec, Precision, hub_fingerprint
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -72,6 +72,25 @@ def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
         return estimate_folder(folder, spec.precision)
     config, tensors = config_and_tensors(spec)
     return _estimate(config, tensors, spec.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairNeed:
+    """What a pair would take, and what is free on the base model's device."""
+
+    pair: PairSpec
+    base: MemoryEstimate
+    reasoner: MemoryEstimate
+    free_bytes: int
+
+
+def estimate_pair(pair: PairSpec, errand: Errand) -> PairNeed:
+    """The need of both models; files and the hub may keep it waiting. Raises ModelUnavailable."""
+    found = []
+    for spec in (pair.base, pair.reasoner):
+        errand.tell(f"reading what {spec.name} needs")
+        found.append(estimate_memory(spec))
+    return PairNeed(pair=pair, base=found[0], reasoner=found[1], free_bytes=available_memory(pair.base.device))
 
 
 def estimate_folder(folder: Path, precision: Precision) -> MemoryEstimate:

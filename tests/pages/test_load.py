@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.models import loaded
+from core.models import checkpoints, loaded
 from tests.models.test_pair import Gate, forwards, wait_until
 from tests.page_helpers import save_tiny_pair, start_workbench
 from ui.shell.frame import LOAD_SLOT
@@ -135,3 +136,23 @@ def test_a_first_load_that_was_stopped_leaves_a_page_that_says_so(pairs, tmp_pat
     time.sleep(0.1)
     assert workbench().pair.spec is None
     workbench.clear()
+
+
+def test_what_a_pair_needs_is_read_while_the_page_goes_on(bench, pairs, monkeypatch):
+    gate = Gate(monkeypatch, checkpoints, "estimate_memory")
+    app = button(choose(opened(), pairs[1]), "What does it need?").click().run()
+    assert not app.exception
+    assert gate.reached.is_set()
+    assert "Reading what base needs" in bar(app)
+    job_id = app.session_state["job:pair_need"]
+    gate.opened.set()
+    assert bench.engine.wait(job_id, 30).state == "done"
+    app.run()
+    assert "Weights of both" in " ".join(m.value for m in app.sidebar.markdown)
+
+
+def test_a_fault_found_while_reading_what_a_pair_needs_is_a_sentence(bench, pairs, tmp_path):
+    broken = replace(pairs[1], base=replace(pairs[1].base, repo_id=str(tmp_path / "nothing")))
+    app = button(choose(opened(), broken), "What does it need?").click().run()
+    assert not app.exception
+    assert "no model folder" in texts(app)
