@@ -13,6 +13,8 @@ from ui.shell.roles import TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"
+_WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label")
+"""Kinds of jobs that go on whatever pair is loaded."""
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
 _QWEN = ("Qwen/Qwen2.5-Math-1.5B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
 _DEMO, _OTHER = "Embedded demo pair", "Other models…"
@@ -106,7 +108,7 @@ def _show_need(found: PairNeed) -> None:
 
 def _warn_of_runs(pair: PairSpec) -> None:
     """That somebody is using the pair that would be replaced."""
-    runs = [job for job in workbench().engine.live() if job.kind not in ("load", "estimate", "judge", "import", "label")]
+    runs = [job for job in workbench().engine.live() if job.kind not in _WITHOUT_MODELS]
     if runs and workbench().pair.spec not in (None, pair):
         st.caption(
             f"Live runs on the loaded pair: {len(runs)}. They go on until the new pair takes its place, and keep what "
