@@ -158,7 +158,7 @@ class PairHolder:
 
     def memory_taken(self, device: str) -> int:
         """Bytes on the device that releasing the loaded pair would free."""
-        return _taken(self._models(), device)
+        return _taken(self._models(), device) if self._pair else 0
 
     def check_clean(self) -> None:
         """Assert that no hook hangs on a loaded model."""
