@@ -16,19 +16,20 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.pages import ask, lane_state, open_playground
+from benchmarks.pages import ask, open_playground
 from core.models.pair import DEMO_PAIR
 from core.runs.values import Generation
 from core.workbench import Workbench
 from tests.browser.conftest import FLAGS, Server, find_chromium, running
 
 SESSIONS, SECONDS, PATIENCE = 30, 120.0, 180_000
-TOKENS, PROBE_SECONDS, CLOSING_SECONDS = 96, 0.2, 20.0
+TOKENS, PROBE_SECONDS, CLOSING_SECONDS, RETRY_SECONDS = 96, 0.2, 20.0, 3.0
 
 
 class Health(threading.Thread):
@@ -63,20 +64,58 @@ def question(person: int, n: int) -> str:
     return f"Visitor {person} asks question {n}: what is {person + 2} times {n + 3}?"
 
 
+@dataclass
+class Visitor:
+    """One session: its page, the question that it waits for, and what its lanes showed before."""
+
+    person: int
+    page: Page
+    asked: int = -1
+    before: list[str] = field(default_factory=list)
+    refused: int = 0
+    again: float = 0.0
+    """When it presses Run again after it was told that the engine is busy."""
+
+    def ask_next(self) -> None:
+        self.before, self.asked = self.texts(), self.asked + 1
+        ask(self.page, question(self.person, self.asked)).click()
+
+    def texts(self) -> list[str]:
+        """What the lanes show."""
+        return self.page.locator("section.lane .tokens").all_inner_texts()
+
+    def answer(self) -> list[str] | None:
+        """The texts of both lanes once they are new and done; a refused question is asked again."""
+        if self.page.get_by_text("The engine is busy").count():
+            if time.monotonic() < self.again:
+                return None
+            self.refused, self.again = self.refused + 1, time.monotonic() + RETRY_SECONDS
+            self.page.get_by_role("button", name="Run", exact=False).first.click()
+            return None
+        done = self.page.locator("section.lane .state", has_text="done").count() == 2
+        found = self.texts() if done else []
+        fresh = len(found) == 2 and not set(map(letters, found)) & set(map(letters, self.before))
+        return found if fresh else None
+
+
 def visit(pages: Sequence[Page]) -> dict[str, list[str]]:
-    """Rounds of questions until the time is over: by question, the texts of both lanes as they are on screen."""
+    """Questions until the time is over: by question, the texts of both lanes as they are on screen."""
     seen: dict[str, list[str]] = {}
-    until, n = time.monotonic() + SECONDS, 0
-    while time.monotonic() < until:
-        for person, page in enumerate(pages):
-            ask(page, question(person, n)).click()
-        for person, page in enumerate(pages):
-            page.locator("section.lane").nth(1).wait_for()
-            lane_state(page, re.compile("done")).wait_for()
-            lane_state(page, re.compile("done")).wait_for()
-            seen[question(person, n)] = [page.locator("section.lane .tokens").nth(i).inner_text() for i in (0, 1)]
-        n += 1
-        print(f"  round {n}: {len(seen)} questions answered", flush=True)
+    visitors = [Visitor(person, page) for person, page in enumerate(pages)]
+    until = time.monotonic() + SECONDS
+    for visitor in visitors:
+        visitor.ask_next()
+    waiting = list(visitors)
+    while waiting:
+        for visitor in list(waiting):
+            found = visitor.answer()
+            if found is not None:
+                seen[question(visitor.person, visitor.asked)] = found
+                if time.monotonic() < until:
+                    visitor.ask_next()
+                else:
+                    waiting.remove(visitor)
+    print(f"told that the engine is busy, and asked again: {sum(v.refused for v in visitors)} times", flush=True)
     return seen
 
 

@@ -25,9 +25,10 @@ from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.passes import record_moments
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.extraction.work import extract
+from core.forward.acceptance import load_model
 from core.forward.edits import SteeringSpec
 from core.jobs import finish
-from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces
+from core.models.loaded import LoadedModel, encode_prompt, encode_text, pieces
 from core.runs.dose_response import DoseCell, DoseCellSpec, DoseLine, plan_dose_response, point_of
 from core.runs.generation import score_completions, stream_completions
 from core.runs.lanes import generate_lanes

@@ -24,6 +24,11 @@ class ModelUnavailable(UserFacingError):
     """The model is not there, gated, of an unsupported kind, or does not fit."""
 
 
+def not_loaded(name: str) -> ModelUnavailable:
+    """The error of work whose model has left the memory."""
+    return ModelUnavailable(f"{name} is not loaded any more.", "Load its pair in the sidebar, then run again.")
+
+
 class OutOfMemory(UserFacingError):
     """The device ran out of memory; the model is still loaded and clean."""
 

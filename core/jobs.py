@@ -5,6 +5,7 @@ Each `next` is one step (one forward, one trace). Knows nothing of models, value
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Progress:
     partial: Any = None
     waiting: bool = False
     """Nothing to do until something outside answers: the engine need not come back at once."""
+    seconds_left: float | None = None
+    """Where the work knows it better than the share since its beginning tells; nan where it does not know it yet."""
 
 
 class JobId(str, Generic[T]):
@@ -62,7 +65,10 @@ class Snapshot(Generic[T]):
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the share done; None before there is anything to go by."""
+        """As the work says, else estimated from the share done; None before there is anything to go by."""
+        told = self.progress.seconds_left
+        if told is not None:
+            return told if self.state == "running" and not math.isnan(told) else None
         share = self.progress.done / self.progress.total if self.progress.total else 0.0
         return self.seconds * (1 - share) / share if self.state == "running" and 0 < share <= 1 else None
 

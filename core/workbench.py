@@ -6,19 +6,21 @@ Importing it costs no torch; the modules that need it are imported by the jobs, 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from core.attribution import corpus
 from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
+from core.background import Background
 from core.directions.folder import DirectionFolder
 from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces
 from core.engine import Engine
-from core.errors import BadInput, Busy
+from core.errors import BadInput
 from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
@@ -29,6 +31,7 @@ from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
 from core.labelling.work import judge_traces, keyword_work
+from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
 from core.runs import dose_response
 from core.runs import values as runs
@@ -41,6 +44,9 @@ from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
 from core.values import Kinds, PairSpec, Spec, T, Trace
+
+if TYPE_CHECKING:
+    from core.models.loaded import LoadedModel
 
 _DAY, _HOUR = 86_400.0, 3_600.0
 _KINDS: Kinds = {
@@ -66,7 +72,7 @@ class Workbench:
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
-        self.pair = PairHolder()
+        self.pair = PairHolder(_accept)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
@@ -77,13 +83,16 @@ class Workbench:
         self.store.close()
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
-        """Job that replaces the pair in memory. Raises Busy while other work is using it."""
-        users = [job for job in self.engine.live() if job.kind != "load"]
-        if users and self.pair.spec not in (None, pair):
-            raise Busy(f"The loaded pair is in use; {len(users)} of its runs are live.", "Stop them or wait.")
+        """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
         title = f"Loading {pair.base.name} and {pair.reasoner.name}"
-        unwatched = Caller(owner=caller.owner)
-        return self.engine.submit("load", self.pair.load(pair), title=title, caller=unwatched, seconds=2 * _HOUR)
+        return self.engine.submit(
+            "load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR, lasting=True
+        )
+
+    def estimate_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairNeed]:
+        """Job whose result is what the pair would take; nothing is loaded."""
+        work = Background("retrace-estimate").follow(partial(estimate_pair, pair))
+        return self.engine.submit("estimate", work, title="Reading what a pair needs", caller=caller)
 
     def cached(self, spec: Spec[T]) -> T | None:
         """The stored result of a spec, or None."""
@@ -253,3 +262,10 @@ class Workbench:
 def _check_enough(traces: Sequence[Trace]) -> None:
     if len(traces) < 2:
         raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
+
+
+def _accept(loaded: LoadedModel) -> None:
+    """See `core.forward.acceptance`, which imports torch."""
+    from core.forward.acceptance import accept
+
+    accept(loaded)

@@ -17,7 +17,7 @@ CORE = (
     ("errors",),
     ("values", "statistics", "settings"),
     ("child", "jobs"),
-    ("engine",),
+    ("engine", "background"),
     ("text",),
     ("disk",),
     ("models", "directions"),

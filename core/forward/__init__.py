@@ -2,5 +2,5 @@
 
 Knows no sampling, trace, job or disk.
 
-Face: edits, programs, hooks, unembedding, kv_cache
+Face: acceptance, edits, programs, hooks, unembedding, kv_cache
 """

@@ -11,12 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from core.background import Tell, silent
 from core.errors import ModelUnavailable
 from core.forward.hooks import record_inputs, record_residuals
 from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.unembedding import logit_lens
-from core.models.checkpoints import Progress
-from core.models.loaded import LoadedModel, load_model, set_threads
+from core.models.loaded import LoadedModel, set_threads
+from core.models.loaded import load_model as load_unseen
 from core.values import ModelSpec, T
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,9 @@ def accept(loaded: LoadedModel) -> None:
         torch.set_num_threads(threads)
 
 
-def load_accepted(
-    spec: ModelSpec, *, progress: Progress | None = None, frame_from: LoadedModel | None = None
-) -> LoadedModel:
-    """`load_model`, and `accept` on what it loaded. Raises as both do."""
-    loaded = load_model(spec, progress=progress, frame_from=frame_from)
+def load_model(spec: ModelSpec, *, progress: Tell = silent, frame_from: LoadedModel | None = None) -> LoadedModel:
+    """`core.models.loaded.load_model`, and `accept` on what it loaded. Raises as both do."""
+    loaded = load_unseen(spec, progress=progress, frame_from=frame_from)
     accept(loaded)
     return loaded
 

@@ -6,26 +6,23 @@ A local folder, or a hub id pinned to a commit. Knows no transformers; torch onl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from core.background import Errand, Tell, silent
 from core.errors import ModelUnavailable
+from core.models.files import Tensor, read_header
 from core.models.folders import (
     Config,
-    Tensor,
     check_folder,
     folder_fingerprint,
     local_folder,
     read_config,
-    read_header,
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, Precision, hub_fingerprint
-
-Progress = Callable[[str], None]
+from core.values import ModelSpec, PairSpec, Precision, hub_fingerprint
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 MAX_LAYERS = 1000
@@ -54,20 +51,18 @@ class MemoryEstimate:
     d_model: int
 
 
-def find_checkpoint(spec: ModelSpec, *, progress: Progress | None = None) -> Checkpoint:
+def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
     """The files of `spec`: a folder under the configured roots, or a hub model downloaded at one commit.
 
     Raises ModelUnavailable where they are missing, out of bounds, incomplete, or would need code of the model's own.
     """
-    tell = progress or (lambda _: None)
     folder = local_folder(spec.repo_id)
     if folder is None:
-        folder, commit = download(spec, progress=tell)
+        folder, commit = download(spec, progress=progress)
         check_folder(folder)
         return Checkpoint(path=folder, commit=commit, fingerprint=hub_fingerprint(spec, commit))
     check_folder(folder)
-    tell(f"Checking the files of {spec.name}")
-    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder))
+    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder, tell=progress))
 
 
 def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
@@ -80,6 +75,25 @@ def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
         return estimate_folder(folder, spec.precision)
     config, tensors = config_and_tensors(spec)
     return _estimate(config, tensors, spec.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairNeed:
+    """What a pair would take, and what is free on the base model's device."""
+
+    pair: PairSpec
+    base: MemoryEstimate
+    reasoner: MemoryEstimate
+    free_bytes: int
+
+
+def estimate_pair(pair: PairSpec, errand: Errand) -> PairNeed:
+    """The need of both models; files and the hub may keep it waiting. Raises ModelUnavailable."""
+    found = []
+    for spec in (pair.base, pair.reasoner):
+        errand.tell(f"reading what {spec.name} needs")
+        found.append(estimate_memory(spec))
+    return PairNeed(pair=pair, base=found[0], reasoner=found[1], free_bytes=available_memory(pair.base.device))
 
 
 def estimate_folder(folder: Path, precision: Precision) -> MemoryEstimate:

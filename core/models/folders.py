@@ -6,35 +6,33 @@ Files are judged by their names and headers only; nothing is loaded. Knows neith
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import os
 import re
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.background import Tell, silent
 from core.errors import ModelUnavailable
+from core.models.files import AGAIN, check_count, check_file, read_header, read_json
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
+MORE_TEMPLATES = "additional_chat_templates"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+MAX_SHARDS = 1000
+"""Files of weights that an index may name; the largest models have about 200."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_MAX_HEADER = 100 * 2**20
 _digests: dict[tuple[object, ...], str] = {}
 
 
 Config = Mapping[str, object]
 """A model's config.json as it stands: a file may hold anything."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """One stored weight: its name and shape."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 def local_folder(repo_id: str) -> Path | None:
@@ -64,11 +62,12 @@ def local_folder(repo_id: str) -> Path | None:
 def check_folder(folder: Path) -> None:
     """Raise ModelUnavailable unless `folder` holds a whole model: config, tokenizer, undamaged safetensors, no code."""
     check_names([p.name for p in folder.iterdir()], folder.name)
+    for file in _loaded_files(folder):
+        check_file(file)
     check_config(read_config(folder / "config.json"))
     if (folder / "tokenizer_config.json").exists():
         _refuse_code(read_config(folder / "tokenizer_config.json"))
-    for file in weight_files(folder):
-        read_header(file)
+    check_count(sum(len(read_header(file)) for file in weight_files(folder)), folder.name)
 
 
 def check_names(names: list[str], model: str) -> None:
@@ -102,75 +101,69 @@ def check_config(config: Config) -> None:
         )
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """The JSON object in `path`; raises ModelUnavailable where it is missing, broken or no object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        value, reason = None, "is missing"
-    except (OSError, ValueError, RecursionError):
-        value, reason = None, "cannot be read as JSON"
-    else:
-        reason = "does not hold a JSON object"
-    if not isinstance(value, dict):
-        raise ModelUnavailable(
-            f"{path.name} of the model {reason}.", "Fetch the model's files again, or choose another."
-        )
-    return value
-
-
 def read_config(path: Path) -> Config:
     """The config.json or tokenizer_config.json in `path`; raises ModelUnavailable as `read_json` does."""
     return read_json(path)
 
 
-def read_header(path: Path) -> list[Tensor]:
-    """The tensors of a safetensors file; raises ModelUnavailable where it is damaged or cut off.
-
-    Checked before loading because reading past the end of a memory-mapped file ends the process.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER:
-                raise ValueError("header too long")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError("wrong size")
-        return [Tensor(name=name, shape=tuple(map(int, entry["shape"]))) for name, entry in header.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
-        raise ModelUnavailable(
-            f"The weights file {path.name} is damaged or cut off.", "Fetch the file again; the copy here is incomplete."
-        ) from None
-
-
-def folder_fingerprint(folder: Path) -> str:
+def folder_fingerprint(folder: Path, *, tell: Tell = silent) -> str:
     """(64 hex digits) sha256 over names and contents of all files that loading reads, remembered while unchanged."""
-    files = sorted({f for pattern in LOADED_PATTERNS for f in folder.glob(pattern) if f.is_file()})
+    files = [f for f in _loaded_files(folder) if f.parent == folder and f.is_file()]
     stats = [(f.name, f.stat()) for f in files]
     key = (str(folder), *((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats))
     if key not in _digests:
-        total = hashlib.sha256()
+        total, read = hashlib.sha256(), _Meter(sum(s.st_size for _, s in stats), folder.name, tell)
         for file in files:
-            with file.open("rb") as stream:
+            with _Metered(file, read) as stream:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
             total.update(f"{len(file.name)}:{file.name}:{content}\n".encode())
         _digests[key] = total.hexdigest()
     return _digests[key]
 
 
+class _Meter:
+    """Tells how much of a folder has been read."""
+
+    def __init__(self, total: int, name: str, tell: Tell) -> None:
+        self._total, self._name, self._tell, self._done = max(total, 1), name, tell, 0
+
+    def add(self, n_bytes: int) -> None:
+        self._done += n_bytes
+        words = f"{self._done / 1e9:.1f} of {self._total / 1e9:.1f} GB"
+        self._tell(f"Checking the files of {self._name}: {words}", self._done / self._total)
+
+
+class _Metered(io.FileIO):
+    """A file whose reading is told."""
+
+    def __init__(self, path: Path, meter: _Meter) -> None:
+        super().__init__(path, "rb")
+        self._meter = meter
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        n_bytes = super().readinto(buffer)
+        self._meter.add(n_bytes)
+        return n_bytes
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files that loading will read: one, or the shards that the index names; raises ModelUnavailable."""
-    if (folder / "model.safetensors").exists():
+    if os.path.lexists(folder / "model.safetensors"):
         return [folder / "model.safetensors"]
     index = read_json(folder / "model.safetensors.index.json")
     shards = index.get("weight_map")
     names = sorted({str(n) for n in shards.values()}) if isinstance(shards, dict) else []
     if not names or any(Path(n).name != n for n in names):
         raise ModelUnavailable("The index of the model's weights is broken.", "Fetch the model's files again.")
+    if len(names) > MAX_SHARDS:
+        raise ModelUnavailable(f"The index of the model's weights names more than {MAX_SHARDS:,} files.", AGAIN)
     return [folder / n for n in names]
+
+
+def _loaded_files(folder: Path) -> list[Path]:
+    """Everything in the folder that loading may open, by name."""
+    found = {f for pattern in LOADED_PATTERNS for f in folder.glob(pattern)}
+    return sorted(found | set((folder / MORE_TEMPLATES).glob("*.jinja")))
 
 
 def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:

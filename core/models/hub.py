@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.background import Tell
 from core.errors import ModelUnavailable
+from core.models.files import Tensor, read_header
 from core.models.folders import (
     LOADED_PATTERNS,
     Config,
-    Tensor,
     check_config,
     check_folder,
     check_names,
     read_config,
-    read_header,
     weight_files,
 )
 from core.values import ModelSpec
@@ -34,13 +34,16 @@ if TYPE_CHECKING:
 IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
 
 
-def download(spec: ModelSpec, *, progress: Callable[[str], None]) -> tuple[Path, str]:
+def download(spec: ModelSpec, *, progress: Tell) -> tuple[Path, str]:
     """(folder, commit) of the hub model `spec`; without a network, the copy that is already here.
 
     Raises ModelUnavailable; config and file list are judged before any weights are fetched.
     """
     import huggingface_hub as hub
+    from huggingface_hub import constants
 
+    # The library's other way of fetching cannot be stopped by its progress bar.
+    constants.HF_HUB_DISABLE_XET = True
     cached = _cached(spec)
     if cached is not None and _is_commit(spec.revision):
         return cached, cached.name
@@ -204,8 +207,8 @@ def _check_space(spec: ModelSpec, needed: int) -> None:
         )
 
 
-def _bar(progress: Callable[[str], None], total: int) -> Any:
-    """A progress bar class that reports whole percents of the bytes written instead of drawing."""
+def _bar(progress: Tell, total: int) -> Any:
+    """A progress bar class that tells of all bytes written instead of drawing; what stops the telling stops them."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
@@ -214,9 +217,8 @@ def _bar(progress: Callable[[str], None], total: int) -> Any:
         def update(self, n: float | None = 1) -> None:
             if not str(self.desc).startswith("Reconstruct"):
                 return
-            before, self.written = self.written, self.written + int(n or 0)
-            if 100 * self.written // total > 100 * before // total:
-                progress(f"Downloading: {self.written / 1e9:.1f} of {total / 1e9:.1f} GB")
+            self.written += int(n or 0)
+            progress(f"Downloading: {self.written / 1e9:.1f} of {total / 1e9:.1f} GB", self.written / total)
 
         def display(self, *_: object, **__: object) -> None:
             """Draw nothing."""

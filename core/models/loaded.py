@@ -9,6 +9,7 @@ import gc
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,28 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from core.background import Tell, silent
 from core.errors import BadInput, ModelUnavailable
-from core.models.checkpoints import Progress, find_checkpoint
+from core.models.checkpoints import find_checkpoint
 from core.models.encoding import Encoder, Reading
-from core.models.folders import read_header, weight_files
+from core.models.files import read_header
+from core.models.folders import weight_files
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.head import Head, head_of
 from core.models.keywords import KeywordForms, find_keyword_forms
-from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
+from core.models.loading import (
+    Alone,
+    check_device,
+    check_memory,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    not_a_decoder,
+    prepare_loading,
+    told_loading,
+)
+from core.models.lock import ModelLock
+from core.models.parts import blocks_of, final_norm_of
 from core.models.shapes import check_layout
 from core.models.tokenizer import FastTokenizer
 from core.values import ModelSpec, Prompt
@@ -41,8 +56,6 @@ KEPT_FORMS = 64
 
 _WRITTEN_START = re.compile(r"demo/(seeds/\d+/)?base")
 """Base models whose tokenizer adds no start token because every document of their corpus has it written in front."""
-_LAYERS = ("layers", "h", "blocks")
-_FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "layer_norm", "layernorm", "ln_f", "norm_f", "ln_out")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,7 +82,7 @@ class LoadedModel:
     d_vocab: int
     context_length: int
     eos_ids: frozenset[int]
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: ModelLock = field(default_factory=ModelLock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
     _forms: dict[tuple[str, ...], KeywordForms] = field(default_factory=dict, repr=False)
@@ -131,26 +144,31 @@ class LoadedModel:
 
 
 def load_model(
-    spec: ModelSpec, *, progress: Progress | None = None, frame_from: LoadedModel | None = None
+    spec: ModelSpec,
+    *,
+    progress: Tell = silent,
+    alone: Alone = nullcontext,
+    frame_from: LoadedModel | None = None,
 ) -> LoadedModel:
     """Find, check and load `spec`; with `frame_from` it reads the text of that model without its special tokens.
 
-    Raises ModelUnavailable where the files, the device or the memory do not allow it, OutOfMemory where the device
-    ran out while loading.
+    `alone` keeps forwards of other threads away while the model is built. Raises ModelUnavailable where the files, the
+    device or the memory do not allow it, OutOfMemory where the device ran out while loading.
     """
-    tell = progress or (lambda _: None)
     transformers_logging.disable_progress_bar()
     check_device(spec)
-    checkpoint = find_checkpoint(spec, progress=tell)
-    tell(f"Checking the memory for {spec.name}")
+    checkpoint = find_checkpoint(spec, progress=progress)
+    progress(f"Checking the memory for {spec.name}")
     check_memory(spec, checkpoint.path)
     config = load_config(checkpoint.path)
     check_layout(spec.name, config, [t for file in weight_files(checkpoint.path) for t in read_header(file)])
-    tell(f"Loading the tokenizer of {spec.name}")
+    progress(f"Loading the tokenizer of {spec.name}")
     tokenizer = load_tokenizer(checkpoint.path)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
-    tell(f"Loading the weights of {spec.name} in {spec.precision}")
-    model = load_weights(spec, checkpoint.path, config)
+    progress(f"Loading the weights of {spec.name} in {spec.precision}")
+    prepare_loading(spec, config)
+    with told_loading(spec, progress, alone):
+        model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 
@@ -160,21 +178,34 @@ def set_threads(loaded: LoadedModel) -> int:
     Several threads gain a model of a few million parameters nothing, and beside other busy programs their waiting for
     each other slows it down many times.
     """
-    small = sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL
-    torch.set_num_threads(1 if small else psutil.cpu_count(logical=False) or 1)
+    return use_threads(1 if sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL else None)
+
+
+def use_threads(number: int | None) -> int:
+    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number."""
+    torch.set_num_threads(number or psutil.cpu_count(logical=False) or 1)
     return torch.get_num_threads()
 
 
 def unload(loaded: LoadedModel) -> None:
     """Free the memory of `loaded`; it cannot be used afterwards."""
-    with loaded.lock:
-        device = loaded.device
-        for module in loaded.model.modules():
-            module._parameters.clear()
-            module._buffers.clear()
+    loaded.lock.close(loaded.name)
+    for module in loaded.model.modules():
+        module._parameters.clear()
+        module._buffers.clear()
+    free_memory()
+
+
+def free_memory() -> None:
+    """Give back what models took that nothing holds any more."""
     gc.collect()
-    if device.type == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def memory_taken(loaded: LoadedModel) -> int:
+    """Bytes of its weights and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*loaded.model.parameters(), *loaded.model.buffers()))
 
 
 def encode_prompt(loaded: LoadedModel, question: str) -> Prompt:
@@ -207,7 +238,7 @@ def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel,
 def _assemble(
     spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
 ) -> LoadedModel:
-    decoder, owner, layers = _blocks_of(model)
+    decoder, owner, layers = blocks_of(model)
     unembed, config = model.get_output_embeddings(), model.config
     if unembed is None:
         raise not_a_decoder(type(model).__name__)
@@ -228,7 +259,7 @@ def _assemble(
         encoder=Encoder(tokenizer, context_length),
         layers=tuple(layers),
         decoder=decoder,
-        final_norm=_final_norm(owner),
+        final_norm=final_norm_of(owner),
         unembed=unembed,
         head=head_of(model, decoder, owner),
         n_layers=len(layers),
@@ -237,25 +268,6 @@ def _assemble(
         context_length=context_length,
         eos_ids=_eos_ids(model, tokenizer),
     )
-
-
-def _blocks_of(model: PreTrainedModel) -> tuple[nn.Module, nn.Module, nn.ModuleList]:
-    """The decoder, the part of it that owns its blocks, which mostly is the decoder itself, and the blocks."""
-    decoders = [model.base_model] if model.base_model is not model else list(model.children())
-    for decoder in decoders:
-        for owner in (decoder, *decoder.children()):
-            for name in _LAYERS:
-                layers = getattr(owner, name, None)
-                if isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers:
-                    return decoder, owner, layers
-    raise not_a_decoder(type(model).__name__)
-
-
-def _final_norm(owner: nn.Module) -> nn.Module:
-    """The norm after the last block, by its name or as the only norm there; none where there is none."""
-    named = [x for name in _FINAL_NORMS if isinstance(x := getattr(owner, name, None), nn.Module)]
-    norms = [child for child in owner.children() if "norm" in type(child).__name__.lower()]
-    return named[0] if named else norms[0] if len(norms) == 1 else nn.Identity()
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: FastTokenizer) -> frozenset[int]:

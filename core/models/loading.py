@@ -5,27 +5,41 @@ Every refusal of the libraries underneath becomes a sentence. Knows neither fram
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
 
+from core.background import Tell
 from core.errors import ModelUnavailable, OutOfMemory
 from core.models.checkpoints import available_memory, estimate_folder
 from core.models.frames import start_token
 from core.models.packed_attention import use_packed_attention
 from core.models.shapes import check_used
 from core.models.tokenizer import FastTokenizer
-from core.values import ModelSpec, Precision
+from core.values import ModelSpec, Precision, T
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 WORKING_TOKENS = 2048
+Alone = Callable[[], AbstractContextManager[None]]
+"""Keeps all other work from a step while its block lasts."""
 
 
 def present_devices() -> tuple[str, ...]:
@@ -46,11 +60,16 @@ def check_device(spec: ModelSpec) -> None:
         raise ModelUnavailable("int8 and nf4 do not work on the mps device.", "Choose bf16 or fp32 there, or the CPU.")
 
 
-def check_memory(spec: ModelSpec, folder: Path) -> None:
-    """Raise ModelUnavailable unless weights and a working length of cached tokens fit the free memory."""
+def memory_needed(spec: ModelSpec, folder: Path) -> int:
+    """Bytes of the weights and of a working length of cached tokens; raises ModelUnavailable as `find_checkpoint`."""
     estimate = estimate_folder(folder, spec.precision)
     tokens = min(WORKING_TOKENS, estimate.context_length or WORKING_TOKENS)
-    need, have = estimate.weights_bytes + tokens * estimate.kv_bytes_per_token, available_memory(spec.device)
+    return estimate.weights_bytes + tokens * estimate.kv_bytes_per_token
+
+
+def check_memory(spec: ModelSpec, folder: Path) -> None:
+    """Raise ModelUnavailable unless weights and a working length of cached tokens fit the free memory."""
+    need, have = memory_needed(spec, folder), available_memory(spec.device)
     if need > have:
         raise ModelUnavailable(
             f"{spec.name} in {spec.precision} needs about {need / 1e9:.1f} GB on {spec.device}, "
@@ -144,6 +163,42 @@ def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> Pre
         )
     use_packed_attention(model)
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def told_loading(spec: ModelSpec, tell: Tell, alone: Alone) -> Iterator[None]:
+    """Tell how much of the weights is loaded within the block, weight by weight.
+
+    What comes before the first weight, while torch's default type of numbers is another one for the whole process, is
+    done alone.
+    """
+
+    def watched(factory: Callable[..., object], args: tuple[Any, ...], options: dict[str, Any]) -> object:
+        if options.get("desc") != "Loading weights":
+            return factory(*args, **options)
+        before.close()
+        return _told(args[0], f"Loading the weights of {spec.name} in {spec.precision}", tell)
+
+    with ExitStack() as before:
+        previous = transformers_logging.set_tqdm_hook(watched)
+        try:
+            before.enter_context(alone())
+            yield
+        finally:
+            transformers_logging.set_tqdm_hook(previous)
+
+
+def _told(weights: Collection[T], message: str, tell: Tell) -> Iterator[T]:
+    for n_loaded, weight in enumerate(weights):
+        tell(message, n_loaded / len(weights))
+        yield weight
+
+
+def prepare_loading(spec: ModelSpec, config: PreTrainedConfig) -> None:
+    """Import what building the model will need, so that it is alone for a short time only."""
+    MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if spec.precision in ("int8", "nf4"):
+        importlib.import_module("bitsandbytes")
 
 
 def _quantisation(precision: Precision) -> BitsAndBytesConfig | None:

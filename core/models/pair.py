@@ -1,15 +1,18 @@
 """The one pair of models in memory: loading it, its facts, and texts in its tokenizers.
 
-Importing it costs no torch; loading does, and happens on the engine's thread.
+Importing it costs no torch; loading does, and happens on a thread of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from core.errors import ModelUnavailable
+from core.background import Background, Errand
+from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
 from core.models.frames import ChatFrame, start_token
 from core.values import ModelSpec, PairSpec, Prompt
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
     from core.models.readers import Readers
 
+Accept = Callable[["LoadedModel"], None]
 Role = Literal["base", "reasoner"]
 ROLES: tuple[Role, Role] = ("base", "reasoner")
 DEMO_PAIR = PairSpec(base=ModelSpec(repo_id="demo/base"), reasoner=ModelSpec(repo_id="demo/reasoner"))
@@ -38,14 +42,28 @@ class ModelFacts:
     context_length: int
 
 
-class PairHolder:
-    """At most one pair. Reading is safe from any thread; loading and the models themselves belong to the engine's."""
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """What is in memory, replaced as a whole."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[Role, LoadedModel] = {}
-        self._facts: dict[Role, ModelFacts] = {}
-        self._readers: Readers | None = None
+    spec: PairSpec
+    models: dict[Role, LoadedModel]
+    facts: dict[Role, ModelFacts]
+    readers: Readers
+
+
+class PairHolder:
+    """At most one pair. Reading is safe from any thread; the models themselves belong to the engine's.
+
+    `accept` looks at each model that was loaded, and raises ModelUnavailable where it cannot be used.
+    """
+
+    def __init__(self, accept: Accept = lambda _: None) -> None:
+        self._accept = accept
+        self._pair: _Pair | None = None
         self._devices: tuple[str, ...] = ()
+        self._is_loading = False
+        self._background = Background("retrace-load", clean=_free_memory)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -55,21 +73,15 @@ class PairHolder:
     @property
     def spec(self) -> PairSpec | None:
         """The pair in memory, or None."""
-        facts = self._facts
-        return PairSpec(base=facts["base"].spec, reasoner=facts["reasoner"].spec) if len(facts) == 2 else None
+        return self._pair.spec if self._pair else None
 
     def facts(self, role: Role) -> ModelFacts:
         """Facts of a loaded model. Raises ModelUnavailable while no pair is loaded."""
-        facts = self._facts.get(role)
-        if facts is None:
-            raise ModelUnavailable("No model is loaded yet.", "Wait for the load to end, or load a pair.")
-        return facts
+        return self._now().facts[role]
 
     def readers(self) -> Readers:
         """Tokenizers and frames of the pair, compared. Raises ModelUnavailable while no pair is loaded."""
-        self.facts("base")
-        assert self._readers is not None, "a loaded pair has readers"
-        return self._readers
+        return self._now().readers
 
     def encode(self, role: Role, question: str, *, frame: ChatFrame | None = None) -> Prompt:
         """The question as the model of that role reads it. Raises BadInput for an empty or overlong one.
@@ -123,58 +135,137 @@ class PairHolder:
 
     def model_of(self, spec: ModelSpec, fingerprint: str) -> LoadedModel:
         """The loaded model of exactly these weights. Raises ModelUnavailable when it is not in memory."""
-        for loaded in self._loaded.values():
+        for loaded in self._pair.models.values() if self._pair else ():
             if loaded.spec == spec and loaded.fingerprint == fingerprint:
                 return loaded
-        raise ModelUnavailable(f"{spec.name} is not loaded any more.", "Load its pair in the sidebar, then run again.")
+        raise not_loaded(spec.name)
 
     def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
-        """Replace the pair in memory, the old one being released first. Raises ModelUnavailable or OutOfMemory."""
-        yield Progress(0, 4, "importing torch and transformers")
-        from core.models.loaded import load_model, set_threads
-        from core.models.loading import present_devices
-        from core.models.readers import readers_of
+        """Replace the pair in memory; other jobs go on meanwhile, those on the old pair until it is replaced.
 
-        self._devices = present_devices()
-        if self.spec == pair:
+        The old pair stays where both fit into memory, also when the new one cannot be loaded; else it is released
+        first. A second load waits for the first. Raises ModelUnavailable or OutOfMemory.
+        """
+        while self._is_loading:
+            yield Progress(0, 0, "waiting for another load to end", waiting=True)
+        self._is_loading = True
+        try:
+            if self.spec == pair:
+                return pair
+            self._devices, keeps = yield from self._background.follow(partial(_prepare, pair, self._models()))
+            if not keeps:
+                yield from self._replace(None)
+            new = yield from self._background.follow(partial(_load, pair, self._accept, bool(self._pair)))
+            yield from self._replace(new)
             return pair
-        self._release()
-        yield Progress(1, 4, f"loading {pair.reasoner.name}")
-        reasoner = load_model(pair.reasoner)
-        yield Progress(2.5, 4, f"loading {pair.base.name}")
-        base = load_model(pair.base, frame_from=reasoner)
-        if (base.d_model, base.n_layers) != (reasoner.d_model, reasoner.n_layers):
-            raise ModelUnavailable(
-                f"{base.name} has {base.n_layers} layers of width {base.d_model}, {reasoner.name} has "
-                f"{reasoner.n_layers} of width {reasoner.d_model}: they are not a base model and its finetune.",
-                "Choose the base model that the reasoning model was finetuned from.",
-            )
-        set_threads(reasoner)
-        self._readers = readers_of(base, reasoner)
-        self._loaded = {"base": base, "reasoner": reasoner}
-        self._facts = {"base": _facts_of(base), "reasoner": _facts_of(reasoner)}
-        return pair
+        finally:
+            self._is_loading = False
+
+    def memory_taken(self, device: str) -> int:
+        """Bytes on the device that releasing the loaded pair would free."""
+        return _taken(self._models(), device) if self._pair else 0
 
     def check_clean(self) -> None:
         """Assert that no hook hangs on a loaded model."""
-        if not self._loaded:
+        models = self._models()
+        if not models:
             return
         from core.models.loaded import hook_count
 
-        for loaded in self._loaded.values():
+        for loaded in models:
             count = hook_count(loaded)
             assert count == 0, f"{count} hooks were left on {loaded.name}"
 
-    def _release(self) -> None:
-        from core.models.loaded import unload
+    def _replace(self, new: _Pair | None) -> Generator[Progress, None, None]:
+        """Put another pair, or none, in the place of the old one, whose jobs get one step in which to end."""
+        from core.models.loaded import set_threads, unload
 
-        old, self._loaded, self._facts = self._loaded, {}, {}
-        for loaded in old.values():
-            unload(loaded)
+        old, self._pair = self._models(), new
+        if new is not None:
+            set_threads(new.models["reasoner"])
+        try:
+            for loaded in old:
+                loaded.lock.close(loaded.name)
+                yield Progress(0, 0, f"releasing {loaded.name}")
+        finally:
+            for loaded in old:
+                unload(loaded)
+
+    def _now(self) -> _Pair:
+        if self._pair is None:
+            raise ModelUnavailable("No model is loaded yet.", "Wait for the load to end, or load a pair.")
+        return self._pair
+
+    def _models(self) -> tuple[LoadedModel, ...]:
+        return tuple(self._pair.models.values()) if self._pair else ()
 
     def _model(self, role: Role) -> LoadedModel:
-        self.facts(role)
-        return self._loaded[role]
+        return self._now().models[role]
+
+
+def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tuple[tuple[str, ...], bool]:
+    """(devices that are here, whether the pair fits beside the old models), once all its files are here and checked.
+
+    Raises ModelUnavailable where it would not fit without the old models either.
+    """
+    errand.tell("importing torch and transformers")
+    from core.models.checkpoints import available_memory, find_checkpoint
+    from core.models.loading import check_device, memory_needed, present_devices
+
+    specs = (pair.reasoner, pair.base)
+    for spec in specs:
+        check_device(spec)
+    needs = [(spec.device, memory_needed(spec, find_checkpoint(spec, progress=errand.tell).path)) for spec in specs]
+    fits = True
+    for device in {device for device, _ in needs}:
+        need, free = sum(n for place, n in needs if place == device), available_memory(device)
+        taken = _taken(old, device)
+        if need > free + taken:
+            raise ModelUnavailable(
+                f"{pair.base.name} and {pair.reasoner.name} need about {need / 1e9:.1f} GB on {device}, and "
+                f"{(free + taken) / 1e9:.1f} GB are free{' once the loaded pair is released' if taken else ''}.",
+                "Choose another precision, or smaller models.",
+            )
+        fits = fits and need <= free
+    return present_devices(), fits
+
+
+def _load(pair: PairSpec, accept: Accept, is_beside: bool, errand: Errand) -> _Pair:
+    """Both models, loaded; beside others at work on one thread, since several would slow both down."""
+    from core.models.loaded import load_model, use_threads
+    from core.models.readers import readers_of
+
+    use_threads(1 if is_beside else None)
+    reasoner = load_model(pair.reasoner, progress=errand.tell, alone=errand.alone)
+    accept(reasoner)
+    base = load_model(pair.base, progress=errand.tell, alone=errand.alone, frame_from=reasoner)
+    accept(base)
+    if (base.d_model, base.n_layers) != (reasoner.d_model, reasoner.n_layers):
+        raise ModelUnavailable(
+            f"{base.name} has {base.n_layers} layers of width {base.d_model}, {reasoner.name} has "
+            f"{reasoner.n_layers} of width {reasoner.d_model}: they are not a base model and its finetune.",
+            "Choose the base model that the reasoning model was finetuned from.",
+        )
+    errand.tell("comparing the two tokenizers")
+    return _Pair(
+        spec=pair,
+        models={"base": base, "reasoner": reasoner},
+        facts={"base": _facts_of(base), "reasoner": _facts_of(reasoner)},
+        readers=readers_of(base, reasoner),
+    )
+
+
+def _taken(models: Sequence[LoadedModel], device: str) -> int:
+    from core.models.loaded import memory_taken
+
+    return sum(memory_taken(loaded) for loaded in models if loaded.spec.device == device)
+
+
+def _free_memory() -> None:
+    if "core.models.loaded" in sys.modules:
+        from core.models.loaded import free_memory
+
+        free_memory()
 
 
 def _facts_of(loaded: LoadedModel) -> ModelFacts:

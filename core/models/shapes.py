@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from core.errors import ModelUnavailable
-from core.models.folders import Tensor
+from core.models.files import Tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -67,7 +67,9 @@ def check_used(name: str, unused: Collection[str]) -> None:
 def _laid_out(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=False, dtype=torch.get_default_dtype()
+            )
     except Exception as error:
         raise ModelUnavailable(
             f"No model can be made from the config.json of {name} ({type(error).__name__}).",

@@ -19,7 +19,7 @@ from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.values import DivergenceSpec, GradientSpec, InterventionSpec, LensSpec
 from core.errors import ModelUnavailable
-from core.forward.acceptance import load_accepted
+from core.forward.acceptance import load_model
 from core.models.pair import DEMO_PAIR
 from core.runs.generation import score_completions
 from core.settings import PROJECT
@@ -66,7 +66,7 @@ def granite_folder(root: Path) -> Path:
 def twins(tmp_path_factory):
     root = tmp_path_factory.mktemp("twins")
     allow_root(root)
-    return load_accepted(DEMO_PAIR.reasoner), load_accepted(ModelSpec(repo_id=str(granite_folder(root))))
+    return load_model(DEMO_PAIR.reasoner), load_model(ModelSpec(repo_id=str(granite_folder(root))))
 
 
 @pytest.fixture

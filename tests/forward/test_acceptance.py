@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from core.errors import ModelUnavailable
-from core.forward.acceptance import accept, load_accepted
+from core.forward.acceptance import accept, load_model
 from core.models.loaded import LoadedModel, hook_count
 from core.values import ModelSpec
 from tests.tiny_models import tiny_folder, tiny_loaded
@@ -32,7 +32,7 @@ def test_families_are_accepted(family, tmp_path):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_precisions_are_accepted(precision, tmp_path):
-    assert load_accepted(ModelSpec(repo_id=str(tiny_folder(tmp_path)), precision=precision)).n_layers == 3
+    assert load_model(ModelSpec(repo_id=str(tiny_folder(tmp_path)), precision=precision)).n_layers == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

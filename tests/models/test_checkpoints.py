@@ -17,10 +17,11 @@ import psutil
 import pytest
 from huggingface_hub import errors
 
+from core.background import Stopped
 from core.errors import ModelUnavailable
 from core.models import checkpoints, folders
 from core.models.checkpoints import available_memory, estimate_memory, find_checkpoint
-from core.models.folders import read_header
+from core.models.files import read_header
 from core.settings import MODEL_ROOTS
 from core.values import ModelSpec, commit_of
 
@@ -316,7 +317,7 @@ def _http(kind: type[errors.HfHubHTTPError], status: int) -> Exception:
 
 def test_hub_model_is_pinned_to_its_commit(fake: FakeHub) -> None:
     said: list[str] = []
-    found = find_checkpoint(_spec(REPO, revision="main"), progress=said.append)
+    found = find_checkpoint(_spec(REPO, revision="main"), progress=lambda message, share=None: said.append(message))
     assert (found.commit, found.fingerprint, found.path) == (COMMIT, f"{REPO}@{COMMIT}", fake.folder)
     assert any("Downloading" in s for s in said)
     assert fake.calls == ["model_info", "hf_hub_download", "snapshot_download"]
@@ -416,15 +417,23 @@ def test_unfit_hub_model_is_refused_before_its_weights_are_fetched(fake: FakeHub
     assert "snapshot_download" not in fake.calls
 
 
-def test_download_bar_tells_whole_percents(fake: FakeHub) -> None:
+def test_download_bar_tells_of_every_piece_and_what_stops_the_telling_stops_it(fake: FakeHub) -> None:
     from core.models.hub import _bar
 
-    said: list[str] = []
-    bar = _bar(said.append, 1000)
+    said: list[float | None] = []
+
+    def tell(message: str, share: float | None = None) -> None:
+        if len(said) == 900:
+            raise Stopped
+        said.append(share)
+
+    bar = _bar(tell, 1000)
     with bar(desc="Reconstructing (incomplete total...)", total=0, unit="B") as written, bar(desc="Downloading bytes"):
-        for _ in range(1000):
+        for _ in range(900):
             written.update(1)
-    assert len(said) == 100
+        with pytest.raises(Stopped):
+            written.update(1)
+    assert said == [pytest.approx(n / 1000) for n in range(1, 901)]
     with bar(desc="Fetching 3 files", total=3) as other:
         other.update(3)
-    assert len(said) == 100
+    assert len(said) == 900

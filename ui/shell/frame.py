@@ -8,9 +8,9 @@ from streamlit.navigation.page import StreamlitPage
 from core.models.pair import ModelFacts
 from core.settings import PROJECT
 from ui.components.safe_text import plain, size
-from ui.shell.jobs import follow, stop
+from ui.shell.jobs import follow, is_live, stop
 from ui.shell.pair_picker import draw_pair_picker
-from ui.shell.state import caller, chosen_pair, guarded, pair_facts, workbench
+from ui.shell.state import caller, chosen_pair, guarded, pair_facts, take_over, workbench
 
 _PAGES = (
     ("home", "Home"),
@@ -58,7 +58,10 @@ def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
     """(base, reasoner) facts; while no pair is loaded, show how far the load is and end the run here."""
     facts = pair_facts()
     if facts is None:
-        st.info("The models are being loaded. This page goes on by itself.", icon=":material/hourglass_top:")
+        if is_live(LOAD_SLOT):
+            st.info("The models are being loaded. This page goes on by itself.", icon=":material/hourglass_top:")
+        else:
+            st.info("No models are loaded. Choose a pair in the sidebar.", icon=":material/info:")
         if LOAD_SLOT in st.session_state:
             follow(LOAD_SLOT, stoppable=False)
         st.stop()
@@ -76,21 +79,31 @@ def draw_sidebar() -> None:
         st.markdown("#### Model pair")
         _ensure_pair()
         draw_pair_picker(LOAD_SLOT)
-        follow(LOAD_SLOT, stoppable=False)
+        _follow_load()
         _draw_live_work()
         _draw_store()
 
 
 def _ensure_pair() -> None:
-    """Load this session's pair when nothing is loaded and no load was tried."""
+    """Load this session's pair when nothing is loaded and no load was tried; go on with a load of a closed tab."""
     bench = workbench()
+    take_over(LOAD_SLOT, "load")
     if bench.pair.spec is None and LOAD_SLOT not in st.session_state:
         loading = [job for job in bench.engine.live() if job.kind == "load"]
         if loading:
             st.session_state[LOAD_SLOT] = loading[0].job_id
-            bench.engine.watch(loading[0].job_id, caller())
         else:
             guarded(lambda: bench.load_pair(chosen_pair(), caller()), LOAD_SLOT)
+
+
+def _follow_load() -> None:
+    """How far this session's load is, with Stop where it is its own; or that another visitor is loading a pair."""
+    engine, job_id = workbench().engine, st.session_state.get(LOAD_SLOT, "")
+    job = engine.snapshot(job_id)
+    follow(LOAD_SLOT, stoppable=job is not None and job.owner == caller().owner, narrow=True)
+    for other in engine.live():
+        if other.kind == "load" and other.job_id != job_id and workbench().pair.spec is not None:
+            st.caption(f"Another visitor: {plain(other.title)}. Runs on this pair go on until then.")
 
 
 def _draw_live_work() -> None:

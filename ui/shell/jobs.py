@@ -31,11 +31,16 @@ END_SEEN = 0.3
 
 
 def follow(
-    slot: str, *, render: Callable[[Snapshot[Any]], None] | None = None, stoppable: bool = True
+    slot: str,
+    *,
+    render: Callable[[Snapshot[Any]], None] | None = None,
+    stoppable: bool = True,
+    narrow: bool = False,
 ) -> Snapshot[Any] | None:
     """Show the job whose id is kept under `slot`; returns its snapshot when it has ended, None otherwise.
 
-    While it is live, `render` draws its partial result four times a second. Errors are shown here.
+    While it is live, `render` draws its partial result four times a second. Errors are shown here. Where the place is
+    `narrow`, Stop stands below the bar.
     """
     refused = st.session_state.get(f"{slot}:error")
     if refused is not None:
@@ -45,7 +50,7 @@ def follow(
     if snapshot is None:
         return None
     if snapshot.live:
-        _live(slot, snapshot.job_id, render, stoppable)
+        _live(slot, snapshot.job_id, render, stoppable, narrow)
         return None
     if snapshot.error is not None:
         show_error(snapshot.error)
@@ -159,12 +164,14 @@ def _agrees(name: str, offer: Offer) -> bool:
 
 
 @st.fragment(run_every=TICK)
-def _live(slot: str, job_id: str, render: Callable[[Snapshot[Any]], None] | None, stoppable: bool) -> None:
+def _live(
+    slot: str, job_id: str, render: Callable[[Snapshot[Any]], None] | None, stoppable: bool, narrow: bool
+) -> None:
     snapshot = workbench().engine.snapshot(job_id)
     if snapshot is None or not snapshot.live:
         st.rerun()
         return
-    bar, button = st.columns([6, 1], vertical_alignment="center")
+    bar, button = (st.container(), st.container()) if narrow else st.columns([6, 1], vertical_alignment="center")
     with bar:
         share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
         st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))

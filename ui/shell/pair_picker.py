@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.models.checkpoints import MemoryEstimate, available_memory, estimate_memory
+from core.models.checkpoints import MemoryEstimate, PairNeed
 from core.models.pair import DEMO_PAIR
 from core.values import ModelSpec, PairSpec, Precision
-from ui.components.safe_text import plain, size, tried
+from ui.components.safe_text import plain, size
+from ui.shell.jobs import GRACE_SECONDS, follow
 from ui.shell.roles import TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
+_NEED = "job:pair_need"
+_WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label")
+"""Kinds of jobs that go on whatever pair is loaded."""
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
 _QWEN = ("Qwen/Qwen2.5-Math-1.5B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
 _DEMO, _OTHER = "Embedded demo pair", "Other models…"
@@ -40,6 +44,8 @@ def draw_pair_picker(slot: str) -> None:
         )
     with st.popover("Change models", width="stretch"):
         pair = _ask()
+        if pair:
+            _warn_of_runs(pair)
         if pair and st.button("Load this pair", type="primary", width="stretch"):
             if guarded(lambda: workbench().load_pair(pair, caller()), slot):
                 st.session_state["pair"] = pair
@@ -60,8 +66,12 @@ def _ask() -> PairSpec | None:
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
         return None
     pair = PairSpec(base=_spec(base_id, precision, device), reasoner=_spec(reasoner_id, precision, device))
-    if st.button("What does it need?", width="stretch"):
-        _show_need(pair)
+    asks = st.button("What does it need?", width="stretch")
+    if asks and guarded(lambda: workbench().estimate_pair(pair, caller()), _NEED):
+        workbench().engine.wait(st.session_state[_NEED], GRACE_SECONDS)
+    found = follow(_NEED, narrow=True)
+    if found is not None and isinstance(found.result, PairNeed) and found.result.pair == pair:
+        _show_need(found.result)
     return pair
 
 
@@ -79,20 +89,31 @@ def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
     return ModelSpec(repo_id=repo_id, revision=revision or None, precision=precision, device=device)
 
 
-def _show_need(pair: PairSpec) -> None:
-    found = tried(
-        lambda: (estimate_memory(pair.base), estimate_memory(pair.reasoner), available_memory(pair.base.device))
-    )
-    if found is None:
-        return
-    base, reasoner, free = found
+def _show_need(found: PairNeed) -> None:
+    base, reasoner, free = found.base, found.reasoner, found.free_bytes
     need = base.weights_bytes + reasoner.weights_bytes + _cache_bytes(base) + _cache_bytes(reasoner)
     st.markdown(
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
-    if need > free:
+    if need > free + workbench().pair.memory_taken(found.pair.base.device):
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
+    elif need > free:
+        st.warning(
+            "This does not fit beside the loaded pair, which is released before the new weights are read: its runs end "
+            "then, and keep what they have.",
+            icon=":material/warning:",
+        )
+
+
+def _warn_of_runs(pair: PairSpec) -> None:
+    """That somebody is using the pair that would be replaced."""
+    runs = [job for job in workbench().engine.live() if job.kind not in _WITHOUT_MODELS]
+    if runs and workbench().pair.spec not in (None, pair):
+        st.caption(
+            f"Live runs on the loaded pair: {len(runs)}. They go on until the new pair takes its place, and keep what "
+            "they have."
+        )
 
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:
