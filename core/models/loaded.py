@@ -17,13 +17,14 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core.errors import BadInput, ModelUnavailable
+from core.errors import BadInput
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
 from core.models.tokenizer import FastTokenizer
+from core.models.vocabulary import fitted
 from core.values import ModelSpec, Prompt
 
 if TYPE_CHECKING:
@@ -208,12 +209,7 @@ def _assemble(
     if layers is None or norm is None or unembed is None or len(layers) != config.num_hidden_layers:
         raise not_a_decoder(type(model).__name__)
     d_vocab = int(unembed.weight.shape[0])
-    usable = set(tokenizer.get_vocab().values()) - {tokenizer.pad_token_id}
-    if max(usable, default=0) >= d_vocab:
-        raise ModelUnavailable(
-            f"The tokenizer knows more tokens than the {d_vocab} that the model has.",
-            "Use the tokenizer files that came with these weights.",
-        )
+    tokenizer = fitted(tokenizer, d_vocab, frame.prefix + frame.suffix)
     context_length = int(getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT)
     return LoadedModel(
         spec=spec,
