@@ -11,9 +11,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
-from jinja2 import Template, TemplateError, meta, nodes
+from jinja2 import Environment, Template, TemplateError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -42,7 +41,9 @@ class _Refusal(TemplateError):
 class _Generation(Extension):
     """transformers' tag around the assistant's text: a block of its own scope, rendered as it is."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno

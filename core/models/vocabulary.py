@@ -51,7 +51,7 @@ def renamed(backend: Tokenizer, names: Mapping[str, str]) -> Tokenizer:
     else:
         model["vocab"] = [(names.get(token, token), score) for token, score in vocab]
     unknown = model.get("unk_token")
-    if unknown in names:
+    if unknown is not None and unknown in names:
         model["unk_token"] = names[unknown]
     if "merges" in model:
         model["merges"] = [(a, b) for a, b in model["merges"] if not {a, b, a + b} & set(names)]
