@@ -81,16 +81,17 @@ class Readers:
         return plain_frame(body, self.control, start, read_as=rest)
 
     def first_tokens(self, *, base: bool, frame: ChatFrame, question: str, text: str) -> FirstTokens:
-        """The beginning of a trace as one of the models reads it. Raises BadInput as `encode_text` does."""
+        """The beginning of a trace as one of the models reads it, of whatever length. Raises BadInput for half
+        characters."""
         encoder = self.base if base else self.reasoner
-        reading = encoder.reading(frame, question, text)
+        reading = encoder.reading(frame, question, text, limited=False)
         ids = reading.token_ids[: reading.text_start + TEXT_TOKENS]
         return FirstTokens(token_ids=ids, pieces=encoder.pieces(ids), text_start=reading.text_start)
 
     def same_text_tokens(self, frame: ChatFrame, question: str, text: str) -> bool:
         """Whether the text, after either frame, becomes the same token ids in both models."""
-        ours = self.base.reading(frame, question, text)
-        theirs = self.reasoner.reading(self.reasoner_frame, question, text)
+        ours = self.base.reading(frame, question, text, limited=False)
+        theirs = self.reasoner.reading(self.reasoner_frame, question, text, limited=False)
         return ours.token_ids[ours.text_start :] == theirs.token_ids[theirs.text_start :]
 
 

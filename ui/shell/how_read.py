@@ -63,8 +63,9 @@ def ask_template() -> None:
     template = workbench().pair.template()
     for argument in template.arguments:
         _ask_argument(argument)
-    names = {argument.name for argument in template.arguments}
-    unknown = [f"{name} = {value}" for name, value in st.session_state.get(TOLD_KEY, {}).items() if name not in names]
+    known = {(argument.name, _shown(value)) for argument in template.arguments for value in argument.values}
+    told: Mapping[str, str] = st.session_state.get(TOLD_KEY, {})
+    unknown = [f"{name} = {value}" for name, value in told.items() if (name, value) not in known]
     if unknown:
         st.caption(f"This model's chat template cannot be told {plain(', '.join(unknown), 200)}.")
     if template.frame.source == "raw":
