@@ -10,6 +10,7 @@ from ui.attribution.form import draw_form
 from ui.attribution.view import draw_attribution
 from ui.components.safe_text import plain
 from ui.shell.frame import require_shell
+from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import Offer, forward_macs, obtain
 from ui.shell.state import caller, pair_facts, workbench
 
@@ -41,6 +42,7 @@ if loaded is None:
     )
     st.stop()
 
+say_vocabularies()
 request = draw_form(loaded)
 if request is None:
     st.stop()

@@ -19,6 +19,7 @@ from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
 from ui.shell.frame import require_shell
+from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
 
@@ -121,6 +122,7 @@ if loaded is None:
     draw_list(None)
     st.stop()
 
+say_vocabularies()
 take_over(JOB, "moments")
 request = tried(partial(draw_form, loaded))
 if request is not None and request.submitted:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui.shell.frame import page_path, require_shell, wait_for_pair
+from ui.shell.how_read import say_vocabularies
 
 require_shell()
 st.title("Retrace")
@@ -39,6 +40,7 @@ for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
 
 st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
+say_vocabularies()
 
 from ui.home.claims import draw_claims, draw_failures  # noqa: E402
 from ui.home.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before

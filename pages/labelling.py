@@ -12,6 +12,7 @@ from ui.labelling.keywords import draw_keywords
 from ui.labelling.source import VIEW_KEY, choose_set, draw_facts
 from ui.labelling.write import draw_write
 from ui.shell.frame import require_shell
+from ui.shell.how_read import say_vocabularies
 from ui.shell.notice import show_notice
 from ui.shell.state import workbench
 
@@ -48,6 +49,7 @@ st.write(
     "sentence by sentence where two labellings differ."
 )
 show_notice()
+say_vocabularies()
 st.session_state.setdefault(VIEW_KEY, AGREEMENT)
 view = str(
     st.segmented_control(

@@ -17,6 +17,7 @@ from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
 from ui.playground.settings import Settings, on_stage
 from ui.shell.frame import require_shell, wait_for_pair
+from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
 from ui.shell.links import linked, read_link, write_link
 from ui.shell.state import attach, workbench
@@ -90,6 +91,7 @@ if not on_stage():
     )
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
 _, reasoner_facts = wait_for_pair()
+say_vocabularies()
 
 done(lambda: draw_page(reasoner_facts))
 

@@ -9,6 +9,7 @@ from core.traces.set_files import TraceSet
 from ui.components.safe_text import done
 from ui.shell.frame import require_shell
 from ui.shell.handoff import INDEX_KEY, SET_KEY
+from ui.shell.how_read import say_vocabularies
 from ui.shell.links import read_link, write_link
 from ui.shell.state import workbench
 from ui.traces.import_form import draw_import, draw_report, finish_import
@@ -45,5 +46,6 @@ if not sets:
     st.info("There are no traces yet. Import a file below; its traces then appear here.", icon=":material/description:")
     draw_import()
     st.stop()
+say_vocabularies()
 done(lambda: draw_set(choose_set(sets)))
 write_link(FIELDS)

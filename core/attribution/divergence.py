@@ -15,6 +15,7 @@ from core.errors import BadInput
 from core.forward.hooks import record_residuals
 from core.forward.unembedding import any_probability, kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
+from core.models.readers import check_same_words
 from core.values import Floats
 
 
@@ -23,11 +24,12 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
 
     Raises BadInput before the first forward when a text does not fit its model, or the models differ in shape.
     """
-    if (loaded.d_model, loaded.d_vocab) != (other.d_model, other.d_vocab):
+    if loaded.d_model != other.d_model:
         raise BadInput(
-            f"{loaded.name} and {other.name} differ in d_model or vocabulary, so their predictions cannot be compared.",
+            f"{loaded.name} and {other.name} differ in d_model, so one cannot read the other's residual stream.",
             "Load a base model and the reasoning model finetuned from it.",
         )
+    check_same_words(loaded, other)
     wanted = check_text(loaded, spec.text)
     check_text(other, spec.other)
     keywords = torch.tensor(wanted, device=other.device)

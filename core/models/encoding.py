@@ -5,9 +5,8 @@ What a user or a trace says never becomes a control token. Knows no weights.
 
 from __future__ import annotations
 
-import functools
-import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +16,13 @@ from tokenizers.decoders import DecodeStream
 from core.errors import BadInput
 from core.models.frames import ChatFrame, control_tokens
 from core.models.tokenizer import FastTokenizer
+from core.models.vocabulary import renamed
 from core.text.thoughts import THOUGHT_MARKERS
 from core.values import Prompt
 
 Span = tuple[int, int]
+_PRIVATE = (0xF0000, 0xFFFFE)
+"""Characters without meaning, of which control tokens get other names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Reading:
 
 
 class Encoder:
-    """One tokenizer with a model's context length; safe to share between threads, as nothing in it changes."""
+    """One tokenizer with a model's context length; safe to share between threads."""
 
     def __init__(self, tokenizer: FastTokenizer, context_length: int) -> None:
         self._backend: Tokenizer = tokenizer.backend_tokenizer
@@ -47,6 +49,9 @@ class Encoder:
         self._context_length = context_length
         ids = tokenizer.get_added_vocab()
         self._control_ids: dict[str, int] = {text: ids[text] for text in control_tokens(tokenizer)}
+        self._texts = {i: text for text, i in self._control_ids.items()}
+        self._apart: dict[int, Tokenizer] = {}
+        self._lock = threading.Lock()
         self._pattern = re.compile("|".join(map(re.escape, self._control_ids)) or r"(?!)")
 
     def prompt(self, frame: ChatFrame, question: str) -> Prompt:
@@ -114,35 +119,44 @@ class Encoder:
     def _encode(
         self, text: str, untrusted: Sequence[Span], *, thoughts_from: int | None = None
     ) -> list[tuple[int, Span]]:
-        """(token id, characters) of the whole text; control tokens inside `untrusted` stay ordinary text."""
-        trusted, hostile = [], False
+        """(token id, characters) of the whole text; control tokens inside `untrusted` stay ordinary text.
+
+        A tokenizer may find them in other ways than by their letters: after it has normalised the text, or as a word
+        of its own. So the ids are looked at.
+        """
+        tokens = list(_tokens(self._backend, text))
+        held = [span for i, span in tokens if i in self._texts and _meets(span, untrusted)]
+        if not held:
+            return tokens
+        trusted = []
         for match in self._pattern.finditer(text):
-            inside = any(match.start() < end and match.end() > start for start, end in untrusted)
             thought = thoughts_from is not None and match.start() >= thoughts_from and match[0] in THOUGHT_MARKERS
-            if inside and not thought:
-                hostile = True
-            else:
+            if thought or not _meets(match.span(), untrusted):
                 trusted.append(match.span())
-        if not hostile:
-            return list(_tokens(self._backend, text))
+        if all(_meets(span, trusted) for span in held):
+            return tokens
         return list(self._encode_apart(text, trusted))
 
     def _encode_apart(self, text: str, trusted: list[Span]) -> Iterator[tuple[int, Span]]:
-        """As the tokenizer does it, cut at control tokens, but only at the trusted ones."""
-        at = 0
-        for start, end in [*trusted, (len(text), len(text))]:
-            yield from _tokens(self._plain, text[at:start], shift=at)
-            if start < end:
-                yield self._control_ids[text[start:end]], (start, end)
+        """By the same tokenizer under other names for its control tokens, which only the trusted ones bear here."""
+        n = len(self._control_ids)
+        first = next((c for c in range(*_PRIVATE, n) if not any(c <= ord(mark) < c + n for mark in set(text))), None)
+        if first is None:
+            raise BadInput("The text holds private-use characters of every kind.", "Delete some of them.")
+        names = {token: chr(first + k) * len(token) for k, token in enumerate(self._control_ids)}
+        with self._lock:
+            if first not in self._apart:
+                self._apart[first] = renamed(self._backend, names)
+        parts, at = [], 0
+        for start, end in trusted:
+            parts += [text[at:start], names[text[start:end]]]
             at = end
+        return _tokens(self._apart[first], "".join([*parts, text[at:]]))
 
-    @functools.cached_property
-    def _plain(self) -> Tokenizer:
-        """The same tokenizer without control tokens."""
-        state = json.loads(self._backend.to_str())
-        state["added_tokens"] = [t for t in state["added_tokens"] if t["content"] not in self._control_ids]
-        state["post_processor"] = None
-        return Tokenizer.from_str(json.dumps(state))
+
+def _meets(span: Span, others: Sequence[Span]) -> bool:
+    """Whether the characters of one of the others are among those of the span."""
+    return any(span[0] < end and span[1] > start for start, end in others)
 
 
 def _tokens(backend: Tokenizer, text: str, *, shift: int = 0) -> Iterator[tuple[int, Span]]:

@@ -19,7 +19,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from core.background import Tell, silent
-from core.errors import BadInput, ModelUnavailable
+from core.errors import BadInput
 from core.models.checkpoints import find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.files import read_header
@@ -42,6 +42,7 @@ from core.models.lock import ModelLock
 from core.models.parts import blocks_of, final_norm_of
 from core.models.shapes import check_layout
 from core.models.tokenizer import FastTokenizer
+from core.models.vocabulary import fitted
 from core.values import ModelSpec, Prompt
 
 if TYPE_CHECKING:
@@ -243,12 +244,7 @@ def _assemble(
     if unembed is None:
         raise not_a_decoder(type(model).__name__)
     d_vocab = int(unembed.weight.shape[0])
-    usable = set(tokenizer.get_vocab().values()) - {tokenizer.pad_token_id}
-    if max(usable, default=0) >= d_vocab:
-        raise ModelUnavailable(
-            f"The tokenizer knows more tokens than the {d_vocab} that the model has.",
-            "Use the tokenizer files that came with these weights.",
-        )
+    tokenizer = fitted(tokenizer, d_vocab, frame.prefix + frame.suffix)
     context_length = int(getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT)
     return LoadedModel(
         spec=spec,

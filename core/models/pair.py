@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from core.background import Background, Errand
 from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
-from core.models.frames import ChatFrame, start_token
+from core.models.frames import Arguments, ChatFrame, Template, read_template, start_token
 from core.values import ModelSpec, PairSpec, Prompt
 
 if TYPE_CHECKING:
@@ -79,9 +79,19 @@ class PairHolder:
         """Facts of a loaded model. Raises ModelUnavailable while no pair is loaded."""
         return self._now().facts[role]
 
-    def readers(self) -> Readers:
-        """Tokenizers and frames of the pair, compared. Raises ModelUnavailable while no pair is loaded."""
-        return self._now().readers
+    def readers(self, frame: ChatFrame | None = None) -> Readers:
+        """Tokenizers and frames of the pair, compared; `frame` takes the place of the reasoning model's own.
+
+        Raises ModelUnavailable while no pair is loaded.
+        """
+        found = self._now().readers
+        if frame is None:
+            return found
+        return replace(found, reasoner_frame=self._frame("reasoner", frame), base_frame=self._frame("base", frame))
+
+    def template(self, told: Arguments | None = None) -> Template:
+        """The reasoning model's chat template, told what is given. Raises BadInput for what it cannot be told."""
+        return read_template(self._model("reasoner").tokenizer, told)
 
     def encode(self, role: Role, question: str, *, frame: ChatFrame | None = None) -> Prompt:
         """The question as the model of that role reads it. Raises BadInput for an empty or overlong one.
@@ -89,34 +99,36 @@ class PairHolder:
         `frame` takes the place of the reasoning model's own; the base model reads it without control tokens. A raw
         frame is the question alone, for both.
         """
-        from core.models.loaded import base_frame, encode_prompt
-
-        loaded = self._model(role)
-        if frame is None:
-            return encode_prompt(loaded, question)
-        if frame.source == "raw":
-            frame = replace(frame, prefix=start_token(loaded.tokenizer), suffix="")
-        elif role == "base":
-            frame = base_frame(loaded.spec, loaded.tokenizer, self._model("reasoner"), frame)
-        return loaded.encoder.prompt(frame, question)
+        return self._model(role).encoder.prompt(self._frame(role, frame), question)
 
     def frame(self, role: Role) -> ChatFrame:
         """The text around every question, as the model of that role reads it."""
         return self._model(role).frame
+
+    def _frame(self, role: Role, frame: ChatFrame | None) -> ChatFrame:
+        """A frame of the reasoning model as the model of that role reads it."""
+        from core.models.loaded import base_frame
+
+        loaded = self._model(role)
+        if frame is None:
+            return loaded.frame
+        if frame.source == "raw":
+            return replace(frame, prefix=start_token(loaded.tokenizer), suffix="")
+        if role == "base":
+            return base_frame(loaded.spec, loaded.tokenizer, self._model("reasoner"), frame)
+        return frame
 
     def continuation(self, role: Role, text: str) -> tuple[int, ...]:
         """Token ids of answer text by itself. Raises BadInput for characters that are none."""
         loaded = self._model(role)
         return loaded.encoder.continuation(text, thoughts=loaded.frame.source != "plain")
 
-    def read(self, role: Role, question: str, text: str) -> Reading:
+    def read(self, role: Role, question: str, text: str, *, frame: ChatFrame | None = None) -> Reading:
         """Token ids and character spans of a text after its question, which may be empty: plain text has none.
 
-        Raises BadInput where either is unfit.
+        `frame` as for `encode`. Raises BadInput where question or text is unfit.
         """
-        from core.models.loaded import encode_text
-
-        return encode_text(self._model(role), question, text)
+        return self._model(role).encoder.reading(self._frame(role, frame), question, text)
 
     def locate(self, role: Role, question: str, text: str) -> Reading:
         """As `read`, for looking at the tokens alone: the text may be longer than the context."""

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from core.errors import BadInput
 from core.models.encoding import Encoder
 from core.models.frames import ChatFrame, control_tokens, plain_frame, read_as_text
-from core.models.tokenizer import FastTokenizer
+from core.models.vocabulary import by_id, compare_vocabularies
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -52,6 +53,8 @@ class Readers:
     differences: tuple[tuple[int, str, str], ...]
     """(id, base's text, reasoner's text) of the first ids at which they differ; "" where one has no such id."""
     n_differences: int
+    n_words: int
+    """Of these, the ids that mean ordinary text in both models, and not the same."""
 
     @property
     def mapped(self) -> tuple[tuple[str, str], ...]:
@@ -78,24 +81,24 @@ class Readers:
         return plain_frame(body, self.control, start, read_as=rest)
 
     def first_tokens(self, *, base: bool, frame: ChatFrame, question: str, text: str) -> FirstTokens:
-        """The beginning of a trace as one of the models reads it. Raises BadInput as `encode_text` does."""
+        """The beginning of a trace as one of the models reads it, of whatever length. Raises BadInput for half
+        characters."""
         encoder = self.base if base else self.reasoner
-        reading = encoder.reading(frame, question, text)
+        reading = encoder.reading(frame, question, text, limited=False)
         ids = reading.token_ids[: reading.text_start + TEXT_TOKENS]
         return FirstTokens(token_ids=ids, pieces=encoder.pieces(ids), text_start=reading.text_start)
 
     def same_text_tokens(self, frame: ChatFrame, question: str, text: str) -> bool:
         """Whether the text, after either frame, becomes the same token ids in both models."""
-        ours = self.base.reading(frame, question, text)
-        theirs = self.reasoner.reading(self.reasoner_frame, question, text)
+        ours = self.base.reading(frame, question, text, limited=False)
+        theirs = self.reasoner.reading(self.reasoner_frame, question, text, limited=False)
         return ours.token_ids[ours.text_start :] == theirs.token_ids[theirs.text_start :]
 
 
 def readers_of(base: LoadedModel, reasoner: LoadedModel) -> Readers:
     """The tokenizers of a loaded pair, compared."""
-    vocabularies = [_by_id(loaded.tokenizer) for loaded in (base, reasoner)]
-    ours, theirs = vocabularies
-    ids = sorted(i for i in {*ours, *theirs} if ours.get(i) != theirs.get(i))
+    ours, theirs = by_id(base.tokenizer), by_id(reasoner.tokenizer)
+    found = compare_vocabularies(base.tokenizer, reasoner.tokenizer)
     return Readers(
         base=base.encoder,
         reasoner=reasoner.encoder,
@@ -105,13 +108,22 @@ def readers_of(base: LoadedModel, reasoner: LoadedModel) -> Readers:
         reasoner_start=_start_of(reasoner),
         control=control_tokens(reasoner.tokenizer),
         vocabularies=(_digest(ours), _digest(theirs)),
-        differences=tuple((i, ours.get(i, ""), theirs.get(i, "")) for i in ids[:SHOWN_DIFFERENCES]),
-        n_differences=len(ids),
+        differences=tuple((i, ours.get(i, ""), theirs.get(i, "")) for i in found.ids[:SHOWN_DIFFERENCES]),
+        n_differences=len(found.ids),
+        n_words=found.n_words,
     )
 
 
-def _by_id(tokenizer: FastTokenizer) -> dict[int, str]:
-    return {i: token for token, i in tokenizer.get_vocab().items()}
+def check_same_words(ours: LoadedModel, theirs: LoadedModel) -> None:
+    """Raise BadInput unless predictions of the two can be compared id by id: one word for each id of ordinary text."""
+    n_words = 0 if ours is theirs else compare_vocabularies(ours.tokenizer, theirs.tokenizer).n_words
+    if n_words or ours.d_vocab != theirs.d_vocab:
+        why = f"{n_words:,} token ids mean other words" if n_words else f"{ours.d_vocab:,} and {theirs.d_vocab:,} ids"
+        raise BadInput(
+            f"{ours.name} and {theirs.name} have different vocabularies ({why}), so their predictions cannot be "
+            "compared id by id.",
+            "Compare two runs of one model, or load a base model and the reasoning model finetuned from it.",
+        )
 
 
 def _digest(vocabulary: dict[int, str]) -> str:

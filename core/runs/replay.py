@@ -15,6 +15,7 @@ from core.errors import BadInput
 from core.forward.hooks import steer_residuals
 from core.forward.unembedding import kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
+from core.models.readers import check_same_words
 from core.runs.generation import steering_of
 from core.runs.values import GenerationSpec, LaneKL, LaneKLSpec
 
@@ -42,12 +43,9 @@ def forced_hidden(loaded: LoadedModel, spec: GenerationSpec, token_ids: Sequence
 def lane_kl(ours: LoadedModel, theirs: LoadedModel, spec: LaneKLSpec) -> LaneKL:
     """KL of the next-token distribution between two lanes at every token of one text.
 
-    Raises BadInput when the two models have different vocabularies or the text does not fit one of them.
+    Raises BadInput where token ids mean other words in the other model, or the text does not fit one of them.
     """
-    if ours.d_vocab != theirs.d_vocab:
-        raise BadInput(
-            f"{ours.name} and {theirs.name} have different vocabularies.", "Compare lanes of models that share one."
-        )
+    check_same_words(ours, theirs)
     a = forced_hidden(ours, spec.lane, spec.token_ids)
     b = forced_hidden(theirs, spec.reference, spec.token_ids)
     kl = np.zeros(len(spec.token_ids), np.float32)

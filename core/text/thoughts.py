@@ -112,6 +112,12 @@ def has_thought(text: str) -> bool:
     return find_thought(text) is not None
 
 
+def is_closed(text: str) -> bool:
+    """Whether the last mark of a known family in the text ends thinking."""
+    last = next(reversed([mark for mark in _marks(text) if _says_thinking(mark)]), None)
+    return last is not None and not last.opens
+
+
 def unknown_marks(text: str) -> tuple[str, ...]:
     """What looks like marks of a family that is not known, at most five."""
     found = dict.fromkeys(match[0] for match in _LOOKS_LIKE_MARK.finditer(text) if not _MARK.fullmatch(match[0]))

@@ -278,16 +278,6 @@ def test_slow_tokenizer_is_refused(tmp_path: Path) -> None:
         load_model(_spec(folder))
 
 
-def test_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
-    folder = tiny_folder(tmp_path)
-    state = json.loads((folder / "tokenizer.json").read_text())
-    more = [{**state["added_tokens"][0], "id": 350 + k, "content": f"<|more {k}|>"} for k in range(3)]
-    state["added_tokens"] += more
-    (folder / "tokenizer.json").write_text(json.dumps(state))
-    with pytest.raises(ModelUnavailable, match="more tokens"):
-        load_model(_spec(folder))
-
-
 def test_tokenizer_json_is_taken_as_it_stands(tmp_path: Path, loaded: LoadedModel) -> None:
     folder = tiny_folder(tmp_path)
     _change(folder / "tokenizer_config.json", tokenizer_class="LlamaTokenizerFast", legacy=True)

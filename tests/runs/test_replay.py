@@ -7,12 +7,13 @@ import torch
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.unembedding import unembed
-from core.models.loaded import hook_count
+from core.models.loaded import hook_count, load_model
 from core.runs.replay import forced_hidden, lane_kl
 from core.runs.values import LaneKLSpec
 from core.values import Positions
 from tests.forward.test_programs import complete, edited_logits, spec_of
-from tests.tiny_models import tiny_loaded
+from tests.models.test_vocabulary import permuted
+from tests.tiny_models import tiny_folder, tiny_loaded
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,10 @@ def test_models_of_different_vocabularies_are_not_compared(loaded, tmp_path):
     with pytest.raises(BadInput, match="vocabular"):
         lane_kl(loaded, other, LaneKLSpec(lane=spec_of(loaded), reference=spec_of(loaded), token_ids=(5,)))
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_models_whose_ids_mean_other_words_are_not_compared(loaded, tmp_path):
+    other = load_model(permuted(tiny_folder(tmp_path, seed=3)))
+    assert other.d_vocab == loaded.d_vocab
+    with pytest.raises(BadInput, match="344 token ids mean other words"):
+        lane_kl(loaded, other, LaneKLSpec(lane=spec_of(loaded), reference=spec_of(other), token_ids=(5,)))

@@ -24,6 +24,7 @@ from ui.attribution.source import generation_title
 from ui.components.colours import BLUE, ORANGE
 from ui.components.safe_text import plain, tried, visible
 from ui.components.token_strip import Strip, token_strip
+from ui.shell.how_read import told_frame
 from ui.shell.jobs import Offer, forward_macs, obtain
 from ui.shell.state import caller, pair_facts, workbench
 
@@ -126,7 +127,7 @@ def _spec(
     request: Request, question: str, text: str, facts: ModelFacts, name: str
 ) -> tuple[str, AttributionSpec, ModelFacts] | None:
     role = next(role for role in ROLES if workbench().pair.facts(role).fingerprint == facts.fingerprint)
-    reading = tried(lambda: workbench().pair.read(role, question, text))
+    reading = tried(lambda: workbench().pair.read(role, question, text, frame=told_frame()))
     if reading is None:
         return None
     spec = replace(

@@ -18,6 +18,7 @@ from core.values import Floats, Trace
 from ui.attribution.form import Request, TokenParts, place_parts, say_forms
 from ui.attribution.source import SET_KEY, usable_sets
 from ui.components.safe_text import plain
+from ui.shell.how_read import told_frame
 from ui.shell.jobs import Offer, forward_macs, is_live, obtain
 from ui.shell.state import caller, workbench
 
@@ -125,7 +126,8 @@ def choose_set() -> TraceSet | None:
 
 def read_set(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSpec) -> Corpus | None:
     """The corpus at hand or now ready; otherwise its job is started, offered or followed."""
-    settings = (found.set_id, found.digest, facts.fingerprint, reading.direction.digest, reading.keywords)
+    direction = reading.direction.digest
+    settings = (found.set_id, found.digest, facts.fingerprint, direction, reading.keywords, told_frame())
     asked: Asked | None = st.session_state.get(f"{_SETTINGS}:{role}")
     if asked is None or asked.settings != settings:
         asked = _plan(found, role, facts, reading, settings)
@@ -165,12 +167,13 @@ class Asked:
 
 
 def _plan(found: TraceSet, role: Role, facts: ModelFacts, reading: AttributionSpec, settings: object) -> Asked:
+    frame = told_frame()
     indices, traces, specs, parts, skipped = [], [], [], [], 0
     for index, trace in enumerate(workbench().trace_sets.iterate(found.set_id)):
         if index >= MAX_TEXTS:
             break
         try:
-            tokens = workbench().pair.read(role, trace.prompt, trace.text)
+            tokens = workbench().pair.read(role, trace.prompt, trace.text, frame=frame)
         except UserFacingError:
             skipped += 1
             continue

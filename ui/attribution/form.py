@@ -25,6 +25,7 @@ from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
+from ui.shell.how_read import ask_template, draw_first_tokens, told_frame
 from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
@@ -83,6 +84,8 @@ def draw_form(facts: Facts) -> Request | None:
         with right:
             layer, coefficient, keywords, lens_words = _choose_steering(direction, by_role[role])
         tokens = _read(source, role, by_role) if source is not None else None
+        if source is not None:
+            _draw_how_read(source)
     if source is None or tokens is None:
         return None
     if not keywords:
@@ -206,11 +209,22 @@ def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens
             return Tokens(token_ids=prompt + generation.token_ids, text_start=len(prompt))
         if writer is None and not _agrees_to_reread(generation, by_role[role]):
             return None
-    reading = tried(lambda: workbench().pair.read(role, source.question, source.text))
+    reading = tried(lambda: workbench().pair.read(role, source.question, source.text, frame=told_frame()))
     if reading is None:
         return None
     parts, events = place_parts(source.trace, reading.spans, text_start=reading.text_start)
     return Tokens(token_ids=reading.token_ids, text_start=reading.text_start, parts=parts, events=events)
+
+
+def _draw_how_read(source: Source) -> None:
+    """What stands around the text, in the tokens of both models; what a model wrote itself keeps its own tokens."""
+    with st.expander("How each model reads it: chat template and first tokens", icon=":material/text_fields:"):
+        ask_template()
+        if source.generation is not None:
+            st.caption("The model that wrote this text reads the tokens that it was given and wrote.")
+        readers = tried(lambda: workbench().pair.readers(told_frame()))
+        if readers is not None:
+            draw_first_tokens(readers, source.question, source.text)
 
 
 def _agrees_to_reread(generation: Generation, facts: ModelFacts) -> bool:

@@ -24,6 +24,7 @@ from core.models.pair import ROLES, ModelFacts
 from ui.attribution.form import Request
 from ui.attribution.methods import Further, Needs, Readings
 from ui.components.safe_text import plain, show_error
+from ui.shell.how_read import told_frame
 from ui.shell.jobs import Offer, at_hand, forward_macs, obtain
 from ui.shell.state import caller, workbench
 
@@ -107,7 +108,7 @@ def _divergence_spec(request: Request) -> DivergenceSpec | UserFacingError:
     other = next(role for role in ROLES if role != request.role)
     facts, spec = workbench().pair.facts(other), request.spec
     try:
-        reading = workbench().pair.read(other, request.question, request.text)
+        reading = workbench().pair.read(other, request.question, request.text, frame=told_frame())
         ours = TargetText.of(spec, (spec.text_start,))
         theirs = replace(
             ours,

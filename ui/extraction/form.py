@@ -16,7 +16,7 @@ from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
 from core.values import PAPER_WINDOW, Trace, Window
 from ui.components.safe_text import plain, show_error, size
-from ui.extraction.how_read import ask_frame
+from ui.extraction.how_read import ask_frames
 from ui.extraction.trace_choice import KEY, ask_traces
 from ui.shell.roles import TITLES
 from ui.shell.state import set_anew, workbench
@@ -78,14 +78,14 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
     with layers_column:
         layers = _ask_layers(facts[0].n_layers)
     offsets = _ask_offsets(first_column, last_column)
-    frame = ask_frame(traces[0])
+    frames = ask_frames(traces[0])
     if not labels:
         raise BadInput("No label is chosen.", "Choose the label of the events, and others to compare it with.")
     specs = {
         role: MomentsSpec(
             model=fact.spec,
             fingerprint=fact.fingerprint,
-            frame=frame if role == "base" else None,
+            frame=frames[role],
             traces_digest=digest_of(traces),
             labels=labels,
             windows=tuple(dict.fromkeys((PAPER_WINDOW, *st.session_state.get(EXACT, ()), *offsets))),

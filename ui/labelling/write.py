@@ -15,6 +15,7 @@ from core.values import MAX_NEW_TOKENS, Prompt, SamplingSpec, Trace
 from ui.components.safe_text import plain, tried
 from ui.labelling.source import MAX_NAME, VIEW_KEY
 from ui.shell.handoff import SET_KEY
+from ui.shell.how_read import told_frame
 from ui.shell.jobs import take_ended
 from ui.shell.notice import act
 from ui.shell.state import caller, guarded, pair_facts, workbench
@@ -127,7 +128,7 @@ def _start(reasoner: ModelFacts, questions: tuple[str, ...], sampling: SamplingS
 
 def _encoded(number: int, question: str) -> Prompt:
     try:
-        return workbench().pair.encode("reasoner", question)
+        return workbench().pair.encode("reasoner", question, frame=told_frame())
     except BadInput as error:
         raise BadInput(f"Question {number}: {error.problem}", error.remedy) from error
 

@@ -10,10 +10,10 @@ from core.embedded import example_questions
 from core.models.frames import ChatFrame
 from core.models.pair import ROLES, Role
 from core.values import Prompt
-from ui.components.safe_text import plain, tried
+from ui.components.safe_text import tried
 from ui.shell.bounds import OneOf, Text
+from ui.shell.how_read import TOLD_FIELD, ask_template, draw_first_tokens, told_frame
 from ui.shell.links import Field
-from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 FIRST_EXAMPLE = 10
@@ -26,6 +26,7 @@ PROMPT_FIELDS = (
     Field(name="template", key="pg_mode", default="chat", parse=MODE.parse),
     Field(name="before", key="pg_before", default="", parse=FRAME.parse),
     Field(name="after", key="pg_after", default="", parse=FRAME.parse),
+    TOLD_FIELD,
     Field(name="think", key="pg_think", default="", parse=FRAME.parse),
 )
 
@@ -73,17 +74,18 @@ def chosen_frame() -> ChatFrame | None:
     mode, think = st.session_state["pg_mode"], st.session_state["pg_think"]
     if mode == "raw":
         return ChatFrame(prefix="", suffix="", source="raw")
-    own = workbench().pair.frame("reasoner")
+    told = told_frame() if mode == "chat" else None
+    own = told or workbench().pair.frame("reasoner")
     if mode == "own":
         own = replace(own, prefix=st.session_state["pg_before"], suffix=st.session_state["pg_after"], source="template")
     elif not think:
-        return None
+        return told
     return replace(own, suffix=own.suffix + think)
 
 
 def ask_frame(question: str) -> None:
     """What stands around the question, folded away: template, think prefix, and the texts that come of them."""
-    with st.expander("What the models read: chat template and think prefix"):
+    with st.expander("How each model reads it: chat template and think prefix"):
         mode = st.segmented_control(
             "The question is read",
             list(MODES),
@@ -93,6 +95,8 @@ def ask_frame(question: str) -> None:
             help="The base model always reads the same text without the special tokens that it never saw. Raw text is "
             "the fair way to ask a base model to go on with a text: no chat tokens for either model.",
         )
+        if mode == "chat":
+            ask_template()
         if mode == "own":
             _ask_own()
         if mode != "raw":
@@ -119,11 +123,6 @@ def _ask_own() -> None:
 
 
 def _show_texts(question: str) -> None:
-    prompts = tried(lambda: prompts_of(question))
-    if prompts is None:
-        return
-    for column, role in zip(st.columns(2), REASONER_FIRST, strict=True):
-        prompt = prompts[role]
-        facts = workbench().pair.facts(role)
-        column.caption(f"{TITLES[role]}, {plain(facts.name)}: {len(prompt.token_ids)} tokens")
-        column.code(prompt.text, language=None, wrap_lines=True)
+    readers = tried(lambda: workbench().pair.readers(chosen_frame()))
+    if readers is not None:
+        draw_first_tokens(readers, question, "")
