@@ -19,7 +19,7 @@ CORE = (
     ("child", "jobs"),
     ("engine",),
     ("text",),
-    ("disk",),
+    ("disk", "lora"),
     ("models", "directions"),
     ("traces",),
     ("importing", "labelling", "forward"),

@@ -10,14 +10,19 @@ import json
 import os
 import re
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
 
 from core.errors import ModelUnavailable
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
+from core.text.lines import shown_line
+from core.values import ModelSpec
 
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_FILES = {ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -48,7 +53,7 @@ class Tensor:
 
 
 def local_folder(repo_id: str) -> Path | None:
-    """The folder that `repo_id` names, or None for a hub id.
+    """The folder of a model or an adapter that `repo_id` names, or None for a hub id.
 
     Raises ModelUnavailable for a folder outside the roots, a path that does not exist, and a malformed id.
     """
@@ -73,15 +78,64 @@ def local_folder(repo_id: str) -> Path | None:
 
 def check_folder(folder: Path) -> None:
     """Raise ModelUnavailable unless `folder` holds a whole model: config, tokenizer, undamaged safetensors, no code."""
-    check_names([p.name for p in folder.iterdir()], folder.name)
+    names = [p.name for p in folder.iterdir()]
+    if is_adapter(names):
+        raise an_adapter(folder.name, made_for(folder / ADAPTER_CONFIG))
+    check_names(names, folder.name)
     check_config(read_config(folder / "config.json"))
     if (folder / "tokenizer_config.json").exists():
-        _refuse_code(read_config(folder / "tokenizer_config.json"))
+        refuse_code(read_config(folder / "tokenizer_config.json"))
     for file in weight_files(folder):
         read_header(file)
 
 
-def check_names(names: list[str], model: str) -> None:
+def is_adapter(names: Collection[str]) -> bool:
+    """Whether these files are an adapter without the weights that it belongs to."""
+    others = [n for n in names if n.endswith((".safetensors", ".bin")) and n not in ADAPTER_FILES]
+    return bool(ADAPTER_FILES & set(names)) and not others
+
+
+def made_for(config: Path) -> str:
+    """The model that an adapter_config.json names as its base, or nothing."""
+    name = read_json(config).get("base_model_name_or_path") if config.exists() else None
+    return shown_line(name, 200) if isinstance(name, str) else ""
+
+
+def an_adapter(name: str, base: str) -> ModelUnavailable:
+    """The error for an adapter that is given where a model is asked for."""
+    return ModelUnavailable(
+        f"{name!r} is an adapter{f' of {base}' if base else ''}, not a whole model.",
+        f"Give {base or 'the model that it was trained on'} as the model and {name!r} as its adapter.",
+    )
+
+
+def check_beside(names: Collection[str], spec: ModelSpec) -> None:
+    """Raise ModelUnavailable where an adapter lies beside the weights and `spec` does not name it as the adapter."""
+    found = sorted(ADAPTER_FILES & set(names))
+    if found and spec.adapter != spec.repo_id:
+        raise ModelUnavailable(
+            f"{spec.repo_id!r} holds weights and an adapter beside them ({found[0]}).",
+            "To merge it, give the same name as the adapter too; to leave it out, use a copy without its files.",
+        )
+
+
+def check_adapter_names(names: Collection[str], adapter: str) -> None:
+    """Raise ModelUnavailable unless the file names include an adapter's config and its safetensors weights."""
+    if ADAPTER_CONFIG not in names:
+        raise ModelUnavailable(
+            f"{adapter!r} has no {ADAPTER_CONFIG}, so it is no adapter in PEFT's format.",
+            f"Choose a repository or folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}.",
+        )
+    if ADAPTER_WEIGHTS not in names:
+        pickled = "adapter_model.bin" in names
+        why = "only a pickle file, which can run code when opened" if pickled else "no weights"
+        raise ModelUnavailable(
+            f"The adapter {adapter!r} has {why}; {ADAPTER_WEIGHTS} is needed.",
+            "Choose a revision with that file, or save the adapter again as safetensors.",
+        )
+
+
+def check_names(names: Collection[str], model: str) -> None:
     """Raise ModelUnavailable unless the file names include a config, safetensors weights and a tokenizer."""
     if "config.json" not in names:
         raise ModelUnavailable(
@@ -104,7 +158,7 @@ def check_names(names: list[str], model: str) -> None:
 
 def check_config(config: Config) -> None:
     """Raise ModelUnavailable for a config that asks for code of the model's own or holds quantised weights."""
-    _refuse_code(config)
+    refuse_code(config)
     if config.get("quantization_config"):
         raise ModelUnavailable(
             "The weights of this model are already quantised by another tool.",
@@ -195,7 +249,7 @@ def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:
         return []
 
 
-def _refuse_code(config: Config) -> None:
+def refuse_code(config: Config) -> None:
     if config.get("auto_map"):
         raise ModelUnavailable(
             "This model needs Python code of its own (auto_map), which Retrace never runs.",

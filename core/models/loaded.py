@@ -138,13 +138,13 @@ def load_model(
     check_device(spec)
     checkpoint = find_checkpoint(spec, progress=tell)
     tell(f"Checking the memory for {spec.name}")
-    check_memory(spec, checkpoint.path)
+    check_memory(spec, checkpoint.path, checkpoint.adapter)
     config = load_config(checkpoint.path)
     tell(f"Loading the tokenizer of {spec.name}")
-    tokenizer = load_tokenizer(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint.tokenizer)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
     tell(f"Loading the weights of {spec.name} in {spec.precision}")
-    model = load_weights(spec, checkpoint.path, config)
+    model = load_weights(spec, checkpoint.path, config, checkpoint.adapter)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 
