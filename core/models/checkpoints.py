@@ -70,10 +70,10 @@ def find_checkpoint(spec: ModelSpec, *, progress: Progress | None = None) -> Che
     Raises ModelUnavailable where they are missing, out of bounds, incomplete, or would need code of the model's own.
     """
     tell = progress or (lambda _: None)
-    found = _find_model(spec, tell)
     if spec.adapter is None:
-        return found
+        return _find_model(spec, tell)
     adapter, fingerprint = find_adapter(spec, progress=tell)
+    found = _find_model(spec, tell)
     return replace(found, adapter=adapter, fingerprint=merged_fingerprint(found.fingerprint, fingerprint))
 
 
