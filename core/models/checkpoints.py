@@ -62,6 +62,8 @@ class MemoryEstimate:
     d_model: int
     merging_bytes: int = 0
     """What merging an adapter takes beside the weights while they are loaded."""
+    adapter_base: str = ""
+    """The model that the adapter says it was trained on, or nothing."""
 
 
 def find_checkpoint(spec: ModelSpec, *, progress: Progress | None = None) -> Checkpoint:
@@ -126,6 +128,7 @@ def _with_adapter(
         estimate,
         weights_bytes=estimate.weights_bytes + more * (4 if precision == "fp32" else 2),
         n_params=estimate.n_params + more,
+        adapter_base=adapter.base,
         merging_bytes=merging_bytes(adapter, at_once=1 if precision in ("int8", "nf4") else LOADED_AT_ONCE),
     )
 

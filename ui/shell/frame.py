@@ -9,6 +9,7 @@ from core.models.pair import ModelFacts
 from core.settings import PROJECT
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import follow, stop
+from ui.shell.linked_pair import offer_linked_pair
 from ui.shell.pair_picker import draw_pair_picker
 from ui.shell.state import caller, chosen_pair, guarded, pair_facts, workbench
 
@@ -75,6 +76,7 @@ def draw_sidebar() -> None:
     with st.sidebar:
         st.markdown("#### Model pair")
         _ensure_pair()
+        offer_linked_pair(LOAD_SLOT)
         draw_pair_picker(LOAD_SLOT)
         follow(LOAD_SLOT, stoppable=False)
         _draw_live_work()

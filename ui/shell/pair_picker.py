@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.models.checkpoints import MemoryEstimate, available_memory, estimate_memory
-from core.models.pair import DEMO_PAIR
+from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.safe_text import plain, size, tried
-from ui.shell.roles import TITLES
+from ui.shell.pair_text import read_model
+from ui.shell.roles import NAMES, TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
@@ -49,17 +50,23 @@ def draw_pair_picker(slot: str) -> None:
 def _ask() -> PairSpec | None:
     preset = st.selectbox("Pair", list(_PRESETS), key="pair_preset")
     base_id, reasoner_id = _PRESETS[preset]
+    base_adapter = reasoner_adapter = ""
     if preset == _OTHER:
         hint = "hub id, hub id@revision, or local folder"
         base_id = st.text_input(TITLES["base"], placeholder=hint, key="pair_base").strip()
+        base_adapter = _ask_adapter("base")
         reasoner_id = st.text_input(TITLES["reasoner"], placeholder=hint, key="pair_reasoner").strip()
+        reasoner_adapter = _ask_adapter("reasoner")
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
     device = _ask_device()
     if not (base_id and reasoner_id):
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
         return None
-    pair = PairSpec(base=_spec(base_id, precision, device), reasoner=_spec(reasoner_id, precision, device))
+    pair = PairSpec(
+        base=read_model(base_id, base_adapter, precision=precision, device=device),
+        reasoner=read_model(reasoner_id, reasoner_adapter, precision=precision, device=device),
+    )
     if st.button("What does it need?", width="stretch"):
         _show_need(pair)
     return pair
@@ -73,10 +80,13 @@ def _ask_device() -> str:
     return st.selectbox("Device", devices, key=f"pair_device:{','.join(devices)}", help=waits)
 
 
-def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
-    """The model that "owner/name@revision", "owner/name" or a folder names."""
-    repo_id, _, revision = text.partition("@")
-    return ModelSpec(repo_id=repo_id, revision=revision or None, precision=precision, device=device)
+def _ask_adapter(role: Role) -> str:
+    return st.text_input(
+        f"Adapter of the {NAMES[role]} (optional)",
+        placeholder="hub id, hub id@revision, or local folder",
+        key=f"pair_{role}_adapter",
+        help="A LoRA adapter in PEFT's format. It is merged into the weights of the model above while they are loaded.",
+    ).strip()
 
 
 def _show_need(pair: PairSpec) -> None:
@@ -91,8 +101,23 @@ def _show_need(pair: PairSpec) -> None:
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
-    if need > free:
+    merging = max(base.merging_bytes, reasoner.merging_bytes)
+    if merging:
+        st.caption(f"Merging takes {size(merging)} more while loading.")
+    for spec, estimate in ((pair.base, base), (pair.reasoner, reasoner)):
+        _say_other_base(spec, estimate)
+    if need + merging > free:
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
+
+
+def _say_other_base(spec: ModelSpec, estimate: MemoryEstimate) -> None:
+    """Where an adapter names another model than the one it is merged into."""
+    said = estimate.adapter_base.rstrip("/").rsplit("/", 1)[-1]
+    if said and said != spec.repo_id.rstrip("/").rsplit("/", 1)[-1]:
+        st.warning(
+            f"{plain(spec.name)}: the adapter says that it was trained on {plain(estimate.adapter_base)}.",
+            icon=":material/difference:",
+        )
 
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:
