@@ -248,3 +248,14 @@ def test_shards_are_merged_alike(tmp_path: Path, folder: Path) -> None:
     index = {n: "a.safetensors" if n in names[::2] else "b.safetensors" for n in names}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     torch.testing.assert_close(_logits(_load(folder, adapter)), expected, rtol=0, atol=0)
+
+
+def test_merging_must_fit_the_free_memory_too(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = adapter_folder(tmp_path / "mine", factors(DOWN, 64, 128))
+    alone = estimate_memory(ModelSpec(repo_id=str(folder)))
+    fits = alone.weights_bytes + 512 * alone.kv_bytes_per_token
+    monkeypatch.setattr("core.models.loading.available_memory", lambda _: fits + 4 * 64 * 128 - 1)
+    _load(folder)
+    assert "needs about" in _refusal(folder, adapter)
+    monkeypatch.setattr("core.models.loading.available_memory", lambda _: fits + 4 * 64 * 128)
+    _load(folder, adapter)

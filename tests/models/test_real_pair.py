@@ -105,11 +105,11 @@ def test_base_reasoner_and_merged_in_every_precision(
     assert base.frame.source == "plain"
     assert reasoner.frame.prefix.endswith("user\n")
     assert (reasoner.n_layers, reasoner.d_model, reasoner.d_vocab) == (30, 576, 49152)
-    for loaded, name in ((base, "base"), (reasoner, "merged")):
-        logits = _logits(loaded, ids)
+    found = {"base": _logits(base, ids), "merged": _logits(reasoner, ids)}
+    for name, logits in found.items():
         assert logits.isfinite().all()
         assert _differ(logits, exact[name]) < near, name
-    assert _differ(_logits(reasoner, ids), exact["merged"]) < _differ(_logits(reasoner, ids), exact["base"])
+    assert _differ(found["merged"], exact["merged"]) < _differ(found["merged"], exact["base"])
     estimate = estimate_memory(reasoner.spec)
     taken = sum(p.numel() * p.element_size() for p in reasoner.model.parameters())
     assert estimate.weights_bytes == pytest.approx(taken, rel=0.1)
