@@ -17,7 +17,7 @@ JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", 
 
 VARIABLES = {
     CACHE: "folder for results and saved directions; default `cache/`",
-    PAIR: "the pair loaded at the start, as `base,reasoner`; default the embedded pair",
+    PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`; default the embedded pair",
     PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
     MODEL_ROOTS: "folders (separated by `:`) that local models may be loaded from",

@@ -55,12 +55,15 @@ ADDED_LATER = {"added_later": True}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Which weights, at which revision, in which precision, on which device."""
+    """Which weights, with which adapter merged into them, in which precision, on which device."""
 
     repo_id: str
     revision: str | None = None
     precision: Precision = "fp32"
     device: str = "cpu"
+    adapter: str | None = field(default=None, metadata=ADDED_LATER)
+    """Hub id or folder of a LoRA adapter that is merged into the weights, or None."""
+    adapter_revision: str | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -71,8 +74,13 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        """The last part of the repo id or folder, for display."""
-        return self.repo_id.rstrip("/").rsplit("/", 1)[-1]
+        """The last part of the repo id or folder, and of the adapter's, for display."""
+        parts = [self.repo_id, self.adapter] if self.adapter else [self.repo_id]
+        return " + ".join(part.rstrip("/").rsplit("/", 1)[-1] for part in parts)
+
+
+_WITH_ADAPTER = "+"
+"""Between the fingerprints of a model and of its adapter; neither a digest nor a hub id holds it."""
 
 
 def hub_fingerprint(spec: ModelSpec, commit: str) -> str:
@@ -80,10 +88,24 @@ def hub_fingerprint(spec: ModelSpec, commit: str) -> str:
     return f"{spec.repo_id}@{commit}"
 
 
+def merged_fingerprint(base: str, adapter: str) -> str:
+    """What identifies a model with an adapter merged into it: both fingerprints."""
+    return f"{base}{_WITH_ADAPTER}{adapter}"
+
+
 def commit_of(spec: ModelSpec, fingerprint: str) -> str | None:
     """The commit that a `hub_fingerprint` names; None for a folder, which has a digest of its files instead."""
+    return _commit(spec.repo_id, fingerprint.partition(_WITH_ADAPTER)[0])
+
+
+def adapter_commit_of(spec: ModelSpec, fingerprint: str) -> str | None:
+    """The same of the adapter; None where there is none."""
+    return _commit(spec.adapter, fingerprint.partition(_WITH_ADAPTER)[2])
+
+
+def _commit(name: str | None, fingerprint: str) -> str | None:
     repo_id, at, commit = fingerprint.rpartition("@")
-    return commit if at and repo_id == spec.repo_id else None
+    return commit if at and repo_id == name else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ CORE = (
     ("child", "jobs"),
     ("engine", "background"),
     ("text",),
-    ("disk",),
+    ("disk", "lora"),
     ("models", "directions"),
     ("traces",),
     ("importing", "labelling", "forward"),

@@ -6,15 +6,17 @@ A local folder, or a hub id pinned to a commit. Knows no transformers; torch onl
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from core.background import Errand, Tell, silent
 from core.errors import ModelUnavailable
+from core.models.adapters import Adapter, find_adapter, merging_bytes, peek_adapter, untied_parameters
 from core.models.files import Tensor, read_header
 from core.models.folders import (
     Config,
+    check_beside,
     check_folder,
     folder_fingerprint,
     local_folder,
@@ -22,8 +24,10 @@ from core.models.folders import (
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, PairSpec, Precision, hub_fingerprint
+from core.values import ModelSpec, PairSpec, Precision, hub_fingerprint, merged_fingerprint
 
+LOADED_AT_ONCE = 4
+"""Weights that transformers reads at a time; one where they are quantised."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 MAX_LAYERS = 1000
 UNQUANTISED = r"embed|lm_head|wte|wpe|norm|\.experts\."
@@ -37,6 +41,13 @@ class Checkpoint:
     path: Path
     commit: str | None
     fingerprint: str
+    """Of the model, and of the adapter that is merged into it."""
+    adapter: Adapter | None = None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder whose tokenizer is read: the adapter's own, where it brings one."""
+        return (self.adapter and self.adapter.tokenizer) or self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,10 @@ class MemoryEstimate:
     context_length: int
     n_layers: int
     d_model: int
+    merging_bytes: int = 0
+    """What merging an adapter takes beside the weights while they are loaded."""
+    adapter_base: str = ""
+    """The model that the adapter says it was trained on, or nothing."""
 
 
 def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
@@ -56,13 +71,26 @@ def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
 
     Raises ModelUnavailable where they are missing, out of bounds, incomplete, or would need code of the model's own.
     """
-    folder = local_folder(spec.repo_id)
+    if spec.adapter is None:
+        return _find_model(spec, progress)
+    adapter, fingerprint = find_adapter(spec, progress=progress)
+    found = _find_model(spec, progress)
+    return replace(found, adapter=adapter, fingerprint=merged_fingerprint(found.fingerprint, fingerprint))
+
+
+def _find_model(spec: ModelSpec, tell: Tell) -> Checkpoint:
+    folder, commit = local_folder(spec.repo_id), None
     if folder is None:
-        folder, commit = download(spec, progress=progress)
-        check_folder(folder)
+        folder, commit = download(spec, progress=tell)
+    _check_model(spec, folder)
+    if commit is not None:
         return Checkpoint(path=folder, commit=commit, fingerprint=hub_fingerprint(spec, commit))
+    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder, tell=tell))
+
+
+def _check_model(spec: ModelSpec, folder: Path) -> None:
     check_folder(folder)
-    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder, tell=progress))
+    check_beside([p.name for p in folder.iterdir()], spec)
 
 
 def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
@@ -72,9 +100,10 @@ def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
     """
     folder = local_folder(spec.repo_id)
     if folder is not None:
-        return estimate_folder(folder, spec.precision)
+        _check_model(spec, folder)
+        return estimate_folder(folder, spec.precision, peek_adapter(spec))
     config, tensors = config_and_tensors(spec)
-    return _estimate(config, tensors, spec.precision)
+    return _with_adapter(_estimate(config, tensors, spec.precision), tensors, spec.precision, peek_adapter(spec))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +125,29 @@ def estimate_pair(pair: PairSpec, errand: Errand) -> PairNeed:
     return PairNeed(pair=pair, base=found[0], reasoner=found[1], free_bytes=available_memory(pair.base.device))
 
 
-def estimate_folder(folder: Path, precision: Precision) -> MemoryEstimate:
+def estimate_folder(folder: Path, precision: Precision, adapter: Adapter | None = None) -> MemoryEstimate:
     """As `estimate_memory`, for files that are already here."""
     check_folder(folder)
     tensors = [tensor for file in weight_files(folder) for tensor in read_header(file)]
-    return _estimate(read_config(folder / "config.json"), tensors, precision)
+    return _with_adapter(
+        _estimate(read_config(folder / "config.json"), tensors, precision), tensors, precision, adapter
+    )
+
+
+def _with_adapter(
+    estimate: MemoryEstimate, tensors: list[Tensor], precision: Precision, adapter: Adapter | None
+) -> MemoryEstimate:
+    """The estimate with what an adapter adds to it."""
+    if adapter is None:
+        return estimate
+    more = untied_parameters(adapter, tensors)
+    return replace(
+        estimate,
+        weights_bytes=estimate.weights_bytes + more * (4 if precision == "fp32" else 2),
+        n_params=estimate.n_params + more,
+        adapter_base=adapter.base,
+        merging_bytes=merging_bytes(adapter, at_once=1 if precision in ("int8", "nf4") else LOADED_AT_ONCE),
+    )
 
 
 def available_memory(device: str) -> int:

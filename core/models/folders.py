@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,16 @@ from core.background import Tell, silent
 from core.errors import ModelUnavailable
 from core.models.files import AGAIN, check_count, check_file, read_header, read_json
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
+from core.text.lines import shown_line
+from core.values import ModelSpec
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
 MORE_TEMPLATES = "additional_chat_templates"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_FILES = {ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 MAX_SHARDS = 1000
 """Files of weights that an index may name; the largest models have about 200."""
@@ -36,7 +40,7 @@ Config = Mapping[str, object]
 
 
 def local_folder(repo_id: str) -> Path | None:
-    """The folder that `repo_id` names, or None for a hub id.
+    """The folder of a model or an adapter that `repo_id` names, or None for a hub id.
 
     Raises ModelUnavailable for a folder outside the roots, a path that does not exist, and a malformed id.
     """
@@ -61,16 +65,65 @@ def local_folder(repo_id: str) -> Path | None:
 
 def check_folder(folder: Path) -> None:
     """Raise ModelUnavailable unless `folder` holds a whole model: config, tokenizer, undamaged safetensors, no code."""
-    check_names([p.name for p in folder.iterdir()], folder.name)
+    names = [p.name for p in folder.iterdir()]
+    if is_adapter(names):
+        raise an_adapter(folder.name, made_for(folder / ADAPTER_CONFIG))
+    check_names(names, folder.name)
     for file in _loaded_files(folder):
         check_file(file)
     check_config(read_config(folder / "config.json"))
     if (folder / "tokenizer_config.json").exists():
-        _refuse_code(read_config(folder / "tokenizer_config.json"))
+        refuse_code(read_config(folder / "tokenizer_config.json"))
     check_count(sum(len(read_header(file)) for file in weight_files(folder)), folder.name)
 
 
-def check_names(names: list[str], model: str) -> None:
+def is_adapter(names: Collection[str]) -> bool:
+    """Whether these files are an adapter without the weights that it belongs to."""
+    others = [n for n in names if n.endswith((".safetensors", ".bin")) and n not in ADAPTER_FILES]
+    return bool(ADAPTER_FILES & set(names)) and not others
+
+
+def made_for(config: Path) -> str:
+    """The model that an adapter_config.json names as its base, or nothing."""
+    name = read_json(config).get("base_model_name_or_path") if config.exists() else None
+    return shown_line(name, 200) if isinstance(name, str) else ""
+
+
+def an_adapter(name: str, base: str) -> ModelUnavailable:
+    """The error for an adapter that is given where a model is asked for."""
+    return ModelUnavailable(
+        f"{name!r} is an adapter{f' of {base}' if base else ''}, not a whole model.",
+        f"Give {base or 'the model that it was trained on'} as the model and {name!r} as its adapter.",
+    )
+
+
+def check_beside(names: Collection[str], spec: ModelSpec) -> None:
+    """Raise ModelUnavailable where an adapter lies beside the weights and `spec` does not name it as the adapter."""
+    found = sorted(ADAPTER_FILES & set(names))
+    if found and spec.adapter != spec.repo_id:
+        raise ModelUnavailable(
+            f"{spec.repo_id!r} holds weights and an adapter beside them ({found[0]}).",
+            "To merge it, give the same name as the adapter too; to leave it out, use a copy without its files.",
+        )
+
+
+def check_adapter_names(names: Collection[str], adapter: str) -> None:
+    """Raise ModelUnavailable unless the file names include an adapter's config and its safetensors weights."""
+    if ADAPTER_CONFIG not in names:
+        raise ModelUnavailable(
+            f"{adapter!r} has no {ADAPTER_CONFIG}, so it is no adapter in PEFT's format.",
+            f"Choose a repository or folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}.",
+        )
+    if ADAPTER_WEIGHTS not in names:
+        pickled = "adapter_model.bin" in names
+        why = "only a pickle file, which can run code when opened" if pickled else "no weights"
+        raise ModelUnavailable(
+            f"The adapter {adapter!r} has {why}; {ADAPTER_WEIGHTS} is needed.",
+            "Choose a revision with that file, or save the adapter again as safetensors.",
+        )
+
+
+def check_names(names: Collection[str], model: str) -> None:
     """Raise ModelUnavailable unless the file names include a config, safetensors weights and a tokenizer."""
     if "config.json" not in names:
         raise ModelUnavailable(
@@ -93,7 +146,7 @@ def check_names(names: list[str], model: str) -> None:
 
 def check_config(config: Config) -> None:
     """Raise ModelUnavailable for a config that asks for code of the model's own or holds quantised weights."""
-    _refuse_code(config)
+    refuse_code(config)
     if config.get("quantization_config"):
         raise ModelUnavailable(
             "The weights of this model are already quantised by another tool.",
@@ -178,7 +231,7 @@ def _existing(repo_id: str, roots: tuple[Path, ...]) -> list[Path]:
         return []
 
 
-def _refuse_code(config: Config) -> None:
+def refuse_code(config: Config) -> None:
     if config.get("auto_map"):
         raise ModelUnavailable(
             "This model needs Python code of its own (auto_map), which Retrace never runs.",

@@ -18,11 +18,18 @@ from core.background import Tell
 from core.errors import ModelUnavailable
 from core.models.files import Tensor, read_header
 from core.models.folders import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
     LOADED_PATTERNS,
     Config,
+    an_adapter,
+    check_adapter_names,
+    check_beside,
     check_config,
     check_folder,
     check_names,
+    is_adapter,
+    made_for,
     read_config,
     weight_files,
 )
@@ -34,8 +41,8 @@ if TYPE_CHECKING:
 IGNORED_PATTERNS = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth", "*.py")
 
 
-def download(spec: ModelSpec, *, progress: Tell) -> tuple[Path, str]:
-    """(folder, commit) of the hub model `spec`; without a network, the copy that is already here.
+def download(spec: ModelSpec, *, progress: Tell, adapter: bool = False) -> tuple[Path, str]:
+    """(folder, commit) of the hub model `spec`, or of an adapter; without a network, the copy that is already here.
 
     Raises ModelUnavailable; config and file list are judged before any weights are fetched.
     """
@@ -44,7 +51,7 @@ def download(spec: ModelSpec, *, progress: Tell) -> tuple[Path, str]:
 
     # The library's other way of fetching cannot be stopped by its progress bar.
     constants.HF_HUB_DISABLE_XET = True
-    cached = _cached(spec)
+    cached = _cached(spec, adapter=adapter)
     if cached is not None and _is_commit(spec.revision):
         return cached, cached.name
     progress(f"Looking for {spec.repo_id} on the hub")
@@ -57,9 +64,7 @@ def download(spec: ModelSpec, *, progress: Tell) -> tuple[Path, str]:
         return cached, cached.name
     commit = str(info.sha)
     sizes = {s.rfilename: int(s.size or 0) for s in info.siblings or []}
-    check_names([n for n in sizes if "/" not in n], spec.repo_id)
-    with _plain_words(spec):
-        check_config(read_config(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit))))
+    _judge_files(spec, info, adapter=adapter)
     missing = _bytes_to_fetch(spec.repo_id, commit, sizes)
     _check_space(spec, missing)
     if missing:
@@ -80,7 +85,9 @@ def config_and_tensors(spec: ModelSpec) -> tuple[Config, list[Tensor]]:
     import huggingface_hub as hub
 
     try:
-        commit = str(_look_up(spec).sha)
+        info = _look_up(spec)
+        commit = str(info.sha)
+        _refuse_adapter(spec, info)
         with _plain_words(spec):
             config = read_config(Path(hub.hf_hub_download(spec.repo_id, "config.json", revision=commit)))
             check_config(config)
@@ -92,6 +99,55 @@ def config_and_tensors(spec: ModelSpec) -> tuple[Config, list[Tensor]]:
         return read_config(cached / "config.json"), [t for f in weight_files(cached) for t in read_header(f)]
     files = found.files_metadata.values()
     return config, [Tensor(name=n, shape=tuple(t.shape)) for f in files for n, t in f.tensors.items()]
+
+
+def adapter_files(spec: ModelSpec) -> tuple[Path, list[Tensor]]:
+    """The config file and the tensors' shapes of a hub adapter, without its weights; raises ModelUnavailable."""
+    import huggingface_hub as hub
+
+    try:
+        info = _look_up(spec)
+        config = _judge_files(spec, info, adapter=True)
+        with _plain_words(spec):
+            found = hub.parse_safetensors_file_metadata(spec.repo_id, ADAPTER_WEIGHTS, revision=str(info.sha))
+    except Offline:
+        cached = _cached(spec, adapter=True)
+        if cached is None:
+            raise
+        return cached / ADAPTER_CONFIG, read_header(cached / ADAPTER_WEIGHTS)
+    return config, [Tensor(name=n, shape=tuple(t.shape)) for n, t in found.tensors.items()]
+
+
+def _judge_files(spec: ModelSpec, info: ModelInfo, *, adapter: bool) -> Path:
+    """The config file, downloaded, of a model or an adapter whose file names are those of one."""
+    names = _names(info)
+    if adapter:
+        check_adapter_names(names, spec.repo_id)
+        return _fetch(spec, info, ADAPTER_CONFIG)
+    _refuse_adapter(spec, info)
+    check_names(names, spec.repo_id)
+    config = _fetch(spec, info, "config.json")
+    check_config(read_config(config))
+    return config
+
+
+def _refuse_adapter(spec: ModelSpec, info: ModelInfo) -> None:
+    """Raise ModelUnavailable for an adapter in a model's place, or beside its weights."""
+    names = _names(info)
+    if is_adapter(names):
+        raise an_adapter(spec.repo_id, made_for(_fetch(spec, info, ADAPTER_CONFIG)) if ADAPTER_CONFIG in names else "")
+    check_beside(names, spec)
+
+
+def _names(info: ModelInfo) -> list[str]:
+    return [s.rfilename for s in info.siblings or [] if "/" not in s.rfilename]
+
+
+def _fetch(spec: ModelSpec, info: ModelInfo, name: str) -> Path:
+    import huggingface_hub as hub
+
+    with _plain_words(spec):
+        return Path(hub.hf_hub_download(spec.repo_id, name, revision=str(info.sha)))
 
 
 class Offline(ModelUnavailable):
@@ -165,7 +221,7 @@ def _is_commit(revision: str | None) -> bool:
     return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision)
 
 
-def _cached(spec: ModelSpec) -> Path | None:
+def _cached(spec: ModelSpec, *, adapter: bool = False) -> Path | None:
     """The snapshot that is already here, whole or not at all."""
     import huggingface_hub as hub
 
@@ -179,7 +235,10 @@ def _cached(spec: ModelSpec) -> Path | None:
                 ignore_patterns=list(IGNORED_PATTERNS),
             )
         )
-        check_folder(folder)
+        if adapter:
+            check_adapter_names([p.name for p in folder.iterdir()], spec.name)
+        else:
+            check_folder(folder)
     except Exception:
         return None
     return folder

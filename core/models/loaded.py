@@ -160,16 +160,16 @@ def load_model(
     check_device(spec)
     checkpoint = find_checkpoint(spec, progress=progress)
     progress(f"Checking the memory for {spec.name}")
-    check_memory(spec, checkpoint.path)
+    check_memory(spec, checkpoint)
     config = load_config(checkpoint.path)
     check_layout(spec.name, config, [t for file in weight_files(checkpoint.path) for t in read_header(file)])
     progress(f"Loading the tokenizer of {spec.name}")
-    tokenizer = load_tokenizer(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint.tokenizer)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
     progress(f"Loading the weights of {spec.name} in {spec.precision}")
     prepare_loading(spec, config)
     with told_loading(spec, progress, alone):
-        model = load_weights(spec, checkpoint.path, config)
+        model = load_weights(spec, checkpoint.path, config, checkpoint.adapter)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from core.background import Tell
-from core.errors import ModelUnavailable, OutOfMemory
-from core.models.checkpoints import available_memory, estimate_folder
+from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
+from core.models.adapters import Adapter
+from core.models.checkpoints import Checkpoint, available_memory, estimate_folder
 from core.models.frames import start_token
+from core.models.merging import load_merged
 from core.models.packed_attention import use_packed_attention
 from core.models.shapes import check_used
 from core.models.tokenizer import FastTokenizer
@@ -60,16 +63,19 @@ def check_device(spec: ModelSpec) -> None:
         raise ModelUnavailable("int8 and nf4 do not work on the mps device.", "Choose bf16 or fp32 there, or the CPU.")
 
 
-def memory_needed(spec: ModelSpec, folder: Path) -> int:
-    """Bytes of the weights and of a working length of cached tokens; raises ModelUnavailable as `find_checkpoint`."""
-    estimate = estimate_folder(folder, spec.precision)
+def memory_needed(spec: ModelSpec, checkpoint: Checkpoint) -> int:
+    """Bytes of the weights, of merging, and of a working length of cached tokens.
+
+    Raises ModelUnavailable as `find_checkpoint` does.
+    """
+    estimate = estimate_folder(checkpoint.path, spec.precision, checkpoint.adapter)
     tokens = min(WORKING_TOKENS, estimate.context_length or WORKING_TOKENS)
-    return estimate.weights_bytes + tokens * estimate.kv_bytes_per_token
+    return estimate.weights_bytes + estimate.merging_bytes + tokens * estimate.kv_bytes_per_token
 
 
-def check_memory(spec: ModelSpec, folder: Path) -> None:
+def check_memory(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """Raise ModelUnavailable unless weights and a working length of cached tokens fit the free memory."""
-    need, have = memory_needed(spec, folder), available_memory(spec.device)
+    need, have = memory_needed(spec, checkpoint), available_memory(spec.device)
     if need > have:
         raise ModelUnavailable(
             f"{spec.name} in {spec.precision} needs about {need / 1e9:.1f} GB on {spec.device}, "
@@ -127,12 +133,15 @@ def _config_adds_bos(folder: Path) -> bool:
     return isinstance(found, dict) and found.get("add_bos_token") is True
 
 
-def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
-    """The model on its device, in evaluation mode; raises ModelUnavailable or OutOfMemory."""
+def load_weights(
+    spec: ModelSpec, folder: Path, config: PreTrainedConfig, adapter: Adapter | None = None
+) -> PreTrainedModel:
+    """The model on its device, in evaluation mode, the adapter merged; raises ModelUnavailable or OutOfMemory."""
+    load = AutoModelForCausalLM.from_pretrained if adapter is None else partial(load_merged, adapter)
     softcapped = getattr(config, "attn_logit_softcapping", None) is not None
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = load(
             folder,
             config=config,
             trust_remote_code=False,
@@ -149,6 +158,8 @@ def load_weights(spec: ModelSpec, folder: Path, config: PreTrainedConfig) -> Pre
         raise OutOfMemory(
             f"{spec.device} ran out of memory while loading {spec.name} in {spec.precision}.", _smaller(spec.precision)
         ) from None
+    except UserFacingError:
+        raise
     except Exception as error:
         raise ModelUnavailable(
             f"{spec.name} could not be loaded in {spec.precision} on {spec.device} ({type(error).__name__}).",

@@ -227,7 +227,7 @@ def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tupl
     specs = (pair.reasoner, pair.base)
     for spec in specs:
         check_device(spec)
-    needs = [(spec.device, memory_needed(spec, find_checkpoint(spec, progress=errand.tell).path)) for spec in specs]
+    needs = [(spec.device, memory_needed(spec, find_checkpoint(spec, progress=errand.tell))) for spec in specs]
     fits = True
     for device in {device for device, _ in needs}:
         need, free = sum(n for place, n in needs if place == device), available_memory(device)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from core.forward.edits import OPERATORS, SteeringSpec
 from core.runs.values import Generation
 from core.text.words import keyword_tokens, measure_text
-from core.values import Positions, canonical, commit_of
+from core.values import Positions, adapter_commit_of, canonical, commit_of
 
 SCHEMA = "retrace-lanes-1"
 _STYLE = (
@@ -96,6 +96,8 @@ def _facts(generation: Generation) -> list[tuple[str, str]]:
     spec, measured = generation.spec, measure_text(generation.text)
     commit = commit_of(spec.model, spec.fingerprint)
     at = f", commit {commit}" if commit else ""
+    adapter_commit = adapter_commit_of(spec.model, spec.fingerprint)
+    at += f", adapter at commit {adapter_commit}" if adapter_commit else ""
     facts = [("model", f"{spec.model.name}, {spec.model.precision}{at}")]
     facts += [("steering", describe_edit(edit)) for edit in spec.steering] or [("steering", "none")]
     sampling = f"at most {spec.sampling.max_new_tokens} tokens, temperature {spec.sampling.temperature:g}"

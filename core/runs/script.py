@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from core.directions.direction import Direction
 from core.forward.edits import SteeringSpec
 from core.runs.values import GenerationSpec
-from core.values import Positions, Prompt, SamplingSpec, commit_of
+from core.values import Positions, Prompt, SamplingSpec, adapter_commit_of, commit_of
 
 _HEAD = '''"""Repeats a run of Retrace and prints its lanes. Run it in the project's folder: .venv/bin/python THIS_FILE
 
@@ -51,7 +51,7 @@ def main():
     """Complete the lanes of each model in one batch, as the playground does."""
     for model, fingerprint in dict.fromkeys((lane.model, lane.fingerprint) for lane in LANES):
         loaded = load_model(model)
-        assert loaded.fingerprint == fingerprint, f"{model.repo_id} has other weights or another tokenizer now"
+        assert loaded.fingerprint == fingerprint, f"{model.name} has other weights or another tokenizer now"
         lanes = [lane for lane in LANES if (lane.model, lane.fingerprint) == (model, fingerprint)]
         written = [list(lane.prefix) for lane in lanes]
         for step in stream_completions(loaded, lanes):
@@ -128,15 +128,18 @@ def _lane(spec: GenerationSpec, names: dict[Direction, str], prompts: dict[Promp
 
 
 def _model(spec: GenerationSpec) -> str:
-    """The model with its commit: a branch may have moved on since. A folder has none; its files are compared."""
+    """Model and adapter with their commits: a branch may have moved on. A folder has none; its files are compared."""
     model = spec.model
-    return _call(
-        "ModelSpec",
-        repo_id=_literal(model.repo_id),
-        revision=_literal(commit_of(model, spec.fingerprint) or model.revision),
-        precision=_literal(model.precision),
-        device=_literal(model.device),
-    )
+    fields = {
+        "repo_id": _literal(model.repo_id),
+        "revision": _literal(commit_of(model, spec.fingerprint) or model.revision),
+        "precision": _literal(model.precision),
+        "device": _literal(model.device),
+    }
+    if model.adapter:
+        fields["adapter"] = _literal(model.adapter)
+        fields["adapter_revision"] = _literal(adapter_commit_of(model, spec.fingerprint) or model.adapter_revision)
+    return _call("ModelSpec", **fields)
 
 
 def _sampling(sampling: SamplingSpec) -> str:

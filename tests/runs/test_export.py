@@ -92,3 +92,11 @@ def test_the_files_name_the_commit_of_a_hub_model():
     lanes = [NamedLane(title="a", generation=replace(lane, spec=spec))]
     for made in (to_markdown(lanes), to_html(lanes)):
         assert "commit c0ffee" in made
+
+
+def test_the_files_name_the_adapter_and_its_commit():
+    lane = sv.generation()
+    model = replace(lane.spec.model, repo_id="maker/model", adapter="maker/mine")
+    spec = replace(lane.spec, model=model, fingerprint="maker/model@c0ffee+maker/mine@5eed")
+    made = to_html([NamedLane(title="a", generation=replace(lane, spec=spec))])
+    assert f"model + mine, {model.precision}, commit c0ffee, adapter at commit 5eed" in made

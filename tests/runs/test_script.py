@@ -113,8 +113,23 @@ def test_a_script_loads_the_commit_that_was_used_and_a_folder_as_it_is_named(mod
     assert f"fingerprint='maker/model@{commit}'" in script_of([hub])
 
 
-def revisions(source):
-    """The revisions of all models that the script loads."""
+def test_a_script_loads_the_adapter_at_the_commit_that_was_used(models, make_direction):
+    base, mine = "0123456789abcdef" * 2 + "01234567", "f" * 40
+    lane = ten_runs(models, make_direction)[0][0]
+    merged = ModelSpec(repo_id="maker/model", precision="bf16", adapter="maker/mine", adapter_revision="main")
+    used = replace(lane, model=merged, fingerprint=f"maker/model@{base}+maker/mine@{mine}")
+    source = script_of([used])
+    assert revisions(source) == [base]
+    assert "adapter='maker/mine'" in source
+    assert revisions(source, of="adapter_revision") == [mine]
+    folder = replace(merged, adapter="/models/mine", adapter_revision=None)
+    source = script_of([replace(used, model=folder, fingerprint=f"maker/model@{base}+{'0' * 64}")])
+    assert (revisions(source), revisions(source, of="adapter_revision")) == ([base], [None])
+    assert "adapter" not in script_of([lane])
+
+
+def revisions(source, of="revision"):
+    """The revisions of all models, or of their adapters, that the script loads."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     specs = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ModelSpec"]
-    return [ast.literal_eval(key.value) for call in specs for key in call.keywords if key.arg == "revision"]
+    return [ast.literal_eval(key.value) for call in specs for key in call.keywords if key.arg == of]

@@ -9,6 +9,7 @@ from core.models.pair import ModelFacts
 from core.settings import PROJECT
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import follow, is_live, stop
+from ui.shell.linked_pair import offer_linked_pair
 from ui.shell.pair_picker import draw_pair_picker
 from ui.shell.state import caller, chosen_pair, guarded, pair_facts, take_over, workbench
 
@@ -78,6 +79,7 @@ def draw_sidebar() -> None:
     with st.sidebar:
         st.markdown("#### Model pair")
         _ensure_pair()
+        offer_linked_pair(LOAD_SLOT)
         draw_pair_picker(LOAD_SLOT)
         _follow_load()
         _draw_live_work()

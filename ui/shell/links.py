@@ -14,7 +14,11 @@ from typing import Any
 import streamlit as st
 
 from ui.components.safe_text import plain
+from ui.shell.pair_text import show_pair
+from ui.shell.state import first_pair, workbench
 
+PAIR = "pair"
+"""The name that the loaded pair has in every address."""
 MAX_LINK = 6000
 SHOWN = 40
 """Characters of an ignored value that are shown."""
@@ -73,8 +77,11 @@ def linked(page: str) -> frozenset[str]:
 
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address; too long ones are not, and said
-    so, for an address with a part of them would restore something else."""
-    asked = {name: value for name, value in extra.items() if value}
+    so, for an address with a part of them would restore something else.
+
+    The loaded pair goes with them, unless it is the one that this server starts with.
+    """
+    asked = {name: value for name, value in (extra | {PAIR: _pair_text()}).items() if value}
     values = asked | {
         field.name: field.show(st.session_state[field.key])
         for field in fields.values()
@@ -85,6 +92,12 @@ def write_link(fields: Mapping[str, Field], **extra: str) -> None:
         st.caption("These settings are too long for an address: the link of this page does not hold them.")
     if values != st.query_params.to_dict():
         st.query_params.from_dict(values)
+
+
+def _pair_text() -> str:
+    loaded = workbench().pair.spec
+    text = show_pair(loaded) if loaded else ""
+    return text if text != show_pair(first_pair()) else ""
 
 
 def put_instead(key: str, value: object, words: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.models.checkpoints import MemoryEstimate, PairNeed
-from core.models.pair import DEMO_PAIR
+from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import GRACE_SECONDS, follow
-from ui.shell.roles import TITLES
+from ui.shell.pair_text import read_model
+from ui.shell.roles import NAMES, TITLES
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"
@@ -55,17 +56,23 @@ def draw_pair_picker(slot: str) -> None:
 def _ask() -> PairSpec | None:
     preset = st.selectbox("Pair", list(_PRESETS), key="pair_preset")
     base_id, reasoner_id = _PRESETS[preset]
+    base_adapter = reasoner_adapter = ""
     if preset == _OTHER:
         hint = "hub id, hub id@revision, or local folder"
         base_id = st.text_input(TITLES["base"], placeholder=hint, key="pair_base").strip()
+        base_adapter = _ask_adapter("base")
         reasoner_id = st.text_input(TITLES["reasoner"], placeholder=hint, key="pair_reasoner").strip()
+        reasoner_adapter = _ask_adapter("reasoner")
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
     device = _ask_device()
     if not (base_id and reasoner_id):
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
         return None
-    pair = PairSpec(base=_spec(base_id, precision, device), reasoner=_spec(reasoner_id, precision, device))
+    pair = PairSpec(
+        base=read_model(base_id, base_adapter, precision=precision, device=device),
+        reasoner=read_model(reasoner_id, reasoner_adapter, precision=precision, device=device),
+    )
     asks = st.button("What does it need?", width="stretch")
     if asks and guarded(lambda: workbench().estimate_pair(pair, caller()), _NEED):
         workbench().engine.wait(st.session_state[_NEED], GRACE_SECONDS)
@@ -83,10 +90,13 @@ def _ask_device() -> str:
     return st.selectbox("Device", devices, key=f"pair_device:{','.join(devices)}", help=waits)
 
 
-def _spec(text: str, precision: Precision, device: str) -> ModelSpec:
-    """The model that "owner/name@revision", "owner/name" or a folder names."""
-    repo_id, _, revision = text.partition("@")
-    return ModelSpec(repo_id=repo_id, revision=revision or None, precision=precision, device=device)
+def _ask_adapter(role: Role) -> str:
+    return st.text_input(
+        f"Adapter of the {NAMES[role]} (optional)",
+        placeholder="hub id, hub id@revision, or local folder",
+        key=f"pair_{role}_adapter",
+        help="A LoRA adapter in PEFT's format. It is merged into the weights of the model above while they are loaded.",
+    ).strip()
 
 
 def _show_need(found: PairNeed) -> None:
@@ -96,9 +106,14 @@ def _show_need(found: PairNeed) -> None:
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
-    if need > free + workbench().pair.memory_taken(found.pair.base.device):
+    merging = max(base.merging_bytes, reasoner.merging_bytes)
+    if merging:
+        st.caption(f"Merging takes {size(merging)} more while loading.")
+    for spec, estimate in ((found.pair.base, base), (found.pair.reasoner, reasoner)):
+        _say_other_base(spec, estimate)
+    if need + merging > free + workbench().pair.memory_taken(found.pair.base.device):
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
-    elif need > free:
+    elif need + merging > free:
         st.warning(
             "This does not fit beside the loaded pair, which is released before the new weights are read: its runs end "
             "then, and keep what they have.",
@@ -113,6 +128,16 @@ def _warn_of_runs(pair: PairSpec) -> None:
         st.caption(
             f"Live runs on the loaded pair: {len(runs)}. They go on until the new pair takes its place, and keep what "
             "they have."
+        )
+
+
+def _say_other_base(spec: ModelSpec, estimate: MemoryEstimate) -> None:
+    """Where an adapter names another model than the one it is merged into."""
+    said = estimate.adapter_base.rstrip("/").rsplit("/", 1)[-1]
+    if said and said != spec.repo_id.rstrip("/").rsplit("/", 1)[-1]:
+        st.warning(
+            f"{plain(spec.name)}: the adapter says that it was trained on {plain(estimate.adapter_base)}.",
+            icon=":material/difference:",
         )
 
 

@@ -14,9 +14,10 @@ from core import settings
 from core.errors import UserFacingError
 from core.jobs import Caller
 from core.models.pair import DEMO_PAIR, ModelFacts
-from core.values import ModelSpec, PairSpec, Precision
+from core.values import PairSpec, Precision
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
+from ui.shell.pair_text import read_merged
 
 log = logging.getLogger("retrace")
 
@@ -42,11 +43,11 @@ def caller() -> Caller:
 
 def chosen_pair() -> PairSpec:
     """The pair this session asked for; until it asks, the loaded one or that of the start."""
-    pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or _first_pair())
+    pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or first_pair())
     return pair
 
 
-def _first_pair() -> PairSpec:
+def first_pair() -> PairSpec:
     """The pair RETRACE_PAIR names as "base,reasoner" (RETRACE_PRECISION, RETRACE_DEVICE apply), else the embedded."""
     named = settings.first_pair()
     if named is None:
@@ -56,7 +57,7 @@ def _first_pair() -> PairSpec:
     if asked not in known:
         log.warning(settings.PRECISION + " is not one of %s; bf16 is used", known)
     precision: Precision = next((one for one in known if one == asked), "bf16")
-    base, reasoner = (ModelSpec(repo_id=repo_id, precision=precision, device=device) for repo_id in named)
+    base, reasoner = (read_merged(text, precision=precision, device=device) for text in named)
     return PairSpec(base=base, reasoner=reasoner)
 
 
