@@ -21,10 +21,10 @@ import torch
 from core.extraction.moments import Moments, MomentsSpec, bytes_needed, single_offsets
 from core.extraction.passes import record_moments
 from core.forward.hooks import record_residuals, run_decoder
-from core.models.encoding import Encoder, Reading
-from core.models.frames import ChatFrame
 from core.models.loaded import LoadedModel
-from core.models.tokenizer import FastTokenizer
+from core.tokens.encoding import Encoder, Reading
+from core.tokens.frames import ChatFrame
+from core.tokens.tokenizer import FastTokenizer
 from core.traces.events import LABELS, find_events
 from core.values import ModelSpec, Part, Trace
 

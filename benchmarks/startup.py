@@ -38,7 +38,7 @@ def healthy_after() -> float:
 def loaded_after() -> tuple[float, float]:
     """Seconds until a fresh process has imported torch and loaded the embedded pair, and those of loading it again."""
     code = (
-        "import time; from core.models import load_model; from core.pair import DEMO_PAIR as p\n"
+        "import time; from core.models.loaded import load_model; from core.models.pair import DEMO_PAIR as p\n"
         "def load(): load_model(p.base, frame_from=load_model(p.reasoner))\n"
         "load(); started = time.perf_counter(); load(); print(time.perf_counter() - started)"
     )

@@ -19,7 +19,7 @@ CORE = (
     ("child", "jobs"),
     ("engine", "background"),
     ("text",),
-    ("disk", "lora"),
+    ("disk", "lora", "tokens"),
     ("models", "directions"),
     ("traces",),
     ("importing", "labelling", "forward"),

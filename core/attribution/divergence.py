@@ -15,7 +15,7 @@ from core.errors import BadInput
 from core.forward.hooks import record_residuals
 from core.forward.unembedding import any_probability, kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
-from core.models.readers import check_same_words
+from core.tokens.readers import check_same_words
 from core.values import Floats
 
 

@@ -17,7 +17,8 @@ from core.attribution.targets import Contrast, check_text, contrast_of
 from core.attribution.values import Interventions, InterventionSpec
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import compile_steering, steer_residuals
+from core.forward.hooks import steer_residuals
+from core.forward.steering import compile_steering
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
 from core.values import Floats, Positions

@@ -15,7 +15,8 @@ from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.values import Attribution, AttributionSpec
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import compile_steering, record_residuals, steer_residuals
+from core.forward.hooks import record_residuals, steer_residuals
+from core.forward.steering import compile_steering
 from core.forward.unembedding import (
     CHUNK,
     any_probability,

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import BadInput
 from core.extraction.values import Negatives, Weighting
-from core.models.frames import ChatFrame
+from core.tokens.frames import ChatFrame
 from core.values import Floats, Integers, ModelSpec, Window
 
 NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")

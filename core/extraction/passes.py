@@ -23,8 +23,8 @@ from core.extraction.moments import NEGATIVES, Moments, MomentsSpec, bytes_neede
 from core.extraction.selection import Selection, select
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
-from core.models.encoding import Reading
 from core.models.loaded import LoadedModel
+from core.tokens.encoding import Reading
 from core.values import Trace
 
 FOLDS = 4

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.extraction.moments import NEGATIVES, MomentsSpec
-from core.models.encoding import Reading
+from core.tokens.encoding import Reading
 from core.traces.events import find_events, label_of_tokens, window_positions
 from core.values import Event, Part, Trace
 

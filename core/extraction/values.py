@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.directions.direction import Direction, check_differs, rounding_of
 from core.errors import BadInput
-from core.models.frames import ChatFrame
+from core.tokens.frames import ChatFrame
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Floats, Integers, Kinds, ModelSpec, Spec, Window
 

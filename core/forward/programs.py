@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from tokenizers.decoders import DecodeStream
 
-from core.models.tokenizer import FastTokenizer
 from core.text.thoughts import THOUGHT_MARKERS
 from core.text.words import keyword_spans
+from core.tokens.tokenizer import FastTokenizer
 from core.values import Positions
 
 NO_END = 2**62

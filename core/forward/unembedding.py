@@ -67,7 +67,7 @@ def any_probability(log_probs: Tensor, ids: Tensor) -> Tensor:
 
 
 def keyword_ids(loaded: LoadedModel, keywords: Sequence[str]) -> list[int]:
-    """Ids of the tokens that begin one of the keywords; see `core.models.keywords`. Raises BadInput for none."""
+    """Ids of the tokens that begin one of the keywords; see `core.tokens.keywords`. Raises BadInput for none."""
     return list(loaded.keyword_forms(keywords).ids)
 
 

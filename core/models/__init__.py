@@ -1,8 +1,7 @@
-"""A model id becomes a loaded pair: files checked, weights, tokens, the text around a question.
+"""A model id becomes a loaded pair: files checked, adapters merged, weights laid out, loaded and looked at.
 
 Knows no trace, direction, hook body or store. `adapters`, `files`, `head`, `hub`, `loading`, `lock`, `merging`,
-`packed_attention`, `parts`, `shapes` and
-`template_child` are its own.
+`packed_attention`, `parts` and `shapes` are its own.
 
-Face: pair, loaded, tokenizer, encoding, frames, readers, keywords, checkpoints, folders, vocabulary
+Face: pair, loaded, checkpoints, folders
 """

@@ -21,12 +21,9 @@ from transformers.utils import logging as transformers_logging
 from core.background import Tell, silent
 from core.errors import BadInput
 from core.models.checkpoints import find_checkpoint
-from core.models.encoding import Encoder, Reading
 from core.models.files import read_header
 from core.models.folders import weight_files
-from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
 from core.models.head import Head, head_of
-from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import (
     Alone,
     check_device,
@@ -41,8 +38,11 @@ from core.models.loading import (
 from core.models.lock import ModelLock
 from core.models.parts import blocks_of, final_norm_of
 from core.models.shapes import check_layout
-from core.models.tokenizer import FastTokenizer
-from core.models.vocabulary import fitted
+from core.tokens.encoding import Encoder, Reading
+from core.tokens.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
+from core.tokens.keywords import KeywordForms, find_keyword_forms
+from core.tokens.tokenizer import FastTokenizer
+from core.tokens.vocabulary import fitted
 from core.values import ModelSpec, Prompt
 
 if TYPE_CHECKING:

@@ -30,11 +30,11 @@ from core.background import Tell
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
 from core.models.adapters import Adapter
 from core.models.checkpoints import Checkpoint, available_memory, estimate_folder
-from core.models.frames import start_token
 from core.models.merging import load_merged
 from core.models.packed_attention import use_packed_attention
-from core.models.shapes import check_used
-from core.models.tokenizer import FastTokenizer
+from core.models.shapes import check_report
+from core.tokens.frames import start_token
+from core.tokens.tokenizer import FastTokenizer
 from core.values import ModelSpec, Precision, T
 
 if TYPE_CHECKING:
@@ -165,13 +165,7 @@ def load_weights(
             f"{spec.name} could not be loaded in {spec.precision} on {spec.device} ({type(error).__name__}).",
             "Choose another precision or device, or a model that the installed transformers version supports.",
         ) from error
-    check_used(spec.name, report["unexpected_keys"])
-    absent = len(report["missing_keys"]) + len(report["mismatched_keys"])
-    if absent:
-        raise ModelUnavailable(
-            f"{absent} weights of {spec.name} are missing or of another shape than config.json says.",
-            "Fetch the model's files again; these do not belong together.",
-        )
+    check_report(spec.name, report)
     use_packed_attention(model)
     return model.eval().requires_grad_(False)
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Literal
 from core.background import Background, Errand
 from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
-from core.models.frames import Arguments, ChatFrame, Template, read_template, start_token
+from core.tokens.frames import Arguments, ChatFrame, Template, read_template, start_token
 from core.values import ModelSpec, PairSpec, Prompt
 
 if TYPE_CHECKING:
-    from core.models.encoding import Reading
-    from core.models.keywords import KeywordForms
     from core.models.loaded import LoadedModel
-    from core.models.readers import Readers
+    from core.tokens.encoding import Reading
+    from core.tokens.keywords import KeywordForms
+    from core.tokens.readers import Readers
 
 Accept = Callable[["LoadedModel"], None]
 Role = Literal["base", "reasoner"]
@@ -245,7 +245,7 @@ def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tupl
 def _load(pair: PairSpec, accept: Accept, is_beside: bool, errand: Errand) -> _Pair:
     """Both models, loaded; beside others at work on one thread, since several would slow both down."""
     from core.models.loaded import load_model, use_threads
-    from core.models.readers import readers_of
+    from core.tokens.readers import readers_of
 
     use_threads(1 if is_beside else None)
     reasoner = load_model(pair.reasoner, progress=errand.tell, alone=errand.alone)

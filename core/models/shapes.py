@@ -53,15 +53,18 @@ def check_layout(name: str, config: PreTrainedConfig, tensors: Collection[Tensor
         raise _other_files(f"{name}: tables of {tables / 1e9:,.0f} GB would be computed for the sizes in config.json.")
 
 
-def check_used(name: str, unused: Collection[str]) -> None:
-    """Raise ModelUnavailable where files hold weights that the model of their config has no place for."""
-    lost = sorted(key for key in unused if not _HARMLESS.search(key))
+def check_report(name: str, report: Mapping[str, Collection[object]]) -> None:
+    """Raise ModelUnavailable where transformers reports weights that the model has no place for, or that it misses."""
+    lost = sorted(str(key) for key in report["unexpected_keys"] if not _HARMLESS.search(str(key)))
     if lost:
         raise ModelUnavailable(
             f"{name} has weights that a model of its config.json does not use: {_listed(lost)}. It would not be the "
             "model that was trained.",
             "Correct config.json (its architecture, number of layers, biases or norms), or fetch the files again.",
         )
+    absent = len(report["missing_keys"]) + len(report["mismatched_keys"])
+    if absent:
+        raise _other_files(f"{absent} weights of {name} are missing or of another shape than config.json says.")
 
 
 def _laid_out(name: str, config: PreTrainedConfig) -> PreTrainedModel:

@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from core.errors import BadDirection, BadInput
-from core.forward.hooks import Steering, compile_steering, steer_residuals
+from core.forward.hooks import steer_residuals
 from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.programs import EndingWatch, thinking_start
+from core.forward.steering import Steering, compile_steering
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
 from core.runs.values import GenerationSpec, StopReason

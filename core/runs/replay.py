@@ -15,9 +15,9 @@ from core.errors import BadInput
 from core.forward.hooks import steer_residuals
 from core.forward.unembedding import kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
-from core.models.readers import check_same_words
 from core.runs.generation import steering_of
 from core.runs.values import GenerationSpec, LaneKL, LaneKLSpec
+from core.tokens.readers import check_same_words
 
 
 def forced_hidden(loaded: LoadedModel, spec: GenerationSpec, token_ids: Sequence[int]) -> Tensor:

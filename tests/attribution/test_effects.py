@@ -24,7 +24,8 @@ from core.attribution.values import (
 from core.disk.store import Store
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import compile_steering, record_residuals, run_decoder, steer_residuals
+from core.forward.hooks import record_residuals, run_decoder, steer_residuals
+from core.forward.steering import compile_steering
 from core.forward.unembedding import keyword_ids, logit_lens
 from core.models.loaded import encode_text, hook_count
 from core.values import Floats, Positions

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from core.forward.edits import OPERATORS, Operator, SteeringSpec
-from core.forward.hooks import compile_steering, record_residuals, steer_residuals
+from core.forward.hooks import record_residuals, steer_residuals
+from core.forward.steering import compile_steering
 from tests import house
 from tests import stored_values as sv
 from tests.tiny_models import tiny_loaded

@@ -7,7 +7,9 @@ import torch
 from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import compile_steering, position_bounds, record_residuals, run_decoder, steer_residuals
+from core.forward.hooks import record_residuals, run_decoder, steer_residuals
+from core.forward.programs import position_bounds
+from core.forward.steering import compile_steering
 from core.models.loaded import hook_count
 from core.values import Positions
 from tests.tiny_models import tiny_loaded

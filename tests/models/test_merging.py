@@ -16,7 +16,7 @@ from core.models.checkpoints import estimate_memory
 from core.models.loaded import LoadedModel, load_model
 from core.values import ModelSpec
 from tests.tiny_adapters import adapter_folder, factors, unmerged
-from tests.tiny_models import save_tokenizer, allow_root, tiny_folder
+from tests.tiny_models import allow_root, save_tokenizer, tiny_folder
 
 IDS = torch.tensor([[0, 5, 9, 30, 200, 7]])
 Q, DOWN = "model.layers.1.self_attn.q_proj", "model.layers.0.mlp.down_proj"

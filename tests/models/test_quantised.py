@@ -9,7 +9,7 @@ from core.attribution.frozen_linears import differentiable
 from core.attribution.one_text import attribute_tokens
 from core.errors import UserFacingError
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import compile_steering
+from core.forward.steering import compile_steering
 from core.models.loaded import hook_count, load_model
 from core.values import PAPER_WINDOW, ModelSpec
 from tests.attribution.test_effects import effects_of, gradients_of

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.models.frames import TEMPLATE_DATE
+from core.tokens.frames import TEMPLATE_DATE
 from core.values import ModelSpec, PairSpec
-from tests.models.test_vocabulary import permuted
 from tests.page_helpers import app_test, start_workbench
 from tests.tiny_models import BOS, tiny_folder
+from tests.tokens.test_vocabulary import permuted
 from ui.shell.how_read import TOLD_KEY
 
 QUESTION = "What is 3?"

@@ -12,6 +12,7 @@ from core.values import ModelSpec
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.tiny_adapters import adapter_folder, factors
 from ui.shell.pair_text import show_pair
+from ui.shell.state import workbench
 
 Q = "model.layers.1.self_attn.q_proj"
 
@@ -51,6 +52,10 @@ def app(**link):
 def press(shown, label):
     next(button for button in shown.button if button.label == label).click()
     shown.run()
+    for job in workbench().engine.live():
+        if job.kind == "estimate":
+            workbench().engine.wait(job.job_id, 30)
+            shown.run()
     assert not shown.exception
 
 

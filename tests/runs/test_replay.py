@@ -12,8 +12,8 @@ from core.runs.replay import forced_hidden, lane_kl
 from core.runs.values import LaneKLSpec
 from core.values import Positions
 from tests.forward.test_programs import complete, edited_logits, spec_of
-from tests.models.test_vocabulary import permuted
 from tests.tiny_models import tiny_folder, tiny_loaded
+from tests.tokens.test_vocabulary import permuted
 
 
 @pytest.fixture(scope="module")

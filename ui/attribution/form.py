@@ -13,10 +13,10 @@ from core.attribution.values import AttributionSpec
 from core.directions.direction import Direction
 from core.directions.folder import id_of
 from core.errors import UserFacingError
-from core.models.keywords import KeywordForms, SplitForm
 from core.models.pair import ROLES, ModelFacts, Role
 from core.runs.values import Generation
 from core.text.words import KEYWORDS, LENS_WORDS
+from core.tokens.keywords import KeywordForms, SplitForm
 from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
 from ui.attribution.source import Source, choose_source

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.models.frames import ChatFrame
 from core.models.pair import Role
-from core.models.readers import Readers
+from core.tokens.frames import ChatFrame
+from core.tokens.readers import Readers
 from core.values import Trace
 from ui.components.safe_text import plain, tried, visible
 from ui.shell.how_read import ask_template, draw_first_tokens, told_frame

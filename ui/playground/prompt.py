@@ -7,8 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from core.embedded import example_questions
-from core.models.frames import ChatFrame
 from core.models.pair import ROLES, Role
+from core.tokens.frames import ChatFrame
 from core.values import Prompt
 from ui.components.safe_text import tried
 from ui.shell.bounds import OneOf, Text

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 
-from core.models.frames import TEMPLATE_DATE, Arguments, ChatFrame, Template, TemplateArgument, Value
 from core.models.pair import ROLES
-from core.models.readers import FirstTokens, Readers
+from core.tokens.frames import TEMPLATE_DATE, Arguments, ChatFrame, Template, TemplateArgument, Value
+from core.tokens.readers import FirstTokens, Readers
 from ui.components.safe_text import plain, tried, visible
 from ui.shell.links import Field
 from ui.shell.roles import NAMES, TITLES

@@ -4,8 +4,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from core.errors import BadInput
-from core.models.keywords import find_keyword_forms
 from core.text.words import COMMON_WORDS
+from core.tokens.keywords import find_keyword_forms
 
 HM = [("H", "m"), ("Ġ", "Hm"), ("ĠHm", "m")]
 """Makes " Hmm" one token, and "Hmm" at the start of a line two: "Hm", "m"."""

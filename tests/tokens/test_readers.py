@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from core.models.frames import ChatFrame, plain_frame
 from core.models.loaded import encode_prompt, load_model
 from core.models.pair import DEMO_PAIR
-from core.models.readers import readers_of
+from core.tokens.frames import ChatFrame, plain_frame
+from core.tokens.readers import readers_of
 from core.values import ModelSpec
 from tests.tiny_models import ASSISTANT, BOS, END_THINK, EOS, THINK, USER, tiny_folder, tiny_loaded
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 from core.child import run_child
 from core.errors import BadInput, ModelUnavailable
-from core.models.tokenizer import FastTokenizer
 from core.text.thoughts import END_THINK, THINK, THOUGHT_MARKERS, is_closed
+from core.tokens.tokenizer import FastTokenizer
 
 SENTINEL = "QUESTION-7f3a91c4-QUESTION"
 CHILD_SECONDS = 30.0
@@ -215,7 +215,7 @@ def _render(template: str, special_tokens: str, arguments: str) -> _Rendered:
         "date": TEMPLATE_DATE,
         "arguments": json.loads(arguments),
     }
-    status, output = run_child("core.models.template_child", request, seconds=CHILD_SECONDS)
+    status, output = run_child("core.tokens.template_child", request, seconds=CHILD_SECONDS)
     try:
         answer = json.loads(output) if status == 0 else {}
     except ValueError:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from transformers.utils import chat_template_utils
 
 from core.errors import BadInput, ModelUnavailable
-from core.models.frames import TEMPLATE_DATE, ChatFrame, load_frame, read_template
+from core.tokens.frames import TEMPLATE_DATE, ChatFrame, load_frame, read_template
 from tests.tiny_models import tiny_tokenizer_json
 
 QUESTION = "Is 91 prime?"

@@ -1,7 +1,7 @@
 """Child process that renders one untrusted chat template: JSON on stdin, JSON on stdout.
 
 It runs under an address-space limit and a timer that the template cannot catch. It offers templates what transformers
-offers them. It knows nothing of models or tokenizers; `core.models.frames` starts it and judges what comes back.
+offers them. It knows nothing of models or tokenizers; `core.tokens.frames` starts it and judges what comes back.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.errors import BadInput
-from core.models.encoding import Encoder
-from core.models.frames import ChatFrame, control_tokens, plain_frame, read_as_text
-from core.models.vocabulary import by_id, compare_vocabularies
+from core.tokens.encoding import Encoder
+from core.tokens.frames import ChatFrame, control_tokens, plain_frame, read_as_text
+from core.tokens.vocabulary import by_id, compare_vocabularies
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel

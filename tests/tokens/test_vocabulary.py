@@ -12,11 +12,11 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from core.errors import BadInput, ModelUnavailable
-from core.models.encoding import Encoder
-from core.models.frames import ChatFrame
 from core.models.loaded import LoadedModel, encode_prompt, load_model
-from core.models.readers import check_same_words, readers_of
-from core.models.vocabulary import compare_vocabularies
+from core.tokens.encoding import Encoder
+from core.tokens.frames import ChatFrame
+from core.tokens.readers import check_same_words, readers_of
+from core.tokens.vocabulary import compare_vocabularies
 from core.values import ModelSpec
 from tests.tiny_models import BOS, EOS, SENTENCES, tiny_folder, tiny_loaded, tiny_tokenizer_json
 

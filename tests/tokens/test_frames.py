@@ -10,7 +10,7 @@ import pytest
 
 from core import child
 from core.errors import ModelUnavailable
-from core.models.frames import ChatFrame, load_frame, plain_frame
+from core.tokens.frames import ChatFrame, load_frame, plain_frame
 
 
 def _tokenizer(template: Any, *, thinks: bool = False, bos: str | None = "<s>", adds_bos: bool = True) -> Any:

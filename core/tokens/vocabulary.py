@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from core.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from core.models.tokenizer import FastTokenizer
+    from core.tokens.tokenizer import FastTokenizer
 
 
 class _Model(TypedDict, total=False):

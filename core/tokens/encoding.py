@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from core.errors import BadInput
-from core.models.frames import ChatFrame, control_tokens
-from core.models.tokenizer import FastTokenizer
-from core.models.vocabulary import renamed
 from core.text.thoughts import THOUGHT_MARKERS
+from core.tokens.frames import ChatFrame, control_tokens
+from core.tokens.tokenizer import FastTokenizer
+from core.tokens.vocabulary import renamed
 from core.values import Prompt
 
 Span = tuple[int, int]
