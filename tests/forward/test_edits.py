@@ -16,7 +16,7 @@ from tests import stored_values as sv
 from tests.tiny_models import tiny_loaded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HERE = {ROOT / "core/forward/edits.py", ROOT / "core/forward/hooks.py"}
+HERE = {ROOT / "core/forward/edits.py", ROOT / "core/forward/steering.py"}
 IDS = torch.arange(5, 13)[None]
 
 
