@@ -30,7 +30,8 @@ LOADED_AT_ONCE = 4
 """Weights that transformers reads at a time; one where they are quantised."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 MAX_LAYERS = 1000
-UNQUANTISED = r"embed|lm_head|wte|wpe|norm|\.experts\."
+EXPERTS = ".experts."
+UNQUANTISED = rf"embed|lm_head|wte|wpe|norm|{re.escape(EXPERTS)}"
 """In the names of matrices that stay in the precision of the residual stream."""
 
 
@@ -60,6 +61,8 @@ class MemoryEstimate:
     context_length: int
     n_layers: int
     d_model: int
+    experts_bytes: int = 0
+    """Of the weights: experts, which int8 and nf4 leave in bf16."""
     merging_bytes: int = 0
     """What merging an adapter takes beside the weights while they are loaded."""
     adapter_base: str = ""
@@ -219,6 +222,7 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
         context_length=sizes.context_length,
         n_layers=sizes.n_layers,
         d_model=sizes.d_model,
+        experts_bytes=sum(prod(t.shape) for t in tensors if EXPERTS in t.name) * width,
     )
 
 

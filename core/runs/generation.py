@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from core.errors import BadDirection, BadInput
+from core.errors import BadDirection, BadInput, ModelUnavailable, UserFacingError
 from core.forward.hooks import steer_residuals
 from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.programs import EndingWatch, thinking_start
@@ -67,7 +67,8 @@ def stream_completions(
     Row i follows specs[i] alone: its text does not depend on what else is in the batch (fp32: token for token). An
     end-of-sequence token ends its row and is yielded with stop reason "eos". A spec's prefix is read, not yielded, and
     the random numbers of its tokens are passed over: a fork with the same settings goes on as the whole run did.
-    Raises BadDirection, BadInput before the first forward; BadDirection when a steered residual stream overflows.
+    Raises BadDirection, BadInput before the first forward; BadDirection when a steered residual stream overflows, and
+    ModelUnavailable when logits are not finite.
     """
     _check_specs(loaded, specs)
     batch = _start(loaded, specs, use_cache=use_cache)
@@ -170,12 +171,22 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
     batch.steering.padded = "attention_mask" in arguments and batch.n_read == 0
     with loaded.lock, steer_residuals(loaded, batch.steering), torch.inference_mode():
         output = loaded.model(**arguments, past_key_values=batch.cache, use_cache=batch.cache is not None)
-    if batch.steering.finite is not None and not bool(batch.steering.finite):
-        raise BadDirection(
+    logits: Tensor = output.logits[:, -1].float()
+    sound, steered = torch.isfinite(logits).all(), batch.steering.finite
+    if not bool(sound if steered is None else sound & steered):
+        raise _not_finite(loaded, is_steered=steered is not None and not bool(steered))
+    return logits
+
+
+def _not_finite(loaded: LoadedModel, *, is_steered: bool) -> UserFacingError:
+    if is_steered:
+        return BadDirection(
             "The steered residual stream overflowed.", "Use a smaller coefficient, or load the model in fp32 or bf16."
         )
-    logits: Tensor = output.logits[:, -1].float()
-    return logits
+    return ModelUnavailable(
+        f"The logits of {loaded.name} hold NaN or infinite values here, so nothing that it writes can be kept.",
+        "Its weights are damaged, or overflow in this precision: fetch them again, or load it in bf16 or fp32.",
+    )
 
 
 def _advance(batch: _Batch, chosen: list[int], running: list[int], *, use_cache: bool) -> None:
@@ -229,7 +240,7 @@ def score_completions(loaded: LoadedModel, rows: Sequence[tuple[Sequence[int], S
     """Mean negative log-likelihood (nats per token) of each completion after its prompt, without steering.
 
     Rows are (prompt ids, completion ids); padding goes to the right, where causal attention cannot see it. An empty
-    completion scores nan.
+    completion scores nan. Raises ModelUnavailable when logits are not finite.
     """
     width = max(len(prompt) + len(completion) for prompt, completion in rows)
     input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
@@ -241,5 +252,7 @@ def score_completions(loaded: LoadedModel, rows: Sequence[tuple[Sequence[int], S
         for i, (prompt, completion) in enumerate(rows):
             logits = unembed(loaded, hidden[i, len(prompt) - 1 : len(prompt) + len(completion) - 1])
             targets = torch.tensor(completion, device=logits.device, dtype=torch.int64)
+            if not bool(torch.isfinite(logits).all()):
+                raise _not_finite(loaded, is_steered=False)
             scores.append(float(torch.nn.functional.cross_entropy(logits, targets)) if completion else float("nan"))
     return scores

@@ -10,8 +10,10 @@ from core.attribution.one_text import attribute_tokens
 from core.errors import UserFacingError
 from core.forward.edits import SteeringSpec
 from core.forward.steering import compile_steering
+from core.models.checkpoints import estimate_memory
 from core.models.loaded import hook_count, load_model
 from core.values import PAPER_WINDOW, ModelSpec
+from tests import zoo
 from tests.attribution.test_effects import effects_of, gradients_of
 from tests.attribution.test_one_text import spec_for as attribution_spec
 from tests.extraction.test_passes import extract, make_traces, spec_for
@@ -104,3 +106,20 @@ def test_a_repacked_layer_has_the_gradient_of_its_matrix(loaded, layers):
     with torch.no_grad():
         assert torch.equal(out.detach(), layer(x))
     assert torch.allclose(gradient.float(), matrix.float().sum(-1).expand_as(gradient), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_experts_stay_in_bf16_and_the_estimate_says_so(precision, tmp_path, monkeypatch):
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "num_local_experts": 8}
+    monkeypatch.setitem(zoo.OWN, "mixtral", sizes)
+    spec = ModelSpec(repo_id=str(zoo.build(tmp_path, "mixtral")), precision=precision)
+    try:
+        loaded = load_model(spec)
+    except UserFacingError as error:
+        pytest.skip(f"bitsandbytes has no backend here: {error}")
+    experts = [p for name, p in loaded.model.named_parameters() if ".experts." in name]
+    assert {p.dtype for p in experts} == {torch.bfloat16}
+    estimate = estimate_memory(spec)
+    assert estimate.experts_bytes == sum(p.numel() * 2 for p in experts) > estimate.weights_bytes / 2
+    taken = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+    assert estimate.weights_bytes == pytest.approx(taken, rel=0.05)

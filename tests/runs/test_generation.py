@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.directions.direction import Direction
-from core.errors import BadDirection, BadInput
+from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
 from core.models.loaded import encode_prompt, hook_count
 from core.models.packed_attention import packed_attention
@@ -290,3 +290,15 @@ def test_a_limit_that_is_reached_as_the_context_fills_is_what_ends_the_run(spare
     spec = replace(spec, sampling=replace(spec.sampling, max_new_tokens=room + spare))
     tokens = [token for step in stream_completions(loaded, [spec]) for token in step]
     assert (len(tokens), tokens[-1].stop_reason) == (room, reason)
+
+
+def test_logits_that_are_no_numbers_end_the_run_and_the_score(tmp_path):
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_of(loaded)
+    rows = [(spec.prompt.token_ids, (20, 30))]
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight[spec.prompt.token_ids[-1]] = float("nan")
+    with pytest.raises(ModelUnavailable, match="NaN or infinite values here"):
+        complete(loaded, [spec])
+    with pytest.raises(ModelUnavailable, match="NaN or infinite values here"):
+        score_completions(loaded, rows)

@@ -106,6 +106,9 @@ def _show_need(found: PairNeed) -> None:
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
         f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
     )
+    experts = base.experts_bytes + reasoner.experts_bytes
+    if experts and found.pair.reasoner.precision in ("int8", "nf4"):
+        st.caption(f"{size(experts)} of them are experts, which bitsandbytes does not quantise: they stay in bf16.")
     merging = max(base.merging_bytes, reasoner.merging_bytes)
     if merging:
         st.caption(f"Merging takes {size(merging)} more while loading.")
