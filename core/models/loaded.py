@@ -36,7 +36,7 @@ from core.models.loading import (
     told_loading,
 )
 from core.models.lock import ModelLock
-from core.models.parts import blocks_of, final_norm_of
+from core.models.parts import blocks_of, context_of, final_norm_of
 from core.models.shapes import check_layout
 from core.tokens.encoding import Encoder, Reading
 from core.tokens.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedModel", "Reading", "encode_prompt", "encode_text", "load_model", "pieces", "unload"]
 
-DEFAULT_CONTEXT = 2048
 SMALL_MODEL = 20_000_000
 KEPT_FORMS = 64
 """Sets of keywords whose forms are remembered."""
@@ -245,7 +244,7 @@ def _assemble(
         raise not_a_decoder(type(model).__name__)
     d_vocab = int(unembed.weight.shape[0])
     tokenizer = fitted(tokenizer, d_vocab, frame.prefix + frame.suffix)
-    context_length = int(getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT)
+    context_length = context_of(config)
     return LoadedModel(
         spec=spec,
         fingerprint=fingerprint,

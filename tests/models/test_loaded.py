@@ -22,6 +22,8 @@ from core.models.checkpoints import estimate_memory
 from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload
 from core.tokens.frames import ChatFrame
 from core.values import ModelSpec
+from tests import zoo
+from tests.runs.test_generation import complete, spec_of
 from tests.tiny_models import (
     ASSISTANT,
     BOS,
@@ -523,3 +525,18 @@ def test_token_ids_that_do_not_fit_are_named_with_what_and_where_and_what_to_do(
         with pytest.raises(BadInput, match=problem) as caught:
             loaded.check_fits(token_ids, room=room)
         assert remedy in caught.value.remedy
+
+
+def test_a_text_ends_where_positions_would_be_turned_otherwise(tmp_path, monkeypatch):
+    """Across the original length of a longrope, cached keys are wrong: runs stop before it, and equal transformers."""
+    rope = {"rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    rope |= {"original_max_position_embeddings": 24, "factor": 16.0}
+    monkeypatch.setitem(zoo.OWN, "phi3", {"original_max_position_embeddings": 24, "rope_parameters": rope})
+    loaded = load_model(_spec(zoo.build(tmp_path, "phi3")))
+    prompt = encode_prompt(loaded, "What is 3 plus 4?")
+    n_room = 24 - len(prompt.token_ids)
+    assert (loaded.context_length, 0 < n_room < 12) == (24, True)
+    spec = spec_of(loaded, max_new_tokens=12)
+    ids = torch.tensor([prompt.token_ids])
+    theirs = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=n_room, do_sample=False)
+    assert complete(loaded, [spec])[0] == complete(loaded, [spec], use_cache=False)[0] == theirs[0, -n_room:].tolist()
