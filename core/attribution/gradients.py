@@ -1,16 +1,18 @@
 """Gradients of the target in the residual stream: what a small push along a direction would do, everywhere at once.
 
-One forward and one backward pass. Weights need no gradient; it flows through them to the activations, quantised ones
-included.
+One forward and one backward pass, which runs each block again when it comes to it: between them only the stream after
+every block is kept. Weights need no gradient; it flows through them to the activations, quantised ones included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from core.attribution.direct import attribute_logits
 from core.attribution.frozen_linears import differentiable
@@ -18,6 +20,7 @@ from core.attribution.targets import check_text, contrast_of
 from core.attribution.values import Gradients, GradientSpec
 from core.errors import BadInput, ModelUnavailable, UserFacingError
 from core.forward.hooks import record_residuals
+from core.forward.stand_ins import stand_in
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
 from core.values import Floats
@@ -63,7 +66,9 @@ def _differentiate(
     ids = torch.tensor([spec.text.token_ids], device=loaded.device)
     places = list(spec.text.targets)
     layers = range(loaded.n_layers)
-    with loaded.lock, torch.enable_grad(), differentiable(loaded):
+    run_twice = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    again = {block: partial(run_twice, block.forward) for block in loaded.layers}
+    with loaded.lock, torch.enable_grad(), differentiable(loaded), stand_in(again):
         embedded = loaded.model.get_input_embeddings()(ids).detach().requires_grad_()
         try:
             with record_residuals(loaded, layers, kept.__setitem__):
