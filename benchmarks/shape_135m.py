@@ -1,4 +1,4 @@
-"""A Llama of 135M random weights, shaped like SmolLM2-135M, and a long text for it: what a reading costs needs no more."""
+"""A Llama of 135M random weights, shaped like SmolLM2-135M, and a long text for it: enough to see costs."""
 
 from __future__ import annotations
 

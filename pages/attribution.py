@@ -20,7 +20,7 @@ def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | No
     """The attribution at hand, stored or now ready; otherwise its job is started, offered or followed."""
     n = len(spec.token_ids)
     offer = Offer(
-        macs=forward_macs(facts, n, lens=True) + forward_macs(facts, n),
+        macs=forward_macs(facts, n),
         words=f"{n:,} tokens through {facts.n_layers} layers of {plain(facts.name)} take a while. "
         "Set everything as you want it, then read the text; the result is kept.",
         button="Read the text",

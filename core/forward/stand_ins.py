@@ -20,7 +20,7 @@ def stand_in(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
             vars(module)["forward"] = forward
         yield
     finally:
-        for module, forward in before.items():
+        for module, own in before.items():
             vars(module).pop("forward", None)
-            if forward is not None:
-                vars(module)["forward"] = forward
+            if own is not None:
+                vars(module)["forward"] = own

@@ -101,9 +101,7 @@ def test_only_the_end_is_run_and_the_effects_are_the_same(family, layer, tmp_pat
     spec = effects_spec(loaded, make_direction(loaded.d_model), layer=layer, first=9, targets=(5, 22, 30))
     want = without_suffixes(monkeypatch, loaded, spec)
     lengths = []
-    monkeypatch.setattr(
-        interventions, "run_suffix", lambda *a, **k: lengths.append(31 - a[2]) or run_suffix(*a, **k)
-    )
+    monkeypatch.setattr(interventions, "run_suffix", lambda *a, **k: lengths.append(31 - a[2]) or run_suffix(*a, **k))
     assert_equal(last(measure_effects(loaded, spec)), want)
     assert lengths[0] == 22
     assert lengths[-1] < 22
