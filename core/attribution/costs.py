@@ -72,6 +72,11 @@ class Sizes:
         return (1 - self.unembedding) * n / self.n_layers
 
 
+def reading_cost(sizes: Sizes) -> Cost:
+    """The pass that gives the first colours."""
+    return Cost(passes=1.0, bytes=_BLOCK_STREAMS * sizes.stream + sizes.logits)
+
+
 def steered_cost(sizes: Sizes, layer: int) -> Cost:
     """Two rows, which share the blocks up to the steered layer."""
     return Cost(passes=2 - sizes.blocks(layer + 1), bytes=2 * _BLOCK_STREAMS * sizes.stream + sizes.logits)

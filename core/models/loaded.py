@@ -90,7 +90,8 @@ class LoadedModel:
         with self._texts_lock:
             if not self._texts:
                 known = min(len(self.tokenizer), self.d_vocab)
-                texts = self.tokenizer.batch_decode([[i] for i in range(known)])
+                decode = self.tokenizer.backend_tokenizer.decode_batch
+                texts = decode([[i] for i in range(known)], skip_special_tokens=False)
                 self._texts.append((*texts, *[""] * (self.d_vocab - known)))
             return self._texts[0]
 

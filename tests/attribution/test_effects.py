@@ -255,14 +255,15 @@ def test_where_a_method_cannot_work_it_says_why(tmp_path, make_direction):
 
 
 def test_the_graph_of_a_block_is_not_kept(tmp_path, make_direction):
-    """What autograd saves in the forward does not grow with the blocks."""
+    """What autograd saves in the forward grows by each block's input at most."""
     saved = {}
     for n_layers in (2, 6):
         loaded, total = tiny_loaded(tmp_path, n_layers=n_layers), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, n=total: n.append(t.numel()) or t, lambda t: t):
             gradients_of(loaded, make_direction(loaded.d_model))
         saved[n_layers] = sum(total)
-    assert saved[2] == saved[6] > 0
+    inputs = len(target_text(loaded).token_ids) * loaded.d_model
+    assert saved[6] - saved[2] <= 4 * inputs
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "gemma2", "qwen3"])
