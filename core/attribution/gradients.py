@@ -21,10 +21,10 @@ from core.attribution.frozen_linears import differentiable
 from core.attribution.targets import check_text, contrast_of
 from core.attribution.values import Gradients, GradientSpec
 from core.errors import BadInput, ModelUnavailable, UserFacingError
-from core.forward.heap import return_free_memory
 from core.forward.hooks import LayerOutput, hidden_of, with_hidden
 from core.forward.stand_ins import Forward, stand_in
 from core.forward.unembedding import unembed
+from core.models.heap import large_blocks_apart
 from core.models.loaded import LoadedModel
 from core.values import Floats
 
@@ -34,7 +34,7 @@ class _Slopes:
     """Per layer, numbers of each position, as the backward pass comes to it; and the streams of the forward pass."""
 
     streams: tuple[Tensor, ...]
-    """(n_layers) × (seq, d_model). Allocated first: what stays among what goes would leave the memory in pieces."""
+    """(n_layers) × (seq, d_model)."""
     vector: Tensor
     first: int
     along: Tensor
@@ -44,7 +44,6 @@ class _Slopes:
 
     def take(self, layer: int, gradient: Tensor) -> None:
         """(1, seq, d_model) gradient of the target in the stream after `layer`."""
-        return_free_memory()
         g, h = gradient[0].float(), self.streams[layer].float()
         self.along[layer] = g @ self.vector
         self.own[layer] = (g * (h - h[self.first :].mean(0))).sum(-1)
@@ -106,7 +105,7 @@ def _differentiate(loaded: LoadedModel, spec: GradientSpec, wanted: list[int]) -
         own=torch.zeros(shape, device=loaded.device),
     )
     blocks = {block: partial(_run_block, block.forward, slopes, i) for i, block in enumerate(loaded.layers)}
-    with loaded.lock, torch.enable_grad(), differentiable(loaded), stand_in(blocks):
+    with loaded.lock, torch.enable_grad(), differentiable(loaded), stand_in(blocks), large_blocks_apart():
         embedded = loaded.model.get_input_embeddings()(ids).detach().requires_grad_()
         try:
             normed = loaded.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state[0]
@@ -128,7 +127,6 @@ def _run_block(run: Forward, slopes: _Slopes, layer: int, *args: object, **kwarg
     """A block whose own graph is not kept: it is run again when the backward pass comes to it."""
     again = partial(run, **kwargs)
     output: LayerOutput = checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False)
-    return_free_memory()
     kept: Tensor = _Kept.apply(hidden_of(output), slopes, layer)  # type: ignore[no-untyped-call]
     return with_hidden(output, kept)
 

@@ -2,5 +2,5 @@
 
 Knows no sampling, trace, job or disk.
 
-Face: edits, programs, hooks, unembedding, kv_cache, stand_ins, suffixes, heap
+Face: edits, programs, hooks, unembedding, kv_cache, stand_ins, suffixes
 """

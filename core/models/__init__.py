@@ -3,5 +3,5 @@
 Knows no trace, direction, hook body or store. `hub`, `loading`, `packed_attention` and `template_child` are its
 own.
 
-Face: pair, loaded, tokenizer, encoding, frames, readers, keywords, checkpoints, folders
+Face: pair, loaded, tokenizer, encoding, frames, readers, keywords, checkpoints, folders, heap
 """

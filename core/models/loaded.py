@@ -21,6 +21,7 @@ from core.errors import BadInput, ModelUnavailable
 from core.models.checkpoints import Progress, find_checkpoint
 from core.models.encoding import Encoder, Reading
 from core.models.frames import ChatFrame, control_tokens, load_frame, plain_frame, start_token
+from core.models.heap import large_blocks_apart
 from core.models.keywords import KeywordForms, find_keyword_forms
 from core.models.loading import check_device, check_memory, load_config, load_tokenizer, load_weights, not_a_decoder
 from core.models.tokenizer import FastTokenizer
@@ -145,7 +146,8 @@ def load_model(
     tokenizer = load_tokenizer(checkpoint.path)
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
     tell(f"Loading the weights of {spec.name} in {spec.precision}")
-    model = load_weights(spec, checkpoint.path, config)
+    with large_blocks_apart():
+        model = load_weights(spec, checkpoint.path, config)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 
 

@@ -49,7 +49,8 @@ def check_memory(spec: ModelSpec, folder: Path) -> None:
     """Raise ModelUnavailable unless weights and a working length of cached tokens fit the free memory."""
     estimate = estimate_folder(folder, spec.precision)
     tokens = min(WORKING_TOKENS, estimate.context_length or WORKING_TOKENS)
-    need, have = estimate.weights_bytes + tokens * estimate.kv_bytes_per_token, available_memory(spec.device)
+    need = max(estimate.peak_bytes, estimate.weights_bytes + tokens * estimate.kv_bytes_per_token)
+    have = available_memory(spec.device)
     if need > have:
         raise ModelUnavailable(
             f"{spec.name} in {spec.precision} needs about {need / 1e9:.1f} GB on {spec.device}, "

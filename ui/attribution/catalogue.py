@@ -232,7 +232,7 @@ METHODS: tuple[Method, ...] = (
         signed=True,
         floor=1e-3,
         read=steered,
-        explanation="What the target does when the direction is added at this one position: a forward pass for each. "
+        explanation="What the target does when the direction is added at this one position, measured for each. "
         "Positions after the target cannot act on it and have no value.",
     ),
     Method(

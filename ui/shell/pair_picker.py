@@ -87,11 +87,14 @@ def _show_need(pair: PairSpec) -> None:
         return
     base, reasoner, free = found
     need = base.weights_bytes + reasoner.weights_bytes + _cache_bytes(base) + _cache_bytes(reasoner)
+    peak = base.weights_bytes + reasoner.peak_bytes
     st.markdown(
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
-        f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
+        f"with the cache of 2,048 tokens: **{size(need)}**. "
+        f"While loading: up to **{size(peak)}**, and the files themselves as far as the memory is free. "
+        f"Free: **{size(free)}**."
     )
-    if need > free:
+    if max(need, peak) > free:
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
 
 
