@@ -58,7 +58,7 @@ def measure(loaded: LoadedModel, tokens: int) -> None:
     )
     gradient = GradientSpec(text=TargetText.of(spec, (tokens - 2,)), direction=direction)
     print(f"{tokens} tokens, {loaded.n_layers} layers, fp32, CPU, {threads} thread(s); the first call is cold")
-    found = timed("projection, lens, next-token probability, steering", lambda: last(attribute_tokens(loaded, spec)))
+    found = timed("projection, cosine, next-token probability", lambda: last(attribute_tokens(loaded, spec)))
     slopes = timed("gradients and direct logit attribution", lambda: last(attribute_gradients(loaded, gradient)))
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from core.attribution import corpus
+from core.attribution import corpus, readouts
 from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.readouts import StreamLens, StreamLensSpec
 from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
 from core.background import Background
 from core.directions.folder import DirectionFolder
@@ -52,6 +53,7 @@ _DAY, _HOUR = 86_400.0, 3_600.0
 _KINDS: Kinds = {
     **attribution.KINDS,
     **corpus.KINDS,
+    **readouts.KINDS,
     **extraction.KINDS,
     **judge.KINDS,
     **dose_response.KINDS,
@@ -162,6 +164,16 @@ class Workbench:
             return (yield from read_text(self.pair.model_of, spec))
 
         return self._submit(spec, work(), "Reading tokens", caller)
+
+    def read_stream(self, specs: Sequence[StreamLensSpec], caller: Caller = NOBODY) -> JobId[tuple[StreamLens, ...]]:
+        """Job whose result is the StreamLens of every spec, all of one text; each is kept as it comes."""
+
+        def work() -> Work[tuple[StreamLens, ...]]:
+            from core.attribution.work import read_stream
+
+            return (yield from read_stream(self.pair.model_of, specs, cached=self.cached, save=self._save))
+
+        return self._lasting("stream", work(), title="Reading all layers", caller=caller, about=tuple(specs))
 
     def import_traces(self, file: BinaryIO, *, source: str, name: str, caller: Caller = NOBODY) -> JobId[str]:
         """Job that reads a file of traces into a saved set and closes it; its result is the set's id."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.attribution.costs import Sizes, reading_cost
 from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ModelFacts
 from ui.attribution.form import draw_form
 from ui.attribution.view import draw_attribution
-from ui.components.safe_text import plain
+from ui.components.safe_text import plain, size
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import Offer, forward_macs, obtain
@@ -20,10 +21,11 @@ SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
     """The attribution at hand, stored or now ready; otherwise its job is started, offered or followed."""
     n = len(spec.token_ids)
+    memory = size(reading_cost(Sizes.of(spec, facts)).bytes)
     offer = Offer(
-        macs=forward_macs(facts, n, lens=True) + forward_macs(facts, n),
-        words=f"{n:,} tokens through {facts.n_layers} layers of {plain(facts.name)} take a while. "
-        "Set everything as you want it, then read the text; the result is kept.",
+        macs=forward_macs(facts, n),
+        words=f"{n:,} tokens through {facts.n_layers} layers of {plain(facts.name)} take a while: one forward pass, "
+        f"and up to {memory} beside the weights. Set everything as you want it, then read the text; it is kept.",
         button="Read the text",
     )
     return obtain(spec, "attribution", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.readouts import Steered, SteeredSpec, StreamLens, StreamLensSpec
 from core.attribution.values import (
     Attribution,
     AttributionSpec,
@@ -100,14 +101,15 @@ def _attribution() -> tuple[AttributionSpec, Attribution]:
         coefficient=4.0,
         keywords=("Wait", "Hmm"),
     )
-    grids = ("projection", "cosine", "lens", "score")
-    rows = ("p_keyword", "rank_keyword", "p_keyword_steered", "kl_steered")
+    grids = ("projection", "cosine")
+    rows = ("p_keyword", "rank_keyword")
     return spec, Attribution(
         spec=spec,
         pieces=PIECES,
-        top_ids=np.arange(2 * SEQ * 2).reshape(2, SEQ, 2),
-        top_pieces=("x",) * (4 * SEQ),
-        top_probs=numbers(2, SEQ, 2),
+        top_ids=np.arange(SEQ * 2).reshape(SEQ, 2),
+        top_pieces=("x",) * (2 * SEQ),
+        top_probs=numbers(SEQ, 2),
+        seconds=0.5,
         **{name: numbers(LAYERS, SEQ, start=i) for i, name in enumerate(grids)},
         **{name: numbers(SEQ, start=i) for i, name in enumerate(rows)},
     )
@@ -172,7 +174,7 @@ def _effects() -> dict[str, tuple[object, object]]:
     gradient = GradientSpec(text=text, direction=direction())
     grids = {name: numbers(LAYERS, SEQ, start=i) for i, name in enumerate(("along", "times_activation", "removal"))}
     one_by_one = InterventionSpec(text=text, direction=direction(), layer=2, coefficient=4.0, first=1)
-    apart = DivergenceSpec(text=text, other=other, lens_words=("wait", "but"))
+    apart = DivergenceSpec(text=text, other=other)
     return {
         "gradients": (gradient, Gradients(spec=gradient, direct=numbers(2 * LAYERS + 2, SEQ), target=0.25, **grids)),
         "interventions": (
@@ -192,9 +194,19 @@ def _effects() -> dict[str, tuple[object, object]]:
                 spec=apart,
                 kl=numbers(SEQ),
                 p_keyword_other=numbers(SEQ, start=1),
-                lens_other=numbers(LAYERS, SEQ),
             ),
         ),
+    }
+
+
+def _readouts() -> dict[str, tuple[object, object]]:
+    reading, _ = _attribution()
+    steered, lens = SteeredSpec(reading=reading), StreamLensSpec.of(reading, 1)
+    tops = {"top_ids": np.arange(SEQ * 2).reshape(SEQ, 2), "top_pieces": ("x",) * (2 * SEQ)}
+    rows = {"p_keyword": numbers(SEQ), "kl": numbers(SEQ, start=2), "top_probs": numbers(SEQ, 2)}
+    return {
+        "steered": (steered, Steered(spec=steered, **tops, **rows)),
+        "stream_lens": (lens, StreamLens(spec=lens, lens=numbers(SEQ), score=numbers(SEQ, start=3))),
     }
 
 
@@ -263,6 +275,7 @@ def values_by_kind() -> dict[str, tuple[object, object]]:
         **_runs(),
         **_effects(),
         **_lenses(),
+        **_readouts(),
         "extraction": _directions(),
         "attribution": _attribution(),
         "judged": (batch, JudgedBatch(labels=("backtracking",))),

@@ -54,16 +54,14 @@ def attribution(*, seq: int = 4, n_layers: int = 3) -> Attribution:
         coefficient=4.0,
         keywords=("Wait", "Hmm"),
     )
-    grids = {name: rng.random((n_layers, seq), np.float32) for name in ("projection", "cosine", "lens", "score")}
-    rows = {
-        name: rng.random(seq, np.float32) for name in ("p_keyword", "rank_keyword", "p_keyword_steered", "kl_steered")
-    }
+    grids = {name: rng.random((n_layers, seq), np.float32) for name in ("projection", "cosine")}
+    rows = {name: rng.random(seq, np.float32) for name in ("p_keyword", "rank_keyword")}
     return Attribution(
         spec=spec,
         pieces=tuple("abcdefgh"[:seq]),
-        top_ids=rng.integers(0, 9, (2, seq, 2)),
-        top_pieces=("x",) * (4 * seq),
-        top_probs=rng.random((2, seq, 2), np.float32),
+        top_ids=rng.integers(0, 9, (seq, 2)),
+        top_pieces=("x",) * (2 * seq),
+        top_probs=rng.random((seq, 2), np.float32),
         **grids,
         **rows,
     )

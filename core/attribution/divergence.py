@@ -1,4 +1,4 @@
-"""Two models on one text: how far their predictions part at every token, and one's stream read by the other's W_U."""
+"""Two models on one text: how far their predictions part at every token."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.attribution.one_text import normed_of, read_layers
+from core.attribution.one_text import normed_of
 from core.attribution.targets import check_text
 from core.attribution.values import Divergence, DivergenceSpec
 from core.errors import BadInput
-from core.forward.hooks import record_residuals
 from core.forward.unembedding import any_probability, kl_divergence, log_probabilities
 from core.models.loaded import LoadedModel
 from core.tokens.readers import check_same_words
@@ -34,12 +33,7 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
     check_text(other, spec.other)
     keywords = torch.tensor(wanted, device=other.device)
     seq, start = len(spec.text.token_ids), spec.text.text_start
-    lens = np.zeros((loaded.n_layers, seq), np.float32)
-
-    def sink(layer: int, hidden: Tensor) -> None:
-        lens[layer], _ = read_layers(other, hidden[0].to(other.device), keywords)
-
-    with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
+    with loaded.lock, torch.inference_mode():
         ours = normed_of(loaded, spec.text.token_ids)[start:]
     yield 0.5
     with other.lock, torch.inference_mode():
@@ -47,7 +41,7 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
     yield 0.9
     kl, p_other = np.full((2, seq), np.nan, np.float32)
     kl[start:], p_other[start:] = _compare(loaded, other, ours, theirs, keywords)
-    yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other, lens_other=lens)
+    yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other)
 
 
 def _compare(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.forward.stand_ins import stand_in
 from core.models.loaded import LoadedModel
 
 Forward = Callable[[Tensor], Tensor]
@@ -39,16 +40,8 @@ class _Frozen(torch.autograd.Function):
 def differentiable(loaded: LoadedModel) -> Iterator[None]:
     """While open, the repacked layers of the model pass gradients to their inputs; the caller holds the lock."""
     repacked = [module for module in loaded.model.modules() if _is_repacked(module)]
-    before = [vars(module).get("forward") for module in repacked]
-    try:
-        for module in repacked:
-            module.forward = partial(_apply, module.forward)
+    with stand_in({module: partial(_apply, module.forward) for module in repacked}):
         yield
-    finally:
-        for module, forward in zip(repacked, before, strict=True):
-            vars(module).pop("forward", None)
-            if forward is not None:
-                module.forward = forward
 
 
 def _apply(forward: Forward, x: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Exact effects: edit one position's residual stream, run the rest of the model, and see what the target does.
 
-One row of a batch per position. The rows share one pass up to the edited layer: the edit itself makes them differ, so
-what lies before it is computed once.
+One row of a batch per position and edit. Only what an edit can change is run: the positions from it on, in the blocks
+after its layer. A model for which that is not the whole runs every position anew.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,19 +20,53 @@ from core.errors import BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import steer_residuals
 from core.forward.steering import compile_steering
+from core.forward.suffixes import Kept, reproduces, run_and_keep, run_suffix
 from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
 from core.values import Floats, Positions
 
 _TOKENS_AT_ONCE = 8192
+_STEP_SECONDS = 0.6
+"""How long a batch of rows may take, by what the one before it took; a row is never cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unedited:
+    """The text as it is."""
+
+    ids: Tensor
+    """(1, stop)."""
+    places: Tensor
+    """(n_targets,) target positions."""
+    contrast: Contrast
+    values: Tensor
+    """(n_targets,) float64 differences of logits at the targets."""
+    kept: Kept | None
 
 
 def measure_effects(loaded: LoadedModel, spec: InterventionSpec) -> Iterator[float | Interventions]:
-    """Yield the share of work done after each batch of positions, and at last the Interventions.
+    """Yield the share of work done after each batch of rows, and at last the Interventions.
 
     Raises BadInput or BadDirection before the first forward when text, layer or direction do not fit the model.
     """
     wanted = check_text(loaded, spec.text)
+    edits = _edits(spec)
+    compile_steering(loaded, [edits[:1]], n_prompt=[0])
+    plain = _run_unedited(loaded, spec, wanted)
+    yield 0.5 / len(edits)
+    effects: list[float] = []
+    rows = 1
+    while len(effects) < len(edits):
+        here = edits[len(effects) : len(effects) + rows]
+        began = time.perf_counter()
+        effects += _effects(loaded, plain, here)
+        rows = _next_rows(time.perf_counter() - began, here, edits[len(effects) :], plain)
+        yield len(effects) / len(edits)
+    yield _assemble(spec, np.asarray(effects).reshape(-1, 2).T, float(plain.values.mean()))
+
+
+def _edits(spec: InterventionSpec) -> list[SteeringSpec]:
+    """Steering and ablating all positions at once, then each alone, in order of where they begin."""
     stop = max(spec.text.targets) + 1
     added = [
         SteeringSpec(
@@ -42,52 +77,56 @@ def measure_effects(loaded: LoadedModel, spec: InterventionSpec) -> Iterator[flo
         )
         for start, end in [(spec.first, stop), *((i, i + 1) for i in range(spec.first, stop))]
     ]
-    edits = [*added, *(replace(edit, operator="ablate", coefficient=0.0) for edit in added)]
-    logits = _target_logits(loaded, spec, None)[0]
-    contrast = contrast_of(logits, wanted)
-    baseline = float(contrast.of(logits).double().mean())
-    rows = max(1, _TOKENS_AT_ONCE // stop)
-    effects: list[float] = []
-    for begin in range(0, len(edits), rows):
-        effects += _effects(loaded, spec, edits[begin : begin + rows], contrast, baseline)
-        yield len(effects) / len(edits)
-    yield _assemble(spec, np.asarray(effects).reshape(2, -1), stop, baseline)
+    return [edit for add in added for edit in (add, replace(add, operator="ablate", coefficient=0.0))]
 
 
-def _effects(
-    loaded: LoadedModel, spec: InterventionSpec, edits: Sequence[SteeringSpec], contrast: Contrast, baseline: float
-) -> list[float]:
-    found = _target_logits(loaded, spec, edits)
-    return [float(contrast.of(logits).double().mean()) - baseline for logits in found]
-
-
-def _target_logits(loaded: LoadedModel, spec: InterventionSpec, edits: Sequence[SteeringSpec] | None) -> Tensor:
-    """(rows, n_targets, d_vocab) logits at the target positions, one row per edit; one unedited row for None.
-
-    The ids go in as a batch of one. The hook broadcasts the stream at its layer to one row per edit.
-    """
+def _run_unedited(loaded: LoadedModel, spec: InterventionSpec, wanted: list[int]) -> _Unedited:
+    """One pass over the text up to its last target, and short ones that check whether its end can be run alone."""
     stop = max(spec.text.targets) + 1
     ids = torch.tensor([spec.text.token_ids[:stop]], device=loaded.device)
-    if edits is None:
-        with loaded.lock, torch.inference_mode():
-            return unembed(loaded, _normed(loaded, ids, spec))
+    places = torch.tensor(spec.text.targets, device=loaded.device)
+    with loaded.lock, torch.inference_mode():
+        normed, kept = run_and_keep(loaded, ids, spec.layer)
+        if kept is not None and not reproduces(loaded, kept, normed, (spec.first, (spec.first + stop) // 2)):
+            kept = None
+        logits = unembed(loaded, normed[0, places])
+    contrast = contrast_of(logits, wanted)
+    return _Unedited(ids=ids, places=places, contrast=contrast, values=contrast.of(logits).double(), kept=kept)
+
+
+def _effects(loaded: LoadedModel, plain: _Unedited, edits: Sequence[SteeringSpec]) -> list[float]:
+    """Change of the target by each edit; targets before the first of them cannot change."""
+    start = edits[0].positions.start if plain.kept else 0
     steering = compile_steering(loaded, [[edit] for edit in edits], n_prompt=[0] * len(edits))
-    steering.positions = torch.arange(stop, device=loaded.device)[None]
+    steering.positions = torch.arange(start, plain.ids.shape[1], device=loaded.device)[None]
+    reached = plain.places >= start
     with loaded.lock, torch.inference_mode(), steer_residuals(loaded, steering):
-        logits = unembed(loaded, _normed(loaded, ids, spec))
+        if plain.kept:
+            normed = run_suffix(loaded, plain.kept, start)
+        else:
+            normed = loaded.decoder(input_ids=plain.ids, use_cache=False).last_hidden_state
+        logits = unembed(loaded, normed[:, plain.places[reached] - start])
     if steering.finite is not None and not bool(steering.finite):
         raise BadInput(
             f"The residual stream of {loaded.name} is not finite with this coefficient.", "Choose a smaller one."
         )
-    return logits
+    contrast = Contrast(ids=plain.contrast.ids[reached], weights=plain.contrast.weights[reached])
+    changes = [(contrast.of(row).double() - plain.values[reached]).sum() for row in logits]
+    return [float(change) / len(plain.places) for change in changes]
 
 
-def _normed(loaded: LoadedModel, ids: Tensor, spec: InterventionSpec) -> Tensor:
-    found: Tensor = loaded.decoder(input_ids=ids, use_cache=False).last_hidden_state
-    return found[:, list(spec.text.targets)]
+def _next_rows(seconds: float, done: Sequence[SteeringSpec], left: Sequence[SteeringSpec], plain: _Unedited) -> int:
+    """How many rows the next batch may have, by the seconds that the rows `done` took."""
+    if not left:
+        return 0
+    stop = plain.ids.shape[1]
+    before, after = (stop - edits[0].positions.start if plain.kept else stop for edits in (done, left))
+    share = _STEP_SECONDS / max(seconds, 1e-6) * len(done) * before / after
+    return max(1, min(_TOKENS_AT_ONCE // after, int(min(share, 4 * len(done)))))
 
 
-def _assemble(spec: InterventionSpec, effects: Floats, stop: int, baseline: float) -> Interventions:
+def _assemble(spec: InterventionSpec, effects: Floats, baseline: float) -> Interventions:
+    stop = max(spec.text.targets) + 1
     steered, ablated = np.full((2, len(spec.text.token_ids)), np.nan, np.float32)
     steered[spec.first : stop], ablated[spec.first : stop] = effects[:, 1:]
     return Interventions(

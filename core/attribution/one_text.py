@@ -1,10 +1,11 @@
-"""How each token of a text relates to a direction: projection, cosine, logit lens, next-token probability, steering KL.
+"""How each token of a text relates to a direction: projection, cosine, next-token probability; and the text steered.
 
-Two forward passes over the text, one as it is and one with the direction added; no hidden state outlives them.
+One forward pass over the text for the first, another with the direction added; no hidden state outlives them.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,38 +13,102 @@ import torch
 from torch import Tensor
 
 from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.readouts import Steered, SteeredSpec
 from core.attribution.values import Attribution, AttributionSpec
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import record_residuals, steer_residuals
-from core.forward.steering import compile_steering
+from core.forward.steering import Steering, compile_steering
 from core.forward.unembedding import (
-    CHUNK,
     any_probability,
     keyword_ids,
     kl_divergence,
     log_probabilities,
-    logit_lens,
-    word_items,
 )
 from core.models.loaded import LoadedModel, pieces
-from core.values import Floats
+from core.values import Floats, Integers
 
 TOP_K = 8
 
 
 def attribute_tokens(loaded: LoadedModel, spec: AttributionSpec) -> Iterator[float | Attribution]:
-    """Yield the share of work done after each pass, and at last the Attribution.
+    """Yield the share of work done after the forward, and at last the Attribution.
 
-    Raises BadInput or BadDirection before the first forward when the text, layer or direction does not fit the model.
+    Raises BadInput or BadDirection before the forward when the text, layer or direction does not fit the model.
     """
     _check(loaded, spec)
+    _steering(loaded, spec, (True,))
     wanted = torch.tensor(keyword_ids(loaded, spec.keywords), device=loaded.device)
-    readings, baseline = _read(loaded, spec, wanted)
-    yield 0.5
-    steered = _steered_normed(loaded, spec)
-    yield 0.9
-    yield _assemble(loaded, spec, readings, baseline, steered, wanted)
+    began = time.perf_counter()
+    projection, cosine, normed = _read(loaded, spec)
+    read = time.perf_counter() - began
+    yield 0.7
+    began = time.perf_counter()
+    p_keyword, rank = np.zeros((2, len(normed)), np.float32)
+    tops = Tops(loaded, len(normed))
+    with torch.inference_mode():
+        for here, rows in log_probabilities(loaded, normed):
+            p_keyword[here] = any_probability(rows, wanted).cpu().numpy()
+            best = rows[:, wanted].max(-1, keepdim=True).values
+            rank[here] = ((rows > best).sum(-1) + 1).cpu().numpy()
+            tops.take(here, rows)
+    yield Attribution(
+        spec=spec,
+        pieces=pieces(loaded, spec.token_ids),
+        projection=projection,
+        cosine=cosine,
+        p_keyword=p_keyword,
+        rank_keyword=rank,
+        top_ids=tops.ids,
+        top_pieces=tops.pieces,
+        top_probs=tops.probs,
+        seconds=read + time.perf_counter() - began,
+    )
+
+
+def read_steered(loaded: LoadedModel, spec: SteeredSpec) -> Iterator[float | Steered]:
+    """Yield the share of work done after the forward, and at last the Steered.
+
+    The text as it is and the steered one are two rows, which differ from the steered layer on. Raises as
+    `attribute_tokens` does.
+    """
+    reading = spec.reading
+    _check(loaded, reading)
+    steering = _steering(loaded, reading, (False, True))
+    wanted = torch.tensor(keyword_ids(loaded, reading.keywords), device=loaded.device)
+    ids = torch.tensor([list(reading.token_ids)], device=loaded.device)
+    with loaded.lock, torch.inference_mode(), steer_residuals(loaded, steering):
+        normed = loaded.decoder(input_ids=ids, use_cache=False).last_hidden_state
+    yield 0.6
+    p_keyword, kl = np.zeros((2, ids.shape[1]), np.float32)
+    tops = Tops(loaded, ids.shape[1])
+    with torch.inference_mode():
+        both = zip(*(log_probabilities(loaded, rows) for rows in normed), strict=True)
+        for (here, plain), (_, moved) in both:
+            kl[here] = kl_divergence(plain, moved).cpu().numpy()
+            p_keyword[here] = any_probability(moved, wanted).cpu().numpy()
+            tops.take(here, moved)
+    yield Steered(spec=spec, p_keyword=p_keyword, kl=kl, top_ids=tops.ids, top_pieces=tops.pieces, top_probs=tops.probs)
+
+
+class Tops:
+    """The most likely next tokens of every position, gathered as log-probabilities come."""
+
+    def __init__(self, loaded: LoadedModel, seq: int) -> None:
+        k = min(TOP_K, loaded.d_vocab)
+        self._texts = loaded.vocabulary_texts()
+        self.ids: Integers = np.zeros((seq, k), np.int64)
+        self.probs: Floats = np.zeros((seq, k), np.float32)
+
+    def take(self, here: slice, rows: Tensor) -> None:
+        """Log-probabilities (k, d_vocab) of the positions `here`."""
+        values, ids = rows.topk(self.ids.shape[1], dim=-1)
+        self.probs[here], self.ids[here] = values.exp().cpu().numpy(), ids.cpu().numpy()
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Texts of the ids, flattened in their order."""
+        return tuple(self._texts[i] for i in self.ids.ravel())
 
 
 def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> None:
@@ -60,24 +125,16 @@ def read_corpus_text(loaded: LoadedModel, spec: CorpusTextSpec) -> CorpusText:
     """
     _check(loaded, spec)
     wanted = torch.tensor(keyword_ids(loaded, spec.keywords), device=loaded.device)
-    vector = torch.from_numpy(spec.direction.vector).to(loaded.device)
-    found = np.zeros((2, loaded.n_layers, len(spec.token_ids)), np.float32)
-
-    def sink(layer: int, hidden: Tensor) -> None:
-        for row, values in enumerate(centred_projection(hidden[0], vector, first=spec.text_start)):
-            found[row, layer] = values.cpu().numpy()
-
+    projection, cosine, normed = _read(loaded, spec)
     p_keyword = np.zeros(len(spec.token_ids), np.float32)
-    with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
-        normed = normed_of(loaded, spec.token_ids)
     with torch.inference_mode():
         for here, rows in log_probabilities(loaded, normed):
             p_keyword[here] = any_probability(rows, wanted).cpu().numpy()
     return CorpusText(
         spec=spec,
         pieces=pieces(loaded, spec.token_ids),
-        projection=found[0],
-        cosine=found[1],
+        projection=projection,
+        cosine=cosine,
         p_keyword=p_keyword,
     )
 
@@ -93,48 +150,28 @@ def centred_projection(activations: Tensor, vector: Tensor, *, first: int) -> tu
     return projection, projection / centred.norm(dim=-1).clamp(min=1e-12)
 
 
-def _read(loaded: LoadedModel, spec: AttributionSpec, wanted: Tensor) -> tuple[dict[str, Floats], Tensor]:
-    """Per-layer readings (n_layers, seq) and the final-normed activations (seq, d_model) of the baseline pass."""
-    seq = len(spec.token_ids)
-    names = ("projection", "cosine", "lens", "score")
-    readings: dict[str, Floats] = {name: np.zeros((loaded.n_layers, seq), np.float32) for name in names}
+def _read(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> tuple[Floats, Floats, Tensor]:
+    """(n_layers, seq) projection and cosine, and (seq, d_model) final-normed activations, of one pass."""
+    found = np.zeros((2, loaded.n_layers, len(spec.token_ids)), np.float32)
     vector = torch.from_numpy(spec.direction.vector).to(loaded.device)
-    items = torch.tensor(word_items(loaded, spec.lens_words), dtype=torch.int64, device=loaded.device)
 
     def sink(layer: int, hidden: Tensor) -> None:
-        projection, cosine = centred_projection(hidden[0], vector, first=spec.text_start)
-        readings["projection"][layer] = projection.cpu().numpy()
-        readings["cosine"][layer] = cosine.cpu().numpy()
-        readings["lens"][layer], readings["score"][layer] = read_layers(loaded, hidden[0], wanted, items)
+        for row, values in enumerate(centred_projection(hidden[0], vector, first=spec.text_start)):
+            found[row, layer] = values.cpu().numpy()
 
     with loaded.lock, torch.inference_mode(), record_residuals(loaded, range(loaded.n_layers), sink):
-        return readings, normed_of(loaded, spec.token_ids)
+        normed = normed_of(loaded, spec.token_ids)
+    return found[0], found[1], normed
 
 
-def read_layers(
-    loaded: LoadedModel, hidden: Tensor, wanted: Tensor, items: Tensor | None = None
-) -> tuple[Floats, Floats]:
-    """(seq,) log probability of the `wanted` ids and (seq,) mean logit of the `items` (Eq. 2), by the logit lens.
-
-    hidden (seq, d_model) of any layer; NaN scores where there are no items.
-    """
-    lens, score = np.full((2, len(hidden)), np.nan, np.float32)
-    for start in range(0, len(hidden), CHUNK):
-        logits = logit_lens(loaded, hidden[start : start + CHUNK])
-        here = slice(start, start + len(logits))
-        lens[here] = (logits[:, wanted].logsumexp(-1) - logits.logsumexp(-1)).cpu().numpy()
-        if items is not None and len(items):
-            score[here] = logits[:, items].mean(-1).cpu().numpy()
-    return lens, score
-
-
-def _steered_normed(loaded: LoadedModel, spec: AttributionSpec) -> Tensor:
-    """(seq, d_model) final-normed activations with the direction added at every position."""
+def _steering(loaded: LoadedModel, spec: AttributionSpec, rows: Sequence[bool]) -> Steering:
+    """Rows with the direction added at every position, or as they are."""
     edit = SteeringSpec(direction=spec.direction, layer=spec.layer, coefficient=spec.coefficient)
-    steering = compile_steering(loaded, [[edit]], n_prompt=[spec.text_start])
+    steering = compile_steering(
+        loaded, [[edit] if steered else [] for steered in rows], n_prompt=[spec.text_start] * len(rows)
+    )
     steering.positions = torch.arange(len(spec.token_ids), device=loaded.device)[None]
-    with loaded.lock, torch.inference_mode(), steer_residuals(loaded, steering):
-        return normed_of(loaded, spec.token_ids)
+    return steering
 
 
 def normed_of(loaded: LoadedModel, token_ids: Sequence[int]) -> Tensor:
@@ -142,45 +179,3 @@ def normed_of(loaded: LoadedModel, token_ids: Sequence[int]) -> Tensor:
     ids = torch.tensor([list(token_ids)], device=loaded.device)
     normed: Tensor = loaded.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
     return normed
-
-
-def _assemble(
-    loaded: LoadedModel,
-    spec: AttributionSpec,
-    readings: dict[str, Floats],
-    baseline: Tensor,
-    steered: Tensor,
-    wanted: Tensor,
-) -> Attribution:
-    seq = len(spec.token_ids)
-    k = min(TOP_K, loaded.d_vocab)
-    p_keyword = np.zeros((2, seq), np.float32)
-    kl, rank = np.zeros((2, seq), np.float32)
-    top_ids = np.zeros((2, seq, k), np.int64)
-    top_probs = np.zeros((2, seq, k), np.float32)
-    with torch.inference_mode():
-        both = zip(log_probabilities(loaded, baseline), log_probabilities(loaded, steered), strict=True)
-        for (here, plain), (_, moved) in both:
-            kl[here] = kl_divergence(plain, moved).cpu().numpy()
-            best = plain[:, wanted].max(-1, keepdim=True).values
-            rank[here] = ((plain > best).sum(-1) + 1).cpu().numpy()
-            for i, rows in enumerate((plain, moved)):
-                p_keyword[i, here] = any_probability(rows, wanted).cpu().numpy()
-                values, ids = rows.topk(k, dim=-1)
-                top_probs[i, here], top_ids[i, here] = values.exp().cpu().numpy(), ids.cpu().numpy()
-    texts = loaded.vocabulary_texts()
-    return Attribution(
-        spec=spec,
-        pieces=pieces(loaded, spec.token_ids),
-        projection=readings["projection"],
-        cosine=readings["cosine"],
-        lens=readings["lens"],
-        score=readings["score"],
-        p_keyword=p_keyword[0],
-        rank_keyword=rank,
-        p_keyword_steered=p_keyword[1],
-        kl_steered=kl,
-        top_ids=top_ids,
-        top_pieces=tuple(texts[i] for i in top_ids.ravel()),
-        top_probs=top_probs,
-    )

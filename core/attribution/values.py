@@ -25,7 +25,7 @@ class ReadingSpec(Spec[T_co]):
 class AttributionSpec(ReadingSpec["Attribution"]):
     """Read `token_ids` with `model` and relate every token to `direction`."""
 
-    RESULT_REVISION = 2
+    RESULT_REVISION = 3
 
     model: ModelSpec
     fingerprint: str
@@ -42,7 +42,7 @@ class AttributionSpec(ReadingSpec["Attribution"]):
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """Per-token readings of one text."""
+    """Per-token readings of one text, as one forward pass gives them; `core.attribution.readouts` has the others."""
 
     spec: AttributionSpec
     pieces: tuple[str, ...]
@@ -51,31 +51,25 @@ class Attribution:
     """(n_layers, seq) h·v̂ after centring on the text's mean activation of that layer (paper, Fig. 6)."""
     cosine: Floats = field(repr=False)
     """(n_layers, seq) cosine of the centred activation with v̂."""
-    lens: Floats = field(repr=False)
-    """(n_layers, seq) log probability of the keywords under the logit lens of that layer."""
-    score: Floats = field(repr=False)
-    """(n_layers, seq) Eq. 2 of the residual stream: mean lens logit of the items that contain a lens word."""
     p_keyword: Floats = field(repr=False)
     """(seq,) P(next token starts a keyword)."""
     rank_keyword: Floats = field(repr=False)
     """(seq,) 1-based rank of the likeliest keyword among all next tokens."""
-    p_keyword_steered: Floats = field(repr=False)
-    """(seq,) the same with the direction added at `spec.layer` at every position."""
-    kl_steered: Floats = field(repr=False)
-    """(seq,) KL(baseline ‖ steered) of the next-token distribution, in nats."""
     top_ids: Integers = field(repr=False)
-    """(2, seq, k) most likely next tokens: baseline, steered."""
+    """(seq, k) most likely next tokens."""
     top_pieces: tuple[str, ...] = field(repr=False)
     """Texts of the ids in `top_ids`, flattened in its order."""
     top_probs: Floats = field(repr=False)
-    """(2, seq, k) their probabilities."""
+    """(seq, k) their probabilities."""
+    seconds: float = 0.0
+    """What reading it took, for estimates of further readings."""
 
     def __post_init__(self) -> None:
         seq = len(self.spec.token_ids)
         assert len(self.pieces) == seq, (len(self.pieces), seq)
-        for name in ("projection", "cosine", "lens", "score"):
+        for name in ("projection", "cosine"):
             assert getattr(self, name).shape[1] == seq, (name, getattr(self, name).shape, seq)
-        for name in ("p_keyword", "rank_keyword", "p_keyword_steered", "kl_steered"):
+        for name in ("p_keyword", "rank_keyword"):
             assert getattr(self, name).shape == (seq,), (name, getattr(self, name).shape, seq)
 
 
@@ -232,8 +226,6 @@ class DivergenceSpec(ReadingSpec["Divergence"]):
     text: TargetText
     other: TargetText
     """The same text in the other model's frame; its tokens from `text_start` on must be those of `text`."""
-    lens_words: tuple[str, ...]
-    """Changes nothing any more; part of the key that stored values are found by."""
 
     def __post_init__(self) -> None:
         ours, theirs = (side.token_ids[side.text_start :] for side in (self.text, self.other))
@@ -248,15 +240,11 @@ class DivergenceSpec(ReadingSpec["Divergence"]):
 class Divergence:
     """Where two models part. Arrays cover the tokens of `spec.text`; NaN before its text starts."""
 
-    DROPPED = frozenset({"score_other"})
-
     spec: DivergenceSpec
     kl: Floats = field(repr=False)
     """(seq,) KL(text's model ‖ other model) of the next-token distribution, in nats."""
     p_keyword_other: Floats = field(repr=False)
     """(seq,) P(next token starts a keyword) under the other model."""
-    lens_other: Floats = field(repr=False)
-    """(n_layers, seq) log probability of the keywords: this model's residual stream, the other's norm and W_U."""
 
 
 @dataclass(frozen=True, kw_only=True)

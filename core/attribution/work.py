@@ -13,7 +13,9 @@ from core.attribution.direction_lens import read_layer_directions
 from core.attribution.divergence import compare_models
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
-from core.attribution.one_text import attribute_tokens, read_corpus_text
+from core.attribution.one_text import attribute_tokens, read_corpus_text, read_steered
+from core.attribution.readouts import SteeredSpec, StreamLens, StreamLensSpec
+from core.attribution.stream_lens import read_layer, read_layers
 from core.attribution.values import (
     AttributionSpec,
     DivergenceSpec,
@@ -60,11 +62,32 @@ def read_corpus(
     return tuple(found)
 
 
+def read_stream(
+    find_model: FindModel,
+    specs: Sequence[StreamLensSpec],
+    *,
+    cached: Callable[[StreamLensSpec], StreamLens | None],
+    save: Callable[[StreamLensSpec, StreamLens], None],
+) -> Generator[Progress, None, tuple[StreamLens, ...]]:
+    """The lens of each of some layers of one text, a layer a step; a stopped run goes on where it was."""
+    return (yield from read_layers(lambda spec: _lens_models(find_model, spec), specs, cached=cached, save=save))
+
+
+def _lens_models(find_model: FindModel, spec: StreamLensSpec) -> tuple[LoadedModel, LoadedModel]:
+    return find_model(spec.model, spec.fingerprint), find_model(spec.reader, spec.reader_fingerprint)
+
+
 def _steps(find_model: FindModel, spec: ReadingSpec[T]) -> tuple[Iterator[object], str]:
     """Shares of the work, then the result; and what is being done, in words."""
     if isinstance(spec, AttributionSpec):
         loaded = find_model(spec.model, spec.fingerprint)
         return attribute_tokens(loaded, spec), f"reading {len(spec.token_ids)} tokens with {loaded.name}"
+    if isinstance(spec, SteeredSpec):
+        loaded = find_model(spec.reading.model, spec.reading.fingerprint)
+        return read_steered(loaded, spec), f"steering {len(spec.reading.token_ids)} tokens with {loaded.name}"
+    if isinstance(spec, StreamLensSpec):
+        loaded, reader = _lens_models(find_model, spec)
+        return read_layer(loaded, reader, spec), f"reading layer {spec.layer} of {loaded.name}"
     if isinstance(spec, LayerLensSpec):
         loaded = find_model(spec.model, spec.fingerprint)
         return iter([read_layer_directions(loaded, spec)]), f"reading the directions through {loaded.name}"

@@ -2,5 +2,5 @@
 
 Knows no sampling, trace, job or disk.
 
-Face: acceptance, edits, programs, steering, hooks, unembedding, kv_cache
+Face: acceptance, edits, programs, steering, hooks, unembedding, kv_cache, stand_ins, suffixes
 """

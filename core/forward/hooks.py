@@ -39,7 +39,8 @@ def hidden_of(output: LayerOutput) -> Tensor:
     return hidden
 
 
-def _with_hidden(output: LayerOutput, hidden: Tensor) -> LayerOutput:
+def with_hidden(output: LayerOutput, hidden: Tensor) -> LayerOutput:
+    """A decoder layer's output with another hidden state (batch, seq, d_model)."""
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
@@ -55,7 +56,7 @@ def steer_residuals(loaded: LoadedModel, steering: Steering) -> Iterator[None]:
                 hidden = edited(hidden, slot, steering)
             finite = torch.isfinite(hidden).all()
             steering.finite = finite if steering.finite is None else steering.finite & finite
-            return _with_hidden(output, hidden)
+            return with_hidden(output, hidden)
 
         return hook
 

@@ -45,6 +45,23 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._key_room = self._value_room = None
 
 
+class FrozenLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values (1, heads, seq, head_dim) that stay as they are: what is added serves one pass, in any batch."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """All keys and values: these for every row, then the new states."""
+        rows = len(key_states)
+        keys, values = (kept.expand(rows, -1, -1, -1) for kept in (self.keys, self.values))
+        return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
+
+
 def _with_room(room: Tensor | None, present: Tensor, new: Tensor, used: int) -> Tensor:
     """The room when the new states fit in it, else a larger one that holds what is present."""
     stop = used + new.shape[-2]

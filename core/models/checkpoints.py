@@ -56,6 +56,9 @@ class MemoryEstimate:
     """Bytes that weights and each cached token take at a precision, and the model's sizes."""
 
     weights_bytes: int
+    peak_bytes: int
+    """While loading: the weights, and what quantising the largest of them takes. Pages of the files come on top; the
+    system takes them back when it needs them."""
     kv_bytes_per_token: int
     n_params: int
     context_length: int
@@ -215,8 +218,10 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
             "Choose a causal language model such as Llama, Qwen, Mistral, Gemma or GPT-NeoX.",
         ) from None
     width = 4 if precision == "fp32" else 2
+    weights = round(sum(prod(t.shape) * _bytes_per_parameter(t, precision) for t in tensors))
     return MemoryEstimate(
-        weights_bytes=round(sum(prod(t.shape) * _bytes_per_parameter(t, precision) for t in tensors)),
+        weights_bytes=weights,
+        peak_bytes=weights + _quantising_bytes(tensors, precision),
         kv_bytes_per_token=2 * sizes.n_layers * sizes.kv_heads * sizes.d_head * width,
         n_params=sum(prod(t.shape) for t in tensors),
         context_length=sizes.context_length,
@@ -234,6 +239,13 @@ def _bytes_per_parameter(tensor: Tensor, precision: Precision) -> float:
     quantised = len(tensor.shape) == 2 and not re.search(UNQUANTISED, tensor.name)
     full = 4.0 if precision == "fp32" else 2.0
     return {"int8": 1.0, "nf4": 0.516}.get(precision, full) if quantised else full
+
+
+def _quantising_bytes(tensors: list[Tensor], precision: Precision) -> int:
+    """A weight is there in bf16, in float32 and in parts of both while it is quantised: measured, 16 bytes a value."""
+    if precision not in ("int8", "nf4"):
+        return 0
+    return max((16 * prod(t.shape) for t in tensors if _bytes_per_parameter(t, precision) < 2), default=0)
 
 
 def _graphics_memory(device: str) -> int:

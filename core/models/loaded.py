@@ -24,6 +24,7 @@ from core.models.checkpoints import find_checkpoint
 from core.models.files import read_header
 from core.models.folders import weight_files
 from core.models.head import Head, head_of
+from core.models.heap import large_blocks_apart
 from core.models.loading import (
     Alone,
     check_device,
@@ -108,7 +109,8 @@ class LoadedModel:
         with self._texts_lock:
             if not self._texts:
                 known = min(len(self.tokenizer), self.d_vocab)
-                texts = self.tokenizer.batch_decode([[i] for i in range(known)])
+                decode = self.tokenizer.backend_tokenizer.decode_batch
+                texts = decode([[i] for i in range(known)], skip_special_tokens=False)
                 self._texts.append((*texts, *[""] * (self.d_vocab - known)))
             return self._texts[0]
 
@@ -167,7 +169,7 @@ def load_model(
     frame = load_frame(tokenizer) if frame_from is None else base_frame(spec, tokenizer, frame_from, frame_from.frame)
     progress(f"Loading the weights of {spec.name} in {spec.precision}")
     prepare_loading(spec, config)
-    with told_loading(spec, progress, alone):
+    with told_loading(spec, progress, alone), large_blocks_apart():
         model = load_weights(spec, checkpoint.path, config, checkpoint.adapter)
     return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
 

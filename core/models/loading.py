@@ -70,7 +70,8 @@ def memory_needed(spec: ModelSpec, checkpoint: Checkpoint) -> int:
     """
     estimate = estimate_folder(checkpoint.path, spec.precision, checkpoint.adapter)
     tokens = min(WORKING_TOKENS, estimate.context_length or WORKING_TOKENS)
-    return estimate.weights_bytes + estimate.merging_bytes + tokens * estimate.kv_bytes_per_token
+    room = tokens * estimate.kv_bytes_per_token
+    return estimate.merging_bytes + max(estimate.peak_bytes, estimate.weights_bytes + room)
 
 
 def check_memory(spec: ModelSpec, checkpoint: Checkpoint) -> None:

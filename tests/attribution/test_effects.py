@@ -1,6 +1,6 @@
 """Equations of gradients, direct logit attribution, exact interventions and the comparison of two models."""
 
-from dataclasses import make_dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,23 +12,23 @@ from core.attribution.divergence import compare_models
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.one_text import attribute_tokens
+from core.attribution.readouts import StreamLensSpec
+from core.attribution.stream_lens import read_layer
 from core.attribution.targets import contrast_of
 from core.attribution.values import (
-    Divergence,
     DivergenceSpec,
     GradientSpec,
     InterventionSpec,
     LayerLensSpec,
     TargetText,
 )
-from core.disk.store import Store
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import record_residuals, run_decoder, steer_residuals
 from core.forward.steering import compile_steering
 from core.forward.unembedding import keyword_ids, logit_lens
 from core.models.loaded import encode_text, hook_count
-from core.values import Floats, Positions
+from core.values import Positions
 from tests.attribution.test_one_text import spec_for
 from tests.linear_models import linear_loaded
 from tests.tiny_models import tiny_loaded
@@ -255,6 +255,36 @@ def test_where_a_method_cannot_work_it_says_why(tmp_path, make_direction):
         gradients_of(frozen, make_direction(frozen.d_model))
 
 
+def test_the_graph_of_a_block_is_not_kept(tmp_path, make_direction):
+    """What autograd saves in the forward grows by each block's input at most."""
+    saved = {}
+    for n_layers in (2, 6):
+        loaded, total = tiny_loaded(tmp_path, n_layers=n_layers), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=total: n.append(t.numel()) or t, lambda t: t):
+            gradients_of(loaded, make_direction(loaded.d_model))
+        saved[n_layers] = sum(total)
+    inputs = len(target_text(loaded).token_ids) * loaded.d_model
+    assert saved[6] - saved[2] <= 4 * inputs
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "gemma2", "qwen3"])
+def test_running_blocks_again_gives_the_same_gradient(family, tmp_path, make_direction, monkeypatch):
+    loaded = tiny_loaded(tmp_path, family)
+    direction = make_direction(loaded.d_model)
+    found = gradients_of(loaded, direction)
+    assert all("forward" not in vars(block) for block in loaded.layers)
+    monkeypatch.setattr(
+        "core.attribution.gradients.checkpoint",
+        lambda run, *a, **k: run(
+            *a, **{name: value for name, value in k.items() if name not in ("use_reentrant", "preserve_rng_state")}
+        ),
+    )
+    whole = gradients_of(loaded, direction)
+    for name in ("along", "times_activation", "removal", "direct"):
+        assert np.allclose(getattr(found, name), getattr(whole, name), atol=2e-6), name
+    assert found.target == pytest.approx(whole.target, abs=1e-6)
+
+
 def test_gradients_reach_activations_in_bf16(tmp_path, make_direction):
     fp32, bf16 = tiny_loaded(tmp_path), tiny_loaded(tmp_path, precision="bf16")
     direction = make_direction(fp32.d_model)
@@ -264,7 +294,7 @@ def test_gradients_reach_activations_in_bf16(tmp_path, make_direction):
 
 def test_two_models_part_where_their_predictions_do(tmp_path):
     ours, theirs = tiny_loaded(tmp_path), tiny_loaded(tmp_path, seed=5)
-    spec = DivergenceSpec(text=target_text(ours), other=target_text(theirs), lens_words=("wait",))
+    spec = DivergenceSpec(text=target_text(ours), other=target_text(theirs))
     found = last(compare_models(ours, theirs, spec))
     p = model_logits(ours, spec.text.token_ids).double().log_softmax(-1)
     q = model_logits(theirs, spec.text.token_ids).double().log_softmax(-1)
@@ -275,24 +305,23 @@ def test_two_models_part_where_their_predictions_do(tmp_path):
     assert np.allclose(found.p_keyword_other[start:], q.exp()[start:, wanted].sum(-1).numpy(), atol=1e-5)
     lens = logit_lens(theirs, residuals(ours, spec.text.token_ids)[1])
     share = lens[:, wanted].logsumexp(-1) - lens.logsumexp(-1)
-    assert np.allclose(found.lens_other[1], share.detach().numpy(), atol=1e-4)
+    read = StreamLensSpec(
+        model=ours.spec,
+        fingerprint="",
+        token_ids=spec.text.token_ids,
+        layer=1,
+        keywords=spec.text.keywords,
+        words=(),
+        reader=theirs.spec,
+        reader_fingerprint="",
+    )
+    other = last(read_layer(ours, theirs, read))
+    assert np.allclose(other.lens, share.detach().numpy(), atol=1e-4)
+    assert np.isnan(other.score).all()
     same = last(compare_models(ours, ours, replace(spec, other=spec.text)))
     assert np.nanmax(np.abs(same.kl)) <= 1e-9
     with pytest.raises(BadInput, match="different tokens"):
         replace(spec, other=replace(spec.other, token_ids=(*spec.other.token_ids[:-1], 9)))
-
-
-def test_a_divergence_stored_with_the_score_that_nothing_shows_is_still_found(tmp_path):
-    ours, theirs = tiny_loaded(tmp_path), tiny_loaded(tmp_path, seed=5)
-    spec = DivergenceSpec(text=target_text(ours), other=target_text(theirs), lens_words=("wait",))
-    found = last(compare_models(ours, theirs, spec))
-    older = make_dataclass("Divergence", [("score_other", Floats)], bases=(Divergence,), frozen=True, kw_only=True)
-    store = Store(tmp_path / "store")
-    try:
-        store.put("divergence", spec, older(**vars(found), score_other=found.lens_other))
-        assert np.array_equal(store.get(Divergence, "divergence", spec).lens_other, found.lens_other)
-    finally:
-        store.close()
 
 
 def test_rank_and_equation_2_of_the_stream(tmp_path, make_direction):
@@ -304,7 +333,8 @@ def test_rank_and_equation_2_of_the_stream(tmp_path, make_direction):
     assert np.array_equal(got.rank_keyword, (logits > logits[:, wanted].amax(-1, keepdim=True)).sum(-1).numpy() + 1)
     a = torch.tensor([any(w in text.lower() for w in ("wait", "we")) for text in loaded.vocabulary_texts()]).float()
     lens = logit_lens(loaded, residuals(loaded, spec.token_ids)[1])
-    assert np.allclose(got.score[1], (lens @ a / a.sum()).detach().numpy(), atol=1e-4)
+    score = last(read_layer(loaded, loaded, StreamLensSpec.of(spec, 1))).score
+    assert np.allclose(score, (lens @ a / a.sum()).detach().numpy(), atol=1e-4)
 
 
 def test_equation_2_over_the_layers(tmp_path):

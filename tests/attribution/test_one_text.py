@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from core.attribution.direction_lens import read_direction
-from core.attribution.one_text import attribute_tokens
+from core.attribution.one_text import attribute_tokens, read_steered
+from core.attribution.readouts import SteeredSpec, StreamLensSpec
+from core.attribution.stream_lens import read_layer, read_layers
 from core.attribution.values import AttributionSpec, LensSpec
 from core.errors import BadDirection, BadInput
-from core.forward.hooks import run_decoder
+from core.forward.edits import SteeringSpec
+from core.forward.hooks import run_decoder, steer_residuals
+from core.forward.steering import compile_steering
 from core.forward.unembedding import keyword_ids, logit_lens
 from core.models.loaded import encode_text, hook_count
 from tests.tiny_models import tiny_loaded
@@ -34,6 +38,14 @@ def spec_for(loaded, direction, *, text="First we add. Wait, that is wrong. But 
 
 def attribute(loaded, spec):
     return list(attribute_tokens(loaded, spec))[-1]
+
+
+def steered(loaded, spec):
+    return list(read_steered(loaded, SteeredSpec(reading=spec)))[-1]
+
+
+def lens_of(loaded, spec, layer):
+    return list(read_layer(loaded, loaded, StreamLensSpec.of(spec, layer)))[-1]
 
 
 def residuals(loaded, spec):
@@ -70,19 +82,83 @@ def test_the_lens_of_the_last_layer_is_the_model(family, tmp_path, make_directio
     probabilities = logits.double().softmax(-1)
     wanted = keyword_ids(loaded, spec.keywords)
     assert np.allclose(got.p_keyword, probabilities[:, wanted].sum(-1).numpy(), atol=1e-5)
-    assert np.allclose(np.exp(got.lens[-1]), got.p_keyword, atol=1e-5)
-    assert np.array_equal(got.top_ids[0, :, 0], logits.argmax(-1).numpy())
+    assert np.allclose(np.exp(lens_of(loaded, spec, loaded.n_layers - 1).lens), got.p_keyword, atol=1e-5)
+    assert np.array_equal(got.top_ids[:, 0], logits.argmax(-1).numpy())
 
 
 def test_coefficient_zero_changes_nothing_and_another_does(tmp_path, make_direction):
     loaded = tiny_loaded(tmp_path)
     direction = make_direction(loaded.d_model)
-    still = attribute(loaded, spec_for(loaded, direction, coefficient=0.0))
-    assert np.array_equal(still.p_keyword, still.p_keyword_steered)
-    assert np.abs(still.kl_steered).max() < 1e-9
-    moved = attribute(loaded, spec_for(loaded, direction, coefficient=8.0))
-    assert moved.kl_steered.min() > -1e-9
-    assert moved.kl_steered.max() > 1e-3
+    spec = spec_for(loaded, direction, coefficient=0.0)
+    still, plain = steered(loaded, spec), attribute(loaded, spec)
+    assert np.allclose(plain.p_keyword, still.p_keyword, atol=1e-7)
+    assert np.array_equal(plain.top_ids, still.top_ids)
+    assert np.abs(still.kl).max() < 1e-9
+    moved = steered(loaded, spec_for(loaded, direction, coefficient=8.0))
+    assert moved.kl.min() > -1e-9
+    assert moved.kl.max() > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_steered_row_is_the_steered_model(family, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    spec = spec_for(loaded, make_direction(loaded.d_model), coefficient=8.0)
+    ids, found = torch.tensor([spec.token_ids]), steered(loaded, spec)
+    edit = SteeringSpec(direction=spec.direction, layer=spec.layer, coefficient=8.0)
+    steering = compile_steering(loaded, [[edit]], n_prompt=[0])
+    steering.positions = torch.arange(ids.shape[1])[None]
+    with torch.inference_mode():
+        p = loaded.model(ids).logits[0].double().log_softmax(-1)
+        with steer_residuals(loaded, steering):
+            q = loaded.model(ids).logits[0].double().log_softmax(-1)
+    assert np.allclose(found.kl, (p.exp() * (p - q)).sum(-1).numpy(), atol=1e-5)
+    wanted = keyword_ids(loaded, spec.keywords)
+    assert np.allclose(found.p_keyword, q.exp()[:, wanted].sum(-1).numpy(), atol=1e-5)
+    assert np.allclose(found.top_probs, q.exp().topk(found.top_probs.shape[1]).values.numpy(), atol=1e-5)
+
+
+def test_the_first_reading_is_one_forward_and_reads_out_no_layer(tmp_path, make_direction):
+    """Every call of a block or of W_U is counted: W_U sees each position once."""
+    loaded = tiny_loaded(tmp_path)
+    calls, read = [], []
+    loaded.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    loaded.unembed.register_forward_hook(lambda _module, inputs, _output: read.append(inputs[0].shape[-2]))
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    found = attribute(loaded, spec)
+    assert (len(calls), sum(read)) == (1, len(spec.token_ids))
+    assert found.seconds > 0
+
+
+def test_layers_are_read_out_one_by_one_and_a_stopped_job_goes_on(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    specs = [StreamLensSpec.of(spec, layer) for layer in range(loaded.n_layers)]
+    kept, forwards = {}, []
+    loaded.layers[0].register_forward_hook(lambda *_: forwards.append(1))
+
+    def work():
+        return read_layers(lambda _spec: (loaded, loaded), specs, cached=kept.get, save=kept.__setitem__)
+
+    stopped = work()
+    while len(kept) < 2:
+        next(stopped)
+    stopped.close()
+    assert len(forwards) == 1
+    shares = [(progress.done, progress.total) for progress in work()]
+    assert shares == [(2, 3), (2, 3)]
+    assert len(forwards) == 2
+    assert list(kept) == specs
+    list(work())
+    assert len(forwards) == 2
+    for layer, lens in enumerate(kept.values()):
+        assert np.allclose(lens.lens, lens_of(loaded, spec, layer).lens, atol=1e-6)
+
+
+def test_a_layer_that_is_not_there_is_refused(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_for(loaded, make_direction(loaded.d_model))
+    with pytest.raises(BadInput, match="layers 0 to 2"):
+        lens_of(loaded, spec, 3)
 
 
 def test_keywords_cover_case_and_leading_space(tmp_path):

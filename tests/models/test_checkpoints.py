@@ -205,6 +205,7 @@ def test_foreign_header_is_refused(tmp_path: Path, header: str) -> None:
 def test_memory_by_precision(folder: Path, precision: Any, linear: float, rest: float, width: int) -> None:
     estimate = estimate_memory(_spec(folder, precision=precision))
     assert estimate.weights_bytes == round(LINEAR * linear + REST * rest)
+    assert estimate.peak_bytes == estimate.weights_bytes + (16 * 128 * 64 if linear < 2 else 0)
     assert estimate.kv_bytes_per_token == 2 * 2 * 2 * 16 * width
     assert (estimate.n_params, estimate.n_layers, estimate.d_model) == (LINEAR + REST, 2, 64)
     assert estimate.context_length == 128

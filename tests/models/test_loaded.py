@@ -216,6 +216,30 @@ def test_too_little_memory_is_refused_before_loading(tmp_path: Path, monkeypatch
     assert "bf16, int8 or nf4" in caught.value.remedy
 
 
+def test_the_memory_that_loading_takes_for_a_while_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free is what the weights and their cache take, less than what quantising takes."""
+    spec = _spec(tiny_folder(tmp_path, d_model=256, context_length=16), precision="nf4")
+    estimate = estimate_memory(spec)
+    enough = estimate.weights_bytes + 16 * estimate.kv_bytes_per_token
+    assert enough < estimate.peak_bytes
+    monkeypatch.setattr(loading, "available_memory", lambda device: enough)
+    with pytest.raises(ModelUnavailable, match="are free"):
+        load_model(spec)
+    monkeypatch.setattr(loading, "available_memory", lambda device: estimate.peak_bytes)
+    assert load_model(spec).n_layers == 3
+
+
+def test_the_vocabulary_is_decoded_in_one_call_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(_spec(tiny_folder(tmp_path)))
+    one_by_one = [loaded.tokenizer.decode([i]) for i in range(len(loaded.tokenizer))]
+    for name in ("decode", "batch_decode"):
+        monkeypatch.setattr(type(loaded.tokenizer), name, lambda *_, **__: pytest.fail("decoded token by token"))
+    texts = loaded.vocabulary_texts()
+    assert list(texts[: len(one_by_one)]) == one_by_one
+    assert len(texts) == loaded.d_vocab
+    assert loaded.vocabulary_texts() is texts
+
+
 def test_running_out_while_loading_names_smaller_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")

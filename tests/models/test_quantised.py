@@ -62,7 +62,7 @@ def test_extraction_and_attribution_run(loaded, make_direction):
     assert np.isfinite(direction.vector).all()
     result = list(attribute_tokens(loaded, attribution_spec(loaded, direction)))[-1]
     assert np.isfinite(result.projection).all()
-    assert np.isfinite(result.kl_steered).all()
+    assert np.isfinite(result.p_keyword).all()
 
 
 @pytest.fixture(params=["as loaded", "as repacked"])

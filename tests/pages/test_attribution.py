@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 import core.embedded
 from core.attribution.corpus import Extreme
 from core.attribution.cross_check import rank_correlation
+from core.attribution.readouts import StreamLensSpec
 from core.attribution.values import Attribution, LayerLens, LayerLensSpec
 from core.embedded import AGREEMENT_FILE
 from core.forward.edits import SteeringSpec
@@ -24,7 +25,7 @@ from core.values import Part, SamplingSpec, Trace
 from core.workbench import Workbench
 from tests.attribution.test_cross_check import REPORT
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
-from ui.attribution.catalogue import FAMILIES, METHODS, methods_of
+from ui.attribution.catalogue import BY_KEY, FAMILIES, METHODS, methods_of
 from ui.attribution.corpus import open_text
 from ui.attribution.form import place_parts
 from ui.attribution.methods import Readings
@@ -421,7 +422,8 @@ def test_the_panel_shows_token_and_next_tokens_literally(bench, direction):
     rerun(app)
     assert attribution.pieces[token].replace(" ", "␣") in [block.value for block in app.code]
     assert "beacon" not in words(app)
-    frame = next_tokens(attribution, token)
+    frame = next_tokens(Readings(attribution=attribution, steered=app.session_state["steered:shown"][1]), token)
+    assert list(frame.columns) == ["without", "p", "with", "p steered"]
     assert list(frame["p"]) == sorted(frame["p"], reverse=True)
     assert frame["p"].sum() <= 100.001
     tables = [table.value for table in app.dataframe]
@@ -439,8 +441,9 @@ def test_the_table_holds_every_token_of_the_text(bench, trace_file, direction):
 
 
 def test_ranges_are_symmetric_robust_and_shared(bench, trace_file, direction):
-    attribution = shown(opened(attribution_lens_words="we"))
-    readings = Readings(attribution=attribution)
+    app = finish(bench, choose(opened(attribution_lens_words="we"), "lens"))
+    attribution, lens = shown(app), app.session_state["lens:1:shown"][1]
+    readings = Readings(attribution=attribution, steered=app.session_state["steered:shown"][1]).joined(lens)
     start = attribution.spec.text_start
     methods = [method for method in METHODS if method.available(readings)]
     assert len(methods) == 9
@@ -452,6 +455,52 @@ def test_ranges_are_symmetric_robust_and_shared(bench, trace_file, direction):
     by_key = {method.key: method.value_range(readings, 1) for method in methods}
     assert by_key["p_keyword"] == by_key["p_keyword_steered"]
     assert by_key["projection"][1] == pytest.approx(np.percentile(np.abs(attribution.projection[1, start:]), 98))
+
+
+def test_colours_do_not_wait_for_lens_or_steering(bench, trace_file, direction, monkeypatch):
+    """The first job reads the text; the steered text comes by its own, and a lens only where it is chosen."""
+    asked = []
+    attribute = bench.attribute
+    monkeypatch.setattr(bench, "attribute", lambda spec, *a: asked.append(type(spec).__name__) or attribute(spec, *a))
+    app = opened()
+    assert asked == ["AttributionSpec", "SteeredSpec"]
+    finish(bench, choose(app, "lens"))
+    assert asked == ["AttributionSpec", "SteeredSpec", "StreamLensSpec"]
+
+
+def test_what_costs_more_says_its_time_and_memory_first(bench, trace_file, direction, monkeypatch):
+    monkeypatch.setattr("ui.shell.jobs.AUTO_RUN_MACS", 0)
+    app = opened()
+    app.button(key="attribution:go").click()
+    app = finish(bench, rerun(app))
+    one = shown(app).seconds
+    assert one > 0
+    for key, needs in (("gradient", "gradients"), ("exact_steering", "interventions"), ("lens", "lens:1")):
+        assert app.button(key="steered:go").label == "Read it steered"
+        choose(app, key)
+        assert "beside the weights" in words(app)
+        assert re.search(r"takes about \d+ s", words(app))
+        app.button(key=f"{needs}:go").click()
+        app = finish(bench, rerun(app))
+        assert app.metric[0].label.startswith(BY_KEY[key].title)
+
+
+def test_every_layer_is_read_out_on_demand_and_only_what_is_missing(bench, trace_file, direction, monkeypatch):
+    monkeypatch.setattr("ui.shell.jobs.AUTO_RUN_MACS", 0)
+    app = opened()
+    app.button(key="attribution:go").click()
+    app = choose(finish(bench, rerun(app)), "lens")
+    app.button(key="lens:1:go").click()
+    app = finish(bench, rerun(app))
+    assert "2 of 3 layers are not read out yet" in words(app)
+    app.button(key="lens:all:go").click()
+    app = finish(bench, rerun(app))
+    assert "not read out yet" not in words(app)
+    specs = [StreamLensSpec.of(shown(app).spec, layer) for layer in range(3)]
+    assert all(bench.cached(spec) is not None for spec in specs)
+    app.slider(key="attribution_read_layer:3").set_value(2)
+    rerun(app)
+    assert app.metric[0].label == "Logit lens of keywords, layer 2"
 
 
 def test_keyword_tokens_are_those_whose_text_holds_the_word(bench, direction):

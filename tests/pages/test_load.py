@@ -154,5 +154,8 @@ def test_what_a_pair_needs_is_read_while_the_page_goes_on(bench, pairs, monkeypa
 def test_a_fault_found_while_reading_what_a_pair_needs_is_a_sentence(bench, pairs, tmp_path):
     broken = replace(pairs[1], base=replace(pairs[1].base, repo_id=str(tmp_path / "nothing")))
     app = button(choose(opened(), broken), "What does it need?").click().run()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    app.run()
     assert not app.exception
     assert "no model folder" in texts(app)

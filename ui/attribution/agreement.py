@@ -37,9 +37,10 @@ def draw_agreement(attribution: Attribution, request: Request, facts: ModelFacts
         target = choose_target(request, attribution)
     with right.popover("What was measured over many traces", icon=":material/help:"):
         st.markdown(recorded_words(facts))
-    readings: Readings | None = known_readings(request, attribution, target)
+    readings: Readings | None = known_readings(request, attribution, target, request.spec.layer)
     for needs in ("gradients", "interventions"):
-        readings = complete(readings, request, target, needs, facts) if readings is not None else None
+        if readings is not None:
+            readings = complete(readings, request, target, needs, facts, request.spec.layer)
     if readings is None or readings.gradients is None or readings.interventions is None:
         return
     _warn_of_readout(readings.gradients, readings.interventions.spec.layer)

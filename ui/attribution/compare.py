@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.attribution.cross_check import rank_correlation
+from core.attribution.readouts import SteeredSpec, StreamLensSpec
 from core.attribution.token_diff import Pair, align_tokens, runs
 from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ROLES, ModelFacts
@@ -19,6 +20,7 @@ from core.values import Floats
 from ui.attribution.catalogue import BY_KEY, METHODS
 from ui.attribution.choice import choose_layer
 from ui.attribution.form import Request
+from ui.attribution.further import lens_offer, obtain_further, steered_offer
 from ui.attribution.methods import Method, Readings, rounded_range
 from ui.attribution.source import generation_title
 from ui.components.colours import BLUE, ORANGE
@@ -49,7 +51,7 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
     """Controls, both texts, and their values over the shared tokens."""
     left, middle, right = st.columns([4, 4, 4], gap="medium", vertical_alignment="bottom")
     against = _ask_against(left)
-    options = [method.key for method in METHODS if not method.needs]
+    options = [method.key for method in METHODS if method.needs in ("", "steered", "lens")]
     with middle:
         key = st.selectbox(
             "Reading", options, format_func=lambda k: BY_KEY[k].title, key="compare_method", persist_state="session"
@@ -62,21 +64,36 @@ def draw_compare(attribution: Attribution, request: Request, facts: ModelFacts) 
         return
     name, spec, reader = other
     offer = Offer(
-        macs=forward_macs(reader, len(spec.token_ids), lens=True),
+        macs=forward_macs(reader, len(spec.token_ids)),
         words=f"Reading {len(spec.token_ids):,} tokens with {plain(reader.name)} takes a while.",
         button="Read it for comparison",
     )
     found = obtain(spec, "compare", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)
     if found is None:
         return
-    sides = (
-        Side(name=facts.name, readings=Readings(attribution=attribution)),
-        Side(name=name, readings=Readings(attribution=found)),
-    )
+    ours = _with_needs(Readings(attribution=attribution), method, layer, facts, method.needs)
+    theirs = _with_needs(Readings(attribution=found), method, layer, reader, f"compare:{method.needs}")
+    if ours is None or theirs is None:
+        return
+    sides = (Side(name=facts.name, readings=ours), Side(name=name, readings=theirs))
     if not all(method.available(side.readings) for side in sides):
         st.info(method.missing(sides[0].readings) or method.missing(sides[1].readings), icon=":material/block:")
         return
     _draw(sides, method, layer)
+
+
+def _with_needs(readings: Readings, method: Method, layer: int, facts: ModelFacts, name: str) -> Readings | None:
+    """The readings with what the method needs; None while that is computed or offered."""
+    reading = readings.attribution.spec
+    layer = min(layer, readings.n_layers - 1)
+    if method.needs == "steered":
+        return obtain_further(
+            readings, SteeredSpec(reading=reading), "steered", steered_offer(readings, facts), name=name
+        )
+    if method.needs == "lens":
+        spec = StreamLensSpec.of(reading, layer)
+        return obtain_further(readings, spec, "lens", lens_offer(readings, facts, layer), name=f"{name}:{layer}")
+    return readings
 
 
 def _ask_against(column: DeltaGenerator) -> str | None:

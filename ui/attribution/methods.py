@@ -6,18 +6,19 @@ A new method is one more entry in METHODS; strip, bars, line, panel, tables and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from core.attribution.readouts import Steered, StreamLens
 from core.attribution.values import Attribution, Divergence, Gradients, Interventions
 from core.values import Floats
 
 Family = Literal["Direction", "Read-out", "Steered", "Gradient", "Direct", "Exact", "Two models"]
-Needs = Literal["", "gradients", "interventions", "divergence"]
-Further: TypeAlias = Gradients | Interventions | Divergence
+Needs = Literal["", "steered", "lens", "lens_other", "gradients", "interventions", "divergence"]
+Further: TypeAlias = Steered | StreamLens | Gradients | Interventions | Divergence
 
 PERCENTILE = 98
 TINY = 1e-4
@@ -29,17 +30,36 @@ class Readings:
     """What is known of one text so far; the parts after the first come by their own jobs."""
 
     attribution: Attribution
+    steered: Steered | None = None
+    lens: Mapping[int, StreamLens] = field(default_factory=dict)
+    """Layers that were read out so far."""
+    lens_other: Mapping[int, StreamLens] = field(default_factory=dict)
+    """The same by the other model's norm and W_U."""
     gradients: Gradients | None = None
     interventions: Interventions | None = None
     divergence: Divergence | None = None
 
     def joined(self, found: Further) -> Readings:
         """These and one more."""
+        if isinstance(found, Steered):
+            return replace(self, steered=found)
+        if isinstance(found, StreamLens):
+            layer, own = found.spec.layer, found.spec.reader_fingerprint == found.spec.fingerprint
+            if own:
+                return replace(self, lens={**self.lens, layer: found})
+            return replace(self, lens_other={**self.lens_other, layer: found})
         if isinstance(found, Gradients):
             return replace(self, gradients=found)
         if isinstance(found, Interventions):
             return replace(self, interventions=found)
         return replace(self, divergence=found)
+
+    def has(self, needs: Needs, layer: int | None = None) -> bool:
+        """Whether what a method needs is there: at `layer` where it is read layer by layer, else at any."""
+        if needs in ("lens", "lens_other"):
+            layers: Mapping[int, StreamLens] = getattr(self, needs)
+            return bool(layers) if layer is None else layer in layers
+        return not needs or getattr(self, needs) is not None
 
     @property
     def start(self) -> int:
@@ -67,7 +87,10 @@ class Method:
     explanation: str
     """What the colour means, and what it does not mean."""
     read: Callable[[Readings], Floats]
-    """(n_layers, seq) where `per_layer`, else (seq,), in `unit`; called once what it needs is there."""
+    """(n_layers, seq) where `per_layer`, else (seq,), in `unit`; called once what it needs is there.
+
+    NaN at layers that were not read.
+    """
     family: Family
     needs: Needs = ""
     per_layer: bool = False
@@ -80,7 +103,7 @@ class Method:
 
     def available(self, readings: Readings) -> bool:
         """Whether what it needs is there and this model has it."""
-        return (not self.needs or getattr(readings, self.needs) is not None) and not self.missing(readings)
+        return readings.has(self.needs) and not self.missing(readings)
 
     def values(self, readings: Readings, layer: int) -> Floats:
         """(seq,) the reading at `layer`, which only matters where the method has layers."""
@@ -132,7 +155,18 @@ def p_keyword(readings: Readings) -> Floats:
 
 
 def p_steered(readings: Readings) -> Floats:
-    return 100 * readings.attribution.p_keyword_steered
+    assert readings.steered is not None
+    return 100 * readings.steered.p_keyword
+
+
+def p_steered_if_read(readings: Readings) -> Floats:
+    """For a common colour range."""
+    return p_keyword(readings) if readings.steered is None else p_steered(readings)
+
+
+def kl_steered(readings: Readings) -> Floats:
+    assert readings.steered is not None
+    return readings.steered.kl
 
 
 def p_other(readings: Readings) -> Floats:
@@ -140,9 +174,24 @@ def p_other(readings: Readings) -> Floats:
     return 100 * readings.divergence.p_keyword_other
 
 
+def _layers(readings: Readings, read: Mapping[int, StreamLens], name: Literal["lens", "score"]) -> Floats:
+    """(n_layers, seq) of the layers that were read, less their means; NaN at the others."""
+    found = np.full((readings.n_layers, readings.seq), np.nan, np.float32)
+    for layer, values in read.items():
+        found[layer] = getattr(values, name)
+    return less_mean(found, readings.start)
+
+
+def lens(readings: Readings) -> Floats:
+    return _layers(readings, readings.lens, "lens")
+
+
+def score(readings: Readings) -> Floats:
+    return _layers(readings, readings.lens, "score")
+
+
 def lens_other(readings: Readings) -> Floats:
-    assert readings.divergence is not None
-    return less_mean(readings.divergence.lens_other, readings.start)
+    return _layers(readings, readings.lens_other, "lens")
 
 
 def along(readings: Readings) -> Floats:
@@ -186,5 +235,5 @@ def kl_models(readings: Readings) -> Floats:
 
 
 def no_score(readings: Readings) -> str:
-    missing = np.isnan(readings.attribution.score).all()
+    missing = bool(readings.lens) and all(np.isnan(values.score).all() for values in readings.lens.values())
     return "No item of this vocabulary contains one of the Eq. 2 words; choose others." if missing else ""

@@ -55,7 +55,7 @@ def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer:
             args=(token,),
             key="attribution_explain",
         )
-    _draw_next(attribution, token)
+    _draw_next(readings, token)
     _draw_direct(readings, token)
     _draw_readings(readings, token, layer)
     st.markdown("**Its sentence**")
@@ -107,10 +107,10 @@ def _draw_profile(readings: Readings, token: int, *, method: Method, layer: int)
     if profile is None:
         st.caption("This reading has no profile over layers.")
         return
-    layers = np.arange(len(profile))
+    layers = np.flatnonzero(np.isfinite(profile))
     fixed_chart(
         profile_chart,
-        pd.DataFrame({"layer": layers, "value": profile.astype(float), "shown": layers == layer}),
+        pd.DataFrame({"layer": layers, "value": profile[layers].astype(float), "shown": layers == layer}),
         alt=f"{method.title} of the pinned token over the layers, layer {layer} marked",
     )
 
@@ -129,13 +129,12 @@ def profile_chart(rows: Data) -> alt.LayerChart:
     ).properties(height=130)
 
 
-def _draw_next(attribution: Attribution, token: int) -> None:
+def _draw_next(readings: Readings, token: int) -> None:
+    attribution = readings.attribution
     spec = attribution.spec
-    st.markdown(
-        f"**Most likely next**  \nwithout the direction, and with {spec.coefficient:+.3g} of it after layer "
-        f"{spec.layer}"
-    )
-    frame = next_tokens(attribution, token)
+    both = f", and with {spec.coefficient:+.3g} of it after layer {spec.layer}"
+    st.markdown(f"**Most likely next**  \nwithout the direction{both if readings.steered is not None else ''}")
+    frame = next_tokens(readings, token)
     percent = {name: st.column_config.NumberColumn("%", format="%.1f", width=48) for name in ("p", "p steered")}
     st.dataframe(
         frame,
@@ -154,14 +153,15 @@ def _draw_next(attribution: Attribution, token: int) -> None:
         st.code(visible(attribution.pieces[token + 1]) or "(no text of its own)", language=None, wrap_lines=True)
 
 
-def next_tokens(attribution: Attribution, token: int) -> pd.DataFrame:
+def next_tokens(readings: Readings, token: int) -> pd.DataFrame:
     """The k most likely next tokens in both readings, with probabilities in percent and white space made visible."""
-    _, seq, k = attribution.top_ids.shape
     columns: dict[str, list[object]] = {}
-    for row, (name, p) in enumerate((("without", "p"), ("with", "p steered"))):
-        start = (row * seq + token) * k
-        columns[name] = [visible(piece) for piece in attribution.top_pieces[start : start + k]]
-        columns[p] = [100 * float(value) for value in attribution.top_probs[row, token]]
+    for found, name, p in ((readings.attribution, "without", "p"), (readings.steered, "with", "p steered")):
+        if found is None:
+            continue
+        k = found.top_ids.shape[1]
+        columns[name] = [visible(piece) for piece in found.top_pieces[token * k : (token + 1) * k]]
+        columns[p] = [100 * float(value) for value in found.top_probs[token]]
     return pd.DataFrame(columns)
 
 

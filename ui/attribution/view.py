@@ -17,7 +17,7 @@ from ui.attribution.catalogue import WITHOUT_KEYWORDS
 from ui.attribution.choice import View, choose_view, drawable
 from ui.attribution.export import draw_export
 from ui.attribution.form import Request, Tokens, say_forms
-from ui.attribution.further import complete, known_readings
+from ui.attribution.further import LAYERED, complete, every_layer, known_readings
 from ui.attribution.methods import PERCENTILE, Readings, rounded_range
 from ui.attribution.pinned import Marks, draw_pinned
 from ui.attribution.recorded import recorded_words
@@ -48,8 +48,8 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
     stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", beginnings(keywords))
     _pin_something(attribution, stops)
     view = choose_view(request, attribution)
-    known = known_readings(request, attribution, view.target)
-    readings = complete(known, request, view.target, view.method.needs, facts)
+    known = known_readings(request, attribution, view.target, view.layer)
+    readings = complete(known, request, view.target, view.method.needs, facts, view.layer)
     if readings is None:
         return
     if not view.method.available(readings):
@@ -84,6 +84,9 @@ def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops:
             draw_export(readings, strip, line, marks, layer=layer)
         value_line(line, form=form, key="attribution_line", on_pick=partial(select_token, STRIP_KEY))
     with side:
+        if method.needs in LAYERED:
+            readings = every_layer(readings, request, view.target, method.needs, facts)
+        readings = complete(readings, request, view.target, "steered", facts, layer) or readings
         draw_pinned(readings, pinned, method=method, layer=layer, marks=marks)
 
 

@@ -75,10 +75,9 @@ def stop(job_id: str) -> None:
         engine.wait(job_id, END_SEEN)
 
 
-def forward_macs(facts: ModelFacts, n_tokens: int, *, lens: bool = False) -> float:
-    """Multiply-adds of one pass over the text; with `lens`, of reading every layer through the unembedding too."""
-    blocks = 12 * facts.n_layers * facts.d_model**2
-    return n_tokens * (blocks + facts.d_model * facts.d_vocab * (facts.n_layers if lens else 1))
+def forward_macs(facts: ModelFacts, n_tokens: int) -> float:
+    """Multiply-adds of one pass over the text."""
+    return n_tokens * (12 * facts.n_layers * facts.d_model**2 + facts.d_model * facts.d_vocab)
 
 
 def is_live(slot: str) -> bool:

@@ -102,9 +102,12 @@ def _ask_adapter(role: Role) -> str:
 def _show_need(found: PairNeed) -> None:
     base, reasoner, free = found.base, found.reasoner, found.free_bytes
     need = base.weights_bytes + reasoner.weights_bytes + _cache_bytes(base) + _cache_bytes(reasoner)
+    peak = base.weights_bytes + reasoner.peak_bytes
     st.markdown(
         f"Weights of both: {size(base.weights_bytes + reasoner.weights_bytes)}, "
-        f"with the cache of 2,048 tokens: **{size(need)}**. Free: **{size(free)}**."
+        f"with the cache of 2,048 tokens: **{size(need)}**. "
+        f"While loading: up to **{size(peak)}**, and the files themselves as far as the memory is free. "
+        f"Free: **{size(free)}**."
     )
     experts = base.experts_bytes + reasoner.experts_bytes
     if experts and found.pair.reasoner.precision in ("int8", "nf4"):
@@ -114,6 +117,7 @@ def _show_need(found: PairNeed) -> None:
         st.caption(f"Merging takes {size(merging)} more while loading.")
     for spec, estimate in ((found.pair.base, base), (found.pair.reasoner, reasoner)):
         _say_other_base(spec, estimate)
+    need = max(need, peak)
     if need + merging > free + workbench().pair.memory_taken(found.pair.base.device):
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
     elif need + merging > free:
