@@ -1,4 +1,4 @@
-# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make models · make screenshots
 PORT ?= 8501
 HEADLESS ?=
 PYTHON ?=
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench demo-pair record attribution-report labeller-report screenshots clean
+.PHONY: run test lint format bench demo-pair record attribution-report labeller-report models screenshots clean
 
 run: $(VENV)/.run-ready
 	@echo "Retrace is at http://127.0.0.1:$(PORT)"
@@ -53,6 +53,9 @@ attribution-report: $(VENV)/.run-ready
 
 labeller-report: $(VENV)/.run-ready
 	@$(BIN)/python -m benchmarks.labeller_report $(DATA)
+
+models: $(VENV)/.dev-ready
+	@$(BIN)/python -m tests.zoo
 
 screenshots: $(VENV)/.dev-ready
 	@sh tools/install_browser.sh
