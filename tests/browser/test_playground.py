@@ -194,8 +194,8 @@ def test_a14_hostile_text_is_shown_literally(server, page, faults):
     page.get_by_role("combobox", name="Pair").click()
     page.get_by_text("Other models").click()
     for label in ("Base model", "Reasoning model"):
-        page.get_by_label(label).fill(HOSTILE)
-        page.get_by_label(label).press("Enter")
+        page.get_by_label(label, exact=True).fill(HOSTILE)
+        page.get_by_label(label, exact=True).press("Enter")
     page.get_by_role("button", name="What does it need?").click()
     expect(page.get_by_test_id("stAlert").filter(has_text="script").first).to_be_visible()
     assert page.evaluate("window.pwned") is None
