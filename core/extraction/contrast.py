@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import BadInput
-from core.extraction.moments import NEGATIVES, WEIGHTINGS, Moments, MomentsSpec
+from core.extraction.moments import NEGATIVES, Moments, MomentsSpec
 from core.extraction.values import DirectionSet, ExtractionSpec, Negatives, Weighting
+from core.extraction.view import Doubles, View, cosine
 from core.values import Floats, Window
 
 MIN_TRACES = 2
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def contrast(
     """
     windows = tuple(windows or moments.spec.windows)
     layers = tuple(layers or moments.spec.layers)
-    view = _View(moments, label, windows, negatives, weighting)
+    view = View(moments, label, windows, negatives, weighting)
     _check(view)
     chosen = [layer_index(moments, layer) for layer in layers]
     found = [view.layer(i) for i in chosen]
@@ -113,7 +112,7 @@ def cosine_map(one: DirectionSet, other: DirectionSet) -> Floats:
     """
     if one.vectors.shape != other.vectors.shape:
         raise BadInput("The two maps do not have the same layers, windows and width.", "Extract both from one form.")
-    cosines = _cosine(one.vectors.astype(np.float64), other.vectors.astype(np.float64))
+    cosines = cosine(one.vectors.astype(np.float64), other.vectors.astype(np.float64))
     return np.where(one.differs & other.differs, cosines, np.nan).astype(np.float32)
 
 
@@ -146,7 +145,7 @@ def reliability_curve(
     The fit supposes that a group's direction is the true one plus noise that falls with the number of traces. Raises
     BadInput as `contrast` does, and where no two groups have an event.
     """
-    view = _View(moments, label, (window,), negatives, weighting)
+    view = View(moments, label, (window,), negatives, weighting)
     _check(view)
     i, folds = layer_index(moments, layer), moments.spec.folds
     of_fold = moments.counts[0, view.row][:, list(moments.columns(window))].max(1)
@@ -154,7 +153,7 @@ def reliability_curve(
     for m in range(1, folds // 2 + 1):
         groups = np.array([[1.0 if (k - a) % folds < m else 0.0 for k in range(folds)] for a in range(folds)])
         vectors = view.vectors(i, groups)[:, 0]
-        pairs = _cosine(vectors, np.roll(vectors, -m, axis=0))
+        pairs = cosine(vectors, np.roll(vectors, -m, axis=0))
         if np.isfinite(pairs).any():
             sizes.append(float((groups @ of_fold).mean()))
             cosines.append(pairs[np.isfinite(pairs)])
@@ -178,103 +177,17 @@ def _fitted_noise(sizes: Doubles, cosines: Doubles) -> float:
     return float(tried[errors.argmin(), 0])
 
 
-class _View:
-    """One label, weighting and kind of negatives of the sums, with windows as mixtures of their columns."""
-
-    def __init__(
-        self, moments: Moments, label: str, windows: Sequence[Window], negatives: Negatives, weighting: Weighting
-    ) -> None:
-        self.moments, self.label, self.windows = moments, label, tuple(windows)
-        self.row = moments.row(label)
-        self.n = NEGATIVES.index(negatives)
-        self.w = WEIGHTINGS.index(weighting)
-        self.columns = [moments.columns(window) for window in windows]
-        self.used = sorted({column for columns in self.columns for column in columns})
-        self.mix = np.zeros((len(windows), len(self.used)))
-        for j, columns in enumerate(self.columns):
-            self.mix[j, [self.used.index(column) for column in columns]] = 1
-        folds = moments.spec.folds
-        held = np.eye(folds)
-        halves = np.array([[1.0 - k % 2, k % 2] for k in range(folds)]).T
-        self.groups = np.concatenate([np.ones((1, folds)), halves, held, 1 - held])
-
-    def totals(self, weighting: Weighting) -> Doubles:
-        """(n_windows,) traces or tokens in D+; a window of several columns has the most traces, and all tokens."""
-        counts = self.moments.counts[WEIGHTINGS.index(weighting), self.row].sum(0)
-        combine = np.max if weighting == "trace" else np.sum
-        return np.array([combine(counts[list(columns)]) for columns in self.columns], dtype=np.float64)
-
-    def vectors(self, i: int, groups: Doubles) -> Doubles:
-        """(n_groups, n_windows, d_model) difference of means at layer index i; NaN where a group has no D+."""
-        moments = self.moments
-        sums = moments.sums[self.w, self.row, :, i, self.used].transpose(1, 0, 2)
-        inside = _mixed(self.mix, groups, sums, moments.counts[self.w, self.row][:, self.used])
-        negative = np.einsum("gk,kd->gd", groups, moments.negative_sums[self.w, self.row, self.n, :, i])
-        counts = groups @ moments.negative_counts[self.w, self.row, self.n]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return cast(Doubles, inside - (negative / np.where(counts > 0, counts, np.nan)[:, None])[:, None])
-
-    def layer(self, i: int) -> tuple[Doubles, Doubles, Doubles]:
-        """Vectors (n_windows, d_model), reliability (n_windows,), separation with its interval (3, n_windows)."""
-        folds = self.moments.spec.folds
-        vectors = self.vectors(i, self.groups)
-        held, rest = vectors[3 : 3 + folds], vectors[3 + folds :]
-        unit = rest / np.maximum(np.linalg.norm(rest, axis=-1, keepdims=True), 1e-12)
-        spread = np.sqrt(np.einsum("kwd,wd->kw", unit**2, self._variance(i)).clip(1e-12))
-        return vectors[0], _cosine(vectors[1], vectors[2]), _interval((held * unit).sum(-1) / spread)
-
-    def _variance(self, i: int) -> Doubles:
-        """(n_windows, d_model) variance per component over tokens, the mean of D+'s and all tokens'."""
-        moments, token, whole = self.moments, WEIGHTINGS.index("token"), np.ones((1, self.moments.spec.folds))
-        counts = moments.counts[token, self.row].sum(0, keepdims=True)[:, self.used]
-        sums = moments.sums[token, self.row, :, i, self.used].sum(1, dtype=np.float64)[None]
-        squares = moments.squares[self.row, i, self.used][None]
-        mean, square = (_mixed(self.mix, whole[:, :1], part, counts)[0] for part in (sums, squares))
-        n = max(moments.n_tokens, 1)
-        total = moments.negative_sums[token, self.row, NEGATIVES.index("all"), :, i].sum(0, dtype=np.float64) / n
-        inside = (square - mean**2).clip(0)
-        everything = (moments.all_squares[i].astype(np.float64) / n - total**2).clip(0)
-        return cast(Doubles, (inside + everything) / 2)
-
-
-def _mixed(mix: Doubles, groups: Doubles, sums: NDArray[np.floating], counts: NDArray[np.int64]) -> Doubles:
-    """(n_groups, n_windows, d) mean over a window's columns of each column's mean over a group of folds.
-
-    `sums` are (folds, n_columns, d), `counts` (folds, n_columns). Columns without a count are left out.
-    """
-    total = np.einsum("gk,kcd->gcd", groups, sums)
-    n = groups @ counts
-    weights = mix[None] * (n > 0)[:, None]
-    share = weights.sum(-1, keepdims=True)
-    weights = weights / np.where(share > 0, share, np.nan) / np.maximum(n, 1)[:, None]
-    return cast(Doubles, np.matmul(weights, total))
-
-
-def _cosine(a: Doubles, b: Doubles) -> Doubles:
-    """Cosine over the last axis; NaN where either has no direction."""
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return cast(Doubles, (a * b).sum(-1) / np.where(lengths > 0, lengths, np.nan))
-
-
-def _interval(values: Doubles) -> Doubles:
-    """(3, n_windows): mean over the folds (k, n_windows) that have one, and its 95% t interval; NaN below two folds."""
-    from scipy.special import stdtrit
-
-    n = np.isfinite(values).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nansum(values, 0) / np.where(n > 1, n, np.nan)
-        deviation = np.sqrt(np.nansum((values - mean) ** 2, 0) / (n - 1))
-        half = stdtrit(np.maximum(n - 1, 1), 0.975) * deviation / np.sqrt(n)
-    return np.stack([mean, mean - half, mean + half])
-
-
-def _check(view: _View) -> None:
+def _check(view: View) -> None:
     label, traces = view.label, view.totals("trace")
     if view.moments.events[view.row] == 0:
         raise BadInput(
             f"No part of these {view.moments.n_traces} traces is labelled {label!r}.",
             "Choose another label, or traces in which it occurs.",
+        )
+    if view.negatives == "position" and not view.moments.events[view.others].sum():
+        raise BadInput(
+            f"No other label than {label!r} was gathered, so there is no other event at whose place to look.",
+            "Extract with further labels, or subtract another mean.",
         )
     if traces.max() == 0:
         window = view.windows[0]

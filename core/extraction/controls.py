@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -93,6 +94,26 @@ def overall_mean(moments: Moments, direction: Direction) -> Direction:
     return _control(direction, mean, "overall mean", "mean activation over all tokens")
 
 
+def position_matched(moments: Moments, found: DirectionSet, direction: Direction, window: Window) -> Direction | None:
+    """The direction against the same window around other labels' events, norm matched; None where there are none.
+
+    What is left of a direction near an event without "a part begins here", which every label's direction has in it.
+    """
+    spec = found.spec
+    try:
+        other = contrast(
+            moments,
+            spec.label,
+            windows=(window,),
+            layers=(direction.layer,),
+            negatives="position",
+            weighting=spec.weighting,
+        ).at(direction.layer, window)
+    except UserFacingError:
+        return None
+    return _control(direction, other.vector, "position matched", f"{other.name}, against the place of other events")
+
+
 def matched(control: Direction, direction: Direction) -> Direction:
     """`control` with the norm of `direction`, marked as a control of it."""
     return _control(direction, control.vector, _label_of(control), f"{control.name}, norm matched")
@@ -109,7 +130,8 @@ def control_set(
 ) -> tuple[Direction, ...]:
     """All controls of a direction of `found`, all with its norm but the last, from which something is taken away.
 
-    Random, overall mean, sign flip, other labels, shuffled events, and without the label that it resembles most.
+    Random, overall mean, sign flip, other labels, shuffled events, position-matched negatives, and without the label
+    that it resembles most, unless nothing is left then, as of position-matched directions of two labels.
     """
     spec = found.spec
     others = label_controls(
@@ -118,7 +140,9 @@ def control_set(
     labels = [other for other in others if not _label_of(other).startswith(SHUFFLED)]
     controls = [*random_controls(direction, k, seed), overall_mean(moments, direction), sign_flip(direction)]
     controls += [matched(other, direction) for other in others]
-    if labels:
+    placed = position_matched(moments, found, direction, window) if spec.negatives != "position" else None
+    controls += [placed] if placed is not None else []
+    with suppress(UserFacingError):
         controls.append(nearest_projected_out(direction, labels))
     return tuple(controls)
 

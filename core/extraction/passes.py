@@ -108,7 +108,7 @@ def extract_directions(
         model=spec.model,
         fingerprint=spec.fingerprint,
         traces_digest=spec.traces_digest,
-        labels=(spec.label,),
+        labels=_labels_for(spec, traces),
         windows=spec.windows,
         layers=spec.layers,
         folds=FOLDS,
@@ -119,6 +119,13 @@ def extract_directions(
             yield contrast(item, spec.label, negatives=spec.negatives, weighting=spec.weighting)
         else:
             yield item
+
+
+def _labels_for(spec: ExtractionSpec, traces: Sequence[Trace]) -> tuple[str, ...]:
+    """The label, and all others of the traces where their events are what is subtracted."""
+    if spec.negatives != "position":
+        return (spec.label,)
+    return spec.label, *sorted({part.label for trace in traces for part in trace.parts} - {spec.label})
 
 
 def _check_layers(loaded: LoadedModel, spec: MomentsSpec) -> None:

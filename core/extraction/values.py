@@ -14,9 +14,10 @@ from core.tokens.frames import ChatFrame
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Floats, Integers, Kinds, ModelSpec, Spec, Window
 
-Negatives = Literal["all", "other", "same"]
-"""What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, or over D of the traces with
-an event."""
+Negatives = Literal["all", "other", "same", "position"]
+"""What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, over D of the traces with an
+event, or over the same window around the events of the other labels. Near an event every label's mean has in it that a
+part begins there; the last takes that out."""
 Weighting = Literal["trace", "token"]
 """Whether every trace counts the same (Eq. 3) or every token."""
 

@@ -110,6 +110,7 @@ def test_a_control_set_is_complete_and_says_what_it_is_a_control_of(moments, fou
         "sign flip",
         "deduction",
         f"{SHUFFLED}backtracking",
+        "position matched",
         "without deduction",
     ]
     assert all(is_control_of(control, direction) for control in controls)
@@ -117,6 +118,10 @@ def test_a_control_set_is_complete_and_says_what_it_is_a_control_of(moments, fou
     assert {control.norm for control in controls[:-1]} == {direction.norm}
     assert {control.layer for control in controls} == {1}
     assert not is_control_of(direction, direction)
+    placed = contrast(moments, "backtracking", windows=(PAPER_WINDOW,), layers=(1,), negatives="position")
+    assert np.allclose(controls[-2].vector, placed.at(1, PAPER_WINDOW).vector, atol=1e-6)
+    of_it = control_set(moments, placed, placed.at(1, PAPER_WINDOW), PAPER_WINDOW, k=1)
+    assert "position matched" not in [dict(control.provenance)["control"] for control in of_it]
 
 
 def test_a_matched_control_keeps_its_vector_and_takes_the_norm(direction, make_direction):

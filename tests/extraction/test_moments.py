@@ -19,8 +19,9 @@ from core.extraction.moments import (
     largest_folds,
     single_offsets,
 )
-from core.extraction.passes import record_moments
+from core.extraction.passes import extract_directions, record_moments
 from core.extraction.shelf import MomentShelf
+from core.extraction.values import ExtractionSpec
 from core.extraction.work import record
 from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, load_model
@@ -414,3 +415,51 @@ def test_the_least_difference_is_64_steps_of_float32_of_the_residual_norm(moment
     else:
         with pytest.raises(BadDirection, match="is rounding beside a mean norm"):
             made.at(1, found.spec.windows[0])
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_position_matched_negatives_are_the_same_window_around_other_events(loaded, traces, moments, weighting):
+    """Written out: a direction against D+ of the other label is the difference of both labels' means."""
+    layers = moments.spec.layers
+    got = contrast(moments, "backtracking", negatives="position", weighting=weighting)
+    ours, theirs = (naive(loaded, traces, label, WINDOWS, layers, "all", weighting) for label in LABELS)
+    assert relative_error(got.vectors, ours - theirs) <= 1e-4
+    mirrored = contrast(moments, "deduction", negatives="position", weighting=weighting)
+    assert np.allclose(mirrored.vectors, -got.vectors, atol=1e-5)
+    assert dict(got.at(1, PAPER_WINDOW).provenance)["negatives"] == "position"
+
+
+def test_position_matched_negatives_pool_all_other_labels(loaded, traces):
+    """Three labels, per token: the others' tokens are one set, so that the label with more of them counts more."""
+    three = tuple(
+        replace(trace, parts=tuple(replace(p, label="other") if k % 3 == 2 else p for k, p in enumerate(trace.parts)))
+        for trace in traces
+    )
+    moments = recorded(loaded, three, labels=(*LABELS, "other"), windows=single_offsets(-2, 1))
+    got = contrast(moments, "backtracking", negatives="position", weighting="token")
+    rows = [moments.row("deduction"), moments.row("other")]
+    sums, counts = moments.sums[1, rows].sum((0, 1)), moments.counts[1, rows].sum((0, 1))
+    own = moments.sums[1, 0].sum(0) / moments.counts[1, 0].sum(0)[:, None]
+    assert counts.min() > 0
+    assert np.allclose(got.vectors, own - sums / counts[:, None], atol=1e-5)
+
+
+def test_position_matched_negatives_need_another_label(loaded, traces):
+    alone = recorded(loaded, traces, labels=("backtracking",), shuffled="backtracking")
+    for label in alone.spec.rows:
+        with pytest.raises(BadInput, match="No other label"):
+            contrast(alone, label, negatives="position")
+
+
+def test_an_extraction_of_one_label_gathers_the_others_where_it_needs_them(loaded, traces, moments):
+    spec = ExtractionSpec(
+        model=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        traces_digest=digest_of(traces),
+        windows=WINDOWS,
+        layers=(1, 2),
+        negatives="position",
+    )
+    *_, found = extract_directions(loaded, traces, spec)
+    want = contrast(moments, "backtracking", layers=(1, 2), negatives="position")
+    assert np.allclose(found.vectors, want.vectors, atol=1e-5, equal_nan=True)

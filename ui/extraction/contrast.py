@@ -23,6 +23,7 @@ _SUBTRACTED: dict[Negatives, str] = {
     "all": "All tokens (Eq. 3)",
     "other": "Other labels' parts",
     "same": "Same traces' tokens",
+    "position": "Same place, other labels",
 }
 _WEIGHTED: dict[Weighting, str] = {"trace": "Per trace (Eq. 3)", "token": "Per token"}
 
@@ -62,7 +63,8 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
         persist_state="session",
         help="The direction is the mean activation in the window minus this mean. The paper subtracts the mean over "
         "all tokens of all traces, the window's included; the others are the mean over the parts with other labels, "
-        "and over all tokens of the traces that have an event.",
+        "over all tokens of the traces that have an event, and over the same window around the events of the other "
+        "labels: near an event every label's direction says that a part begins there, and this takes it out.",
     )
     weighting = weight_column.selectbox(
         "Weighting",
