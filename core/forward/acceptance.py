@@ -120,12 +120,9 @@ def _random_text(loaded: LoadedModel) -> Tensor:
     """(seq,) token ids, the same for every load; without the special ones, which some models treat apart."""
     special = loaded.tokenizer.added_tokens_decoder
     known = [i for i in range(min(loaded.d_vocab, len(loaded.tokenizer))) if i not in special]
-    places = torch.randint(0, len(known), (min(N_TOKENS, loaded.context_length),), generator=_seeded())
+    seeded = torch.Generator().manual_seed(0)
+    places = torch.randint(0, len(known), (min(N_TOKENS, loaded.context_length),), generator=seeded)
     return torch.tensor(known)[places].to(loaded.device)
-
-
-def _seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
 
 
 def _same(loaded: LoadedModel, found: Tensor, expected: Tensor, reason: str, *, within: float = SAME_SUMS) -> None:
