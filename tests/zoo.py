@@ -280,7 +280,7 @@ def table(visits: Sequence[Visit]) -> str:
         "# Which models can be used",
         "",
         f"Made by `make models` with transformers {transformers.__version__}: the decoder families that it knows, each",
-        "as a tiny random model, loaded like any other and held against transformers itself. Greedy tokens are those of",
+        "as a tiny random model, loaded like any other and held against transformers. Greedy tokens are those of",
         "`generate`; a row of a batch is the single run, steered or not; with cached keys and values the text is as",
         "without; the NLL is the model's own loss; the logit lens of the last layer gives the logits.",
         "",
