@@ -29,7 +29,8 @@ from core.forward.acceptance import load_model
 from core.forward.edits import SteeringSpec
 from core.jobs import finish
 from core.models.loaded import LoadedModel, encode_prompt, encode_text, pieces
-from core.runs.dose_response import DoseCell, DoseCellSpec, DoseLine, plan_dose_response, point_of
+from core.runs.cells import DoseCell, DoseCellSpec
+from core.runs.dose_response import DoseLine, plan_dose_response, point_of
 from core.runs.generation import score_completions, stream_completions
 from core.runs.lanes import generate_lanes
 from core.runs.values import Generation, GenerationSpec

@@ -34,9 +34,9 @@ from core.labelling.keywords import KeywordSet
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
-from core.runs import dose_response
+from core.runs import cells
 from core.runs import values as runs
-from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
@@ -56,7 +56,7 @@ _KINDS: Kinds = {
     **readouts.KINDS,
     **extraction.KINDS,
     **judge.KINDS,
-    **dose_response.KINDS,
+    **cells.KINDS,
     **runs.KINDS,
 }
 

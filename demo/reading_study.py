@@ -17,7 +17,7 @@ from core.extraction.contrast import contrast
 from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text
 from core.models.pair import ROLES, Role
-from core.runs.dose_response import DoseCell
+from core.runs.cells import DoseCell
 from core.statistics import wilson
 from core.text.words import LENS_WORDS
 from core.traces.events import BACKTRACKING, find_events

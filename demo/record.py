@@ -21,7 +21,7 @@ import torch
 from core.directions.folder import direction_bytes
 from core.embedded import DOSE
 from core.models.pair import ROLES
-from core.runs.dose_response import DoseCell
+from core.runs.cells import DoseCell
 from core.values import PAPER_WINDOW, Window
 from core.workbench import Workbench
 from demo.claims import claims

@@ -17,8 +17,8 @@ from core.extraction.controls import (
     shuffled_events,
 )
 from core.models.pair import ROLES, Role
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.runs.coherence import CHOSEN, REPORTED, Allowance, Measured, is_readable
-from core.runs.dose_response import DoseCell, DoseCellSpec
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Window
 from demo.study import WINDOWS, Study, summary

@@ -18,7 +18,7 @@ from core.extraction.contrast import contrast
 from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.values import DirectionSet
 from core.models.pair import DEMO_PAIR, Role
-from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.statistics import Interval, bootstrap_sums
 from core.text.words import KEYWORDS
 from core.traces.events import BACKTRACKING, LABELS, digest_of

@@ -28,7 +28,7 @@ from core.extraction.moments import Moments, MomentsSpec
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.edits import SteeringSpec
 from core.labelling.judge import JudgeBatch, JudgedBatch
-from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.tokens.frames import ChatFrame
 from core.values import PAPER_WINDOW, ModelSpec, Part, Positions, Prompt, SamplingSpec, Trace, Window

@@ -24,6 +24,7 @@ CORE = (
     ("traces",),
     ("importing", "labelling", "forward"),
     ("extraction", "runs", "attribution"),
+    ("experiments",),
     ("embedded",),
     ("workbench",),
     ("api",),
@@ -31,9 +32,10 @@ CORE = (
 """Modules and packages of `core/`, from the ground up; each row may import the rows before it."""
 UI = (
     ("components",),
+    ("figures",),
     ("shell",),
     ("directions",),
-    ("home", "traces", "labelling", "extraction", "playground", "attribution"),
+    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments"),
 )
 """Packages of `ui/`; those of a row do not know each other."""
 MAX_PACKAGE, MAX_MODULE, MAX_PAGE, MAX_FUNCTION = 16, 300, 150, 40
@@ -42,7 +44,7 @@ HOOKS, DATABASE = "core/forward/hooks.py", "core/disk/database.py"
 
 def sources(root: Path) -> list[Path]:
     """Every source file of the program."""
-    folders = ("core", "ui", "pages", "demo", "benchmarks")
+    folders = ("core", "ui", "pages", "retrace", "demo", "benchmarks")
     return [*root.glob("app.py"), *(p for folder in folders for p in sorted((root / folder).rglob("*.py")))]
 
 
@@ -101,7 +103,7 @@ def order(root: Path) -> list[str]:
             for name in imports_of(path):
                 top, _, rest = name.partition(".")
                 other = rest.split(".")[0]
-                if folder == "core" and top in {"ui", "pages", "app", "demo", "benchmarks"}:
+                if folder == "core" and top in {"ui", "pages", "app", "retrace", "demo", "benchmarks"}:
                     broken.append(f"{path} imports {name}")
                 if top == folder and other in rank and place in rank and other != place and rank[other] >= rank[place]:
                     broken.append(f"{path} imports {name}")

@@ -139,7 +139,7 @@ def pinned(file: str) -> set[str]:
 
 
 def test_every_package_that_is_imported_is_pinned():
-    ours = {"core", "ui", "pages", "demo", "benchmarks", "tests", "app"}
+    ours = {"core", "ui", "pages", "retrace", "demo", "benchmarks", "tests", "app"}
     installed = pinned("requirements.txt") - {"vl-convert-python"} | {"vl_convert"}
     for path in house.sources(ROOT):
         allowed = installed | (pinned("requirements-dev.txt") if "benchmarks" in path.parts else set())

@@ -1,82 +1,15 @@
-"""Values of the paper's experiments: here the 2×2 dose-response of Fig. 3. No torch, no disk."""
+"""The 2×2 of Fig. 3 as cells, and the numbers of its points. No torch, no disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.directions.direction import Direction
-from core.forward.edits import Operator, SteeringSpec
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.runs.coherence import CURVE_POINT, Measured, is_readable
-from core.runs.values import GenerationSpec
-from core.statistics import Interval, mean_interval, rate_interval
-from core.values import Kinds, ModelSpec, Prompt, SamplingSpec, Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoseCellSpec(Spec["DoseCell"]):
-    """One point of a dose-response curve: a model steered with one direction at one coefficient, on many prompts."""
-
-    model: ModelSpec
-    fingerprint: str
-    direction: Direction | None
-    """None at coefficient 0, so that every source shares one baseline."""
-    layer: int
-    coefficient: float
-    prompts: tuple[Prompt, ...]
-    sampling: SamplingSpec
-    """The seed of prompt i is `seed + i`, the same at every coefficient: runs are paired by prompt and seed."""
-    keywords: tuple[str, ...]
-    operator: Operator = "add"
-
-    def generations(self) -> list[GenerationSpec]:
-        """The completions that this cell consists of, one per prompt."""
-        steering: tuple[SteeringSpec, ...] = ()
-        if self.direction is not None:
-            steering = (
-                SteeringSpec(
-                    direction=self.direction, layer=self.layer, operator=self.operator, coefficient=self.coefficient
-                ),
-            )
-        return [
-            GenerationSpec(
-                model=self.model,
-                fingerprint=self.fingerprint,
-                prompt=prompt,
-                sampling=replace(self.sampling, seed=self.sampling.seed + i),
-                steering=steering,
-            )
-            for i, prompt in enumerate(self.prompts)
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoseCell:
-    """What came out of one cell, per prompt."""
-
-    spec: DoseCellSpec
-    hits: tuple[int, ...]
-    """(n_prompts,) keyword occurrences."""
-    words: tuple[int, ...]
-    """(n_prompts,) words."""
-    repetition: tuple[float, ...]
-    """(n_prompts,) share of repeated 4-grams."""
-    nll: tuple[float, ...]
-    """(n_prompts,) nats per token under the unsteered model; nan for an empty completion."""
-    no_evidence: tuple[str, ...]
-    """(n_prompts,) why a completion says nothing; "" where it does."""
-    texts: tuple[str, ...]
-
-    def keyword_fraction(self) -> Interval:
-        """Share of all words that are keywords (paper, Eq. 1), with its interval over prompts."""
-        return rate_interval(self.hits, self.words)
-
-    def mean_nll(self) -> Interval:
-        """Mean nats per token over the completions, with its interval over prompts."""
-        return mean_interval(self.nll)
-
-
-KINDS: Kinds = {DoseCellSpec: ("dose_cell", DoseCell)}
+from core.statistics import mean_interval
+from core.values import ModelSpec, Prompt, SamplingSpec
 
 
 @dataclass(frozen=True, kw_only=True)

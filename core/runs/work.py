@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core.disk.store import Store
 from core.jobs import Progress, new_run_id, relay
 from core.models.pair import PairHolder
-from core.runs.dose_response import DoseCell, DoseCellSpec
+from core.runs.cells import DoseCell, DoseCellSpec, counted_text
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import WHOLE, Generation, GenerationSpec, LaneKL, LaneKLSpec
@@ -152,7 +152,7 @@ def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generato
             return Progress(start + n * progress.done / max(progress.total, 1), len(specs))
 
         generations += yield from relay(generate_lanes([loaded] * len(chunk), chunk), placed)
-    measured = [measure_text(g.text, spec.keywords) for g in generations]
+    measured = [measure_text(counted_text(g.text, spec.counted), spec.keywords) for g in generations]
     return DoseCell(
         spec=spec,
         hits=tuple(m.n_keywords for m in measured),

@@ -9,7 +9,8 @@ import streamlit as st
 from core.embedded import RecordedCurves, example_questions, recorded_curves
 from core.jobs import Snapshot
 from core.models.pair import ROLES, ModelFacts
-from core.runs.dose_response import DoseCell, DoseLine, DosePoint, plan_dose_response, point_of
+from core.runs.cells import DoseCell
+from core.runs.dose_response import DoseLine, DosePoint, plan_dose_response, point_of
 from core.text.words import KEYWORDS
 from core.values import SamplingSpec
 from ui.directions.residual_norm import residual_norm

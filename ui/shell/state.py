@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import get_args
 
@@ -19,12 +20,17 @@ from core.workbench import Workbench
 from ui.shell.ending import close_at_end
 from ui.shell.pair_text import read_merged
 
+TURN_SECONDS = 0.001
+"""How long one of the server's threads may hold the interpreter while others wait, a fifth of Python's own default:
+with thirty sessions the thread that answers the browsers waits behind that many pages and the engine."""
+
 log = logging.getLogger("retrace")
 
 
 @st.cache_resource(show_spinner=False)
 def workbench() -> Workbench:
     """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
+    sys.setswitchinterval(TURN_SECONDS)
     bench = Workbench(settings.cache_folder())
     close_at_end(bench.close)
     return bench

@@ -1,0 +1,308 @@
+"""The values of an experiment: a plan, the arms it compares, and what came out. No torch, no disk.
+
+A plan is chosen on one half of its questions and reported on the other. What came out holds counts per question and
+no rates: rates, intervals and verdicts follow from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.directions.direction import Direction
+from core.errors import BadInput
+from core.extraction.values import Negatives, Weighting
+from core.forward.edits import Operator
+from core.models.pair import Role
+from core.runs.cells import Counted
+from core.runs.questions import Example
+from core.text.words import KEYWORDS
+from core.traces.events import BACKTRACKING
+from core.values import PAPER_WINDOW, PairSpec, Positions, SamplingSpec, Window
+
+Figure = Literal["fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1"]
+"""Figures and tables of the paper, by their numbers there."""
+Half = Literal["choose", "report"]
+"""Which half of the questions: the one that chooses layer, window and dose, or the one that is reported."""
+Unit = Literal["auto", "unit", "share"]
+"""Of doses: fractions of the dose at which the text becomes `EDGE_NLL` less likely, multiples of a unit vector, or
+shares of the reasoning model's mean residual norm at the layer."""
+Kind = Literal["unsteered", "direction", "random", "label", "shuffled", "mean", "flip", "self", "without", "position"]
+"""What is added: nothing, the direction under test, or a control. "without" is the direction less its nearest label,
+"position" the direction against the same window before other parts: these two are variants of it, not rivals."""
+Match = Literal["norm", "coherence"]
+"""What a control shares with the direction under test at its dose: the norm, or how much less likely the text is."""
+
+EDGE_NLL = 0.5
+"""Nats per token by which the unsteered model finds a text less likely at the edge of what is readable."""
+RIVALS: tuple[Kind, ...] = ("random", "label", "shuffled", "mean", "flip", "self")
+"""Controls that should do less than the direction."""
+VARIANTS: tuple[Kind, ...] = ("without", "position")
+MIN_QUESTIONS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSource:
+    """Where the labelled traces of a plan come from, and which they are."""
+
+    kind: Literal["embedded", "set", "file", "none"]
+    """"none" for plans of saved directions."""
+    name: str = ""
+    """Id of the saved set, or path of the file."""
+    digest: str = ""
+    """`digest_of` the traces; "" takes whatever is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doses:
+    """The doses of every curve, 0 not counted."""
+
+    unit: Unit = "auto"
+    values: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+
+    def __post_init__(self) -> None:
+        if not any(self.values):
+            raise BadInput("The plan has no dose but 0.", "Name at least one dose that is not 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlan:
+    """How many controls of which kinds."""
+
+    random: int = 20
+    """Random directions, each once with the norm of the direction and once with its coherence."""
+    curves: int = 3
+    """How many of them are measured at every dose."""
+    seed: int = 0
+    labels: bool = True
+    """Other labels, shuffled events, overall mean, sign flip, self-amplification and variants too."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.curves <= self.random <= 200:
+            raise BadInput(
+                f"{self.random} random controls, {self.curves} of them at every dose, are not possible.",
+                "Ask for 0 to 200, and for no more curves than that.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """What a plan does not choose; None is chosen on the choosing half."""
+
+    layer: int | None = None
+    window: Window | None = None
+    dose: float | None = None
+    """In the unit of the plan's doses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPair:
+    """Directions that a plan takes instead of extracting them, by their content and where they are kept."""
+
+    base: str
+    """Id of the saved direction that was found in the base model."""
+    reasoner: str = ""
+    """The same of the reasoning model; "" leaves that source out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that an experiment depends on, frozen, and also a readable file (`core.experiments.plans`)."""
+
+    title: str = ""
+    """A line of the user's; it changes no result."""
+    pair: PairSpec
+    fingerprints: tuple[str, str] = ("", "")
+    """(base, reasoner) as loaded when the plan was made; "" takes whatever is loaded."""
+    figures: tuple[Figure, ...] = ("fig3", "fig4")
+    traces: TraceSource
+    saved: SavedPair | None = None
+    """Saved directions, or None for those extracted from the traces."""
+    label: str = BACKTRACKING
+    negatives: Negatives = "all"
+    weighting: Weighting = "trace"
+    windows: tuple[Window, ...] = (PAPER_WINDOW,)
+    """What Fig. 2 compares and the window is chosen of; the first is where the layers are compared first."""
+    layers: tuple[int, ...]
+    """What Fig. B.1 compares and the layer is chosen of."""
+    fixed: Fixed = field(default_factory=Fixed)
+    choose: tuple[Example, ...]
+    report: tuple[Example, ...]
+    doses: Doses = field(default_factory=Doses)
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    """The seed of question i of a half is `seed + i`, the same in every arm: runs are paired by question and seed."""
+    keywords: tuple[str, ...] = KEYWORDS
+    counted: Counted = "thinking"
+    positions: Positions = field(default_factory=Positions)
+    controls: ControlPlan = field(default_factory=ControlPlan)
+    block: int = 32
+    """Questions of a cell: what is run in one batch, kept as one, and lost at most."""
+
+    def questions(self, half: Half) -> tuple[Example, ...]:
+        """The questions of a half."""
+        return self.choose if half == "choose" else self.report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A model and what is done to its residual stream."""
+
+    target: Role
+    kind: Kind
+    name: str
+    """In words, the same in every figure: "base-derived", "random 3", "label: deduction"."""
+    source: Role | None = None
+    """The model in which the direction was found; None where it was found in none."""
+    direction: Direction | None = None
+    layer: int = 0
+    window: Window | None = None
+    operator: Operator = "add"
+    match: Match = "norm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One arm at one dose on one half: the numbers of its cells, question by question."""
+
+    target: Role
+    kind: Kind
+    name: str
+    source: Role | None
+    layer: int
+    window: Window | None
+    match: Match
+    half: Half
+    coefficient: float
+    """Multiples of a unit vector."""
+    resid_norm: float
+    """Mean norm of the reasoning model's residual stream at the layer; 0 where it is not known."""
+    raw_norm: float
+    """Norm of the raw difference of means; 0 where there is none."""
+    hits: tuple[int, ...]
+    """(n,) keywords."""
+    words: tuple[int, ...]
+    """(n,) words."""
+    repetition: tuple[float, ...]
+    """(n,) share of repeated 4-grams."""
+    nll: tuple[float | None, ...]
+    """(n,) nats per token under the unsteered model; None for an empty completion."""
+    no_evidence: int
+    """How many completions say nothing."""
+    right: int = 0
+    n_known: int = 0
+    """Right answers, and questions with a known answer."""
+    back: int = 0
+    """Hits whose sentence goes back to the task (`core.text.turns`)."""
+    remarks: int = 0
+    """Hits whose sentence remarks on the text itself."""
+    cosine: float | None = None
+    """Cosine with the direction under test."""
+    cells: tuple[str, ...] = ()
+    """Keys of the cells in the store, which hold the texts."""
+
+    @property
+    def n(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the choosing half chose, for the reported one."""
+
+    layer: int
+    window: Window | None
+    coefficient: float
+    readable: bool
+    """Whether the texts of any dose that was looked at were readable there; else the smallest dose was taken."""
+    n_compared: int
+    """How many places and doses it was the best of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """The dose at which the base-derived direction makes the text EDGE_NLL less likely, by bisection."""
+
+    layer: int
+    coefficient: float
+    found: bool
+    """False where the search ended before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensRow:
+    """Fig. 5: a direction read through an unembedding (paper, Eq. 2)."""
+
+    source: Role
+    head: Role
+    layer: int
+    score: float
+    rank: int
+    """Of the best vocabulary item with one of the words, 1 = first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadRow:
+    """Fig. 6: how well the centred projection some tokens ahead tells an event from other parts."""
+
+    source: Role
+    lead: int
+    """Tokens before the part's first."""
+    auc: float
+    low: float | None
+    high: float | None
+    """95% interval over traces."""
+    n_events: int
+    n_others: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadTrace:
+    """Fig. 6: the centred projection along one trace."""
+
+    source: Role
+    trace_id: str
+    projection: tuple[float, ...]
+    pieces: tuple[str, ...]
+    events: tuple[int, ...]
+    """Token positions of events, counted from the first of `pieces`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    """Table C.1: keywords against a reference labelling of the completions, by sentence, at one dose."""
+
+    coefficient: float
+    labeller: str
+    n_texts: int
+    both: int
+    """Sentences with a keyword that the reference labels as the event."""
+    keyword_only: int
+    reference_only: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came out of a plan so far."""
+
+    plan: Plan
+    fingerprints: tuple[str, str] = ("", "")
+    """(base, reasoner) of the models that were measured."""
+    done: int = 0
+    """Arms × doses that were measured."""
+    total: int = 0
+    """Arms × doses that the plan takes in all, as far as can be told."""
+    finished: bool = False
+    edges: tuple[Edge, ...] = ()
+    choice: Choice | None = None
+    chosen_from: tuple[Point, ...] = ()
+    """Points of the choosing half: Fig. 2 (windows × doses) and Fig. B.1 (layers × doses)."""
+    reported: tuple[Point, ...] = ()
+    """Points of the reported half: Fig. 3 and Fig. 4."""
+    lens: tuple[LensRow, ...] = ()
+    leads: tuple[LeadRow, ...] = ()
+    lead_traces: tuple[LeadTrace, ...] = ()
+    labels: tuple[LabelRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be made and why, a sentence each."""
+    provenance: tuple[tuple[str, str], ...] = ()
+    """Versions, device, dates: shown, and part of no number."""
