@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -39,7 +38,7 @@ def read_plan(data: bytes, *, source: str = "The plan") -> Plan:
     """The plan in a file. Raises BadInput for what is none, for an unknown schema and for fields that do not fit."""
     found = _object(data, source, MAX_PLAN_BYTES)
     _check_schema(found, PLAN_SCHEMA, source)
-    return _made(lambda: decode(Plan, found.get("plan"), "", {}), source)
+    return _made(Plan, found.get("plan"), source)
 
 
 def read_outcome(data: bytes, *, source: str = "The results") -> Outcome:
@@ -47,7 +46,7 @@ def read_outcome(data: bytes, *, source: str = "The results") -> Outcome:
     found = _object(data, source, MAX_OUTCOME_BYTES)
     _check_schema(found, OUTCOME_SCHEMA, source)
     fields = {name: value for name, value in found.items() if name != "schema"}
-    return _made(lambda: decode(Outcome, fields, "", {}), source)
+    return _made(Outcome, fields, source)
 
 
 def plan_id(plan: Plan) -> str:
@@ -55,9 +54,10 @@ def plan_id(plan: Plan) -> str:
     return hashlib.sha256(canonical_json(replace(plan, title=""))).hexdigest()[:20]
 
 
-def _made(read: Callable[[], T], source: str) -> T:
+def _made(cls: type[T], fields: object, source: str) -> T:
     try:
-        return read()
+        made: T = decode(cls, fields, "", {})
+        return made
     except UserFacingError as error:
         raise BadInput(f"{source}: {error.problem}", error.remedy) from error
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError, RecursionError) as error:

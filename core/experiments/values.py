@@ -38,6 +38,9 @@ EDGE_NLL = 0.5
 RIVALS: tuple[Kind, ...] = ("random", "label", "shuffled", "mean", "flip", "self")
 """Controls that should do less than the direction."""
 VARIANTS: tuple[Kind, ...] = ("without", "position")
+CONTROLS: tuple[Kind, ...] = (*RIVALS, *VARIANTS)
+OF_LABELS: tuple[Kind, ...] = ("label", "without", "position")
+"""Controls that can only be made where the traces have other labels."""
 MIN_QUESTIONS = 2
 
 
@@ -73,9 +76,9 @@ class ControlPlan:
     """Random directions, each once with the norm of the direction and once with its coherence."""
     curves: int = 3
     """How many of them are measured at every dose."""
+    kinds: tuple[Kind, ...] = CONTROLS
+    """Which are made; all but the random ones are measured at every dose."""
     seed: int = 0
-    labels: bool = True
-    """Other labels, shuffled events, overall mean, sign flip, self-amplification and variants too."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.curves <= self.random <= 200:

@@ -69,7 +69,7 @@ def _effect(outcome: Outcome, chosen: Point) -> Tick:
     if baseline is None:
         return Tick(name="effect", state="not measured", sentence=_PENDING["effect"])
     found = beside(chosen, baseline)
-    said = f"from {percent(rate(baseline))} unsteered to {percent(rate(chosen))}, {tested(found)}"
+    said = f"from {percent(rate(baseline))} unsteered to {percent(rate(chosen))}, {with_test(found)}"
     return Tick(
         name="effect",
         state=_state(found),
@@ -94,15 +94,17 @@ def _specific(outcome: Outcome) -> Tick:
         for share in null.shares
     )
     name = f"“{control_name(null.strongest)}” ({percent(rate(null.strongest))})"
-    said = f"{tested(null.difference)}; {of}" + (f"; {shares}" if shares else "")
+    said = f"{with_test(null.difference)}; {of}" + (f"; {shares}" if shares else "")
     state = _state(null.difference)
+    if state == "unclear" and null.difference.difference.mean <= 0:
+        state = "no"
     sentence = {
         "more": f"It does more than the strongest readable control, {name}: {said}.",
         "less": f"The control {name} does more than it: {said}.",
         "unclear": f"It cannot be told from the strongest readable control, {name}: {said}.",
         "too little": f"Too little text to tell it from the strongest readable control, {name}: {said}.",
     }[null.difference.finding()]
-    return Tick(name="specific", state="no" if state == "unclear" else state, sentence=sentence)
+    return Tick(name="specific", state=state, sentence=sentence)
 
 
 def _only_reasoner(outcome: Outcome, chosen: Point) -> Tick:
@@ -137,7 +139,7 @@ def _only_reasoner(outcome: Outcome, chosen: Point) -> Tick:
         return Tick(
             name="only the reasoner",
             state="no",
-            sentence=f"The base model backtracks more too: {tested(worst, tries=len(found))}.",
+            sentence=f"The base model backtracks more too: {with_test(worst, tries=len(found))}.",
         )
     if most.finding(tries=len(found)) == "too little":
         return Tick(name="only the reasoner", state="too little", sentence=f"Too little text to say: {said}.")
@@ -208,7 +210,7 @@ def _line(outcome: Outcome, line: Sequence[Point]) -> str:
     what = {"more": "more", "less": "less", "unclear": "cannot be told from chance", "too little": "too little text"}
     return (
         f"{who[0].upper()}{who[1:]}: {what[found.finding(tries=len(fit))]}; at most {percent(rate(best))} against "
-        f"{percent(rate(baseline))} unsteered, at {best.coefficient:.3g} unit vectors, {tested(found, tries=len(fit))}."
+        f"{percent(rate(baseline))} unsteered, at {best.coefficient:.3g} unit vectors, {with_test(found, tries=len(fit))}."
     )
 
 
@@ -221,7 +223,7 @@ def control_sentences(outcome: Outcome) -> tuple[str, ...]:
             if baseline is not None:
                 fit = "" if readable(point, baseline) else ", though its text is not readable"
                 said.append(
-                    f"The direction {control_name(point)}: {percent(rate(point))}, {tested(beside(point, baseline))} "
+                    f"The direction {control_name(point)}: {percent(rate(point))}, {with_test(beside(point, baseline))} "
                     f"beside unsteered{fit}."
                 )
     return (*said, *_turns(outcome))
@@ -259,7 +261,7 @@ def control_name(point: Point) -> str:
     return f"{point.name}{match} at {point.coefficient:.3g}"
 
 
-def tested(found: Comparison, *, tries: int = 1) -> str:
+def with_test(found: Comparison, *, tries: int = 1) -> str:
     """The paired difference in points with its interval, n and p, corrected for the number of tries."""
     p = min(found.p * tries, 1.0)
     corrected = f" corrected for {_tries(tries)}" if tries > 1 else ""

@@ -1,0 +1,162 @@
+"""What an experiment adds to a model: the directions under test and their controls, as arms. No model, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.directions.direction import Direction
+from core.errors import BadInput, UserFacingError
+from core.experiments.tables import POSITION, DirectionTable
+from core.experiments.values import Arm, ControlPlan, Kind
+from core.extraction.controls import matched, nearest_projected_out, random_controls, sign_flip
+from core.models.pair import Role
+from core.values import Window
+
+SOURCE_NAMES: dict[Role, str] = {"base": "base-derived", "reasoner": "reasoner-derived"}
+
+
+def unsteered_arm(target: Role) -> Arm:
+    """A model as it is."""
+    return Arm(target=target, kind="unsteered", name="unsteered")
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Where an experiment's directions come from: a table per source model, or one saved direction per source."""
+
+    tables: Mapping[Role, DirectionTable]
+    saved: Mapping[Role, Direction]
+
+    @property
+    def sources(self) -> tuple[Role, ...]:
+        """The source models, the base model first."""
+        return tuple(self.saved or self.tables)
+
+    def arm(self, source: Role, target: Role, layer: int, window: Window | None) -> Arm:
+        """The direction of one source added to a target. Raises BadInput where there is none."""
+        direction = self._direction(source, layer, window)
+        return Arm(
+            target=target,
+            kind="direction",
+            name=SOURCE_NAMES[source],
+            source=source,
+            direction=direction,
+            layer=layer,
+            window=window,
+        )
+
+    def resid_norm(self, layer: int) -> float:
+        """Mean norm of the reasoning model's residual stream at a layer, else the base model's; 0 where not known."""
+        if self.tables:
+            return self.tables["reasoner" if "reasoner" in self.tables else "base"].resid_norm(layer)
+        found = [d.resid_norm for role in ("reasoner", "base") if (d := self.saved.get(role)) and d.layer == layer]
+        return next((norm for norm in found if norm), 0.0)
+
+    def controls(self, plan: ControlPlan, layer: int, window: Window | None) -> tuple[list[Arm], list[str]]:
+        """The controls of the base-derived direction on the reasoning model, and a sentence for each not made."""
+        tested = self.arm("base", "reasoner", layer, window)
+        direction = tested.direction
+        assert direction is not None
+        arms, notes = [], []
+        for kind in plan.kinds:
+            if kind == "random":
+                made = [(f"random {i}", d) for i, d in enumerate(random_controls(direction, plan.random, plan.seed), 1)]
+                arms += [_control(tested, "random", name, d) for name, d in made if plan.random]
+                continue
+            try:
+                arms += [_control(tested, kind, name, control) for name, control in self._made(kind, direction, window)]
+            except UserFacingError as error:
+                notes.append(f"The control “{NAMES[kind]}” could not be made: {error.problem}")
+        return arms, notes
+
+    def _direction(self, source: Role, layer: int, window: Window | None) -> Direction:
+        if self.saved:
+            return self.saved[source]
+        table = self.tables[source]
+        assert window is not None
+        return table.at(table.spec.label, layer, window)
+
+    def _made(self, kind: Kind, direction: Direction, window: Window | None) -> list[tuple[str, Direction]]:
+        if kind in ("flip", "self"):
+            return [(NAMES[kind], sign_flip(direction) if kind == "flip" else direction)]
+        table = self.tables.get("base")
+        if table is None or window is None:
+            raise BadInput("the directions are saved ones, without traces.", "Extract them from traces.")
+        return _FROM_TABLE[kind](table, direction, window)
+
+
+NAMES: dict[Kind, str] = {
+    "unsteered": "unsteered",
+    "direction": "direction",
+    "random": "random",
+    "label": "label",
+    "shuffled": "shuffled events",
+    "mean": "overall mean",
+    "flip": "sign flip",
+    "self": "self-amplification",
+    "without": "without its nearest label",
+    "position": "against the place of other parts",
+}
+
+
+def at_coherence(arm: Arm) -> Arm:
+    """The arm as one whose dose is set by coherence."""
+    return replace(arm, match="coherence")
+
+
+def _control(tested: Arm, kind: Kind, name: str, direction: Direction) -> Arm:
+    return replace(
+        tested,
+        kind=kind,
+        name=name,
+        source=None if kind in ("random", "self") else "base",
+        direction=direction,
+        operator="amplify" if kind == "self" else "add",
+    )
+
+
+def _labels(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:
+    found = []
+    for label in table.others:
+        with suppress(UserFacingError):
+            found.append((f"label: {label}", matched(table.at(label, direction.layer, window), direction)))
+    if not found:
+        raise BadInput("no other label has enough events.", "Use traces with two labels or more.")
+    return found
+
+
+def _shuffled(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:
+    control = table.at(table.shuffled, direction.layer, window)
+    return [(NAMES["shuffled"], matched(control, direction))]
+
+
+def _mean(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:
+    raw = table.means[table.spec.layers.index(direction.layer)]
+    mean = Direction.from_raw(np.asarray(raw), name=NAMES["mean"], layer=direction.layer)
+    return [(NAMES["mean"], matched(mean, direction))]
+
+
+def _without(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:
+    others = [
+        table.at(label, direction.layer, window) for label in table.others if table.has(label, direction.layer, window)
+    ]
+    control = nearest_projected_out(direction, others)
+    return [(dict(control.provenance)["control"], control)]
+
+
+def _position(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:
+    control = table.at(POSITION, direction.layer, window)
+    return [(NAMES["position"], matched(control, direction))]
+
+
+_FROM_TABLE: dict[Kind, Callable[[DirectionTable, Direction, Window], list[tuple[str, Direction]]]] = {
+    "label": _labels,
+    "shuffled": _shuffled,
+    "mean": _mean,
+    "without": _without,
+    "position": _position,
+}
