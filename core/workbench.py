@@ -22,6 +22,11 @@ from core.disk.store import Store
 from core.embedded import example_traces
 from core.engine import Engine
 from core.errors import BadInput
+from core.experiments import work as experiments
+from core.experiments.costs import Cost
+from core.experiments.folder import ExperimentFolder
+from core.experiments.values import Outcome, Plan
+from core.experiments.work import Lab
 from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
@@ -57,6 +62,7 @@ _KINDS: Kinds = {
     **extraction.KINDS,
     **judge.KINDS,
     **cells.KINDS,
+    **experiments.KINDS,
     **runs.KINDS,
 }
 
@@ -76,6 +82,15 @@ class Workbench:
         self.history = RunHistory(root, self.store)
         self.pair = PairHolder(_accept)
         self.engine = Engine(check_clean=self.pair.check_clean)
+        self.experiments = ExperimentFolder(root)
+        self._lab = Lab(
+            store=self.store,
+            shelf=self.moments,
+            pair=self.pair,
+            traces=self.trace_sets,
+            directions=self.directions,
+            experiments=self.experiments,
+        )
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
     def close(self) -> None:
@@ -238,6 +253,18 @@ class Workbench:
         """Job that fills the cells of an experiment in order; those already stored are not run again."""
         work = run_cells(self.pair.model_of, tuple(specs), cached=self.cached, save=self._save)
         return self._lasting("cells", work, title="Dose-response", caller=caller, about=tuple(specs))
+
+    def run_plan(self, plan: Plan, caller: Caller = NOBODY) -> JobId[Outcome]:
+        """Job that measures what the plan asks for and is not there yet, and keeps it; its result is the Outcome."""
+        return self._lasting("experiment", self._lab.run(plan), title="Experiment", caller=caller, about=plan)
+
+    def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
+        """What a plan takes at most; with its time where this machine has measured how fast the pair writes."""
+        return self._lab.cost(plan, traces)
+
+    def cell(self, key: str) -> DoseCell | None:
+        """The cell of a point, with its texts, or None where it is not kept any more."""
+        return self.store.get_by_key(DoseCell, key)
 
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""

@@ -60,7 +60,18 @@ def _as_float(value: object) -> float:
     return float(value)
 
 
-_SCALARS: dict[object, Callable[[object], str | int | float]] = {str: _as_str, int: _as_int, float: _as_float}
+def _as_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} is not a truth value")
+    return value
+
+
+_SCALARS: dict[object, Callable[[object], str | int | float]] = {
+    str: _as_str,
+    int: _as_int,
+    float: _as_float,
+    bool: _as_bool,
+}
 
 
 def _item_hints(hint: object, count: int) -> list[object]:

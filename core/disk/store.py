@@ -67,7 +67,10 @@ class Store:
 
     def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
-        key = codec.key_of(kind, spec)
+        return self.get_by_key(cls, codec.key_of(kind, spec))
+
+    def get_by_key(self, cls: type[T], key: str) -> T | None:
+        """As `get`, for a key that `codec.key_of` gave before."""
         found = self._guarded(lambda cache: self._read(cache, cls, key), None)
         return found.value if found else None
 

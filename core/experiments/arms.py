@@ -10,9 +10,9 @@ import numpy as np
 
 from core.directions.direction import Direction
 from core.errors import BadInput, UserFacingError
-from core.experiments.tables import POSITION, DirectionTable
 from core.experiments.values import Arm, ControlPlan, Kind
 from core.extraction.controls import matched, nearest_projected_out, random_controls, sign_flip
+from core.extraction.tables import POSITION, DirectionTable
 from core.models.pair import Role
 from core.values import Window
 

@@ -41,7 +41,6 @@ VARIANTS: tuple[Kind, ...] = ("without", "position")
 CONTROLS: tuple[Kind, ...] = (*RIVALS, *VARIANTS)
 OF_LABELS: tuple[Kind, ...] = ("label", "without", "position")
 """Controls that can only be made where the traces have other labels."""
-MIN_QUESTIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +74,8 @@ class ControlPlan:
     random: int = 20
     """Random directions, each once with the norm of the direction and once with its coherence."""
     curves: int = 3
-    """How many of them are measured at every dose."""
+    """How many of them are measured at every dose, as all other kinds are."""
     kinds: tuple[Kind, ...] = CONTROLS
-    """Which are made; all but the random ones are measured at every dose."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,12 +98,11 @@ class Fixed:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedPair:
-    """Directions that a plan takes instead of extracting them, by their content and where they are kept."""
+    """Directions that a plan takes instead of extracting them: ids of saved ones, by the model they were found in."""
 
     base: str
-    """Id of the saved direction that was found in the base model."""
     reasoner: str = ""
-    """The same of the reasoning model; "" leaves that source out."""
+    """"" leaves that source out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +113,7 @@ class Plan:
     """A line of the user's; it changes no result."""
     pair: PairSpec
     fingerprints: tuple[str, str] = ("", "")
-    """(base, reasoner) as loaded when the plan was made; "" takes whatever is loaded."""
+    """(base, reasoner); "" takes whatever is loaded."""
     figures: tuple[Figure, ...] = ("fig3", "fig4")
     traces: TraceSource
     saved: SavedPair | None = None
@@ -178,26 +175,23 @@ class Point:
     coefficient: float
     """Multiples of a unit vector."""
     resid_norm: float
-    """Mean norm of the reasoning model's residual stream at the layer; 0 where it is not known."""
+    """Mean norm of the reasoning model's residual stream at the layer; 0: not known."""
     raw_norm: float
-    """Norm of the raw difference of means; 0 where there is none."""
+    """Norm of the raw difference of means; 0: none."""
     hits: tuple[int, ...]
-    """(n,) keywords."""
     words: tuple[int, ...]
-    """(n,) words."""
+    """(n,) keywords, and words."""
     repetition: tuple[float, ...]
-    """(n,) share of repeated 4-grams."""
     nll: tuple[float | None, ...]
-    """(n,) nats per token under the unsteered model; None for an empty completion."""
+    """(n,) share of repeated 4-grams, and nats per token under the unsteered model, None for an empty completion."""
     no_evidence: int
     """How many completions say nothing."""
     right: int = 0
     n_known: int = 0
     """Right answers, and questions with a known answer."""
     back: int = 0
-    """Hits whose sentence goes back to the task (`core.text.turns`)."""
     remarks: int = 0
-    """Hits whose sentence remarks on the text itself."""
+    """Hits whose sentence goes back to the task, and whose sentence remarks on the text itself (`core.text.turns`)."""
     cosine: float | None = None
     """Cosine with the direction under test."""
     cells: tuple[str, ...] = ()
@@ -216,7 +210,7 @@ class Choice:
     window: Window | None
     coefficient: float
     readable: bool
-    """Whether the texts of any dose that was looked at were readable there; else the smallest dose was taken."""
+    """Whether any dose was readable there; else the smallest was taken."""
     n_compared: int
     """How many places and doses it was the best of."""
 
@@ -267,7 +261,7 @@ class LeadTrace:
     projection: tuple[float, ...]
     pieces: tuple[str, ...]
     events: tuple[int, ...]
-    """Token positions of events, counted from the first of `pieces`."""
+    """Indices of the tokens that begin an event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +272,7 @@ class LabelRow:
     labeller: str
     n_texts: int
     both: int
-    """Sentences with a keyword that the reference labels as the event."""
+    """Sentences with a keyword that the reference labels as the event; beside those that only one of them marks."""
     keyword_only: int
     reference_only: int
 
@@ -289,18 +283,15 @@ class Outcome:
 
     plan: Plan
     fingerprints: tuple[str, str] = ("", "")
-    """(base, reasoner) of the models that were measured."""
     done: int = 0
-    """Arms × doses that were measured."""
     total: int = 0
-    """Arms × doses that the plan takes in all, as far as can be told."""
+    """Points (arms × doses) that were measured, and that the plan takes in all, as far as can be told."""
     finished: bool = False
     edges: tuple[Edge, ...] = ()
     choice: Choice | None = None
     chosen_from: tuple[Point, ...] = ()
-    """Points of the choosing half: Fig. 2 (windows × doses) and Fig. B.1 (layers × doses)."""
     reported: tuple[Point, ...] = ()
-    """Points of the reported half: Fig. 3 and Fig. 4."""
+    """Points of the choosing half (Fig. 2 and B.1) and of the reported one (Fig. 3 and 4)."""
     lens: tuple[LensRow, ...] = ()
     leads: tuple[LeadRow, ...] = ()
     lead_traces: tuple[LeadTrace, ...] = ()

@@ -208,9 +208,10 @@ def _line(outcome: Outcome, line: Sequence[Point]) -> str:
     best = max(fit, key=lambda p: rate(p).mean)
     found = beside(best, baseline)
     what = {"more": "more", "less": "less", "unclear": "cannot be told from chance", "too little": "too little text"}
+    test = with_test(found, tries=len(fit))
     return (
         f"{who[0].upper()}{who[1:]}: {what[found.finding(tries=len(fit))]}; at most {percent(rate(best))} against "
-        f"{percent(rate(baseline))} unsteered, at {best.coefficient:.3g} unit vectors, {with_test(found, tries=len(fit))}."
+        f"{percent(rate(baseline))} unsteered, at {best.coefficient:.3g} unit vectors, {test}."
     )
 
 
@@ -222,9 +223,9 @@ def control_sentences(outcome: Outcome) -> tuple[str, ...]:
             baseline = baseline_of(outcome.reported, point)
             if baseline is not None:
                 fit = "" if readable(point, baseline) else ", though its text is not readable"
+                test = with_test(beside(point, baseline))
                 said.append(
-                    f"The direction {control_name(point)}: {percent(rate(point))}, {with_test(beside(point, baseline))} "
-                    f"beside unsteered{fit}."
+                    f"The direction {control_name(point)}: {percent(rate(point))}, {test} beside unsteered{fit}."
                 )
     return (*said, *_turns(outcome))
 

@@ -2,5 +2,5 @@
 
 Knows no run and no attribution. `selection` and `view` are its own.
 
-Face: values, moments, shelf, passes, contrast, controls, work
+Face: values, moments, shelf, passes, contrast, controls, tables, work
 """

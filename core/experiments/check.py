@@ -1,0 +1,141 @@
+"""Everything that can be wrong with a plan, said before the first forward. No model, no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from core.directions.direction import Direction
+from core.errors import BadInput, UserFacingError
+from core.experiments.values import OF_LABELS, Half, Plan
+from core.models.pair import ROLES, ModelFacts, Role
+from core.values import Prompt, Trace
+
+MIN_QUESTIONS, MAX_BLOCK = 2, 512
+HALVES: tuple[Half, ...] = ("choose", "report")
+REPORTING = {"fig3", "fig4", "figC1"}
+SPARE_BYTES = 64 << 20
+
+Pair = tuple[ModelFacts, ModelFacts]
+"""(base, reasoner)."""
+Encode = Callable[[Role, str], Prompt]
+
+
+def check_plan(plan: Plan, pair: Pair) -> None:
+    """Raise BadInput for a plan that does not fit the pair, or that cannot tell anything."""
+    _check_pair(plan, pair)
+    if not plan.figures:
+        raise BadInput("The plan asks for no figure.", "Choose at least one.")
+    n_layers = pair[1].n_layers
+    wrong = [n for n in (*plan.layers, plan.fixed.layer) if n is not None and not 0 <= n < n_layers]
+    if wrong or not (plan.layers or plan.saved):
+        named = f"layer {wrong[0]}" if wrong else "no layer"
+        raise BadInput(f"The plan names {named}; {pair[1].name} has layers 0 to {n_layers - 1}.", "Choose among these.")
+    if not plan.windows and plan.saved is None:
+        raise BadInput("The plan names no window.", "Name at least one, such as -13..-8.")
+    if not 1 <= plan.block <= MAX_BLOCK:
+        raise BadInput(f"Blocks of {plan.block} questions are not possible.", f"Use 1 to {MAX_BLOCK}.")
+    _check_questions(plan)
+
+
+def _check_pair(plan: Plan, pair: Pair) -> None:
+    loaded = (pair[0].fingerprint, pair[1].fingerprint)
+    asked = plan.fingerprints
+    if all(mine in ("", there) for mine, there in zip(asked, loaded, strict=True)):
+        return
+    if asked == loaded[::-1]:
+        raise BadInput("The plan's base and reasoning models are swapped in the loaded pair.", "Load them in order.")
+    for name, mine, there in zip(("base", "reasoning"), asked, loaded, strict=True):
+        if mine not in ("", there):
+            raise BadInput(
+                f"The plan was made for another {name} model than the loaded one: other weights.",
+                "Load that pair, or make the plan again for this one.",
+            )
+
+
+def _check_questions(plan: Plan) -> None:
+    for half in HALVES:
+        n = len(plan.questions(half))
+        if n < MIN_QUESTIONS and (half == "choose" or REPORTING & set(plan.figures)):
+            what = "to choose on" if half == "choose" else "to report"
+            raise BadInput(
+                f"The plan has {n} question{'' if n == 1 else 's'} {what}; intervals need {MIN_QUESTIONS}.",
+                "Give more questions: half of them choose, half are reported.",
+            )
+    shared = {e.prompt for e in plan.choose} & {e.prompt for e in plan.report}
+    if shared:
+        raise BadInput(
+            f"{len(shared)} question{'' if len(shared) == 1 else 's'} would both choose and be reported, the first: "
+            f"“{min(shared)[:60]}”.",
+            "Put each into one half.",
+        )
+
+
+def check_prompts(plan: Plan, encode: Encode) -> Mapping[tuple[Role, Half], tuple[Prompt, ...]]:
+    """The questions as each model reads them. Raises BadInput, with the place, for one that it cannot."""
+    found: dict[tuple[Role, Half], tuple[Prompt, ...]] = {}
+    for role in ROLES:
+        for half in HALVES:
+            prompts = []
+            for number, example in enumerate(plan.questions(half), start=1):
+                try:
+                    prompts.append(encode(role, example.prompt))
+                except UserFacingError as error:
+                    raise BadInput(
+                        f"Question {number} of those to {half} cannot be asked: {error.problem}", error.remedy
+                    ) from error
+            found[role, half] = tuple(prompts)
+    return found
+
+
+def check_directions(plan: Plan, saved: Mapping[Role, Direction], traces: Sequence[Trace], pair: Pair) -> None:
+    """Raise BadInput or BadDirection where directions or controls cannot be what the plan says they are."""
+    facts = dict(zip(ROLES, pair, strict=True))
+    for role, direction in saved.items():
+        other = facts["reasoner" if role == "base" else "base"]
+        if direction.fingerprint not in ("", facts[role].fingerprint):
+            swapped = (
+                " It was found in the other model of the pair." if direction.fingerprint == other.fingerprint else ""
+            )
+            raise BadInput(
+                f"The direction {direction.name!r} was not found in {facts[role].name}.{swapped}",
+                "Choose one that was extracted from that model.",
+            )
+        direction.check_fits(n_layers=facts[role].n_layers, d_model=facts[role].d_model, model_name=facts[role].name)
+    if saved:
+        if len({d.layer for d in saved.values()}) > 1:
+            raise BadInput("The two saved directions are of different layers.", "Choose two of one layer.")
+        return
+    _check_traces(plan, traces)
+
+
+def _check_traces(plan: Plan, traces: Sequence[Trace]) -> None:
+    if len(traces) < MIN_QUESTIONS:
+        raise BadInput(f"The plan's traces are {len(traces)}.", "Use a set with at least two.")
+    counts = Counter(part.label for trace in traces for part in trace.parts)
+    if plan.label not in counts:
+        known = ", ".join(sorted(counts)[:8]) or "none"
+        raise BadInput(f"No trace has the label {plan.label!r}; there are: {known}.", "Choose one of these.")
+    needing = [kind for kind in plan.controls.kinds if kind in OF_LABELS]
+    if len(counts) == 1 and "fig4" in plan.figures and needing:
+        raise BadInput(
+            f"The traces have the label {plan.label!r} alone, so these controls cannot be made: {', '.join(needing)}.",
+            "Leave them out of the plan, or label the traces with more labels.",
+        )
+    if len(counts) == 1 and plan.negatives in ("other", "position"):
+        raise BadInput(
+            f"The traces have the label {plan.label!r} alone, so there is nothing else to subtract.",
+            "Subtract the mean over all tokens, or label the traces with more labels.",
+        )
+
+
+def check_space(root: Path, needed: int) -> None:
+    """Raise BadInput where the disk has no room for what an experiment keeps."""
+    free = shutil.disk_usage(root).free
+    if free < needed + SPARE_BYTES:
+        raise BadInput(
+            f"The experiment keeps about {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free.",
+            "Free some space, or ask for fewer questions, doses or shorter texts.",
+        )

@@ -1,0 +1,97 @@
+"""Plans with defaults that can tell something: the whole paper, its quick form, and one place at a few doses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.errors import BadInput
+from core.experiments.values import CONTROLS, OF_LABELS, ControlPlan, Doses, Figure, Plan, TraceSource
+from core.forward.edits import PAPER_DEPTH
+from core.models.pair import ModelFacts
+from core.runs.questions import Example
+from core.values import PAPER_WINDOW, PairSpec, SamplingSpec, Window
+
+ALL_FIGURES: tuple[Figure, ...] = ("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1")
+WINDOWS = (
+    PAPER_WINDOW,
+    Window(start=-25, stop=-19),
+    Window(start=-19, stop=-13),
+    Window(start=-7, stop=-1),
+    Window(start=-2, stop=2),
+    Window(start=-1, stop=5),
+)
+"""The paper's window first: where the layers are compared first."""
+QUICK_WINDOWS = (PAPER_WINDOW, Window(start=-7, stop=-1), Window(start=-2, stop=2))
+CHOOSE, REPORT = 40, 104
+"""Questions of each half where there are enough; a difference of half a point is told from none at about 100."""
+QUICK_CHOOSE, QUICK_REPORT = 16, 32
+SMALL_D_MODEL, SMALL_BLOCK, BLOCK = 512, 104, 32
+MAX_LAYERS, QUICK_LAYERS = 12, 3
+
+
+def paper_plan(
+    pair: tuple[ModelFacts, ModelFacts],
+    traces: TraceSource,
+    questions: Sequence[Example],
+    *,
+    quick: bool = False,
+    figures: Sequence[Figure] = ALL_FIGURES,
+    labels: Sequence[str] = (),
+    tokens: int | None = None,
+    **changes: object,
+) -> Plan:
+    """The plan of the whole paper on a pair, or its quick form; `changes` are fields of Plan.
+
+    `labels` are those of the traces where they are known: with one label, controls that need others are left out.
+    Raises BadInput for fewer than four questions.
+    """
+    choose, report = split(questions, *((QUICK_CHOOSE, QUICK_REPORT) if quick else (CHOOSE, REPORT)))
+    facts = pair[1]
+    kinds = tuple(kind for kind in CONTROLS if not (len(set(labels)) == 1 and kind in OF_LABELS))
+    limit = tokens or (96 if quick else 192)
+    plan = Plan(
+        pair=PairSpec(base=pair[0].spec, reasoner=pair[1].spec),
+        fingerprints=(pair[0].fingerprint, pair[1].fingerprint),
+        figures=tuple(figures),
+        traces=traces,
+        windows=QUICK_WINDOWS if quick else WINDOWS,
+        layers=default_layers(facts.n_layers, QUICK_LAYERS if quick else MAX_LAYERS),
+        choose=choose,
+        report=report,
+        doses=Doses(values=(0.5, 0.8, 1.0)) if quick else Doses(),
+        sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
+        controls=ControlPlan(kinds=kinds, curves=1 if quick else 3),
+        block=SMALL_BLOCK if facts.d_model <= SMALL_D_MODEL else BLOCK,
+    )
+    return replace(plan, **changes)  # type: ignore[arg-type]
+
+
+def split(questions: Sequence[Example], choose: int, report: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Each question once, in turn to either half until it is full: lists are often in order of kind.
+
+    Raises BadInput for fewer than four different questions.
+    """
+    different = list({example.prompt: example for example in questions}.values())
+    if len(different) < 4:
+        raise BadInput(
+            f"{len(different)} different questions were given.", "Give four or more: half choose, half are reported."
+        )
+    total = min(len(different), choose + report)
+    n_choose = min(choose, total // 2)
+    step = total / n_choose
+    taken = {int(i * step) for i in range(n_choose)}
+    first = [example for i, example in enumerate(different[:total]) if i in taken]
+    rest = [example for i, example in enumerate(different[:total]) if i not in taken]
+    return tuple(first), tuple(rest)
+
+
+def default_layers(n_layers: int, limit: int) -> tuple[int, ...]:
+    """All layers of a small model; else `limit` of them spread around the paper's depth, that one among them."""
+    if n_layers <= limit:
+        return tuple(range(n_layers))
+    middle = round(PAPER_DEPTH * n_layers)
+    first, last = max(0, round(0.1 * n_layers)), min(n_layers - 1, round(0.75 * n_layers))
+    found = {first + round(i * (last - first) / (limit - 1)) for i in range(limit)}
+    nearest = min(found, key=lambda layer: abs(layer - middle))
+    return tuple(sorted(found - {nearest} | {middle}))

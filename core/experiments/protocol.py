@@ -1,0 +1,259 @@
+"""What an experiment measures, in which order, and how each answer decides what is asked next. Knows no model.
+
+A protocol yields a `Want` and takes its `Point`. The choosing half is asked first: where the edge of the readable lies
+at each layer, which layer, window and dose do most. Only then is the reported half asked, at what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.directions.direction import Direction
+from core.errors import UserFacingError
+from core.experiments.arms import Directions, at_coherence, unsteered_arm
+from core.experiments.points import Want
+from core.experiments.ranges import find_dose, rounded
+from core.experiments.statistics import nll, rate, readable, unsteered
+from core.experiments.values import EDGE_NLL, Arm, Choice, Edge, Outcome, Plan, Point
+from core.models.pair import ROLES, Role
+from core.values import Window
+
+Protocol = Generator[Want, Point, None]
+START_SHARE = 0.2
+"""Of the residual norm, where the search for the first layer's edge begins; where that is not known, START_DOSE."""
+START_DOSE = 4.0
+MIN_COHERENCE = 0.05
+"""Nats per token: below it the search for equal coherence would follow noise."""
+
+
+@dataclass
+class Notebook:
+    """What was found so far; `outcome` is a value of it that pages may hold."""
+
+    plan: Plan
+    fingerprints: tuple[str, str]
+    edges: list[Edge] = field(default_factory=list)
+    choice: Choice | None = None
+    chosen_from: list[Point] = field(default_factory=list)
+    reported: list[Point] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def outcome(self, *, done: int, total: int, finished: bool = False) -> Outcome:
+        """Everything so far."""
+        return Outcome(
+            plan=self.plan,
+            fingerprints=self.fingerprints,
+            done=done,
+            total=max(total, done),
+            finished=finished,
+            edges=tuple(self.edges),
+            choice=self.choice,
+            chosen_from=tuple(self.chosen_from),
+            reported=tuple(self.reported),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+
+class Steps:
+    """The steps of one plan, over its directions, noted in a notebook."""
+
+    def __init__(self, plan: Plan, directions: Directions, book: Notebook) -> None:
+        self.plan, self.directions, self.book = plan, directions, book
+        self._doses: dict[int, tuple[float, ...]] = {}
+        self._asked: dict[tuple[object, ...], Point] = {}
+
+    def run(self) -> Protocol:
+        """Choose, then report."""
+        yield from self._choose()
+        yield from self._report()
+
+    def _choose(self) -> Protocol:
+        plan, fixed = self.plan, self.plan.fixed
+        saved = self.directions.saved.get("base")
+        windows = (None,) if saved else (fixed.window,) if fixed.window else plan.windows
+        layers = (saved.layer,) if saved else (fixed.layer,) if fixed.layer is not None else plan.layers
+        compares = {"fig2", "figB1"} & set(plan.figures)
+        if len(windows) == len(layers) == 1 and fixed.dose is not None and (saved or not compares):
+            yield from self._find_doses(layers[0], windows[0])
+            dose = self._scaled(layers[0], [fixed.dose])[0]
+            self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=dose, readable=True, n_compared=0)
+            return
+        yield from self._measure(unsteered_arm("reasoner"), 0.0, "choose", self.book.chosen_from)
+        for layer in plan.layers if compares and not saved else layers:
+            yield from self._curve("base", layer, windows[0])
+        best = self._best(layers, windows[:1])
+        if not saved:
+            for window in plan.windows if "fig2" in plan.figures else windows:
+                yield from self._curve("base", best.layer, window)
+            best = self._best(layers, windows)
+            if best.window != windows[0] and len(layers) > 1:
+                for layer in plan.layers:
+                    yield from self._curve("base", layer, best.window)
+                best = self._best(layers, windows)
+        self.book.choice = best
+        if "figB1" in plan.figures and "reasoner" in self.directions.sources and not saved:
+            for layer in plan.layers:
+                yield from self._curve("reasoner", layer, best.window)
+
+    def _curve(self, source: Role, layer: int, window: Window | None) -> Protocol:
+        """A direction into the reasoning model at every dose, on the choosing half."""
+        yield from self._find_doses(layer, window)
+        try:
+            arm = self.directions.arm(source, "reasoner", layer, window)
+        except UserFacingError as error:
+            self.book.notes.append(error.problem)
+            return
+        for dose in self._doses[layer]:
+            yield from self._measure(arm, dose, "choose", self.book.chosen_from)
+
+    def _best(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Choice:
+        """The place and dose that raise the keywords most in readable text, among those that may be chosen."""
+        plan, points = self.plan, self.book.chosen_from
+        baseline = unsteered(points, "reasoner", "choose")
+        found = [
+            p
+            for p in points
+            if (p.kind, p.source) == ("direction", "base") and p.layer in layers and p.window in windows
+        ]
+        if plan.fixed.dose is not None:
+            kept = {layer: self._scaled(layer, [plan.fixed.dose])[0] for layer in layers if layer in self._doses}
+            found = [p for p in found if p.coefficient == kept.get(p.layer)]
+        fit = [p for p in found if readable(p, baseline)]
+        best = max(fit, key=lambda p: (rate(p).mean, -abs(p.coefficient)), default=None) or min(
+            found, key=lambda p: abs(p.coefficient)
+        )
+        return Choice(
+            layer=best.layer,
+            window=best.window,
+            coefficient=best.coefficient,
+            readable=bool(fit),
+            n_compared=len(found),
+        )
+
+    def _report(self) -> Protocol:
+        plan, choice, points = self.plan, self.book.choice, self.book.reported
+        if choice is None or not {"fig3", "fig4", "figC1"} & set(plan.figures):
+            return
+        place = (choice.layer, choice.window)
+        yield from self._measure(unsteered_arm("reasoner"), 0.0, "report", points)
+        arm = self.directions.arm("base", "reasoner", *place)
+        yield from self._measure(arm, choice.coefficient, "report", points)
+        doses = sorted({*self._doses[choice.layer], choice.coefficient})
+        if "fig3" in plan.figures:
+            yield from self._two_by_two(place, doses)
+        elif "figC1" in plan.figures:
+            yield from self._line(arm, doses)
+        if "fig4" in plan.figures:
+            yield from self._controls(arm, choice, doses)
+
+    def _two_by_two(self, place: tuple[int, Window | None], doses: Sequence[float]) -> Protocol:
+        assert self.book.choice is not None
+        chosen = self.book.choice.coefficient
+        yield from self._measure(unsteered_arm("base"), 0.0, "report", self.book.reported)
+        arms = []
+        for target in ROLES:
+            for source in self.directions.sources:
+                try:
+                    arms.append(self.directions.arm(source, target, *place))
+                except UserFacingError as error:
+                    self.book.notes.append(error.problem)
+        for arm in arms:
+            yield from self._measure(arm, chosen, "report", self.book.reported)
+        for arm in reversed(arms):
+            yield from self._line(arm, doses)
+
+    def _controls(self, tested: Arm, choice: Choice, doses: Sequence[float]) -> Protocol:
+        arms, notes = self.directions.controls(self.plan.controls, choice.layer, choice.window)
+        self.book.notes += notes
+        named = [arm for arm in arms if arm.kind != "random"]
+        random = [arm for arm in arms if arm.kind == "random"]
+        for arm in [*named, *random]:
+            yield from self._measure(arm, choice.coefficient, "report", self.book.reported, tested)
+        yield from self._coherent(tested, random, choice)
+        for arm in [*named, *random[: self.plan.controls.curves]]:
+            yield from self._line(arm, doses, tested)
+
+    def _coherent(self, tested: Arm, random: Iterable[Arm], choice: Choice) -> Protocol:
+        """Every random direction at the dose that makes the text as much less likely as the tested one does."""
+        cost = yield from self._cost(tested, choice.coefficient)
+        for arm in random:
+            search = find_dose(abs(choice.coefficient), max(cost, MIN_COHERENCE), max_doublings=3)
+            dose, found = yield from self._search(arm, search)
+            if found:
+                yield from self._measure(at_coherence(arm), dose, "report", self.book.reported, tested)
+            else:
+                self.book.notes.append(f"No dose of {arm.name} up to {dose:.3g} has the direction's coherence.")
+
+    def _line(self, arm: Arm, doses: Sequence[float], tested: Arm | None = None) -> Protocol:
+        for dose in doses:
+            yield from self._measure(arm, dose, "report", self.book.reported, tested)
+
+    def _measure(
+        self, arm: Arm, dose: float, half: str, into: list[Point], tested: Arm | None = None
+    ) -> Generator[Want, Point, Point]:
+        """Ask for a point once and note it."""
+        key = (arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, dose, half)
+        if key not in self._asked:
+            point = yield Want(arm=arm, coefficient=dose, half="choose" if half == "choose" else "report")
+            point = replace(point, cosine=_cosine(arm.direction, tested.direction if tested else None))
+            self._asked[key] = point
+            into.append(point)
+        return self._asked[key]
+
+    def _find_doses(self, layer: int, window: Window | None) -> Protocol:
+        """The doses of a layer, by the plan's unit; once a layer."""
+        if layer in self._doses:
+            return
+        if self.plan.doses.unit == "auto":
+            arm = self.directions.arm("base", "reasoner", layer, window)
+            edge, found = yield from self._search(arm, find_dose(self._start(layer), EDGE_NLL))
+            self.book.edges.append(Edge(layer=layer, coefficient=edge, found=found))
+        values = sorted({value for value in self.plan.doses.values if value} | _some(self.plan.fixed.dose))
+        self._doses[layer] = tuple(self._scaled(layer, values))
+
+    def _scaled(self, layer: int, values: Sequence[float]) -> list[float]:
+        """Doses of the plan's unit as multiples of a unit vector."""
+        if self.plan.doses.unit == "auto":
+            edge = next(edge.coefficient for edge in self.book.edges if edge.layer == layer)
+            return [rounded(value * edge) for value in values]
+        if self.plan.doses.unit == "share":
+            return [round(value * self.directions.resid_norm(layer), 3) for value in values]
+        return list(values)
+
+    def _start(self, layer: int) -> float:
+        """Where the search for a layer's edge begins: the last layer's, as a share of the residual norm."""
+        norm = self.directions.resid_norm(layer)
+        if not norm:
+            return START_DOSE
+        last = self.book.edges[-1] if self.book.edges else None
+        share = last.coefficient / self.directions.resid_norm(last.layer) if last else START_SHARE
+        return share * norm
+
+    def _search(
+        self, arm: Arm, search: Generator[float, float, tuple[float, bool]]
+    ) -> Generator[Want, Point, tuple[float, bool]]:
+        """Answer a search with the cost of each dose that it asks for."""
+        try:
+            dose = next(search)
+            while True:
+                cost = yield from self._cost(arm, dose)
+                dose = search.send(cost)
+        except StopIteration as stop:
+            found: tuple[float, bool] = stop.value
+            return found
+
+    def _cost(self, arm: Arm, dose: float) -> Generator[Want, Point, float]:
+        """How much less likely the short texts of a dose are than the unsteered ones; infinite without evidence."""
+        baseline = yield Want(arm=unsteered_arm(arm.target), coefficient=0.0, half="choose", short=True)
+        point = yield Want(arm=arm, coefficient=dose, half="choose", short=True)
+        cost = nll(point).mean - nll(baseline).mean
+        return cost if cost == cost else float("inf")
+
+
+def _some(value: float | None) -> set[float]:
+    return set() if value is None else {value}
+
+
+def _cosine(one: Direction | None, other: Direction | None) -> float | None:
+    return None if one is None or other is None else round(one.cosine(other), 6)

@@ -1,0 +1,243 @@
+"""An experiment as the work of a job: directions, then point by point what the protocol asks; all of it kept.
+
+What was measured is found again by its cells, so that a plan that was stopped, or killed, goes on where it was, in the
+page as in the shell. Importing it costs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.directions.direction import Direction
+from core.directions.folder import DirectionFolder
+from core.disk.store import Store
+from core.errors import BadInput, UserFacingError
+from core.experiments.appendix import Appendix
+from core.experiments.arms import Directions
+from core.experiments.check import check_directions, check_plan, check_prompts, check_space
+from core.experiments.costs import Cost, cost_of
+from core.experiments.folder import ExperimentFolder
+from core.experiments.points import Setting, Want, point_of
+from core.experiments.protocol import Notebook, Steps
+from core.experiments.values import Outcome, Plan, Point, TraceSource
+from core.extraction import tables
+from core.extraction.shelf import MomentShelf
+from core.extraction.tables import DirectionTable, TableSpec, table_of
+from core.jobs import Progress, relay
+from core.models.pair import ROLES, PairHolder, Role
+from core.runs import cells
+from core.runs.cells import DoseCell, DoseCellSpec
+from core.runs.work import run_cell
+from core.traces.events import digest_of
+from core.traces.records import read_traces
+from core.traces.sets import TraceFolder
+from core.values import Kinds, ModelSpec, Spec, Trace
+
+KEEP_EVERY = 20.0
+"""Seconds after which what came out so far is written again."""
+
+Work = Generator[Progress, None, Outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSpec(Spec["Speed"]):
+    """How fast a model writes on this machine."""
+
+    model: ModelSpec
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """New tokens per second over the cells that were run last."""
+
+    tokens_per_second: float
+
+
+KINDS: Kinds = {**tables.KINDS, SpeedSpec: ("speed", Speed)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """What an experiment works with: the pair in memory, and where everything is kept."""
+
+    store: Store
+    shelf: MomentShelf
+    pair: PairHolder
+    traces: TraceFolder
+    directions: DirectionFolder
+    experiments: ExperimentFolder
+
+    def run(self, plan: Plan) -> Work:
+        """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward."""
+        yield Progress(0, 0, "checking the plan")
+        facts = {role: self.pair.facts(role) for role in ROLES}
+        check_plan(plan, (facts["base"], facts["reasoner"]))
+        prompts = check_prompts(plan, self.pair.encode)
+        traces = self._traces_of(plan.traces)
+        saved = self._saved(plan)
+        check_directions(plan, saved, traces, (facts["base"], facts["reasoner"]))
+        cost = self.cost(plan, traces)
+        check_space(self.store.root, cost.disk_bytes)
+        experiment_id = self.experiments.save(plan)
+        found: dict[Role, DirectionTable] = {}
+        if not saved:
+            found = yield from self._tables(plan, traces)
+        setting = Setting(plan=plan, facts=facts, prompts=prompts)
+        run = _Run(self, setting, Directions(found, saved), experiment_id, cost.points)
+        return (yield from run.work(traces))
+
+    def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
+        """What the plan takes at most; with its time where this machine has measured how fast the pair writes."""
+        labels = {part.label for trace in traces for part in trace.parts}
+        speeds: dict[Role, float] = {}
+        for role, model, fingerprint in zip(
+            ROLES, (plan.pair.base, plan.pair.reasoner), plan.fingerprints, strict=True
+        ):
+            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint))
+            if found is not None:
+                speeds[role] = found.tokens_per_second
+        return cost_of(plan, n_labels=len(labels) or 6, speeds=speeds if len(speeds) == len(ROLES) else None)
+
+    def _traces_of(self, source: TraceSource) -> tuple[Trace, ...]:
+        if source.kind == "none":
+            return ()
+        traces = self._read(source)
+        if source.digest and digest_of(traces) != source.digest:
+            raise BadInput(
+                "The traces are not those of the plan: they were changed since it was made.",
+                "Make the plan again, or bring back the traces that it was made with.",
+            )
+        return traces
+
+    def _read(self, source: TraceSource) -> tuple[Trace, ...]:
+        if source.kind == "file":
+            return read_traces(Path(source.name)).traces
+        try:
+            return self.traces.load(source.name)
+        except UserFacingError:
+            for one in self.traces.list() if source.digest else ():
+                with contextlib.suppress(UserFacingError):
+                    traces = self.traces.load(one.set_id)
+                    if digest_of(traces) == source.digest:
+                        return traces
+            raise
+
+    def _saved(self, plan: Plan) -> dict[Role, Direction]:
+        if plan.saved is None:
+            return {}
+        ids: dict[Role, str] = {"base": plan.saved.base, "reasoner": plan.saved.reasoner}
+        return {role: self.directions.load(found) for role, found in ids.items() if found}
+
+    def _tables(self, plan: Plan, traces: Sequence[Trace]) -> Generator[Progress, None, dict[Role, DirectionTable]]:
+        """The directions of both models, from sums that are gathered once."""
+        found: dict[Role, DirectionTable] = {}
+        kind, _ = tables.KINDS[TableSpec]
+        for role in ROLES:
+            spec = table_spec(plan, traces, self.pair, role)
+            table = self.store.get_file(DirectionTable, kind, spec)
+            if table is None:
+                from core.extraction.work import record
+
+                (moments_spec,) = yield from record(self.pair.model_of, self.shelf, [spec.moments()], traces)
+                moments = self.shelf.get(moments_spec)
+                assert moments is not None, "the pass left no sums"
+                yield Progress(0, 0, "taking differences of means")
+                table = table_of(moments, spec)
+                self.store.put_file(kind, spec, table)
+            found[role] = table
+        return found
+
+
+def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role) -> TableSpec:
+    """The directions that a plan takes from one model."""
+    facts = pair.facts(role)
+    layers = {*plan.layers, *(() if plan.fixed.layer is None else (plan.fixed.layer,))}
+    windows = (*plan.windows, *(() if plan.fixed.window is None else (plan.fixed.window,)))
+    return TableSpec(
+        model=facts.spec,
+        fingerprint=facts.fingerprint,
+        traces_digest=digest_of(traces),
+        label=plan.label,
+        labels=tuple(sorted({part.label for trace in traces for part in trace.parts})),
+        windows=tuple(dict.fromkeys(windows)),
+        layers=tuple(sorted(layers)),
+        negatives=plan.negatives,
+        weighting=plan.weighting,
+        seed=plan.controls.seed,
+    )
+
+
+class _Run:
+    """One plan being measured."""
+
+    def __init__(self, lab: Lab, setting: Setting, directions: Directions, experiment_id: str, total: int) -> None:
+        self._lab, self._setting, self._directions, self._id = lab, setting, directions, experiment_id
+        facts = setting.facts
+        self._book = Notebook(setting.plan, (facts["base"].fingerprint, facts["reasoner"].fingerprint))
+        self._appendix = Appendix()
+        self._done, self._total = 0, total
+        self._kept_at = time.monotonic()
+        self._outcome = self._now()
+
+    def work(self, traces: Sequence[Trace]) -> Work:
+        """Every step of the protocol, then what is read without steering; kept however it ends."""
+        try:
+            steps = Steps(self._setting.plan, self._directions, self._book).run()
+            point: Point | None = None
+            while True:
+                try:
+                    want = next(steps) if point is None else steps.send(point)
+                except StopIteration:
+                    break
+                point = yield from self._measure(want)
+                self._outcome = self._now()
+                yield self._progress("")
+                self._keep_sometimes()
+            self._outcome = self._now(finished=True)
+        finally:
+            self._keep()
+        return self._outcome
+
+    def _measure(self, want: Want) -> Generator[Progress, None, Point]:
+        """The cells of a point, those that are stored excepted."""
+        setting, kind = self._setting, cells.KINDS[DoseCellSpec][0]
+        message = f"{want.arm.name} into the {want.arm.target} at {want.coefficient:.3g}"
+        found = []
+        for spec in setting.cells(want):
+            cell = self._lab.store.get(DoseCell, kind, spec)
+            if cell is None:
+                loaded, started = self._lab.pair.model_of(spec.model, spec.fingerprint), time.monotonic()
+                work = run_cell(loaded, spec, batch=len(spec.prompts))
+                cell = yield from relay(work, lambda _: self._progress(message))
+                self._lab.store.put(kind, spec, cell)
+                self._note_speed(spec, time.monotonic() - started)
+            found.append(cell)
+        if not want.short:
+            self._done += 1
+        norm = self._directions.resid_norm(want.arm.layer) if want.arm.direction is not None else 0.0
+        return point_of(setting.plan, want, found, resid_norm=norm)
+
+    def _now(self, *, finished: bool = False) -> Outcome:
+        outcome = self._book.outcome(done=self._done, total=self._total, finished=finished)
+        return replace(outcome, **vars(self._appendix))
+
+    def _progress(self, message: str) -> Progress:
+        return Progress(self._done, max(self._total, self._done), message, self._outcome)
+
+    def _note_speed(self, spec: DoseCellSpec, seconds: float) -> None:
+        tokens = len(spec.prompts) * spec.sampling.max_new_tokens
+        speed = Speed(tokens_per_second=tokens / max(seconds, 1e-6))
+        self._lab.store.put("speed", SpeedSpec(model=spec.model, fingerprint=spec.fingerprint), speed)
+
+    def _keep_sometimes(self) -> None:
+        if time.monotonic() - self._kept_at > KEEP_EVERY:
+            self._keep()
+
+    def _keep(self) -> None:
+        self._kept_at = time.monotonic()
+        self._lab.experiments.keep(self._id, self._outcome)
