@@ -6,6 +6,7 @@ Each `next` is one step (one forward, one trace). Knows nothing of models, value
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any, Generic, Literal, cast
 
 from core.errors import UserFacingError
 from core.values import T
+
+WAIT_SECONDS = 0.01
+"""How long `finish` sleeps where the work waits for something outside."""
 
 State = Literal["queued", "running", "done", "cancelled", "timeout", "error"]
 
@@ -102,7 +106,8 @@ def finish(work: Generator[Progress, None, T]) -> T:
     """Run the work of a job here and now, without an engine, and return its result."""
     while True:
         try:
-            next(work)
+            if next(work).waiting:
+                time.sleep(WAIT_SECONDS)
         except StopIteration as stop:
             ended: T = stop.value
             return ended

@@ -15,17 +15,16 @@ from core.values import PAPER_WINDOW, PairSpec, SamplingSpec, Window
 ALL_FIGURES: tuple[Figure, ...] = ("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1")
 WINDOWS = (
     PAPER_WINDOW,
-    Window(start=-25, stop=-19),
     Window(start=-19, stop=-13),
     Window(start=-7, stop=-1),
     Window(start=-2, stop=2),
-    Window(start=-1, stop=5),
+    Window(start=0, stop=6),
 )
 """The paper's window first: where the layers are compared first."""
 QUICK_WINDOWS = (PAPER_WINDOW, Window(start=-7, stop=-1), Window(start=-2, stop=2))
 CHOOSE, REPORT = 40, 104
 """Questions of each half where there are enough; a difference of half a point is told from none at about 100."""
-QUICK_CHOOSE, QUICK_REPORT = 16, 32
+QUICK_CHOOSE, QUICK_REPORT = 20, 40
 SMALL_D_MODEL, SMALL_BLOCK, BLOCK = 512, 104, 32
 MAX_LAYERS, QUICK_LAYERS = 12, 3
 
@@ -49,7 +48,7 @@ def paper_plan(
     choose, report = split(questions, *((QUICK_CHOOSE, QUICK_REPORT) if quick else (CHOOSE, REPORT)))
     facts = pair[1]
     kinds = tuple(kind for kind in CONTROLS if not (len(set(labels)) == 1 and kind in OF_LABELS))
-    limit = tokens or (96 if quick else 192)
+    limit = tokens or (112 if quick else 192)
     plan = Plan(
         pair=PairSpec(base=pair[0].spec, reasoner=pair[1].spec),
         fingerprints=(pair[0].fingerprint, pair[1].fingerprint),
@@ -59,9 +58,9 @@ def paper_plan(
         layers=default_layers(facts.n_layers, QUICK_LAYERS if quick else MAX_LAYERS),
         choose=choose,
         report=report,
-        doses=Doses(values=(0.5, 0.8, 1.0)) if quick else Doses(),
+        doses=Doses(values=(0.6, 0.9)) if quick else Doses(),
         sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
-        controls=ControlPlan(kinds=kinds, curves=1 if quick else 3),
+        controls=ControlPlan(kinds=kinds, matched=4, curves=0) if quick else ControlPlan(kinds=kinds),
         block=SMALL_BLOCK if facts.d_model <= SMALL_D_MODEL else BLOCK,
     )
     return replace(plan, **changes)  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ Protocol = Generator[Want, Point, None]
 START_SHARE = 0.2
 """Of the residual norm, where the search for the first layer's edge begins; where that is not known, START_DOSE."""
 START_DOSE = 4.0
-MIN_COHERENCE = 0.05
-"""Nats per token: below it the search for equal coherence would follow noise."""
+MIN_COHERENCE, COHERENCE_TRIES = 0.05, 6
+"""Nats per token: below it the search for equal coherence would follow noise; and how many doses it tries."""
 
 
 @dataclass
@@ -170,15 +170,15 @@ class Steps:
         random = [arm for arm in arms if arm.kind == "random"]
         for arm in [*named, *random]:
             yield from self._measure(arm, choice.coefficient, "report", self.book.reported, tested)
-        yield from self._coherent(tested, random, choice)
-        for arm in [*named, *random[: self.plan.controls.curves]]:
+        yield from self._coherent(tested, random[: self.plan.controls.matched], choice)
+        for arm in [*named, *random[: self.plan.controls.curves]] if self.plan.controls.curves else []:
             yield from self._line(arm, doses, tested)
 
     def _coherent(self, tested: Arm, random: Iterable[Arm], choice: Choice) -> Protocol:
         """Every random direction at the dose that makes the text as much less likely as the tested one does."""
         cost = yield from self._cost(tested, choice.coefficient)
         for arm in random:
-            search = find_dose(abs(choice.coefficient), max(cost, MIN_COHERENCE), max_doublings=3)
+            search = find_dose(abs(choice.coefficient), max(cost, MIN_COHERENCE), tries=COHERENCE_TRIES)
             dose, found = yield from self._search(arm, search)
             if found:
                 yield from self._measure(at_coherence(arm), dose, "report", self.book.reported, tested)

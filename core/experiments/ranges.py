@@ -1,4 +1,4 @@
-"""The dose at which a text becomes so much less likely: doubling, then halving on a log scale. Knows no model.
+"""The dose at which a text becomes so much less likely, by a few tries on a log scale. Knows no model.
 
 How much less likely grows with the dose, but how fast differs from model to model and layer to layer: the paper's best
 dose is 12 unit vectors at a layer whose stream has its own norm. So no range is a share of any norm.
@@ -8,39 +8,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import dataclass
 
-MAX_DOUBLINGS, HALVINGS = 8, 3
-"""Steps of the search: up or down until the target lies between two doses, then into the ratio of the two."""
+TRIES, TOLERANCE = 9, 0.15
+"""Doses that are tried at most, and how near the target, as a share of it, is near enough."""
+MAX_STEP, MIN_STEP, POWER = 4.0, 1.3, 2.0
+"""Limits of a step, as ratios, while one side is still open; the cost is taken to grow with this power of the dose."""
+NARROW = 1.1
+"""Ratio of two doses between which nothing more is tried."""
 
 Search = Generator[float, float, tuple[float, bool]]
-"""Yields a dose, takes how much less likely its text is (nats per token; nan where it says nothing)."""
+"""Yields a dose, takes how much less likely its text is (nats per token; infinite where it says nothing)."""
 
 
-def find_dose(start: float, target: float, *, max_doublings: int = MAX_DOUBLINGS, halvings: int = HALVINGS) -> Search:
-    """The dose whose text is `target` less likely, to a ratio of 2 ** (1 / 2 ** halvings), and whether it was found.
+@dataclass(frozen=True)
+class _Tried:
+    dose: float
+    cost: float
 
-    A dose whose text says nothing counts as beyond the target. Where no dose within `max_doublings` of `start` reaches
-    it, or falls below it, that is the last dose tried, and not found.
+
+def find_dose(start: float, target: float, *, tries: int = TRIES) -> Search:
+    """The dose whose text is `target` less likely, to TOLERANCE or within a ratio of NARROW, and whether it was found.
+
+    Where no dose that was tried reaches the target, or falls below it, that is the last one, and not found.
     """
-    below, above = 0.0, math.inf
+    below, above = _Tried(0.0, 0.0), _Tried(math.inf, math.inf)
     dose = rounded(start)
-    for _ in range(max_doublings + 1):
-        if (yield dose) < target:
-            below = dose
+    for _ in range(tries):
+        tried = _Tried(dose, (yield dose))
+        if abs(tried.cost - target) <= TOLERANCE * target:
+            return dose, True
+        if tried.cost < target:
+            below = tried
         else:
-            above = dose
-        if below and above < math.inf:
+            above = tried
+        if below.dose and above.dose <= NARROW * below.dose:
             break
-        dose = rounded(dose * 2 if below else dose / 2)
-    else:
-        return (below or above), False
-    for _ in range(halvings):
-        dose = rounded(math.sqrt(below * above))
-        if (yield dose) < target:
-            below = dose
-        else:
-            above = dose
-    return rounded(math.sqrt(below * above)), True
+        dose = rounded(_next(below, above, target))
+    if below.dose and above.dose < math.inf:
+        return rounded(math.sqrt(below.dose * above.dose)), True
+    return (below.dose or above.dose), False
+
+
+def _next(below: _Tried, above: _Tried, target: float) -> float:
+    """Between two doses a straight line on log scales, kept off their ends; else a step towards the target."""
+    if below.dose and above.dose < math.inf:
+        share = 0.5
+        if below.cost > 0 and math.isfinite(above.cost):
+            share = math.log(target / below.cost) / math.log(above.cost / below.cost)
+        return float(below.dose * (above.dose / below.dose) ** min(max(share, 0.2), 0.8))
+    if below.dose:
+        step = (target / below.cost) ** (1 / POWER) if below.cost > 0 else MAX_STEP
+        return below.dose * min(max(step, MIN_STEP), MAX_STEP)
+    step = (above.cost / target) ** (1 / POWER) if math.isfinite(above.cost) else MAX_STEP
+    return above.dose / min(max(step, MIN_STEP), MAX_STEP)
 
 
 def rounded(dose: float) -> float:

@@ -60,7 +60,7 @@ class Doses:
     """The doses of every curve, 0 not counted."""
 
     unit: Unit = "auto"
-    values: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+    values: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.2)
 
     def __post_init__(self) -> None:
         if not any(self.values):
@@ -72,17 +72,18 @@ class ControlPlan:
     """How many controls of which kinds."""
 
     random: int = 20
-    """Random directions, each once with the norm of the direction and once with its coherence."""
+    matched: int = 20
+    """Random directions with the norm of the direction, and how many of them once more with its coherence."""
     curves: int = 3
-    """How many of them are measured at every dose, as all other kinds are."""
+    """How many of them are measured at every dose, and all other kinds too; with 0, at the chosen dose alone."""
     kinds: tuple[Kind, ...] = CONTROLS
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.curves <= self.random <= 200:
+        if not (0 <= self.random <= 200 and 0 <= self.curves <= self.random and 0 <= self.matched <= self.random):
             raise BadInput(
-                f"{self.random} random controls, {self.curves} of them at every dose, are not possible.",
-                "Ask for 0 to 200, and for no more curves than that.",
+                f"{self.random} random controls, {self.curves} at every dose and {self.matched} matched, do not fit.",
+                "Ask for 0 to 200, and for no more curves or matched ones than that.",
             )
 
 

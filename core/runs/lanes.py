@@ -17,6 +17,9 @@ from core.models.loaded import LoadedModel
 from core.runs.generation import Token, score_completions, stream_completions
 from core.runs.values import Generation, GenerationSpec, StopReason
 
+SCORE_TOKENS = 2048
+"""Of the texts that are scored in one forward pass; a longer one is scored alone."""
+
 OnToken = Callable[[int, int, str], None]
 
 
@@ -49,6 +52,11 @@ class _Lane:
         self.pieces.append(piece)
         self.stop_reason = token.stop_reason or "running"
         return piece
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.spec.prompt.token_ids) + len(self.token_ids)
 
     def freeze(self) -> Generation:
         return Generation(
@@ -86,8 +94,8 @@ def generate_lanes(
             left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
             used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
             yield Progress(done, done + left - used, "generating", tuple(lane.freeze() for lane in lanes))
-        for lane in lanes:
-            _score(lane)
+        for batch in _scored_together(lanes):
+            _score(batch)
             yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))
     except GeneratorExit:
         _mark(lanes, "cancelled")
@@ -128,6 +136,21 @@ def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
             yield
 
 
-def _score(lane: _Lane) -> None:
-    if lane.token_ids:
-        lane.nll = score_completions(lane.loaded, [(lane.spec.prompt.token_ids, lane.token_ids)])[0]
+def _scored_together(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
+    """Lanes of one model and of about one length, in batches of at most SCORE_TOKENS; empty ones have no score."""
+    written = sorted((lane for lane in lanes if lane.token_ids), key=lambda lane: (id(lane.loaded), lane.n_tokens))
+    batch: list[_Lane] = []
+    for lane in written:
+        fits = batch and batch[0].loaded is lane.loaded and (len(batch) + 1) * lane.n_tokens <= SCORE_TOKENS
+        if batch and not fits:
+            yield batch
+            batch = []
+        batch.append(lane)
+    if batch:
+        yield batch
+
+
+def _score(lanes: Sequence[_Lane]) -> None:
+    rows = [(lane.spec.prompt.token_ids, lane.token_ids) for lane in lanes]
+    for lane, nll in zip(lanes, score_completions(lanes[0].loaded, rows), strict=True):
+        lane.nll = nll
