@@ -57,10 +57,10 @@ class TraceSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Doses:
-    """The doses of every curve, 0 not counted."""
+    """The doses of every curve, 0 not counted; those beyond the edge show where the effect turns down again."""
 
     unit: Unit = "auto"
-    values: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.2)
+    values: tuple[float, ...] = (0.3, 0.6, 0.8, 1.0, 1.5, 2.5)
 
     def __post_init__(self) -> None:
         if not any(self.values):
