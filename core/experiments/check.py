@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from core.directions.direction import Direction
 from core.errors import BadInput, UserFacingError
 from core.experiments.values import OF_LABELS, Half, Plan
 from core.models.pair import ROLES, ModelFacts, Role
+from core.tokens.frames import ChatFrame
 from core.values import Prompt, Trace
 
 MIN_QUESTIONS, MAX_BLOCK = 2, 512
@@ -20,7 +22,12 @@ SPARE_BYTES = 64 << 20
 
 Pair = tuple[ModelFacts, ModelFacts]
 """(base, reasoner)."""
-Encode = Callable[[Role, str], Prompt]
+
+
+class Encode(Protocol):
+    """Encodes a question as the model of a role reads it, such as `PairHolder.encode`."""
+
+    def __call__(self, role: Role, question: str, *, frame: ChatFrame | None = None) -> Prompt: ...
 
 
 def check_plan(plan: Plan, pair: Pair) -> None:
@@ -81,7 +88,7 @@ def check_prompts(plan: Plan, encode: Encode) -> Mapping[tuple[Role, Half], tupl
             prompts = []
             for number, example in enumerate(plan.questions(half), start=1):
                 try:
-                    prompts.append(encode(role, example.prompt))
+                    prompts.append(encode(role, example.prompt, frame=plan.frame))
                 except UserFacingError as error:
                     raise BadInput(
                         f"Question {number} of those to {half} cannot be asked: {error.problem}", error.remedy

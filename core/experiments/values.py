@@ -17,13 +17,14 @@ from core.models.pair import Role
 from core.runs.cells import Counted
 from core.runs.questions import Example
 from core.text.words import KEYWORDS
+from core.tokens.frames import ChatFrame
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, PairSpec, Positions, SamplingSpec, Window
 
 Figure = Literal["fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1"]
 """Figures and tables of the paper, by their numbers there."""
 Half = Literal["choose", "report"]
-"""Which half of the questions: the one that chooses layer, window and dose, or the one that is reported."""
+"""The half of the questions that chooses layer, window and dose, or the one that is reported."""
 Unit = Literal["auto", "unit", "share"]
 """Of doses: fractions of the dose at which the text becomes `EDGE_NLL` less likely, multiples of a unit vector, or
 shares of the reasoning model's mean residual norm at the layer."""
@@ -45,12 +46,10 @@ OF_LABELS: tuple[Kind, ...] = ("label", "without", "position")
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSource:
-    """Where the labelled traces of a plan come from, and which they are."""
+    """The labelled traces of a plan: a saved set by its id, a file by its path, none for saved directions."""
 
-    kind: Literal["embedded", "set", "file", "none"]
-    """"none" for plans of saved directions."""
+    kind: Literal["set", "file", "none"]
     name: str = ""
-    """Id of the saved set, or path of the file."""
     digest: str = ""
     """`digest_of` the traces; "" takes whatever is there."""
 
@@ -135,6 +134,8 @@ class Plan:
     keywords: tuple[str, ...] = KEYWORDS
     counted: Counted = "thinking"
     positions: Positions = field(default_factory=Positions)
+    frame: ChatFrame | None = None
+    """The text around every question, where it is not the reasoning model's own."""
     controls: ControlPlan = field(default_factory=ControlPlan)
     block: int = 32
     """Questions of a cell: what is run in one batch, kept as one, and lost at most."""
@@ -235,16 +236,15 @@ class LensRow:
     layer: int
     score: float
     rank: int
-    """Of the best vocabulary item with one of the words, 1 = first."""
+    """Of the best item with one of the words, 1 = first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeadRow:
-    """Fig. 6: how well the centred projection some tokens ahead tells an event from other parts."""
+    """Fig. 6: how well the centred projection `lead` tokens ahead tells an event from other parts."""
 
     source: Role
     lead: int
-    """Tokens before the part's first."""
     auc: float
     low: float | None
     high: float | None

@@ -169,6 +169,7 @@ def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role
         negatives=plan.negatives,
         weighting=plan.weighting,
         seed=plan.controls.seed,
+        frame=plan.frame,
     )
 
 

@@ -14,6 +14,7 @@ from core.errors import BadInput, UserFacingError
 from core.extraction.contrast import contrast, mean_activation
 from core.extraction.moments import SHUFFLED, Moments, MomentsSpec
 from core.extraction.values import DirectionSet, Negatives, Weighting
+from core.tokens.frames import ChatFrame
 from core.values import Floats, Kinds, ModelSpec, Spec, Window
 
 POSITION = "position-matched"
@@ -36,6 +37,8 @@ class TableSpec(Spec["DirectionTable"]):
     weighting: Weighting
     seed: int = 0
     """Of the shuffled events."""
+    frame: ChatFrame | None = None
+    """The text around every question, where it is not the model's own."""
 
     def moments(self) -> MomentsSpec:
         """The one pass that they follow from."""
@@ -48,6 +51,7 @@ class TableSpec(Spec["DirectionTable"]):
             layers=self.layers,
             shuffled=self.label,
             seed=self.seed,
+            frame=self.frame,
         )
 
 

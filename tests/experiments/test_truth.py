@@ -11,7 +11,9 @@ from core.values import SamplingSpec
 from core.workbench import Workbench
 from tests.planted import WORDS, planted_direction, planted_pair
 
-QUESTIONS = [Example(prompt=" ".join(WORDS[(7 * i + j * (i % 5 + 1)) % len(WORDS)] for j in range(5))) for i in range(160)]
+QUESTIONS = [
+    Example(prompt=" ".join(WORDS[(7 * i + j * (i % 5 + 1)) % len(WORDS)] for j in range(5))) for i in range(160)
+]
 
 
 @pytest.fixture
