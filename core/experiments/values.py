@@ -48,7 +48,7 @@ OF_LABELS: tuple[Kind, ...] = ("label", "without", "position")
 class TraceSource:
     """The labelled traces of a plan: a saved set by its id, a file by its path, none for saved directions."""
 
-    kind: Literal["set", "file", "none"]
+    kind: Literal["embedded", "set", "file", "none"]
     name: str = ""
     digest: str = ""
     """`digest_of` the traces; "" takes whatever is there."""

@@ -34,6 +34,7 @@ from core.runs.cells import DoseCell, DoseCellSpec
 from core.runs.work import run_cell
 from core.traces.events import digest_of
 from core.traces.records import read_traces
+from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
 from core.values import Kinds, ModelSpec, Spec, Trace
 
@@ -118,7 +119,7 @@ class Lab:
         if source.kind == "file":
             return read_traces(Path(source.name)).traces
         try:
-            return self.traces.load(source.name)
+            return self.traces.load(source.name or EMBEDDED)
         except UserFacingError:
             for one in self.traces.list() if source.digest else ():
                 with contextlib.suppress(UserFacingError):

@@ -1,4 +1,4 @@
-"""Experiments on pairs whose truth is planted: what holds is ticked, what does not is not, and doses find their range."""
+"""Experiments on pairs whose truth is planted: what holds is ticked, what does not is not; doses find their range."""
 
 from __future__ import annotations
 
