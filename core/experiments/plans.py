@@ -10,7 +10,7 @@ from typing import TypeVar
 from core.disk.codec import canonical_json
 from core.disk.fields import decode, encode
 from core.errors import BadInput, UserFacingError
-from core.experiments.values import Outcome, Plan
+from core.experiments.values import Outcome, Plan, TraceSource
 from core.traces.records import RECORD_FAULTS, reason_of
 
 PLAN_SCHEMA, OUTCOME_SCHEMA = "retrace-plan/1", "retrace-outcome/1"
@@ -50,8 +50,9 @@ def read_outcome(data: bytes, *, source: str = "The results") -> Outcome:
 
 
 def plan_id(plan: Plan) -> str:
-    """(20,) hex that names the plan by all that its results depend on; its title is left out."""
-    return hashlib.sha256(canonical_json(replace(plan, title=""))).hexdigest()[:20]
+    """(20,) hex that names the plan by all that its results depend on: not by its title, nor where its traces lie."""
+    traces = TraceSource(kind="set", digest=plan.traces.digest) if plan.traces.digest else plan.traces
+    return hashlib.sha256(canonical_json(replace(plan, title="", traces=traces))).hexdigest()[:20]
 
 
 def _made(cls: type[T], fields: object, source: str) -> T:

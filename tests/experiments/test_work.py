@@ -1,0 +1,180 @@
+"""An experiment as a job on a tiny pair: kept as it goes, found again, stopped and gone on with, or refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import BadInput
+from core.experiments import work
+from core.experiments.plans import outcome_json, plan_id, plan_json
+from core.experiments.statistics import chosen_point
+from core.experiments.values import ControlPlan, Doses, Outcome, Plan, TraceSource
+from core.runs.cells import DoseCell
+from core.runs.questions import Example
+from core.settings import PROJECT
+from core.traces.events import digest_of
+from core.values import ModelSpec, PairSpec, SamplingSpec, Window
+from core.workbench import Workbench
+from tests.extraction.test_passes import make_traces
+from tests.tiny_models import tiny_folder
+
+QUESTIONS = tuple(Example(prompt=f"What is {i} plus 4?", answer=str(i + 4)) for i in range(9))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pair")
+    base = tiny_folder(root, seed=1, name="base", chat_template=None)
+    return PairSpec(
+        base=ModelSpec(repo_id=str(base)), reasoner=ModelSpec(repo_id=str(tiny_folder(root, seed=2, name="reasoner")))
+    )
+
+
+@pytest.fixture
+def open_bench(pair):
+    """Opens a workbench on a folder with the pair loaded and the traces saved."""
+    opened = []
+
+    def bench_at(folder: Path) -> Workbench:
+        bench = Workbench(folder)
+        opened.append(bench)
+        assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
+        if not [one for one in bench.trace_sets.list() if one.name == "mine"]:
+            bench.trace_sets.save(make_traces(6), name="mine")
+        return bench
+
+    yield bench_at
+    for bench in opened:
+        bench.close()
+
+
+def plan_for(bench: Workbench, **changes) -> Plan:
+    (one,) = [one for one in bench.trace_sets.list() if one.name == "mine"]
+    traces = TraceSource(kind="set", name=one.set_id, digest=digest_of(bench.trace_sets.load(one.set_id)))
+    made = Plan(
+        pair=bench.pair.spec,
+        fingerprints=(bench.pair.facts("base").fingerprint, bench.pair.facts("reasoner").fingerprint),
+        figures=("fig2", "fig3", "fig4", "figB1"),
+        traces=traces,
+        windows=(Window(start=-4, stop=-1), Window(start=-2, stop=1)),
+        layers=(0, 2),
+        choose=QUESTIONS[:4],
+        report=QUESTIONS[4:],
+        doses=Doses(values=(0.5, 1.0)),
+        sampling=SamplingSpec(max_new_tokens=6, temperature=0.7),
+        controls=ControlPlan(random=2, matched=1, curves=1),
+        block=3,
+    )
+    return replace(made, **changes)
+
+
+def run(bench: Workbench, plan: Plan) -> Outcome:
+    done = bench.engine.wait(bench.run_plan(plan), 120)
+    assert done.state == "done", done.error
+    return done.outcome
+
+
+def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path, monkeypatch):
+    bench = open_bench(tmp_path)
+    plan = plan_for(bench)
+    outcome = run(bench, plan)
+    assert outcome.finished
+    assert outcome.done == len(outcome.chosen_from) + len(outcome.reported) <= outcome.total
+    (saved,) = bench.experiments.list()
+    assert saved.plan == plan
+    assert bench.experiments.outcome(saved.experiment_id) == outcome
+    monkeypatch.setattr(work, "run_cell", lambda *_, **__: pytest.fail("a cell was run again"))
+    assert outcome_json(run(bench, plan)) == outcome_json(outcome)
+    assert chosen_point(outcome) is not None
+
+
+def test_a_point_is_its_cells(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    outcome = run(bench, plan_for(bench))
+    for point in outcome.reported:
+        cells = [bench.cell(key) for key in point.cells]
+        assert all(isinstance(cell, DoseCell) for cell in cells)
+        assert point.hits == tuple(n for cell in cells for n in cell.hits)
+        assert point.words == tuple(n for cell in cells for n in cell.words)
+        assert {cell.spec.coefficient for cell in cells} == {point.coefficient}
+        questions = [prompt.question for cell in cells for prompt in cell.spec.prompts]
+        assert questions == [example.prompt for example in outcome.plan.report]
+
+
+def test_a_stopped_run_shows_what_it_has_and_goes_on(open_bench, tmp_path):
+    whole = run(open_bench(tmp_path / "whole"), plan_for(open_bench(tmp_path / "whole")))
+    bench = open_bench(tmp_path / "stopped")
+    plan = plan_for(bench)
+    job = bench.run_plan(plan)
+    while (snapshot := bench.engine.snapshot(job)).progress.partial is None or snapshot.progress.partial.done < 5:
+        assert snapshot.live
+        time.sleep(0.01)
+    bench.engine.stop(job)
+    assert bench.engine.wait(job, 30).state == "cancelled"
+    kept = bench.experiments.outcome(plan_id(plan))
+    assert 5 <= kept.done < whole.done
+    assert not kept.finished
+    assert kept.chosen_from == whole.chosen_from[: len(kept.chosen_from)]
+    ended = run(bench, plan)
+    assert plan_id(ended.plan) == plan_id(whole.plan)
+    assert outcome_json(replace(ended, plan=whole.plan)) == outcome_json(whole)
+
+
+def test_other_traces_than_the_plans_are_refused(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    plan = plan_for(bench)
+    changed = replace(plan, traces=replace(plan.traces, digest="other"))
+    done = bench.engine.wait(bench.run_plan(changed), 60)
+    assert done.state == "error"
+    assert isinstance(done.error, BadInput)
+    assert "not those of the plan" in done.error.problem
+    assert bench.experiments.list() == []
+
+
+def test_traces_are_found_by_their_digest_in_another_folder(open_bench, tmp_path):
+    here = plan_for(open_bench(tmp_path / "here"))
+    there = open_bench(tmp_path / "there")
+    assert run(there, replace(here, figures=("fig3",))).finished
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from core.experiments.plans import read_plan
+from core.workbench import Workbench
+bench = Workbench(Path(sys.argv[1]))
+plan = read_plan(Path(sys.argv[2]).read_bytes())
+bench.engine.wait(bench.load_pair(plan.pair))
+job = bench.run_plan(plan)
+print("ready", flush=True)
+done = bench.engine.wait(job)
+print(done.state, flush=True)
+bench.close()
+"""
+
+
+def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_path):
+    whole_bench = open_bench(tmp_path / "whole")
+    plan = plan_for(whole_bench)
+    whole = run(whole_bench, plan)
+    open_bench(tmp_path / "killed").close()
+    (tmp_path / "plan.json").write_text(plan_json(plan))
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(tmp_path / "plan.json")]
+    for wait in (0.4, 1.2):
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=os.environ)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.stdout.splitlines()[-1] == "done", ended.stderr
+    kept = open_bench(tmp_path / "killed").experiments.outcome(plan_id(plan))
+    assert outcome_json(kept) == outcome_json(whole)
