@@ -96,6 +96,10 @@ def test_a_long_text_of_one_sentence_takes_no_long_time():
     assert turns_of(BEFORE + "wait this that it " * 20_000, QUESTION).other == 20_000
 
 
+def test_a_keyword_of_a_mark_stands_in_no_sentence():
+    assert turns_of("<think>", "", ("think",)) == Turns(other=1)
+
+
 def test_the_rule_is_one_line():
     assert "\n" not in RULE
     assert RULE.endswith(".")
