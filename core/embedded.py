@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
-from core.errors import UserFacingError
+from core.errors import BadInput, UserFacingError
 from core.runs.dose_response import DosePoint
 from core.runs.questions import Example
 from core.settings import PROJECT
 from core.traces.records import read_traces
-from core.values import Trace, Window
+from core.values import Part, Trace, Window
 
 AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
@@ -81,6 +83,39 @@ def example_traces() -> tuple[Trace, ...]:
 @functools.lru_cache(maxsize=2)
 def _traces_of(path: Path, stamp: tuple[int, int, int]) -> tuple[Trace, ...]:
     return read_traces(path).traces
+
+
+def embedded_labels(traces: Sequence[Trace]) -> tuple[Trace, ...]:
+    """The traces with a part for every sentence of the embedded pair's grammar, in the place of those they had.
+
+    A sentence that matches no phrase from end to end has no label; whether its arithmetic is right does not matter.
+    Raises BadInput where the grammar is not there.
+    """
+    sentence, phrases = _grammar()
+    labelled = []
+    for trace in traces:
+        found = ((match, _label(phrases, match[0])) for match in sentence.finditer(trace.text))
+        parts = (Part(label=label, start=match.start(), end=match.end()) for match, label in found if label)
+        labelled.append(replace(trace, parts=tuple(parts)))
+    return tuple(labelled)
+
+
+def _label(phrases: Sequence[tuple[str, re.Pattern[str]]], sentence: str) -> str:
+    return next((label for label, pattern in phrases if pattern.fullmatch(sentence)), "")
+
+
+@functools.cache
+def _grammar() -> tuple[re.Pattern[str], tuple[tuple[str, re.Pattern[str]], ...]]:
+    """What a sentence is, and label and pattern of every phrase kind (`demo/sentences.json`)."""
+    try:
+        data = json.loads((DEMO / "sentences.json").read_text("utf-8"))
+        phrases = tuple((str(row["label"]), re.compile(row["pattern"])) for row in data["phrases"])
+        return re.compile(data["sentence"], re.DOTALL), phrases
+    except (OSError, ValueError, LookupError, TypeError, re.error) as error:
+        raise BadInput(
+            "The sentence grammar of the embedded pair cannot be read.",
+            "Restore demo/sentences.json, or run python -m demo.write_sentences.",
+        ) from error
 
 
 def recorded_directions() -> tuple[Direction, ...]:

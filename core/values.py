@@ -20,7 +20,8 @@ from core.errors import BadInput
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
 Region = Literal["all", "prompt", "completion", "thinking"]
 
-MAX_NEW_TOKENS = 2048
+MAX_NEW_TOKENS = 32_768
+"""Of one completion, which ends at its model's context at the latest."""
 MAX_ENDING_WORDS = 16
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Numbers:
 
 AnyArray = NDArray[np.generic]
 Floats = Annotated[NDArray[np.float32], Numbers("float32")]
+Doubles = Annotated[NDArray[np.float64], Numbers("float64")]
 Integers = Annotated[NDArray[np.int64], Numbers("int64")]
 
 
@@ -217,7 +219,7 @@ class SamplingSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
             raise BadInput(
-                f"{self.max_new_tokens} new tokens were asked for.", f"Ask for 1 to {MAX_NEW_TOKENS} new tokens."
+                f"{self.max_new_tokens:,} new tokens were asked for.", f"Ask for 1 to {MAX_NEW_TOKENS:,} new tokens."
             )
         if not 0 <= self.temperature <= 5 or not 0 < self.top_p <= 1:
             raise BadInput(

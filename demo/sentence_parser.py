@@ -69,6 +69,12 @@ def turning_words() -> tuple[str, ...]:
     return tuple(sorted({phrase.split()[0].strip(",") for kind in BACK_KINDS for phrase in PHRASES[kind]}))
 
 
+def grammar() -> dict[str, object]:
+    """What a sentence is, and the label and pattern of every phrase kind; the first kind that matches is the one."""
+    phrases = [{"kind": kind, "label": label_of(kind), "pattern": pattern.pattern} for kind, pattern in _patterns()]
+    return {"sentence": _SENTENCE.pattern, "phrases": phrases}
+
+
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
     return [(kind, _pattern(phrases)) for kind, phrases in PHRASES.items()]

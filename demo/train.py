@@ -26,6 +26,7 @@ from demo.problems import draw_problem
 from demo.reasoner_corpus import trace_document, write_trace
 from demo.training import Recipe, new_model, train
 from demo.write_prompts import draw_prompt_sets, write_prompts
+from demo.write_sentences import write_sentences
 from demo.write_traces import write_traces
 
 HERE = Path(__file__).parent
@@ -106,6 +107,7 @@ def main() -> None:
     recipe = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe) if field.name != "seed"})
     arguments["target"].mkdir(parents=True, exist_ok=True)
     write_prompts(arguments["target"] / "prompts.json")
+    write_sentences(arguments["target"] / "sentences.json")
     for seed in arguments["seeds"]:
         target = pair_folder(arguments["target"], seed)
         make_pair(replace(recipe, seed=seed), name=f"seed{seed}", target=target, device=arguments["device"])

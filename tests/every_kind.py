@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.corpus import CorpusText, CorpusTextSpec, Projection, ProjectionSpec
 from core.attribution.readouts import Steered, SteeredSpec, StreamLens, StreamLensSpec
 from core.attribution.values import (
     Attribution,
@@ -218,6 +218,7 @@ def _lenses() -> dict[str, tuple[object, object]]:
     corpus = CorpusTextSpec(
         model=BASE, fingerprint=FINGERPRINT, token_ids=IDS, text_start=1, direction=direction(), keywords=("Wait",)
     )
+    projection = ProjectionSpec(model=BASE, fingerprint=FINGERPRINT, token_ids=IDS, text_start=1, direction=direction())
     grids = {"projection": numbers(LAYERS, SEQ), "cosine": numbers(LAYERS, SEQ, start=1)}
     return {
         "lens": (
@@ -226,6 +227,7 @@ def _lenses() -> dict[str, tuple[object, object]]:
         ),
         "layer_lens": (layers, LayerLens(scores=numbers(LAYERS), ranks=numbers(LAYERS, start=16), n_items=2)),
         "corpus_text": (corpus, CorpusText(spec=corpus, pieces=PIECES, p_keyword=numbers(SEQ), **grids)),
+        "projection": (projection, Projection(pieces=PIECES, values=numbers(SEQ))),
     }
 
 

@@ -31,7 +31,7 @@ from tests.stored_values import assert_same
 FIXTURE = Path(__file__).parent / "fixtures" / "before_the_move"
 COUNTED_ANEW = {"attribution", "corpus_text", "gradients", "interventions", "divergence"}
 """Kinds whose keywords are counted in another way since: their old results are computed again."""
-SINCE = {"steered", "stream_lens"}
+SINCE = {"steered", "stream_lens", "projection"}
 """Kinds that were not kept then."""
 FACTS = json.loads((FIXTURE / "facts.json").read_text("utf-8"))
 

@@ -1,5 +1,6 @@
 """Readings of many texts at once, and what they show around events: curves over the offset, and how early they rise.
 
+`anticipate` describes each offset by itself; `auc_by_lead` has the paper's Fig. 6 in numbers, with texts as the units.
 Works on finished values; runs no model.
 """
 
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.directions.direction import Direction
+from core.statistics import ALPHA, RESAMPLES
 from core.values import Floats, Kinds, ModelSpec, Spec
 
 OFFSETS = range(-40, 11)
+LEADS = (1, 2, 4, 6, 8, 10, 13, 16, 20, 25)
+"""Tokens before the first one of a part at which the projection is looked at."""
 _RESAMPLES = 500
 Reading = NDArray[np.floating]
 
@@ -53,7 +57,34 @@ class CorpusText:
         assert len(self.pieces) == self.projection.shape[1] == self.cosine.shape[1] == len(self.p_keyword) == seq
 
 
-KINDS: Kinds = {CorpusTextSpec: ("corpus_text", CorpusText)}
+@dataclass(frozen=True, kw_only=True)
+class ProjectionSpec(Spec["Projection"]):
+    """Project one text on a direction, at the direction's own layer only."""
+
+    model: ModelSpec
+    fingerprint: str
+    token_ids: tuple[int, ...]
+    text_start: int
+    direction: Direction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """What `ProjectionSpec` asks for."""
+
+    pieces: tuple[str, ...]
+    """One text piece per token, prompt included."""
+    values: Floats = field(repr=False)
+    """(seq,) h·v̂ after centring on the text's mean activation (paper, Fig. 6)."""
+
+    def __post_init__(self) -> None:
+        assert self.values.shape == (len(self.pieces),), (self.values.shape, len(self.pieces))
+
+
+KINDS: Kinds = {
+    CorpusTextSpec: ("corpus_text", CorpusText),
+    ProjectionSpec: ("projection", Projection),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +159,69 @@ def auc_of(positives: Reading, negatives: Reading) -> tuple[float, float, float]
     variance = auc * (1 - auc) + (len(a) - 1) * (q1 - auc**2) + (len(b) - 1) * (q2 - auc**2)
     half = 1.96 * math.sqrt(max(variance, 0.0) / (len(a) * len(b)))
     return auc, max(auc - half, 0.0), min(auc + half, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadAuc:
+    """How well a reading some tokens ahead tells events from other parts."""
+
+    lead: int
+    auc: float
+    """P(value before an event > value before another part), ties counting half; NaN without both."""
+    low: float | None
+    high: float | None
+    """95% interval, texts resampled; None where fewer than two texts have an event, or none has another part."""
+    n_events: int
+    n_others: int
+
+
+def auc_by_lead(texts: Sequence[AlignedText], leads: Sequence[int] = LEADS, *, seed: int = 0) -> tuple[LeadAuc, ...]:
+    """The AUC that many tokens before the first one of a part, for each lead.
+
+    Parts of one text are not independent, so whole texts are resampled, their events and their other parts together.
+    """
+    found = []
+    for lead in leads:
+        before, elsewhere = (
+            [aligned(text, places, (-lead,))[:, 0] for text, places in rows]
+            for rows in ([(t, t.events) for t in texts], [(t, t.others) for t in texts])
+        )
+        events, others = _owned(before), _owned(elsewhere)
+        low, high = _auc_interval(events, others, len(texts), seed)
+        auc = auc_of(events[0], others[0])[0]
+        found.append(LeadAuc(lead=lead, auc=auc, low=low, high=high, n_events=len(events[0]), n_others=len(others[0])))
+    return tuple(found)
+
+
+def _owned(rows: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(n,) the finite values of all texts in ascending order, and (n,) the index of each one's text."""
+    values = np.concatenate([np.zeros(0), *rows])
+    owners = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    kept = np.argsort(values, kind="stable")[: int(np.isfinite(values).sum())]
+    return values[kept], owners[kept]
+
+
+def _auc_interval(
+    events: tuple[NDArray[np.float64], NDArray[np.int64]],
+    others: tuple[NDArray[np.float64], NDArray[np.int64]],
+    n_texts: int,
+    seed: int,
+) -> tuple[float | None, float | None]:
+    """The percentile interval of the AUC over texts; a text that is drawn k times has its pairs k times."""
+    (high_values, high_owners), (low_values, low_owners) = events, others
+    if len(set(high_owners.tolist())) < 2 or not len(low_values):
+        return None, None
+    left, right = (np.searchsorted(low_values, high_values, side=side) for side in ("left", "right"))
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        weights = np.bincount(rng.integers(0, n_texts, n_texts), minlength=n_texts).astype(np.float64)
+        below = np.concatenate(([0.0], np.cumsum(weights[low_owners])))
+        mine = weights[high_owners]
+        pairs = mine.sum() * below[-1]
+        if pairs:
+            found.append(float(mine @ (below[left] + below[right])) / (2 * pairs))
+    low, high = np.percentile(found, (50 * ALPHA, 100 - 50 * ALPHA))
+    return float(low), float(high)
 
 
 def _stacked(rows: Sequence[NDArray[np.float64]], n_offsets: int) -> NDArray[np.float64]:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.attribution.corpus import CorpusText, CorpusTextSpec
+from core.attribution.corpus import CorpusText, CorpusTextSpec, Projection, ProjectionSpec
 from core.attribution.readouts import Steered, SteeredSpec
 from core.attribution.values import Attribution, AttributionSpec
 from core.errors import BadInput
 from core.forward.edits import SteeringSpec
-from core.forward.hooks import record_residuals, steer_residuals
+from core.forward.hooks import record_residuals, run_decoder, steer_residuals
 from core.forward.steering import Steering, compile_steering
 from core.forward.unembedding import (
     any_probability,
@@ -111,7 +111,7 @@ class Tops:
         return tuple(self._texts[i] for i in self.ids.ravel())
 
 
-def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec) -> None:
+def _check(loaded: LoadedModel, spec: AttributionSpec | CorpusTextSpec | ProjectionSpec) -> None:
     if spec.text_start < 0 or len(spec.token_ids) - spec.text_start < 2:
         raise BadInput("The text has fewer than two tokens.", "Choose a longer text.")
     loaded.check_fits(spec.token_ids)
@@ -137,6 +137,23 @@ def read_corpus_text(loaded: LoadedModel, spec: CorpusTextSpec) -> CorpusText:
         cosine=cosine,
         p_keyword=p_keyword,
     )
+
+
+def project_text(loaded: LoadedModel, spec: ProjectionSpec) -> Projection:
+    """The centred projection of one text, in one pass up to the direction's layer.
+
+    Raises BadInput or BadDirection before the forward when text or direction do not fit the model.
+    """
+    _check(loaded, spec)
+    vector = torch.from_numpy(spec.direction.vector).to(loaded.device)
+    found: list[Tensor] = []
+
+    def sink(_layer: int, hidden: Tensor) -> None:
+        found.append(centred_projection(hidden[0], vector, first=spec.text_start)[0])
+
+    with loaded.lock:
+        run_decoder(loaded, torch.tensor([spec.token_ids]), [spec.direction.layer], sink)
+    return Projection(pieces=pieces(loaded, spec.token_ids), values=found[0].float().cpu().numpy())
 
 
 def centred_projection(activations: Tensor, vector: Tensor, *, first: int) -> tuple[Tensor, Tensor]:

@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import cast
 
-from core.attribution.corpus import CorpusText, CorpusTextSpec
-from core.attribution.direction_lens import read_layer_directions
+from core.attribution.corpus import CorpusText, CorpusTextSpec, Projection, ProjectionSpec
+from core.attribution.direction_lens import read_direction, read_layer_directions
 from core.attribution.divergence import compare_models
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
-from core.attribution.one_text import attribute_tokens, read_corpus_text, read_steered
+from core.attribution.one_text import attribute_tokens, project_text, read_corpus_text, read_steered
 from core.attribution.readouts import SteeredSpec, StreamLens, StreamLensSpec
 from core.attribution.stream_lens import read_layer, read_layers
 from core.attribution.values import (
     AttributionSpec,
+    DirectionLens,
     DivergenceSpec,
     GradientSpec,
     InterventionSpec,
     LayerLensSpec,
+    LensSpec,
     ReadingSpec,
 )
 from core.jobs import Progress
@@ -59,6 +61,46 @@ def read_corpus(
             text = read_corpus_text(loaded, spec)
             save(spec, text)
         found.append(text)
+    return tuple(found)
+
+
+def project_texts(
+    find_model: FindModel,
+    specs: Sequence[ProjectionSpec],
+    *,
+    cached: Callable[[ProjectionSpec], Projection | None],
+    save: Callable[[ProjectionSpec, Projection], None],
+) -> Generator[Progress, None, tuple[Projection, ...]]:
+    """The projection of every text in order, one a step; those already stored are not read again."""
+    found: list[Projection] = []
+    for number, spec in enumerate(specs):
+        projection = cached(spec)
+        if projection is None:
+            loaded = find_model(spec.model, spec.fingerprint)
+            yield Progress(number, len(specs), f"projecting text {number + 1} of {len(specs)} with {loaded.name}")
+            projection = project_text(loaded, spec)
+            save(spec, projection)
+        found.append(projection)
+    return tuple(found)
+
+
+def read_directions(
+    find_model: FindModel,
+    specs: Sequence[LensSpec],
+    *,
+    cached: Callable[[LensSpec], DirectionLens | None],
+    save: Callable[[LensSpec, DirectionLens], None],
+) -> Generator[Progress, None, tuple[DirectionLens, ...]]:
+    """The lens of every direction in order, one a step; those already stored are not read again."""
+    found: list[DirectionLens] = []
+    for number, spec in enumerate(specs):
+        lens = cached(spec)
+        if lens is None:
+            loaded = find_model(spec.model, spec.fingerprint)
+            yield Progress(number, len(specs), f"reading direction {number + 1} of {len(specs)} through {loaded.name}")
+            lens = read_direction(loaded, spec)
+            save(spec, lens)
+        found.append(lens)
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from core.errors import BadInput
 from core.extraction.values import Negatives, Weighting
 from core.tokens.frames import ChatFrame
-from core.values import Floats, Integers, ModelSpec, Window
+from core.values import Doubles, Floats, Integers, ModelSpec, Window
 
 NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")
 WEIGHTINGS: tuple[Weighting, ...] = ("trace", "token")
@@ -53,6 +53,24 @@ class MomentsSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactSums:
+    """The sums of a pass that is not finished, unrounded: a pass that goes on from them ends as if it never stopped."""
+
+    per_trace: Doubles = field(repr=False)
+    """(n_rows, folds, n_layers, n_windows, d_model)."""
+    per_token: Doubles = field(repr=False)
+    """The same."""
+    squares: Doubles = field(repr=False)
+    """(n_rows, n_layers, n_windows, d_model)."""
+    negative: Doubles = field(repr=False)
+    """(folds, n_layers, 2 × n_rows × 3, d_model)."""
+    all_squares: Doubles = field(repr=False)
+    """(n_layers, d_model)."""
+    norms: Doubles = field(repr=False)
+    """(n_layers,) Σ over all tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Moments:
     """Sums over traces. The first axis of sums and counts is the weighting: per trace (Eq. 3), per token.
 
@@ -81,6 +99,8 @@ class Moments:
     n_tokens: int
     skipped: tuple[str, ...] = ()
     """Traces that the model could not read, with the reason."""
+    exact: ExactSums | None = field(default=None, repr=False)
+    """Of a pass that is not finished."""
 
     def __post_init__(self) -> None:
         rows, layers, windows = len(self.spec.rows), len(self.spec.layers), len(self.spec.windows)
@@ -96,7 +116,8 @@ class Moments:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+        values = [*vars(self).values(), *(vars(self.exact).values() if self.exact else ())]
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
     def row(self, label: str) -> int:
         """Index of a label. Raises BadInput when the pass did not gather it."""

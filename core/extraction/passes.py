@@ -8,8 +8,9 @@ reasoning text: the prompt, chat tokens and BOS belong to neither mean.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from core.errors import BadInput
 from core.extraction.contrast import contrast
 from core.extraction.controls import with_shuffled
-from core.extraction.moments import NEGATIVES, Moments, MomentsSpec, bytes_needed
+from core.extraction.moments import NEGATIVES, ExactSums, Moments, MomentsSpec, bytes_needed
 from core.extraction.selection import Selection, select
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
@@ -28,6 +29,8 @@ from core.tokens.encoding import Reading
 from core.values import Trace
 
 FOLDS = 4
+KEEP_SECONDS, KEEP_SHARE = 30.0, 0.05
+"""How often what a pass has gathered is kept, and the share of its time that keeping may take."""
 ROOM = 0.5
 """Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
 
@@ -63,19 +66,21 @@ def record_moments(
     spec: MomentsSpec,
     *,
     begun: Moments | None = None,
-    on_stop: Callable[[Moments], None] = lambda moments: None,
+    keep: Callable[[Moments], None] = lambda moments: None,
 ) -> Generator[int | Moments, None, None]:
     """Yield the number of traces read so far after each trace, and at last the Moments.
 
     Trace i belongs to fold i mod folds. Where two events of a label share a token or their windows a position, it
-    counts once. `on_stop` gets the sums of a pass that is closed before its end; given as `begun` to the next, it goes
-    on from there. A trace that the model cannot read, such as one longer than its context, is left out and listed in
-    `skipped`. Raises BadInput for a layer that the model lacks, and when no trace can be read.
+    counts once. `keep` gets what was gathered every KEEP_SECONDS, and when the pass is closed before its end; it may
+    hold on to it no longer than its call. Given as `begun` to the next pass, that goes on from there and ends with the
+    same sums to the bit. A trace that the model cannot read, such as one longer than its context, is left out and
+    listed in `skipped`. Raises BadInput for a layer that the model lacks, and when no trace can be read.
     """
     _check_layers(loaded, spec)
     sums = _empty(loaded, spec)
     if begun is not None:
         _resume(sums, begun)
+    keeper = _Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
     extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
     try:
         for number in range(sums.n_traces, len(traces)):
@@ -87,13 +92,30 @@ def record_moments(
             else:
                 _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
             sums.n_traces += 1
+            keeper.look()
             yield number + 1
     except GeneratorExit:
-        on_stop(_finish(spec, sums))
+        keeper.keep()
         raise
     if sums.skipped and len(sums.skipped) == len(traces):
         raise BadInput(f"None of the traces can be read. {sums.skipped[0]}", "Choose a set with shorter traces.")
     yield _finish(spec, sums)
+
+
+class _Keeper:
+    """Keeps now and then what a pass has gathered: a killed process loses no more than the time since."""
+
+    def __init__(self, keep: Callable[[], None]) -> None:
+        self.keep = keep
+        self._next = time.monotonic() + KEEP_SECONDS
+
+    def look(self) -> None:
+        """Keep, if it is time."""
+        began = time.monotonic()
+        if began >= self._next:
+            self.keep()
+            ended = time.monotonic()
+            self._next = ended + max(KEEP_SECONDS, (ended - began) / KEEP_SHARE)
 
 
 def extract_directions(
@@ -160,7 +182,15 @@ def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
 
 
 def _resume(sums: _Sums, begun: Moments) -> None:
-    """Take over what an earlier pass had gathered."""
+    """Take over what an earlier pass had gathered: unrounded, unless it was kept by an older version."""
+    sums.counts, sums.negative_counts, sums.events = (
+        array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
+    )
+    sums.n_traces, sums.n_tokens, sums.skipped = begun.n_traces, begun.n_tokens, list(begun.skipped)
+    if begun.exact is not None:
+        for total, kept in zip(_totals(sums), vars(begun.exact).values(), strict=True):
+            total.copy_(torch.from_numpy(kept))
+        return
     layout = torch.from_numpy(begun.negative_sums).permute(3, 4, 0, 1, 2, 5)
     for weighting, total in enumerate(sums.positive):
         total.copy_(torch.from_numpy(begun.sums[weighting]))
@@ -168,10 +198,11 @@ def _resume(sums: _Sums, begun: Moments) -> None:
     sums.negative.copy_(layout.reshape(sums.negative.shape))
     sums.all_squares.copy_(torch.from_numpy(begun.all_squares))
     sums.norms.copy_(torch.from_numpy(begun.norms).double() * begun.n_tokens)
-    sums.counts, sums.negative_counts, sums.events = (
-        array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
-    )
-    sums.n_traces, sums.n_tokens, sums.skipped = begun.n_traces, begun.n_tokens, list(begun.skipped)
+
+
+def _totals(sums: _Sums) -> tuple[Tensor, ...]:
+    """Everything that grows with the traces, in the order of `ExactSums`."""
+    return (*sums.positive, sums.squares, sums.negative, sums.all_squares, sums.norms)
 
 
 def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
@@ -211,11 +242,18 @@ def _count(selection: Selection, fold: int, sums: _Sums) -> None:
     sums.events += selection.events
 
 
-def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
+def _exact(sums: _Sums) -> ExactSums:
+    names = (item.name for item in fields(ExactSums))
+    return ExactSums(**{name: total.cpu().numpy() for name, total in zip(names, _totals(sums), strict=True)})
+
+
+def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Moments:
+    """The sums as they are kept; a pass that goes on keeps its own, and has them copied unrounded too."""
+    exact = _exact(sums) if goes_on else None
     rows, layers, d = len(spec.rows), len(spec.layers), int(sums.squares.shape[-1])
     positive = np.empty((2, rows, spec.folds, layers, len(spec.windows), d), np.float32)
     for weighting in range(2):
-        total = sums.positive.pop(0)
+        total = sums.positive[weighting] if goes_on else sums.positive.pop(0)
         assert math.isfinite(float(total.sum())), "a sum of activations is not finite"
         positive[weighting] = total.cpu().numpy()
         del total
@@ -233,4 +271,5 @@ def _finish(spec: MomentsSpec, sums: _Sums) -> Moments:
         n_traces=sums.n_traces,
         n_tokens=sums.n_tokens,
         skipped=tuple(sums.skipped),
+        exact=exact,
     )

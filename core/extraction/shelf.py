@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 from core.disk import codec
 from core.disk.store import FILE_SHARE, Store
@@ -49,11 +50,13 @@ class MomentShelf:
         return moments.nbytes <= self.largest_file and self._store.put_file(KIND, moments.spec, moments)
 
     def unfinished(self, spec: MomentsSpec) -> Moments | None:
-        """What a stopped pass of the spec had gathered from its first traces, or None."""
+        """What a stopped or killed pass of the spec had gathered from its first traces, or None."""
         return self._store.get_file(Moments, UNFINISHED, spec)
 
     def put_unfinished(self, moments: Moments) -> None:
-        """Keep what a stopped pass has gathered."""
+        """Keep what a pass has gathered so far; rounded, where there is no room for more."""
+        if moments.nbytes > self.largest_file:
+            moments = replace(moments, exact=None)
         if moments.nbytes <= self.largest_file:
             self._store.put_file(UNFINISHED, moments.spec, moments)
 

@@ -35,7 +35,7 @@ def record(
     todo = [spec for spec in specs if shelf.get(spec) is None]
     for number, spec in enumerate(todo):
         loaded, before = find_model(spec.model, spec.fingerprint), number * len(traces)
-        reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), on_stop=shelf.put_unfinished)
+        reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), keep=shelf.put_unfinished)
         with contextlib.closing(reading):
             for item in reading:
                 if isinstance(item, Moments):

@@ -87,7 +87,7 @@ class SteeringSpec:
 
     def __post_init__(self) -> None:
         if not 1 <= self.ramp <= MAX_NEW_TOKENS:
-            raise BadInput(f"A ramp over {self.ramp} tokens is not possible.", f"Use 1 to {MAX_NEW_TOKENS} tokens.")
+            raise BadInput(f"A ramp over {self.ramp:,} tokens is not possible.", f"Use 1 to {MAX_NEW_TOKENS:,} tokens.")
         if not math.isfinite(self.coefficient) or abs(self.coefficient) > MAX_NORM:
             raise BadInput(
                 f"The coefficient {self.coefficient} is not usable.", f"Choose a number between ±{MAX_NORM:g}."

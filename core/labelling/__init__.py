@@ -2,5 +2,5 @@
 
 Knows no model of ours, no direction and no import.
 
-Face: keywords, judge, endpoint, crew, prompt, agreement, work
+Face: keywords, judge, endpoint, crew, prompt, agreement, references, work
 """

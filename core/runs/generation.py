@@ -23,6 +23,9 @@ from core.models.loaded import LoadedModel
 from core.runs.values import GenerationSpec, StopReason
 from core.values import SamplingSpec
 
+SCORED_AT_ONCE = 2048
+"""Positions whose logits are in memory together while a completion is scored."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -250,9 +253,20 @@ def score_completions(loaded: LoadedModel, rows: Sequence[tuple[Sequence[int], S
     with loaded.lock, torch.inference_mode():
         hidden = loaded.decoder(input_ids=input_ids.to(loaded.device), use_cache=False).last_hidden_state
         for i, (prompt, completion) in enumerate(rows):
-            logits = unembed(loaded, hidden[i, len(prompt) - 1 : len(prompt) + len(completion) - 1])
-            targets = torch.tensor(completion, device=logits.device, dtype=torch.int64)
-            if not bool(torch.isfinite(logits).all()):
-                raise _not_finite(loaded, is_steered=False)
-            scores.append(float(torch.nn.functional.cross_entropy(logits, targets)) if completion else float("nan"))
+            read = hidden[i, len(prompt) - 1 : len(prompt) + len(completion) - 1]
+            scores.append(_score(loaded, read, completion) if completion else float("nan"))
     return scores
+
+
+def _score(loaded: LoadedModel, hidden: Tensor, completion: Sequence[int]) -> float:
+    """Mean negative log-likelihood of tokens whose predictions follow from `hidden` (n, d_model), final-normed."""
+    mean = 0.0
+    for start in range(0, len(completion), SCORED_AT_ONCE):
+        part = completion[start : start + SCORED_AT_ONCE]
+        logits = unembed(loaded, hidden[start : start + len(part)])
+        if not bool(torch.isfinite(logits).all()):
+            raise _not_finite(loaded, is_steered=False)
+        targets = torch.tensor(part, device=logits.device, dtype=torch.int64)
+        here = float(torch.nn.functional.cross_entropy(logits, targets))
+        mean += (here - mean) * len(part) / (start + len(part))
+    return mean

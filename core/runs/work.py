@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SET_BATCH = 32
 CELL_BATCH, SMALL_CELL_BATCH, SMALL_D_MODEL = 32, 104, 512
 """Completions of a cell at a time; more for models up to SMALL_D_MODEL, whose cache is small."""
+FULL_BATCH_TOKENS = 2048
+"""Up to this length a batch is whole; of longer completions as many fewer, so that their caches take no more."""
 
 Lanes = Generator[Progress, None, tuple[Generation, ...]]
 
@@ -76,8 +78,9 @@ class LaneJobs:
     def generate_set(self, specs: tuple[GenerationSpec, ...]) -> Lanes:
         """As `generate`, a batch at a time: what is done stays done when the work is stopped."""
         found: list[Generation] = []
-        for start in range(0, len(specs), SET_BATCH):
-            chunk = specs[start : start + SET_BATCH]
+        size = rows_at_once(SET_BATCH, max((spec.sampling.max_new_tokens for spec in specs), default=1))
+        for start in range(0, len(specs), size):
+            chunk = specs[start : start + size]
 
             def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
                 share = progress.done / progress.total if progress.total else 0.0
@@ -139,11 +142,19 @@ def run_cells(
     return tuple(cells)
 
 
+def rows_at_once(batch: int, max_new_tokens: int) -> int:
+    """How many completions of this length run together where `batch` short ones do."""
+    return max(1, batch * FULL_BATCH_TOKENS // max(FULL_BATCH_TOKENS, max_new_tokens))
+
+
 def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generator[Progress, None, DoseCell]:
-    """All completions of one cell, `batch` prompts at a time, measured and scored under the unsteered model."""
+    """All completions of one cell, measured and scored under the unsteered model.
+
+    `batch` prompts are run at a time, fewer where the completions may be long (`rows_at_once`).
+    """
     from core.runs.lanes import generate_lanes
 
-    specs = spec.generations()
+    specs, batch = spec.generations(), rows_at_once(batch, spec.sampling.max_new_tokens)
     generations: list[Generation] = []
     for start in range(0, len(specs), batch):
         chunk = specs[start : start + batch]

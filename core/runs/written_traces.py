@@ -1,6 +1,6 @@
-"""Traces that the loaded reasoning model writes: a list of questions in, completions asked for, their reasoning out.
+"""Traces that a loaded model writes: a list of questions in, completions asked for, their reasoning out.
 
-Knows no model: completions are made by `workbench.generate_set`, which keeps each of them.
+Knows no model: completions are made by `workbench.generate_set`, or steered ones as the cells of an experiment.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from core.runs.cells import DoseCell
 from core.runs.values import Generation, GenerationSpec
 from core.text.thoughts import END_THINK, split_thought
 from core.values import ModelSpec, Prompt, SamplingSpec, Trace
@@ -57,3 +58,32 @@ def traces_of(generations: Iterable[Generation]) -> GeneratedTraces:
             )
         )
     return GeneratedTraces(traces=tuple(traces), n_cut_off=n_cut_off, n_empty=n_empty)
+
+
+def traces_of_cell(cell: DoseCell, *, arm_name: str = "") -> tuple[Trace, ...]:
+    """The reasoning of a cell's completions as traces without labels, with what was done to the model in their source.
+
+    `arm_name` says in words what is added; "" takes the direction's name. Completions without reasoning give none. The
+    ids of different cells differ: they hold question, seed, dose, layer and the direction's digest.
+    """
+    spec, direction = cell.spec, cell.spec.direction
+    if direction is None:
+        done, suffix = "unsteered", "unsteered"
+    else:
+        added = "" if spec.operator == "add" else f" ({spec.operator})"
+        name = f"{arm_name or direction.name} {direction.digest[:8]}"
+        done = f"steered with {name}{added}, coefficient {spec.coefficient:g}, layer {spec.layer}"
+        suffix = f"{direction.digest[:8]}-{spec.operator}-{spec.coefficient:g}-layer{spec.layer}"
+    traces = []
+    for i, (prompt, text) in enumerate(zip(spec.prompts, cell.texts, strict=True)):
+        thought, seed = split_thought(text)[0], spec.sampling.seed + i
+        if thought.strip():
+            traces.append(
+                Trace(
+                    trace_id=f"{spec.model.name}-seed{seed}-{suffix}",
+                    prompt=prompt.question,
+                    text=thought,
+                    source=f"written by {spec.model.name}, {done}, seed {seed}",
+                )
+            )
+    return tuple(traces)

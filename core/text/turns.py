@@ -116,7 +116,9 @@ def hits_of(text: str, question: str, keywords: Sequence[str] = KEYWORDS) -> Ite
 
 
 def _turn(text: str, sentences: Sequence[Span], at: int, fillers: frozenset[str], task: frozenset[str]) -> Turn:
-    """What the sentence numbered `at` does."""
+    """What the sentence numbered `at` does; a text of marks alone has none."""
+    if not sentences:
+        return "other"
     (start, end), last = sentences[at], min(at + 1, len(sentences) - 1)
     if set(words_of(text[start:end])) <= fillers:
         end = sentences[last][1]

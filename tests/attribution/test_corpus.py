@@ -5,8 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from core.attribution.corpus import AlignedText, CorpusTextSpec, aligned, anticipate, auc_of, extremes
-from core.attribution.one_text import attribute_tokens, read_corpus_text
+from core.attribution.corpus import (
+    AlignedText,
+    CorpusTextSpec,
+    ProjectionSpec,
+    aligned,
+    anticipate,
+    auc_by_lead,
+    auc_of,
+    extremes,
+)
+from core.attribution.one_text import attribute_tokens, project_text, read_corpus_text
 from tests.attribution.test_one_text import spec_for
 from tests.tiny_models import tiny_loaded
 
@@ -86,3 +95,53 @@ def test_the_list_ends_at_k_also_where_the_texts_have_more():
     rows = [np.arange(5.0), np.arange(5.0)]
     for k in (1, 4, 6):
         assert [len(found) for found in extremes(rows, (0, 0), k=k)] == [k, k]
+
+
+def test_a_planted_lead_is_found_and_a_null_is_not():
+    rng, texts = np.random.default_rng(1), []
+    for _ in range(40):
+        values = rng.normal(size=120)
+        values[60 - 4] += 6
+        texts.append(AlignedText(values=values, first=0, events=(60,), others=(20, 100)))
+    planted, null = auc_by_lead(texts, (4, 5))
+    assert planted.auc > 0.98
+    assert planted.low > 0.9
+    assert null.low < 0.5 < null.high
+    assert (planted.lead, planted.n_events, planted.n_others) == (4, 40, 80)
+    assert auc_by_lead(texts, (4, 5)) == (planted, null)
+
+
+def test_the_interval_by_text_is_that_of_texts_drawn_again():
+    rng = np.random.default_rng(2)
+    texts = [
+        AlignedText(values=rng.normal(size=40).round(1), first=0, events=(20, 25)[: i % 3], others=(10, 30))
+        for i in range(8)
+    ]
+    found = auc_by_lead(texts, (1,))[0]
+    draws, aucs = np.random.default_rng(0), []
+    for _ in range(1999):
+        drawn = [texts[i] for i in draws.integers(0, 8, 8)]
+        sides = [
+            np.concatenate([t.values[np.array(p, int) - 1] for t, p in rows])
+            for rows in ([(t, t.events) for t in drawn], [(t, t.others) for t in drawn])
+        ]
+        if len(sides[0]):
+            aucs.append(auc_of(*sides)[0])
+    assert (found.low, found.high) == pytest.approx(np.percentile(aucs, (2.5, 97.5)))
+
+
+def test_one_text_with_events_gives_no_interval():
+    texts = [ramp((20,), (30,)), ramp((), (30,))]
+    found = auc_by_lead(texts, (1, 30))
+    assert (found[0].auc, found[0].low, found[0].high) == (0.0, None, None)
+    assert (found[1].n_events, found[1].n_others) == (0, 0)
+
+
+def test_the_projection_alone_is_that_of_the_corpus(tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path)
+    spec = spec_for(loaded, make_direction(loaded.d_model, layer=1))
+    names = ("model", "fingerprint", "token_ids", "text_start", "direction")
+    found = project_text(loaded, ProjectionSpec(**{name: getattr(spec, name) for name in names}))
+    whole = list(attribute_tokens(loaded, spec))[-1]
+    assert np.allclose(found.values, whole.projection[1], atol=1e-5)
+    assert found.pieces == whole.pieces

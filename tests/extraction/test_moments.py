@@ -1,14 +1,17 @@
 """Equations of the sums of one pass, and of what follows from them without another."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from core.disk import codec
 from core.disk.store import Store
 from core.errors import BadDirection, BadInput
+from core.extraction import passes
 from core.extraction.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
 from core.extraction.moments import (
     NEGATIVES,
@@ -24,11 +27,13 @@ from core.extraction.shelf import MomentShelf
 from core.extraction.values import ExtractionSpec
 from core.extraction.work import record
 from core.forward.hooks import run_decoder
+from core.jobs import finish
 from core.models.loaded import encode_text, load_model
 from core.models.pair import DEMO_PAIR
 from core.traces.events import digest_of, find_events, label_of_tokens
 from core.values import PAPER_WINDOW, Part, Trace, Window
 from tests.extraction.test_passes import make_traces
+from tests.stored_values import assert_same
 from tests.tiny_models import tiny_loaded
 
 WINDOWS = (PAPER_WINDOW, *single_offsets(-9, 3))
@@ -354,12 +359,76 @@ def test_a_stopped_pass_goes_on_where_it_was(loaded, traces, moments, tmp_path):
     assert read == list(range(1, len(traces) + 1))
     whole = MomentShelf(Store(tmp_path)).get(spec)
     assert shelf.unfinished(spec) is None
-    for name in ("sums", "squares", "negative_sums", "all_squares", "norms"):
-        assert np.allclose(getattr(whole, name), getattr(moments, name), rtol=1e-5, atol=1e-4), name
-    for name in ("counts", "negative_counts", "events", "n_traces", "n_tokens"):
-        assert np.array_equal(getattr(whole, name), getattr(moments, name)), name
+    assert_same(whole, moments)
     run()
     assert len(read) == len(traces)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A pass that keeps what it has after every trace."""
+    monkeypatch.setattr(passes, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(passes, "KEEP_SHARE", math.inf)
+
+
+@pytest.mark.parametrize("killed_after", [1, 5, 11])
+def test_a_killed_pass_goes_on_and_ends_with_the_same_sums_to_the_bit(
+    loaded, traces, moments, tmp_path, impatient, killed_after
+):
+    shelf, spec = MomentShelf(Store(tmp_path)), moments.spec
+    kept = {}
+    work = record_moments(loaded, traces, spec, keep=lambda found: kept.update(data=codec.dump(found, key="k")))
+    for _ in range(killed_after):
+        next(work)
+    left = codec.load(Moments, kept["data"], key="k")
+    assert left.n_traces == killed_after
+    work.close()
+    shelf.put_unfinished(left)
+    finish(record(lambda model, fingerprint: loaded, shelf, [spec], traces))
+    whole = MomentShelf(Store(tmp_path)).get(spec)
+    assert_same(whole, moments)
+    assert whole.exact is None
+    assert shelf.unfinished(spec) is None
+
+
+def test_what_a_pass_gathers_is_on_disk_before_it_ends(loaded, traces, moments, tmp_path, impatient):
+    shelf, spec = MomentShelf(Store(tmp_path)), moments.spec
+    for progress in record(lambda model, fingerprint: loaded, shelf, [spec], traces):
+        assert MomentShelf(Store(tmp_path)).unfinished(spec).n_traces == progress.done
+
+
+def test_sums_are_kept_twice_a_minute_and_seldom_where_that_takes_long(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(passes.time, "monotonic", lambda: now[0])
+    kept = []
+
+    def keep():
+        kept.append(now[0])
+        now[0] += 3.0
+
+    keeper = passes._Keeper(keep)
+    while now[0] < 200:
+        keeper.look()
+        now[0] += 1.0
+    assert kept == [30.0, 93.0, 156.0]
+
+
+def test_sums_of_an_older_version_or_without_room_are_gone_on_from(loaded, traces, moments, tmp_path, monkeypatch):
+    shelf, spec = MomentShelf(Store(tmp_path)), moments.spec
+    work = record_moments(loaded, traces, spec, keep=shelf.put_unfinished)
+    for _ in range(6):
+        next(work)
+    work.close()
+    half = shelf.unfinished(spec)
+    assert half.nbytes > 2 * moments.nbytes
+    room = property(lambda self: half.nbytes - 1)
+    monkeypatch.setattr(MomentShelf, "largest_file", room)
+    shelf.put_unfinished(half)
+    rounded = shelf.unfinished(spec)
+    assert_same(rounded, replace(half, exact=None))
+    finish(record(lambda model, fingerprint: loaded, shelf, [spec], traces))
+    assert np.allclose(shelf.get(spec).sums, moments.sums, rtol=1e-5, atol=1e-4)
+    assert np.array_equal(shelf.get(spec).counts, moments.counts)
 
 
 def test_sums_too_large_for_the_disk_stay_in_memory(moments, tmp_path):

@@ -48,7 +48,7 @@ USUAL = {
     "positions": ["all", "prompt", "completion", "thinking"],
     "template": ["chat", "own", "raw"],
     "lanes": ["baseline", "base", "baseline,steered,control,base", "", "both"],
-    "tokens": ["16", "2048"],
+    "tokens": ["16", "32768"],
     "layer": ["0", "2", "3", "999"],
     "also": ["0,1", "2,999"],
     "coefficient": ["1000000", "-1000000", "1e-9", "0"],
@@ -161,7 +161,7 @@ def words(app):
 
 def test_fifteen_tokens_are_refused_with_what_is_allowed(bench, kept):
     app = visit("playground", {"tokens": "15", "tempo": "3"})
-    assert "tokens = 15 (allowed: 16 to 2,048 in steps of 16)" in words(app)
+    assert "tokens = 15 (allowed: 16 to 32,768)" in words(app)
     assert "tempo" not in words(app)
     assert app.session_state["pg_tokens"] == 256
     assert [button.label for button in app.button if button.label == "Run"]
@@ -196,7 +196,7 @@ def test_what_a_link_asks_for_in_vain_is_said_and_stays_said(stem, link, sentenc
 def test_the_widgets_have_the_bounds_of_their_links(bench, kept):
     app = visit("playground", {})
     for kind, key, bounds in (
-        ("slider", "pg_tokens", TOKENS),
+        ("number_input", "pg_tokens", TOKENS),
         ("slider", "pg_temperature", TEMPERATURE),
         ("slider", "pg_top_p", TOP_P),
         ("number_input", "pg_seed", SEED),

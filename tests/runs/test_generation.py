@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.forward.edits import SteeringSpec
+from core.forward.kv_cache import RoomyLayer
+from core.forward.unembedding import unembed
 from core.models.loaded import encode_prompt, hook_count
 from core.models.packed_attention import packed_attention
+from core.runs import generation
 from core.runs.generation import score_completions, stream_completions
 from core.runs.values import GenerationSpec
-from core.values import Positions, Prompt, SamplingSpec
+from core.values import MAX_NEW_TOKENS, Positions, Prompt, SamplingSpec
 from tests.tiny_models import tiny_loaded
 
 FAMILIES = ["llama", "qwen2", "mistral", "gemma", "gpt_neox"]
@@ -246,6 +249,48 @@ def test_the_score_is_the_mean_negative_log_probability(loaded):
     padded = score_completions(loaded, [(prompt, completion), (prompt, (1,)), (prompt, completion * 3), (prompt, ())])
     assert padded[0] == pytest.approx(naive, abs=1e-5)
     assert math.isnan(padded[3])
+
+
+def test_a_long_completion_is_scored_a_part_at_a_time_and_alike(loaded, monkeypatch):
+    prompt, completion = (5, 17, 42), tuple(range(10, 110))
+    whole = score_completions(loaded, [(prompt, completion), (prompt, completion[:30])])
+    sizes = []
+
+    def noting(model, hidden):
+        sizes.append(len(hidden))
+        return unembed(model, hidden)
+
+    monkeypatch.setattr(generation, "unembed", noting)
+    monkeypatch.setattr(generation, "SCORED_AT_ONCE", 30)
+    parts = score_completions(loaded, [(prompt, completion), (prompt, completion[:30])])
+    assert sizes == [30, 30, 30, 10, 30]
+    assert parts[0] == pytest.approx(whole[0], rel=1e-6)
+    assert parts[1] == whole[1]
+
+
+@pytest.mark.parametrize("asked", [2049, MAX_NEW_TOKENS])
+def test_a_completion_may_be_as_long_as_the_context(asked, tmp_path):
+    loaded = tiny_loaded(tmp_path, context_length=40)
+    spec = spec_of(loaded, max_new_tokens=asked, banned=tuple(loaded.eos_ids))
+    (row,) = complete(loaded, [spec])
+    assert len(spec.prompt.token_ids) + len(row) == 40
+
+
+@pytest.mark.parametrize("asked", [0, MAX_NEW_TOKENS + 1])
+def test_a_length_that_no_model_here_has_is_refused(asked):
+    with pytest.raises(BadInput, match="new tokens were asked for"):
+        SamplingSpec(max_new_tokens=asked)
+
+
+def test_the_cache_is_copied_once_in_a_hundred_tokens():
+    layer, new, copies = RoomyLayer(), torch.randn(1, 2, 1, 4), 0
+    for n in range(1, 1001):
+        before = layer._key_room
+        keys, _ = layer.update(new * n, new)
+        copies += layer._key_room is not before
+        assert keys.shape[-2] == n
+    assert copies <= 1 + 1000 // 128
+    assert torch.equal(keys[0, :, :, :], torch.cat([new[0] * n for n in range(1, 1001)], dim=1))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])

@@ -32,7 +32,7 @@ LIVE_KEY = "pg_live"
 DIRECTION_KEY = "pg_direction"
 UNSTEERED_KEY = "pg_unsteered"
 """The lanes that are chosen while no direction is there to steer with."""
-TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 16), Number(0, 10**9, 1)
+TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 1), Number(0, 10**9, 1)
 TEMPERATURE, TOP_P = Number(0.0, 2.0, 0.1), Number(0.05, 1.0, 0.05)
 COUNTED, ON = Text(200), OneOf(("1",))
 VIEW = OneOf(tuple(VIEWS))
@@ -84,10 +84,15 @@ def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, De
     return coefficient, layer, place
 
 
-def ask_sampling() -> SamplingSpec:
+def ask_sampling(context_length: int) -> SamplingSpec:
     """Length, sampling, and the words that are counted."""
     length, heat, nucleus, dice = st.columns(4)
-    tokens = TOKENS.slider(length, "New tokens at most", key="pg_tokens")
+    tokens = TOKENS.field(
+        length,
+        "New tokens at most",
+        key="pg_tokens",
+        help=f"Question and completion together end at {context_length:,} tokens, the context of the model.",
+    )
     temperature = TEMPERATURE.slider(
         heat, "Temperature", key="pg_temperature", help="0 takes the most likely token each time."
     )
@@ -133,7 +138,7 @@ def ask_settings(reasoner: ModelFacts) -> Settings:
     more = "Operator, layers, positions, more directions, length and sampling" if direction else "Length and sampling"
     with upper if stage else st.container(), st.expander(more):
         program = ask_program(direction, coefficient, layer, reasoner) if direction else ()
-        sampling = ask_sampling()
+        sampling = ask_sampling(reasoner.context_length)
     return Settings(
         question=question,
         direction=direction,
