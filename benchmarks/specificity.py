@@ -30,7 +30,8 @@ def null_experiment(rng: np.random.Generator, n: int, spread: float) -> Outcome:
     """An outcome in which nothing sets the direction apart from its controls."""
     questions = rng.gamma(1 / CLUMPING, CLUMPING, n)
     rates = MEAN_RATE * np.exp(rng.normal(0, spread, CONTROLS + 1))
-    kinds: list[Kind] = ["direction", *["random" for _ in range(CONTROLS)]]
+    kinds: list[Kind] = ["direction"]
+    kinds += ["random"] * CONTROLS
     points = [_point("unsteered", 0.0, rng.poisson(MEAN_RATE * WORDS * questions))]
     points += [
         _point(kind, 1.0, rng.poisson(rate * WORDS * questions), name=f"{kind} {i}")

@@ -16,11 +16,13 @@ from typing import Any
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
 from core.errors import BadInput, UserFacingError
+from core.labelling.judge import Keep, Lookup
+from core.labelling.references import Reference, at_once, configured_judge, judged_by
 from core.runs.dose_response import DosePoint
 from core.runs.questions import Example
 from core.settings import PROJECT
 from core.traces.records import read_traces
-from core.values import Part, Trace, Window
+from core.values import PairSpec, Part, Trace, Window
 
 AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
@@ -57,6 +59,18 @@ class RecordedCurves:
     window: str
     n_prompts: int
     points: tuple[DosePoint, ...]
+
+
+def references_for(pair: PairSpec, *, lookup: Lookup, keep: Keep) -> list[Reference]:
+    """Who may say which sentences of a pair's completions turn back: its own grammar, and the judge that is set.
+
+    The grammar is that of the pairs that come with the project, of whatever training seed.
+    """
+    models = (pair.base, pair.reasoner)
+    is_ours = all(model.repo_id.startswith(f"{DEMO.name}/") for model in models)
+    found = [at_once("the pair's own grammar", embedded_labels)] if is_ours else []
+    judge = configured_judge()
+    return [*found, judged_by(judge, lookup=lookup, keep=keep)] if judge else found
 
 
 def example_questions(kind: str = "examples") -> tuple[Example, ...]:

@@ -19,11 +19,11 @@ from core.background import Background
 from core.directions.folder import DirectionFolder
 from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
-from core.embedded import example_traces
+from core.embedded import example_traces, references_for
 from core.engine import Engine
 from core.errors import BadInput
 from core.experiments import work as experiments
-from core.experiments.costs import Cost
+from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
 from core.experiments.work import Lab
@@ -36,6 +36,7 @@ from core.labelling import judge
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
+from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
@@ -84,12 +85,7 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self._lab = Lab(
-            store=self.store,
-            shelf=self.moments,
-            pair=self.pair,
-            traces=self.trace_sets,
-            directions=self.directions,
-            experiments=self.experiments,
+            self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
@@ -265,6 +261,9 @@ class Workbench:
     def cell(self, key: str) -> DoseCell | None:
         """The cell of a point, with its texts, or None where it is not kept any more."""
         return self.store.get_by_key(DoseCell, key)
+
+    def _references(self, plan: Plan) -> list[Reference]:
+        return references_for(plan.pair, lookup=self.cached, keep=self._save)
 
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""

@@ -19,13 +19,12 @@ from core.values import ModelSpec, PairSpec
 from tests.tiny_models import allow_root
 
 D_MODEL, LAYER = 96, 1
-WORDS = tuple(
-    (
-        "so now we take one two three four five six seven eight nine ten add both then half twice more less sum small "
-        "large line side next last first that this gives makes equals about over under from with each part whole "
-        "number answer step case find show write read place point back front left right up down again maybe true false"
-    ).split()
-)
+_TEXT = """
+so now we take one two three four five six seven eight nine ten add both then half twice more less sum small large line
+side next last first that this gives makes equals about over under from with each part whole number answer step case
+find show write read place point back front left right up down again maybe true false
+"""
+WORDS = tuple(_TEXT.split())
 WAIT = "wait"
 
 

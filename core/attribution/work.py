@@ -69,7 +69,7 @@ def project_texts(
     specs: Sequence[ProjectionSpec],
     *,
     cached: Callable[[ProjectionSpec], Projection | None],
-    save: Callable[[ProjectionSpec, Projection], None],
+    save: Callable[[ProjectionSpec, Projection], object],
 ) -> Generator[Progress, None, tuple[Projection, ...]]:
     """The projection of every text in order, one a step; those already stored are not read again."""
     found: list[Projection] = []
@@ -89,7 +89,7 @@ def read_directions(
     specs: Sequence[LensSpec],
     *,
     cached: Callable[[LensSpec], DirectionLens | None],
-    save: Callable[[LensSpec, DirectionLens], None],
+    save: Callable[[LensSpec, DirectionLens], object],
 ) -> Generator[Progress, None, tuple[DirectionLens, ...]]:
     """The lens of every direction in order, one a step; those already stored are not read again."""
     found: list[DirectionLens] = []

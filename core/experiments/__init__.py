@@ -2,6 +2,6 @@
 
 Knows no page and no command. `protocol` and `ranges` are its own.
 
-Face: values, plans, folder, check, costs, presets, arms, points, readings, appendix, statistics, verdicts,
+Face: values, plans, folder, check, presets, arms, points, readings, appendix, statistics, verdicts,
 words, command, work
 """

@@ -20,6 +20,8 @@ from core.models.pair import ROLES, Role
 from core.values import Window
 
 Protocol = Generator[Want, Point, None]
+STEERED = {"fig2", "fig3", "fig4", "figB1", "figC1"}
+"""Figures that need steered text; the others only read."""
 START_SHARE = 0.2
 """Of the residual norm, where the search for the first layer's edge begins; where that is not known, START_DOSE."""
 START_DOSE = 4.0
@@ -74,6 +76,9 @@ class Steps:
         windows = (None,) if saved else (fixed.window,) if fixed.window else plan.windows
         layers = (saved.layer,) if saved else (fixed.layer,) if fixed.layer is not None else plan.layers
         compares = {"fig2", "figB1"} & set(plan.figures)
+        if not STEERED & set(plan.figures) and len(windows) == len(layers) == 1:
+            self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=0.0, readable=True, n_compared=0)
+            return
         if len(windows) == len(layers) == 1 and fixed.dose is not None and (saved or not compares):
             yield from self._find_doses(layers[0], windows[0])
             dose = self._scaled(layers[0], [fixed.dose])[0]

@@ -56,7 +56,7 @@ def read_lens(
     heads: Sequence[Head],
     *,
     cached: Callable[[LensSpec], DirectionLens | None],
-    save: Callable[[LensSpec, DirectionLens], None],
+    save: Callable[[LensSpec, DirectionLens], object],
     words: tuple[str, ...] = LENS_WORDS,
 ) -> Generator[Progress, None, tuple[LensRow, ...]]:
     """Fig. 5: every direction, with the model it is from, through the unembedding of each head (paper, Eq. 2)."""
@@ -95,7 +95,7 @@ def read_leads(
     *,
     shelf: MomentShelf,
     cached: Callable[[ProjectionSpec], Projection | None],
-    save: Callable[[ProjectionSpec, Projection], None],
+    save: Callable[[ProjectionSpec, Projection], object],
     leads: Sequence[int] = LEADS,
     shown: int = SHOWN,
 ) -> Generator[Progress, None, tuple[tuple[LeadRow, ...], tuple[LeadTrace, ...]]]:

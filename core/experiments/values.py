@@ -35,7 +35,7 @@ Match = Literal["norm", "coherence"]
 """What a control shares with the direction under test at its dose: the norm, or how much less likely the text is."""
 
 EDGE_NLL = 0.5
-"""Nats per token by which the unsteered model finds a text less likely at the edge of what is readable."""
+"""By how many nats per token the unsteered model finds a text less likely at the edge of what is readable."""
 RIVALS: tuple[Kind, ...] = ("random", "label", "shuffled", "mean", "flip", "self")
 """Controls that should do less than the direction."""
 VARIANTS: tuple[Kind, ...] = ("without", "position")
@@ -107,10 +107,9 @@ class SavedPair:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that an experiment depends on, frozen, and also a readable file (`core.experiments.plans`)."""
+    """All that an experiment depends on but its title, and also a readable file (`core.experiments.plans`)."""
 
     title: str = ""
-    """A line of the user's; it changes no result."""
     pair: PairSpec
     fingerprints: tuple[str, str] = ("", "")
     """(base, reasoner); "" takes whatever is loaded."""
@@ -152,9 +151,9 @@ class Arm:
     target: Role
     kind: Kind
     name: str
-    """In words, the same in every figure: "base-derived", "random 3", "label: deduction"."""
+    """In words, the same in every figure: "base-derived", "random 3"."""
     source: Role | None = None
-    """The model in which the direction was found; None where it was found in none."""
+    """The model in which the direction was found, if any."""
     direction: Direction | None = None
     layer: int = 0
     window: Window | None = None
@@ -219,12 +218,11 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """The dose at which the base-derived direction makes the text EDGE_NLL less likely, by bisection."""
+    """The dose at which the base-derived direction makes the text EDGE_NLL less likely; not found: the last one tried."""
 
     layer: int
     coefficient: float
     found: bool
-    """False where the search ended before."""
 
 
 @dataclass(frozen=True, kw_only=True)

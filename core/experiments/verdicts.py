@@ -109,53 +109,43 @@ def _specific(outcome: Outcome) -> Tick:
 
 def _only_reasoner(outcome: Outcome, chosen: Point) -> Tick:
     """The base model's largest rise at any measured dose up to the chosen one, against the reasoning model's."""
-    baseline = unsteered(outcome.reported, "base", "report")
-    mine = unsteered(outcome.reported, "reasoner", "report")
+    name: TickName = "only the reasoner"
+    baseline, mine = (unsteered(outcome.reported, role, "report") for role in ROLES)
     steered = [
         p
         for p in outcome.reported
         if (p.kind, p.target) == ("direction", "base") and abs(p.coefficient) <= abs(chosen.coefficient) * (1 + 1e-9)
     ]
     if baseline is None or mine is None or not steered:
-        return Tick(name="only the reasoner", state="not measured", sentence=_PENDING["only the reasoner"])
+        return Tick(name=name, state="not measured", sentence=_PENDING[name])
     fit = [p for p in steered if readable(p, baseline)]
     if not any(at_chosen(outcome, p) for p in fit):
         why = "; ".join(dict.fromkeys(fault for p in steered for fault in faults(p, baseline))) or "not measured there"
-        return Tick(
-            name="only the reasoner",
-            state="unclear",
-            sentence=f"No evidence: at the chosen dose the base model's text is not readable ({why}).",
-        )
-    found = [beside(p, baseline) for p in fit]
-    risen = [one for one in found if one.finding(tries=len(found)) == "more"]
-    rise = beside(chosen, mine)
+        said = f"No evidence: at the chosen dose the base model's text is not readable ({why})."
+        return Tick(name=name, state="unclear", sentence=said)
+    state, said = _base_beside(baseline, [beside(p, baseline) for p in fit], beside(chosen, mine))
+    return Tick(name=name, state=state, sentence=said)
+
+
+def _base_beside(baseline: Point, found: Sequence[Comparison], rise: Comparison) -> tuple[State, str]:
+    """How the base model's changes stand beside the reasoning model's rise."""
     most = max(found, key=lambda one: one.difference.high)
     said = (
         f"{percent(rate(baseline))} unsteered, at most {points(most.difference)} points with either direction "
         f"({most.difference.n} questions, {_tries(len(found))})"
     )
+    risen = [one for one in found if one.finding(tries=len(found)) == "more"]
     if risen:
         worst = max(risen, key=lambda one: one.difference.mean)
-        return Tick(
-            name="only the reasoner",
-            state="no",
-            sentence=f"The base model backtracks more too: {with_test(worst, tries=len(found))}.",
-        )
+        return "no", f"The base model backtracks more too: {with_test(worst, tries=len(found))}."
     if most.finding(tries=len(found)) == "too little":
-        return Tick(name="only the reasoner", state="too little", sentence=f"Too little text to say: {said}.")
-    if rise.finding() == "more" and most.difference.high < rise.difference.low:
-        return Tick(
-            name="only the reasoner",
-            state="yes",
-            sentence=f"The base model does not follow: {said}; the reasoning model rises by at least "
-            f"{100 * rise.difference.low:+.2f}.",
-        )
-    why = "the reasoning model shows no rise to compare with" if rise.finding() != "more" else "too few questions"
-    return Tick(
-        name="only the reasoner",
-        state="unclear",
-        sentence=f"The base model shows no rise, but it cannot be told from the reasoning model's: {said}; {why}.",
-    )
+        return "too little", f"Too little text to say: {said}."
+    if rise.finding() != "more":
+        return "unclear", f"The base model shows no rise: {said}; the reasoning model shows none to compare with."
+    if most.difference.high < rise.difference.low:
+        least = f"{100 * rise.difference.low:+.2f}"
+        return "yes", f"The base model does not follow: {said}; the reasoning model rises by at least {least}."
+    return "unclear", f"The base model shows no rise, but too few questions tell it from the reasoner's: {said}."
 
 
 def _readable(outcome: Outcome, chosen: Point) -> Tick:

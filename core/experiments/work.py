@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from core.directions.direction import Direction
 from core.directions.folder import DirectionFolder
 from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
-from core.experiments.appendix import Appendix
+from core.experiments.appendix import Appendix, Reader
 from core.experiments.arms import Directions
-from core.experiments.check import check_directions, check_plan, check_prompts, check_space
-from core.experiments.costs import Cost, cost_of
+from core.experiments.check import Cost, check_directions, check_plan, check_prompts, check_space, cost_of
 from core.experiments.folder import ExperimentFolder
 from core.experiments.points import Setting, Want, point_of
 from core.experiments.protocol import Notebook, Steps
@@ -28,6 +27,7 @@ from core.extraction import tables
 from core.extraction.shelf import MomentShelf
 from core.extraction.tables import DirectionTable, TableSpec, table_of
 from core.jobs import Progress, relay
+from core.labelling.references import Reference
 from core.models.pair import ROLES, PairHolder, Role
 from core.runs import cells
 from core.runs.cells import DoseCell, DoseCellSpec
@@ -62,7 +62,7 @@ class Speed:
 KINDS: Kinds = {**tables.KINDS, SpeedSpec: ("speed", Speed)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Lab:
     """What an experiment works with: the pair in memory, and where everything is kept."""
 
@@ -72,6 +72,8 @@ class Lab:
     traces: TraceFolder
     directions: DirectionFolder
     experiments: ExperimentFolder
+    references: Callable[[Plan], Sequence[Reference]] = lambda plan: ()
+    """Who may say which sentences of a completion turn back (Table C.1)."""
 
     def run(self, plan: Plan) -> Work:
         """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward."""
@@ -200,6 +202,7 @@ class _Run:
                 self._outcome = self._now()
                 yield self._progress("")
                 self._keep_sometimes()
+            yield from self._read(traces)
             self._outcome = self._now(finished=True)
         finally:
             self._keep()
@@ -224,9 +227,23 @@ class _Run:
         norm = self._directions.resid_norm(want.arm.layer) if want.arm.direction is not None else 0.0
         return point_of(setting.plan, want, found, resid_norm=norm)
 
+    def _read(self, traces: Sequence[Trace]) -> Generator[Progress, None, None]:
+        """Fig. 5, Fig. 6 and Table C.1."""
+        lab = self._lab
+        reader = Reader(
+            setting=self._setting,
+            directions=self._directions,
+            pair=lab.pair,
+            store=lab.store,
+            shelf=lab.shelf,
+        )
+        work = reader.read(self._outcome, traces, lab.references(self._setting.plan))
+        self._appendix = yield from relay(work, lambda progress: self._progress(progress.message))
+
     def _now(self, *, finished: bool = False) -> Outcome:
         outcome = self._book.outcome(done=self._done, total=self._total, finished=finished)
-        return replace(outcome, **vars(self._appendix))
+        more = vars(self._appendix) | {"notes": outcome.notes + self._appendix.notes}
+        return replace(outcome, **more)
 
     def _progress(self, message: str) -> Progress:
         return Progress(self._done, max(self._total, self._done), message, self._outcome)

@@ -11,7 +11,7 @@ import pytest
 
 from core.directions.direction import Direction
 from core.experiments.arms import Directions
-from core.experiments.costs import cost_of, wants_of
+from core.experiments.check import cost_of, wants_of
 from core.experiments.points import Setting, Want
 from core.experiments.protocol import Notebook, Steps
 from core.experiments.values import ControlPlan, Doses, Fixed, Outcome, Plan, Point
