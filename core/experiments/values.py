@@ -218,7 +218,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """The dose at which the base-derived direction makes the text EDGE_NLL less likely; not found: the last one tried."""
+    """The dose at which the base-derived direction makes the text EDGE_NLL less likely; else the last one tried."""
 
     layer: int
     coefficient: float
