@@ -136,9 +136,17 @@ def reported() -> tuple[Point, ...]:
     found = [point("unsteered", hits=0.6), point("unsteered", "base", hits=0.3, seed=1)]
     for target in ROLES:
         for source in ROLES:
-            height = 3.6 if target == "reasoner" else 0.05
+            seed = 2 * ROLES.index(target) + ROLES.index(source)
             found += [
-                point("direction", target, dose, hits=hump(dose, height), source=source, seed=7) for dose in DOSES
+                point(
+                    "direction",
+                    target,
+                    dose,
+                    hits=hump(dose, 3.6 - 0.4 * seed) if target == "reasoner" else 0.3,
+                    source=source,
+                    seed=seed,
+                )
+                for dose in DOSES
             ]
     named: tuple[tuple[Kind, str, float], ...] = (
         *(("label", f"label: {label}", 0.8 - 0.15 * i) for i, label in enumerate(LABELS)),
