@@ -14,6 +14,7 @@ from ui.components.colours import BLUE, GRAY, RED
 from ui.figures.marks import (
     CONTROLS,
     HEIGHT,
+    HOLLOW,
     LEGEND,
     Drawing,
     Series,
@@ -136,7 +137,7 @@ def _ladder(outcome: Outcome, rows: Sequence[Row], rungs: Sequence[Row]) -> alt.
         "matched:N",
         title=None,
         scale=alt.Scale(domain=list(MATCHES.values()), range=["circle", "diamond"]),
-        legend=alt.Legend(**LEGEND | {"symbolStrokeWidth": 2}),
+        legend=alt.Legend(**LEGEND | {"symbolFillColor": GRAY, "symbolStrokeColor": GRAY}),
     )
     dots = chart.mark_point(filled=False, size=60, strokeWidth=2, opacity=1).encode(
         x=x,
@@ -149,7 +150,7 @@ def _ladder(outcome: Outcome, rows: Sequence[Row], rungs: Sequence[Row]) -> alt.
         tooltip=[alt.Tooltip("matched:N", title="match"), *tooltips("name"), alt.Tooltip("cosine:Q", format="+.2f")],
     )
     title = alt.Title(
-        "Controls at the chosen dose", subtitle=[f"{_n(rows)} questions, 95% intervals", "dashed: unsteered"]
+        "Controls at the chosen dose", subtitle=[f"{_n(rows)} questions, 95% intervals", f"dashed: unsteered, {HOLLOW}"]
     )
     height = ROW_HEIGHT * len(rungs_in_order)
     rule = _unsteered(rows, alt.X("rate:Q", title=rate_title(outcome), scale=scale))
@@ -184,5 +185,5 @@ def _null(outcome: Outcome, rows: Sequence[Row], rungs: Sequence[Row]) -> alt.La
         f"above {percent(share.below, 0)} of {share.below.n} of {MATCHES[share.match]}"
         for share in (null.shares if null else ())
     ]
-    title = alt.Title("Among random directions", subtitle=[*said, "dashed: unsteered"])
+    title = alt.Title("Among random directions", subtitle=[*said, f"dashed: unsteered, {HOLLOW}"])
     return alt.layer(*_unsteered(rows, x), dots, rule).properties(height=170, title=title)

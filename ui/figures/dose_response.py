@@ -12,6 +12,7 @@ from ui.components.roles import NAMES, REASONER_FIRST
 from ui.figures.marks import (
     CONTROLS,
     HEIGHT,
+    HOLLOW,
     OTHER_CONTROLS,
     SOURCES,
     Drawing,
@@ -54,5 +55,5 @@ def _panel(outcome: Outcome, rows: Sequence[Row], target: Role, top: float) -> a
     dots = points_layer(chart, series, x=x, y=y, tooltip=tooltips("series"))
     layers = [band_layer(outcome, x, rate_scale(top), outline=target == "base")] if banded else []
     n = max(int(row["n"] or 0) for row in rows)
-    title = alt.Title(f"Steering the {NAMES[target]}", subtitle=f"{n} questions per point, 95% intervals")
+    title = alt.Title(f"Steering the {NAMES[target]}", subtitle=[f"{n} questions per point, 95% intervals", HOLLOW])
     return alt.layer(*layers, interval, line, dots).properties(height=HEIGHT, title=title)

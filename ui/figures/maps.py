@@ -89,7 +89,7 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
         y=alt.Y("row:N", sort=list(order), title=rows_title, axis=alt.Axis(grid=False)),
     )
     legend = alt.Legend(
-        orient="top", title="points above unsteered", titleLimit=300, format="+.1~%", gradientLength=200, tickCount=3
+        orient="top", title="steered minus unsteered", titleLimit=300, format="+.1~%", gradientLength=200, tickCount=3
     )
     cells = chart.mark_rect(stroke=GRAY, strokeWidth=0.5).encode(
         color=alt.Color("difference:Q", scale=diverging_scale(limit), legend=legend),

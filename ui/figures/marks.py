@@ -23,6 +23,7 @@ SOURCES: dict[Role, str] = {role: f"from the {NAMES[role]}" for role in ROLES}
 CONTROLS, OTHER_CONTROLS = "controls, lowest to highest", "controls in the reasoning model"
 SHAPES = ("circle", "square")
 HEIGHT = 320
+HOLLOW = "hollow: text that is not readable"
 LEGEND = {"orient": "top", "direction": "vertical", "labelLimit": 330, "titleLimit": 330, "symbolOpacity": 1}
 
 
@@ -136,13 +137,9 @@ def of_sources(sources: Sequence[Role], *extra: str) -> Series:
 
 
 def fill_of_readable() -> alt.FillOpacity:
-    """Filled where the text is readable, hollow where it is not."""
-    return alt.FillOpacity(
-        "text:N",
-        title=None,
-        scale=alt.Scale(domain=[READABLE, UNREADABLE], range=[1, 0]),
-        legend=alt.Legend(**LEGEND | {"symbolStrokeWidth": 2, "symbolFillColor": GRAY, "symbolStrokeColor": GRAY}),
-    )
+    """Filled where the text is readable, hollow where it is not; `HOLLOW` says so."""
+    scale = alt.Scale(domain=[READABLE, UNREADABLE], range=[1, 0])
+    return alt.FillOpacity("text:N", scale=scale, legend=None)
 
 
 def points_layer(chart: alt.Chart, series: Series, **encoded: object) -> alt.Chart:

@@ -11,7 +11,7 @@ from core.experiments.values import LeadTrace, Outcome
 from core.models.pair import ROLES, Role
 from ui.components.colours import BLUE, CATEGORICAL, GRAY, ORANGE, RED
 from ui.components.roles import NAMES
-from ui.figures.marks import HEIGHT, LEGEND, SHAPES, SOURCES, Drawing, Series, dose_axis, of_sources
+from ui.figures.marks import HEIGHT, SHAPES, SOURCES, Drawing, Series, dose_axis, of_sources
 from ui.figures.rows import Row, rows_of
 
 HEADS: dict[Role, str] = {role: f"read by the {NAMES[role]}" for role in ROLES}
@@ -43,12 +43,8 @@ def _lens(rows: Sequence[Row], y: alt.Y, title: str) -> alt.LayerChart:
     frame = pd.DataFrame(
         [row | {"series": SOURCES[_role(row["source"])], "read": HEADS[_role(row["head"])]} for row in rows]
     )
-    dash = alt.StrokeDash(
-        "read:N",
-        title=None,
-        scale=alt.Scale(domain=list(HEADS.values()), range=[[1, 0], [6, 4]]),
-        legend=alt.Legend(**LEGEND | {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeColor": GRAY}),
-    )
+    scale = alt.Scale(domain=list(HEADS.values()), range=[[1, 0], [6, 4]])
+    dash = alt.StrokeDash("read:N", scale=scale, legend=None)
     x = alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, format="d", tickCount=8), scale=alt.Scale(nice=False))
     shown = [alt.Tooltip(name) for name in ("series:N", "read:N", "layer:Q", "rank:Q")]
     chart = alt.Chart(frame).encode(x=x, y=y)
@@ -56,7 +52,8 @@ def _lens(rows: Sequence[Row], y: alt.Y, title: str) -> alt.LayerChart:
     dots = chart.mark_point(size=50, opacity=1).encode(
         color=series.colour(), shape=series.shape(), tooltip=[*shown, alt.Tooltip("score:Q", format=".4~g")]
     )
-    return alt.layer(line, dots).properties(height=HEIGHT, title=title)
+    said = [f"solid: {HEADS['base']}", f"dashed: {HEADS['reasoner']}"]
+    return alt.layer(line, dots).properties(height=HEIGHT, title=alt.Title(title, subtitle=said))
 
 
 def _role(value: object) -> Role:
@@ -73,7 +70,7 @@ def draw_leads(outcome: Outcome) -> tuple[Drawing, ...]:
     for trace in outcome.lead_traces:
         by_trace.setdefault(trace.trace_id, []).append(trace)
     for number, (trace_id, traces) in enumerate(by_trace.items(), start=1):
-        drawn.append(Drawing(f"fig6-trace-{number}", f"Along the trace {trace_id}", _along(trace_id, traces)))
+        drawn.append(Drawing(f"fig6-trace-{number}", f"Along “{clipped(trace_id)}”", _along(trace_id, traces)))
     return tuple(drawn)
 
 
@@ -126,7 +123,7 @@ def _along(trace_id: str, traces: Sequence[LeadTrace]) -> alt.LayerChart:
         )
     )
     rules = alt.Chart(pd.DataFrame({"token": events}, columns=["token"])).mark_rule(color=RED, strokeWidth=2)
-    title = alt.Title(f"Along the trace {clipped(trace_id)}", subtitle="red: an event begins")
+    title = alt.Title(f"Along “{clipped(trace_id)}”", subtitle="red: an event begins")
     return alt.layer(rules.encode(x=x), line).properties(height=TRACE_HEIGHT, title=title)
 
 
