@@ -249,7 +249,7 @@ def _positions(positions: Positions) -> str:
     if positions.start or positions.stop is not None:
         parts.append(f"from {positions.start} to {'the end' if positions.stop is None else positions.stop - 1}")
     if positions.every > 1:
-        parts.append(f"every {positions.every}th")
+        parts.append("every second one" if positions.every == 2 else f"one in {positions.every}")
     if positions.until:
         parts.append(f"until one of {', '.join(positions.until)}")
     return ", ".join(parts)

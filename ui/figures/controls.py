@@ -51,7 +51,7 @@ ROW_HEIGHT, NAME_LETTERS, NAME_LINES = 30, 22, 3
 def draw_controls(outcome: Outcome) -> tuple[Drawing, ...]:
     """Lines over the doses, the ladder at the chosen dose, and the null, those that were measured."""
     rows = [row | {"series": _group(row)} for row in rows_of(outcome, "fig4")]
-    if not any(row["kind"] not in ("direction", "unsteered") for row in rows):
+    if not rows:
         return ()
     drawn = [Drawing("fig4-doses", "Controls over the doses", _lines(outcome, rows))]
     rungs = [row for row in rows if row["kind"] != "unsteered" and (row["chosen"] or row["match"] == "coherence")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import altair as alt
@@ -13,11 +14,26 @@ WIDE, NARROW = 620, 340
 Mode = Literal["light", "dark"]
 
 
+_NUMBERED = re.compile(r"(?<=\bid=\")(gradient_|clip)\d+(?=\")|(?<=url\(#)(gradient_|clip)\d+(?=\))")
+"""Ids within a drawing, which the converter counts on from one drawing to the next."""
+
+
+class _Renumbered:
+    """The ids of one drawing, counted from 0 in their order."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+
+    def __call__(self, found: re.Match[str]) -> str:
+        return self._ids.setdefault(found[0], f"id{len(self._ids)}")
+
+
 def svg_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:
     """The chart as a drawing, `width` pixels wide."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(_spec(chart, mode, width))).encode()
+    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, mode, width)))
+    return _NUMBERED.sub(_Renumbered(), drawn).encode()
 
 
 def png_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:

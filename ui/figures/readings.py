@@ -16,7 +16,7 @@ from ui.figures.rows import Row, rows_of
 
 HEADS: dict[Role, str] = {role: f"read by the {NAMES[role]}" for role in ROLES}
 SCORES = {"precision": "precision", "recall": "recall", "f1": "F1"}
-TRACE_HEIGHT = 150
+TRACE_HEIGHT, MOST_TOKENS = 150, 1200
 
 
 def draw_lens(outcome: Outcome) -> tuple[Drawing, ...]:
@@ -104,10 +104,12 @@ def _auc(rows: Sequence[Row]) -> alt.LayerChart:
 def _along(trace_id: str, traces: Sequence[LeadTrace]) -> alt.LayerChart:
     """One trace, a line per source; rules where an event begins."""
     series = of_sources([role for role in ROLES if any(trace.source == role for trace in traces)])
+    step = -(-max(len(trace.pieces) for trace in traces) // MOST_TOKENS)
     rows = [
-        {"series": SOURCES[trace.source], "token": i, "projection": value, "text": repr(piece)[1:-1]}
+        {"series": SOURCES[trace.source], "token": i, "projection": trace.projection[i], "text": repr(piece)[1:-1]}
         for trace in traces
-        for i, (value, piece) in enumerate(zip(trace.projection, trace.pieces, strict=True))
+        for i, piece in enumerate(trace.pieces)
+        if i % step == 0
     ]
     events = sorted({token for trace in traces for token in trace.events})
     x = alt.X("token:Q", title="token", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=6, format="d"))
@@ -123,7 +125,10 @@ def _along(trace_id: str, traces: Sequence[LeadTrace]) -> alt.LayerChart:
         )
     )
     rules = alt.Chart(pd.DataFrame({"token": events}, columns=["token"])).mark_rule(color=RED, strokeWidth=2)
-    title = alt.Title(f"Along “{clipped(trace_id)}”", subtitle="red: an event begins")
+    title = alt.Title(
+        f"Along “{clipped(trace_id)}”",
+        subtitle="red: an event begins" + (f", every {step}th token" if step > 1 else ""),
+    )
     return alt.layer(rules.encode(x=x), line).properties(height=TRACE_HEIGHT, title=title)
 
 

@@ -149,7 +149,8 @@ def rows_of(outcome: Outcome, figure: Figure) -> list[Row]:
     if figure == "figC1":
         return [_label_row(row) for row in outcome.labels]
     points = points_of(outcome, figure)
-    if not any(p.kind != "unsteered" for p in points):
+    shown = {p.kind for p in points} - ({"unsteered", "direction"} if figure == "fig4" else {"unsteered"})
+    if not shown:
         return []
     return [point_row(outcome, p) for p in points]
 
