@@ -12,11 +12,11 @@ from core.models.pair import ROLES
 from tests.house import sources
 from ui.attribution.anticipation import _model_colour
 from ui.components.colours import BLUE, ORANGE
+from ui.components.roles import COLOURS, NAMES, SHORT, TITLES
 from ui.home.dose_chart import _panel
-from ui.shell.roles import COLOURS, NAMES, SHORT, TITLES
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = ROOT / "ui" / "shell" / "roles.py"
+TABLE = ROOT / "ui" / "components" / "roles.py"
 
 
 def tables_in(text: str) -> list[str]:

@@ -14,8 +14,8 @@ from core.values import PAPER_WINDOW
 from ui.attribution.corpus_data import Corpus, CorpusMethod, choose_reading, choose_set, read_set
 from ui.attribution.form import Request
 from ui.components.colours import GRAY
+from ui.components.roles import COLOURS, NAMES, REASONER_FIRST
 from ui.components.safe_text import plain
-from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
 from ui.shell.state import pair_facts
 
 

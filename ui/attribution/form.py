@@ -20,13 +20,13 @@ from core.tokens.keywords import KeywordForms, SplitForm
 from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
 from ui.attribution.source import Source, choose_source
+from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
 from ui.shell.how_read import ask_template, draw_first_tokens, told_frame
-from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import workbench
 
 Facts = tuple[ModelFacts, ModelFacts]

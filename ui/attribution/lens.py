@@ -19,9 +19,9 @@ from core.values import PAPER_WINDOW, Floats
 from ui.attribution.corpus_data import choose_set
 from ui.attribution.form import Request
 from ui.components.colours import GRAY
+from ui.components.roles import COLOURS, NAMES
 from ui.components.safe_text import plain
 from ui.shell.jobs import Offer, obtain
-from ui.shell.roles import COLOURS, NAMES
 from ui.shell.state import caller, pair_facts, workbench
 
 Facts = dict[Role, ModelFacts]

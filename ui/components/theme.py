@@ -1,4 +1,4 @@
-"""The project's one Altair theme. Knows neither pages nor data.
+"""The project's one Altair theme. Knows neither pages nor data, and Streamlit only where a page draws.
 
 Streamlit supplies the colour of text on screen; `chart_theme("light")` or `("dark")` fixes it for exports.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import altair as alt
-import streamlit as st
 
 from ui.components.colours import BACKGROUND, BLUE, CATEGORICAL, GRAY, NEUTRAL, ORANGE, SEQUENTIAL, TEXT
 
@@ -88,6 +87,8 @@ def use_chart_theme() -> None:
 
 def _theme_on_screen() -> alt.theme.ThemeConfig:
     """Streamlit's axis gray has 3.7:1 on white; this one has 6:1, and 3:1 left if the theme flips before a rerun."""
+    import streamlit as st
+
     theme = chart_theme()
     if st.context.theme.type == "light":
         for guide in ("axis", "legend", "header"):

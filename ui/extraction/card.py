@@ -17,12 +17,12 @@ from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts
 from core.text.lines import kept_line
 from core.text.words import LENS_WORDS
+from ui.components.roles import NAMES
 from ui.components.safe_text import done, plain, visible
 from ui.directions.choices import choices
 from ui.extraction.layer_map import Cell
 from ui.shell.frame import page_path
 from ui.shell.jobs import obtain
-from ui.shell.roles import NAMES
 from ui.shell.state import caller, workbench
 
 SAVED = "extraction:saved"

@@ -12,7 +12,7 @@ from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.models.pair import ROLES, Role
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, Window
-from ui.shell.roles import SHORT
+from ui.components.roles import SHORT
 from ui.shell.state import set_anew
 
 KEY = "contrast:"

@@ -15,10 +15,10 @@ from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
 from core.values import PAPER_WINDOW, Trace, Window
+from ui.components.roles import TITLES
 from ui.components.safe_text import plain, show_error, size
 from ui.extraction.how_read import ask_frames
 from ui.extraction.trace_choice import KEY, ask_traces
-from ui.shell.roles import TITLES
 from ui.shell.state import set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10

@@ -8,9 +8,9 @@ from core.models.pair import Role
 from core.tokens.frames import ChatFrame
 from core.tokens.readers import Readers
 from core.values import Trace
+from ui.components.roles import NAMES
 from ui.components.safe_text import plain, tried, visible
 from ui.shell.how_read import ask_template, draw_first_tokens, told_frame
-from ui.shell.roles import NAMES
 from ui.shell.state import workbench
 
 KEY = "extraction:reads:"

@@ -9,9 +9,9 @@ from core.directions.direction import Direction
 from core.extraction.controls import CONTROL
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING
+from ui.components.roles import NAMES
 from ui.components.safe_text import plain
 from ui.directions.choices import choices
-from ui.shell.roles import NAMES
 
 Pair = tuple[ModelFacts, ModelFacts]
 Arms = Sequence[tuple[Role, Direction]]

@@ -11,7 +11,7 @@ import pandas as pd
 from core.models.pair import ROLES
 from core.runs.dose_response import DosePoint
 from core.statistics import mean_interval, rate_interval
-from ui.shell.roles import COLOURS, NAMES, REASONER_FIRST
+from ui.components.roles import COLOURS, NAMES, REASONER_FIRST
 
 TARGETS: dict[str, str] = {role: f"Steer the {NAMES[role]}" for role in REASONER_FIRST}
 SOURCES: dict[str, str] = {role: f"from the {NAMES[role]}" for role in ROLES}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from core.models.pair import ROLES, Role
 from core.runs.dose_response import DosePoint
 from core.statistics import ALPHA, Comparison, Interval, compare_rates, rate_interval
-from ui.shell.roles import NAMES
+from ui.components.roles import NAMES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from core.models.pair import Role
 from core.runs.export import describe_positions
 from core.runs.values import GenerationSpec
 from core.values import Positions, Prompt, SamplingSpec
-from ui.shell.roles import NAMES, TITLES
+from ui.components.roles import NAMES, TITLES
 from ui.shell.state import workbench
 
 LaneKind = Literal["baseline", "steered", "control", "base", "base_steered"]

@@ -1,4 +1,4 @@
-"""What every page stands in: frame, session, pair, jobs, links, notices, hand-overs, the two models' names and colours.
+"""What every page stands in: frame, session, pair, jobs, links, notices, hand-overs.
 
 Knows no page.
 """

@@ -14,9 +14,9 @@ import streamlit as st
 from core.models.pair import ROLES
 from core.tokens.frames import TEMPLATE_DATE, Arguments, ChatFrame, Template, TemplateArgument, Value
 from core.tokens.readers import FirstTokens, Readers
+from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, tried, visible
 from ui.shell.links import Field
-from ui.shell.roles import NAMES, TITLES
 from ui.shell.state import pair_facts, workbench
 
 TOLD_KEY = "template_told"

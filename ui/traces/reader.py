@@ -18,13 +18,13 @@ from core.traces.coverage import Coverage, EventTable, cover
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
+from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
 from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.jobs import Offer, obtain
 from ui.shell.links import Field, put_instead, say_instead, write_link
-from ui.shell.roles import REASONER_FIRST, TITLES
 from ui.shell.state import caller, pair_facts, workbench
 from ui.traces.listing import EVENT_LABEL_KEY
 from ui.traces.parts import draw_parts

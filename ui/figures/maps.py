@@ -1,0 +1,106 @@
+"""Fig. 2 and B.1: the steering effect over windows or layers × doses, of the half that chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from core.experiments.values import Outcome, Unit
+from core.models.pair import ROLES
+from ui.components.colours import GRAY, TEXT
+from ui.components.roles import NAMES
+from ui.components.theme import diverging_scale
+from ui.figures.marks import Drawing, table, tooltips
+from ui.figures.rows import Row, rows_of
+
+CELL = 34
+AXES: dict[Unit, str] = {
+    "auto": "dose (× the layer's edge of readable text)",
+    "unit": "dose (× unit vector)",
+    "share": "dose (share of the residual norm)",
+}
+
+
+def draw_windows(outcome: Outcome) -> tuple[Drawing, ...]:
+    """Fig. 2: one map, at the layer where the windows were compared."""
+    rows = [row for row in rows_of(outcome, "fig2") if row["kind"] == "direction"]
+    if not rows:
+        return ()
+    layer = rows[0]["layer"]
+    shown = [row | {"row": row["window"] or "none", "column": _step(row["dose_unit_vectors"])} for row in rows]
+    order = [w.label for w in sorted(outcome.plan.windows)]
+    chart = _map(shown, rows_title="window", columns_title="dose (× unit vector)", order=order)
+    return (Drawing("fig2", f"Windows and doses at layer {layer}", _titled(chart, f"Layer {layer}", rows)),)
+
+
+def draw_layers(outcome: Outcome) -> tuple[Drawing, ...]:
+    """Fig. B.1: a map per source. Layers have doses of their own, so a column is the same step of the plan in each."""
+    rows = [row for row in rows_of(outcome, "figB1") if row["kind"] == "direction"]
+    drawn = []
+    for source in ROLES:
+        mine = [
+            row | {"row": str(row["layer"]), "column": _planned(outcome, row)}
+            for row in rows
+            if row["source"] == source
+        ]
+        if mine:
+            order = sorted({str(row["layer"]) for row in mine}, key=int)
+            chart = _map(mine, rows_title="layer", columns_title=AXES[outcome.plan.doses.unit], order=order)
+            name = f"Direction from the {NAMES[source]}"
+            drawn.append(Drawing(f"figB1-{source}", name, _titled(chart, name, mine)))
+    return tuple(drawn)
+
+
+def _titled(chart: alt.LayerChart, title: str, rows: Sequence[Row]) -> alt.LayerChart:
+    n = max(int(row["n"] or 0) for row in rows)
+    subtitle = [f"{n} questions of the choosing half", "×: not readable, outlined: chosen"]
+    return chart.properties(title=alt.Title(title, subtitle=subtitle))
+
+
+def _step(dose: object) -> str:
+    return f"{dose:.3g}" if isinstance(dose, float | int) else ""
+
+
+def _planned(outcome: Outcome, row: Row) -> str:
+    """The dose of the plan that a row's is nearest to, in the plan's unit."""
+    dose, values = float(row["dose_unit_vectors"] or 0), outcome.plan.doses.values
+    edges = {edge.layer: edge.coefficient for edge in outcome.edges}
+    share = row["dose_share_of_residual_norm"]
+    own = {"auto": dose / (edges.get(int(row["layer"] or 0)) or 1), "unit": dose, "share": float(share or 0)}
+    planned = own[outcome.plan.doses.unit]
+    fixed = () if outcome.plan.fixed.dose is None else (outcome.plan.fixed.dose,)
+    return _step(min((*values, *fixed), key=lambda value: abs(value - planned)))
+
+
+def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Sequence[str]) -> alt.LayerChart:
+    """Cells light enough for dark numbers, in both themes."""
+    limit = 1.25 * max([abs(float(row["difference"] or 0)) for row in rows] + [0.001])
+    frame = table(rows)
+    frame["shown"] = [_said(row) for row in rows]
+    columns = sorted({str(row["column"]) for row in rows}, key=float)
+    chart = alt.Chart(frame).encode(
+        x=alt.X(
+            "column:N",
+            sort=columns,
+            title=columns_title,
+            axis=alt.Axis(grid=False, labelAngle=0, labelOverlap=True, titleLimit=320, titleFontSize=12),
+        ),
+        y=alt.Y("row:N", sort=list(order), title=rows_title, axis=alt.Axis(grid=False)),
+    )
+    legend = alt.Legend(
+        orient="top", title="steered minus unsteered", titleLimit=300, format="+.1~%", gradientLength=200, tickCount=3
+    )
+    cells = chart.mark_rect(stroke=GRAY, strokeWidth=0.5).encode(
+        color=alt.Color("difference:Q", scale=diverging_scale(limit), legend=legend),
+        tooltip=tooltips("row", "name"),
+    )
+    chosen = chart.transform_filter(alt.datum.chosen).mark_rect(fillOpacity=0, strokeWidth=3, stroke=TEXT["light"])
+    numbers = chart.mark_text(fontSize=12, fontWeight=600, color=TEXT["light"]).encode(text="shown:N")
+    return alt.layer(cells, chosen, numbers).properties(height=CELL * len(order) + 1)
+
+
+def _said(row: Row) -> str:
+    """Points above unsteered; × where the text is not readable."""
+    gain = row["difference"]
+    return "×" if not row["readable"] else "" if gain is None else f"{100 * float(gain):+.1f}".replace("-", "−")

@@ -1,0 +1,50 @@
+"""Charts as files: the same bytes for the same chart."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import altair as alt
+
+from ui.components.theme import chart_theme
+
+WIDE, NARROW = 620, 340
+"""Widths of the whole picture in pixels: a column of a page, and a phone."""
+Mode = Literal["light", "dark"]
+
+
+_NUMBERED = re.compile(r"(?<=\bid=\")(gradient_|clip)\d+(?=\")|(?<=url\(#)(gradient_|clip)\d+(?=\))")
+"""Ids within a drawing, which the converter counts on from one drawing to the next."""
+
+
+class _Renumbered:
+    """The ids of one drawing, counted from 0 in their order."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+
+    def __call__(self, found: re.Match[str]) -> str:
+        return self._ids.setdefault(found[0], f"id{len(self._ids)}")
+
+
+def svg_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:
+    """The chart as a drawing, `width` pixels wide."""
+    import vl_convert
+
+    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, mode, width)))
+    return _NUMBERED.sub(_Renumbered(), drawn).encode()
+
+
+def png_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:
+    """The chart as a picture, three pixels for each of `width`."""
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_png(_spec(chart, mode, width), scale=3))
+
+
+def _spec(chart: alt.LayerChart | alt.Chart, mode: Mode, width: int) -> dict[str, Any]:
+    """With the project's theme, without descriptions of single marks: tables hold the numbers."""
+    described: dict[str, Any] = chart.to_dict(validate=False) | chart_theme(mode)
+    described["config"] |= {"aria": False}
+    return described | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
