@@ -251,7 +251,8 @@ SETTINGS: dict[str, Setting] = {
         lambda p: ",".join(p.positions.until),
     ),
     "--random": Setting(
-        lambda p, t: _controlled(p, replace(p.controls, random=whole(t))), lambda p: str(p.controls.random)
+        lambda p, t: _controlled(p, replace(p.controls, random=whole(t), curves=min(p.controls.curves, whole(t)))),
+        lambda p: str(p.controls.random),
     ),
     "--curves": Setting(
         lambda p, t: _controlled(p, replace(p.controls, curves=whole(t))), lambda p: str(p.controls.curves)
