@@ -57,28 +57,30 @@ class Results:
         return read_outcome(read_file(path, limit=MAX_OUTCOME_BYTES, what="The results"), source=RESULTS)
 
     @contextlib.contextmanager
-    def claimed(self, plan: Plan, *, disk_bytes: int = 0) -> Iterator[None]:
-        """Hold the folder for a run of the plan, and put the plan there. Nothing in it is touched before it is refused.
+    def claimed(self, plan: Plan) -> Iterator[None]:
+        """Hold the folder for a run of the plan. A folder that nothing is put into is not left behind.
 
-        Raises BadInput for another plan, for a folder with other things in it or in use, and where there is no room.
+        Raises BadInput for a folder with another plan, with other things in it, in use, or on a full disk.
         """
         self._check(plan)
-        check_room(self.folder, disk_bytes + _SPARE_BYTES)
+        check_room(self.folder, _SPARE_BYTES)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _unusable(self.folder, error) from error
         try:
-            if not files.try_lock(fd):
+            if not files.try_lock(fd) or not os.access(self.folder, os.W_OK):
                 raise BadInput(
-                    f"Another run is writing to {str(self.folder)!r}.", "Wait for it to end, or name another folder."
+                    f"The folder {str(self.folder)!r} is in use by another run, or closed to writing.",
+                    "Wait for that run to end, or name another folder.",
                 )
             self._check(plan)
             files.remove_unfinished(self.folder)
-            self.write(PLAN, plan_json(plan).encode())
             yield
         finally:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
             os.close(fd)
 
     def write(self, name: str, data: bytes) -> Path:
@@ -94,8 +96,10 @@ class Results:
             ) from error
         return path
 
-    def keep(self, outcome: Outcome) -> None:
-        """Put what came out so far into the folder."""
+    def keep(self, plan: Plan, outcome: Outcome) -> None:
+        """Put the plan and what came out so far into the folder. Raises as `write`."""
+        if not (self.folder / PLAN).exists() or self.plan() != plan:
+            self.write(PLAN, plan_json(plan).encode())
         self.write(RESULTS, outcome_json(outcome).encode())
 
     def _check(self, plan: Plan) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar, get_args
 
 from core.errors import BadInput
+from core.experiments.presets import split
 from core.experiments.values import CONTROLS, ControlPlan, Figure, Kind, Plan, SavedPair, TraceSource, Unit
 from core.extraction.values import Negatives, Weighting
 from core.models.naming import show_both
@@ -25,7 +26,7 @@ PROGRAM = "python -m retrace"
 CHOOSE = "choose"
 """Instead of a layer, a window or a dose: it is chosen on the choosing half."""
 END = "end"
-NONE = "none"
+NONE, SET = "none", "set:"
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 _DIGEST = re.compile(r"[0-9a-f]{8,64}|")
 
@@ -58,40 +59,17 @@ def flags_of(plan: Plan) -> dict[str, str]:
     return {flag: text for flag, (text, other) in shown.items() if text and (flag in PRESET or text != other)}
 
 
-def traces_of(text: str) -> TraceSource:
-    """The source that the text of --traces names: a file, "set:ID", "none", or "embedded"."""
-    kind, colon, name = text.partition(":")
-    if kind == "set" and colon:
-        return TraceSource(kind="set", name=name)
-    if text in ("", "embedded"):
-        return TraceSource(kind="embedded")
-    return TraceSource(kind="none") if text == NONE else TraceSource(kind="file", name=text)
-
-
-def traces_text(source: TraceSource) -> str:
-    """The text that `traces_of` reads; "" for the embedded ones, which are taken where nothing is said."""
-    return {"embedded": "", "none": NONE, "set": f"set:{source.name}", "file": source.name}[source.kind]
-
-
-def split(
-    questions: Sequence[Example], n_choose: int, n_report: int
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The first questions, to choose on, and those after them, to report on."""
-    return tuple(questions[:n_choose]), tuple(questions[n_choose : n_choose + n_report])
-
-
 def command_of(plan: Plan, *, questions: Sequence[Example] = (), prompts: str = "") -> str:
     """The shell command that makes the same plan.
 
     `questions` are those that the command reads by itself: of the file `prompts`, or the embedded ones where that is
     "". A plan with others, or with what no flag says, is run from its file.
     """
-    same_questions = split(questions, len(plan.choose), len(plan.report)) == (plan.choose, plan.report)
-    pair = _pair_flags(plan.pair)
-    if pair is None or not same_questions or not _is_said(plan):
+    pair, traces = _pair_flags(plan.pair), _traces_text(plan.traces)
+    if pair is None or traces is None or not _is_said(plan) or not _is_split(plan, questions):
         return f"{PROGRAM} run plan.json --out results"
-    sizes = {"--choose": str(len(plan.choose)), "--report": str(len(plan.report))}
-    said = pair | {"--traces": traces_text(plan.traces), "--prompts": prompts} | sizes | flags_of(plan)
+    halves = {"--choose": str(len(plan.choose)), "--report": str(len(plan.report))}
+    said = pair | {"--traces": traces, "--prompts": prompts} | halves | flags_of(plan)
     words = [word for flag, text in said.items() if text for word in _words_of(flag, text)]
     return shlex.join([*PROGRAM.split(), "paper", *words, "--out", "results"])
 
@@ -109,12 +87,25 @@ def _words_of(flag: str, text: str) -> tuple[str, ...]:
     return (f"{flag}={text}",) if text.startswith("-") else (flag, text)
 
 
+def _traces_text(source: TraceSource) -> str | None:
+    """The source as --traces takes it, "" for the embedded one; None for one that only a plan's file can name."""
+    return {"embedded": "", "set": f"{SET}{source.name}", "none": NONE, "file": None}[source.kind]
+
+
 def _is_said(plan: Plan) -> bool:
     """Whether the flags of the plan give it back."""
-    traces = traces_of(traces_text(plan.traces))
+    traces = replace(plan.traces, digest="")
     bare = Plan(pair=plan.pair, traces=traces, layers=(0,), choose=plan.choose, report=plan.report)
     try:
         return plan_with(bare, flags_of(plan)) == plan
+    except BadInput:
+        return False
+
+
+def _is_split(plan: Plan, questions: Sequence[Example]) -> bool:
+    """Whether the questions, split into as many as the plan has, are its halves."""
+    try:
+        return split(questions, len(plan.choose), len(plan.report)) == (plan.choose, plan.report)
     except BadInput:
         return False
 

@@ -1,0 +1,55 @@
+"""`report`: the report, the figures and the numbers of a folder, made from its results and the store; no model is read."""
+
+from __future__ import annotations
+
+import argparse
+
+from core.errors import BadInput
+from core.experiments.plans import plan_id
+from core.experiments.values import Outcome
+from core.experiments.verdicts import sentences, ticks
+from core.workbench import Workbench
+from retrace.console import Console, emit
+from retrace.results import FIGURES, REPORT, Results
+from retrace.session import Stop, opened
+
+
+def report(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """Make the report of a folder again. Raises BadInput where it holds no results."""
+    results = Results(args.folder)
+    plan = results.plan()
+    with results.claimed(plan), opened(args.cache, console, stop) as session:
+        outcome = results.outcome() or session.bench.experiments.outcome(plan_id(plan))
+        if outcome is None:
+            raise BadInput("Nothing of this plan was measured yet.", f"Run it: retrace run {args.folder}/plan.json")
+        made = make_report(results, outcome, session.bench)
+    emit(summary(results, outcome, made), indent=1)
+
+
+def make_report(results: Results, outcome: Outcome, bench: Workbench) -> list[str]:
+    """Write the report and what every figure shows, as picture and as numbers; the names of the files."""
+    from ui.figures.report import csv_of, report_html, svg_of
+
+    names = []
+    for figure in outcome.plan.figures:
+        for suffix, make in (("svg", svg_of), ("csv", csv_of)):
+            text = make(outcome, figure)
+            if text:
+                names.append(f"{FIGURES}/{figure}.{suffix}")
+                results.write(names[-1], text.encode())
+    results.write(REPORT, report_html(outcome, cells=bench.cell).encode())
+    return [REPORT, *names]
+
+
+def summary(results: Results, outcome: Outcome, made: list[str]) -> dict[str, object]:
+    """How it came out, for programs to read."""
+    return {
+        "folder": str(results.folder),
+        "plan": plan_id(outcome.plan),
+        "finished": outcome.finished,
+        "points": {"done": outcome.done, "total": outcome.total},
+        "ticks": [{"name": tick.name, "state": tick.state, "sentence": tick.sentence} for tick in ticks(outcome)],
+        "figures": {figure: list(sentences(outcome, figure)) for figure in outcome.plan.figures},
+        "notes": list(outcome.notes),
+        "files": made,
+    }
