@@ -67,21 +67,22 @@ def read_traces(path: Path, folder: TraceFolder, check: Check) -> tuple[Trace, .
                 traces = imported.load(stop.value)
                 break
     digest = digest_of(traces)
-    same = (one for one in folder.list() if one.n_traces == len(traces) and digest_of(folder.load(one.set_id)) == digest)
+    same = (
+        one for one in folder.list() if one.n_traces == len(traces) and digest_of(folder.load(one.set_id)) == digest
+    )
     if next(same, None) is None:
         folder.save(traces, name=path.stem or path.name, source=path.name)
     return traces
 
 
-def questions_of(
-    text: str | None, traces: Sequence[Trace], *, is_own: bool, console: Console
-) -> tuple[Example, ...]:
+def questions_of(text: str | None, traces: Sequence[Trace], *, is_own: bool, console: Console) -> tuple[Example, ...]:
     """The questions that --prompts names; the embedded pair has its own. Raises BadInput."""
     if text is None and is_own:
         return example_questions("heldout")
     if text is None:
         raise BadInput(
-            "No questions are given.", f"Name a file with --prompts FILE, or --prompts {FROM_TRACES} for those of the traces."
+            "No questions are given.",
+            f"Name a file with --prompts FILE, or --prompts {FROM_TRACES} for those of the traces.",
         )
     if text == FROM_TRACES:
         return tuple(Example(prompt=prompt) for prompt in dict.fromkeys(t.prompt for t in traces if t.prompt.strip()))
@@ -132,7 +133,9 @@ def _opened(path: Path) -> BinaryIO:
         file = os.fdopen(os.open(path.resolve(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its links lead nowhere"
-        raise BadInput(f"The traces {str(path)!r} cannot be read: {reason}.", "Check the name and the rights.") from error
+        raise BadInput(
+            f"The traces {str(path)!r} cannot be read: {reason}.", "Check the name and the rights."
+        ) from error
     if not path.is_file() or os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
         file.close()
         raise BadInput(

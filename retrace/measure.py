@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.experiments.costs import Cost, cost_of
+
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
 from core.experiments.values import Outcome, Plan
 from retrace.console import Console, emit, in_words, write
-from retrace.plan_flags import plan_of
+from retrace.plans import plan_of
 from retrace.report import make_report, summary
 from retrace.results import Results, check_room, read_file
 from retrace.session import Session, Stop, Stopped, opened
