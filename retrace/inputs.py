@@ -67,10 +67,8 @@ def read_traces(path: Path, folder: TraceFolder, check: Check) -> tuple[Trace, .
                 traces = imported.load(stop.value)
                 break
     digest = digest_of(traces)
-    same = (
-        one for one in folder.list() if one.n_traces == len(traces) and digest_of(folder.load(one.set_id)) == digest
-    )
-    if next(same, None) is None:
+    alike = [one.set_id for one in folder.list() if one.n_traces == len(traces)]
+    if not any(digest_of(folder.load(set_id)) == digest for set_id in alike):
         folder.save(traces, name=path.stem or path.name, source=path.name)
     return traces
 

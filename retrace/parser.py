@@ -207,7 +207,7 @@ COMMANDS = {
         "complete prompts with a direction at several doses, a line of JSON each",
         """\
   python -m retrace steer --direction demo/directions/base.safetensors --doses 0,4,8 --n 4
-  python -m retrace steer --direction mine.safetensors --doses 0,0.3 --unit share --prompt "What is 12 * 7?" > out.jsonl""",
+  python -m retrace steer --direction mine.gguf --layer 4 --doses 0,8 --prompt "What is 12 * 7?" > out.jsonl""",
         _add_steer,
         _steer,
     ),

@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from core.experiments.check import check_plan
-from core.experiments.presets import ALL_FIGURES, paper_plan, split
-
 from core import settings
 from core.embedded import example_traces
 from core.errors import BadInput
+from core.experiments.check import check_plan
 from core.experiments.command import SETTINGS, plan_with
+from core.experiments.presets import ALL_FIGURES, paper_plan, split
 from core.experiments.values import Plan
 from core.models.checkpoints import estimate_memory
 from core.models.naming import read_both
@@ -79,7 +78,7 @@ def _facts(spec: ModelSpec) -> ModelFacts:
 
 
 def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
-    """The plan that the flags make, looked at as far as it can be without the models. Raises BadInput, ModelUnavailable."""
+    """The plan that the flags make, checked as far as it can be unloaded. Raises BadInput, ModelUnavailable."""
     said: dict[str, str] = {flag: text for flag in SETTINGS if (text := getattr(args, flag)) is not None}
     if getattr(args, "names", None):
         said["--figures"] = ",".join(args.names)

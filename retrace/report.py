@@ -1,4 +1,4 @@
-"""`report`: the report, the figures and the numbers of a folder, made from its results and the store; no model is read."""
+"""`report`: the report and the figures of a folder, from its results and the store, without any model."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Stop:
     def __init__(self) -> None:
         self._asked = threading.Event()
 
-    def listen(self, console: Console) -> None:
+    def listen(self) -> None:
         """Take the signals that end a command; one that the shell has set to be ignored stays ignored."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
