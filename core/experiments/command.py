@@ -54,7 +54,7 @@ def plan_with(plan: Plan, said: Mapping[str, str]) -> Plan:
 
 def flags_of(plan: Plan) -> dict[str, str]:
     """The settings of a plan by their flags, without those that every plan has unless it is told otherwise."""
-    usual = Plan(pair=plan.pair, traces=plan.traces, layers=plan.layers, choose=(), report=())
+    usual = Plan(pair=plan.pair, traces=replace(plan.traces, digest=""), layers=plan.layers, choose=(), report=())
     shown = {flag: (setting.show(plan), setting.show(usual)) for flag, setting in SETTINGS.items()}
     return {flag: text for flag, (text, other) in shown.items() if text and (flag in PRESET or text != other)}
 
@@ -263,15 +263,19 @@ SETTINGS: dict[str, Setting] = {
     "--title": Setting(lambda p, t: replace(p, title=t), lambda p: p.title),
 }
 """Every setting of a plan but its pair, traces and questions, by its flag."""
-PRESET = (
-    "--figures",
-    "--layers",
-    "--windows",
-    "--unit",
-    "--doses",
-    "--tokens",
-    "--temperature",
-    "--random",
-    "--curves",
+PRESET = frozenset(
+    {
+        "--figures",
+        "--layers",
+        "--windows",
+        "--unit",
+        "--doses",
+        "--tokens",
+        "--temperature",
+        "--random",
+        "--curves",
+        "--controls",
+        "--block",
+    }
 )
 """What a preset may set, so that a command always states it."""
