@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from core.directions.folder import DirectionFolder
 from core.experiments.costs import Cost, cost_of
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
 from core.experiments.values import Outcome, Plan
 from retrace.console import Console, emit, in_words, write
-from retrace.plans import plan_of
+from retrace.plans import check_early, facts_of, plan_of
 from retrace.report import make_report, summary
 from retrace.results import Results, check_room, read_file
 from retrace.session import Session, Stop, Stopped, opened
@@ -41,7 +42,9 @@ def run(args: argparse.Namespace, console: Console, stop: Stop) -> None:
         data, name = sys.stdin.buffer.read(MAX_PLAN_BYTES + 1), "The plan"
     else:
         data, name = read_file(Path(args.file), limit=MAX_PLAN_BYTES, what="The plan"), Path(args.file).name
-    _measure(read_plan(data, source=name), args, console, stop)
+    read = read_plan(data, source=name)
+    check_early(read, facts_of(read.pair), DirectionFolder(args.cache))
+    _measure(read, args, console, stop)
 
 
 def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop) -> None:

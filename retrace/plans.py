@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import get_args
 
 from core import settings
+from core.directions.folder import DirectionFolder
 from core.embedded import example_traces
 from core.errors import BadInput
-from core.experiments.check import check_plan
-from core.experiments.command import SETTINGS, plan_with
+from core.experiments.check import check_directions, check_plan
+from core.experiments.command import NONE, SETTINGS, plan_with
 from core.experiments.presets import ALL_FIGURES, paper_plan, split
 from core.experiments.values import Plan
 from core.models.checkpoints import estimate_memory
@@ -85,7 +86,8 @@ def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
     pair = pair_of(args)
     facts, is_own = facts_of(pair), is_demo(pair)
     folder = TraceFolder(args.cache, embedded=example_traces)
-    source, traces = traces_of(args.traces, folder, is_own=is_own, check=check)
+    named = NONE if args.traces is None and "--saved" in said else args.traces
+    source, traces = traces_of(named, folder, is_own=is_own, check=check)
     questions = questions_of(args.prompts, traces, is_own=is_own, console=console)
     labels = sorted({part.label for trace in traces for part in trace.parts})
     plan = paper_plan(facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels)
@@ -99,6 +101,15 @@ def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
     if (len(choose), len(report)) != (n_choose, n_report):
         console.say(f"{len(questions)} questions were given: {len(choose)} choose, {len(report)} are reported.")
     plan = plan_with(replace(plan, choose=choose, report=report, fingerprints=("", "")), said)
-    # Whose weights they are is not known before they are loaded.
-    check_plan(replace(plan, fingerprints=("", "")), facts)
+    check_early(plan, facts, DirectionFolder(args.cache))
+    if plan.saved is None:
+        check_directions(plan, {}, traces, facts)
     return plan
+
+
+def check_early(plan: Plan, facts: tuple[ModelFacts, ModelFacts], saved: DirectionFolder) -> None:
+    """What can be said of a plan before the models are loaded, whose weights are not known yet. Raises BadInput."""
+    check_plan(replace(plan, fingerprints=("", "")), facts)
+    for direction_id in filter(None, (plan.saved.base, plan.saved.reasoner) if plan.saved else ()):
+        direction = saved.load(direction_id)
+        direction.check_fits(n_layers=facts[1].n_layers, d_model=facts[1].d_model, model_name=facts[1].name)

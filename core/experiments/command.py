@@ -13,13 +13,14 @@ from typing import NamedTuple, TypeVar, get_args
 
 from core.errors import BadInput
 from core.experiments.presets import split
-from core.experiments.values import CONTROLS, ControlPlan, Figure, Kind, Plan, SavedPair, TraceSource, Unit
+from core.experiments.values import CONTROLS, ControlPlan, Figure, Kind, Plan, SavedPair, Unit
 from core.extraction.values import Negatives, Weighting
 from core.models.naming import show_both
 from core.models.pair import DEMO_PAIR
 from core.runs.cells import Counted
 from core.runs.questions import Example
 from core.text.typed import counts, items, one_of, real, reals, show_counts, show_reals, span, whole
+from core.traces.set_files import EMBEDDED
 from core.values import PairSpec, Positions, Region, SamplingSpec, Window
 
 PROGRAM = "python -m retrace"
@@ -65,7 +66,7 @@ def command_of(plan: Plan, *, questions: Sequence[Example] = (), prompts: str = 
     `questions` are those that the command reads by itself: of the file `prompts`, or the embedded ones where that is
     "". A plan with others, or with what no flag says, is run from its file.
     """
-    pair, traces = _pair_flags(plan.pair), _traces_text(plan.traces)
+    pair, traces = _pair_flags(plan.pair), _traces_text(plan)
     if pair is None or traces is None or not _is_said(plan) or not _is_split(plan, questions):
         return f"{PROGRAM} run plan.json --out results"
     halves = {"--choose": str(len(plan.choose)), "--report": str(len(plan.report))}
@@ -87,9 +88,11 @@ def _words_of(flag: str, text: str) -> tuple[str, ...]:
     return (f"{flag}={text}",) if text.startswith("-") else (flag, text)
 
 
-def _traces_text(source: TraceSource) -> str | None:
-    """The source as --traces takes it, "" for the embedded one; None for one that only a plan's file can name."""
-    return {"embedded": "", "set": f"{SET}{source.name}", "none": NONE, "file": None}[source.kind]
+def _traces_text(plan: Plan) -> str | None:
+    """The source as --traces takes it, "" for what is taken unasked; None for one that only a plan's file can name."""
+    kind, unasked = plan.traces.kind, NONE if plan.saved else EMBEDDED
+    text = {"embedded": EMBEDDED, "set": f"{SET}{plan.traces.name}", "none": NONE, "file": None}[kind]
+    return "" if text == unasked else text
 
 
 def _is_said(plan: Plan) -> bool:

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from core.embedded import example_questions
+from core.directions.folder import DirectionFolder
+from core.embedded import example_questions, example_traces, recorded_directions
 from core.errors import BadInput
 from core.experiments.command import SETTINGS, command_of, figures_of, flags_of, plan_with
 from core.experiments.presets import paper_plan
 from core.experiments.values import ControlPlan, Doses, Fixed, Plan, SavedPair, TraceSource
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.questions import Example
+from core.traces.events import digest_of
+from core.traces.sets import TraceFolder
 from core.values import ModelSpec, PairSpec, Positions, SamplingSpec, Window
 from retrace.console import Console
 from retrace.flags import HELP
@@ -61,14 +64,28 @@ CHANGES = {
     "extraction": {"label": "deduction", "negatives": "position", "weighting": "token", "block": 3},
     "a title": {"title": "Fig. 3, again: “it's” $HOME"},
     "weights": {"fingerprints": ("a" * 64, "maker/reasoner@" + "b" * 40)},
-    "saved directions": {"saved": SavedPair(base="0" * 20, reasoner="1" * 20)},
-    "one saved direction": {"saved": SavedPair(base="0" * 20)},
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_command_makes_the_plan(name, made, questions, tmp_path):
     plan = replace(made, **CHANGES[name])
+    assert parsed(command_of(plan, questions=questions), tmp_path) == plan
+
+
+@pytest.mark.parametrize("kind", ["embedded", "none"])
+def test_saved_directions_are_named_by_their_ids(kind, made, questions, tmp_path):
+    one, two = (DirectionFolder(tmp_path).save(direction) for direction in recorded_directions()[:2])
+    traces = made.traces if kind == "embedded" else TraceSource(kind="none")
+    for saved in (SavedPair(base=one, reasoner=two), SavedPair(base=one)):
+        plan = replace(made, saved=saved, traces=traces)
+        assert parsed(command_of(plan, questions=questions), tmp_path) == plan
+
+
+def test_a_set_of_traces_is_named_by_its_id(made, questions, tmp_path):
+    traces = example_traces()[:5]
+    source = TraceSource(kind="set", name=TraceFolder(tmp_path).save(traces, name="mine"), digest=digest_of(traces))
+    plan = replace(made, traces=source)
     assert parsed(command_of(plan, questions=questions), tmp_path) == plan
 
 
