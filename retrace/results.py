@@ -64,6 +64,7 @@ class Results:
         """
         self._check(plan)
         check_room(self.folder, _SPARE_BYTES)
+        is_new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -78,9 +79,11 @@ class Results:
             self._check(plan)
             files.remove_unfinished(self.folder)
             yield
+            is_new = False
         finally:
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
+            if is_new:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
             os.close(fd)
 
     def write(self, name: str, data: bytes) -> Path:
