@@ -142,7 +142,6 @@ def test_a_plan_that_is_not_there(shell, tmp_path):
         (lambda raw: raw["plan"].update(report=raw["plan"]["report"][:1]), "1 question to report"),
         (lambda raw: raw["plan"].update(choose=[]), "0 questions to choose on"),
         (lambda raw: raw["plan"].update(figures=[]), "no figure"),
-        (lambda raw: raw["plan"].pop("label"), "label"),
         (lambda raw: raw["plan"]["pair"]["base"].update(precision="fp8"), "precision"),
     ],
 )
