@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     args = make_parser().parse_args(argv)
     console, stop = Console(), Stop()
-    stop.listen()
     command: Callable[[Namespace, Console, Stop], None] = args.run
     try:
-        _log_to(args.cache, verbose=args.verbose)
-        command(args, console, stop)
+        with stop.listening():
+            _log_to(args.cache, verbose=args.verbose)
+            command(args, console, stop)
     except ReaderGone:
         return DONE
     except (Stopped, KeyboardInterrupt):

@@ -30,12 +30,13 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Whether the command was told to end. The first signal asks, the second ends the process at once."""
+    """Whether the command was told to end: the first signal asks for it, the second ends the process at once."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
 
-    def listen(self) -> None:
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
         """Take the signals that end a command; one that the shell has set to be ignored stays ignored."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
@@ -43,9 +44,13 @@ class Stop:
                 os._exit(STOPPED)
             self._asked.set()
 
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, on_signal)
+        taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, on_signal) for number in taken}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise Stopped once it was told to end."""

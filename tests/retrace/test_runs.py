@@ -1,0 +1,266 @@
+"""Small runs of the embedded pair from the shell: results, going on after any end, and the same cells as the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.directions.folder import read_direction_bytes
+from core.embedded import example_traces
+from core.experiments.plans import read_outcome, read_plan
+from core.traces.records import record_of
+from core.workbench import Workbench
+from retrace.commands import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = shlex.split(
+    "--figures fig3,fig4 --choose 2 --report 3 --layers 2 --windows=-7..-2 --layer 2 --window=-7..-2 --unit unit "
+    "--doses 2,4 --dose 4 --tokens 5 --random 2 --curves 1 --controls random,flip --block 2"
+)
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory):
+    """A file of a few labelled traces."""
+    path = tmp_path_factory.mktemp("traces") / "mine.jsonl"
+    path.write_text("".join(json.dumps(record_of(trace)) + "\n" for trace in example_traces()[:6]), "utf-8")
+    return path
+
+
+def started(*words, cache, **options):
+    """A command in a process of its own."""
+    env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "LANG": "C"}
+    command = [sys.executable, "-m", "retrace", *map(str, words), "--cache", str(cache)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
+    return subprocess.Popen(command, cwd=ROOT, env=env, text=True, encoding="utf-8", **pipes)
+
+
+def ended(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def paper(traces, cache, out):
+    return started("paper", *SMALL, "--traces", traces, "--out", out, cache=cache)
+
+
+@pytest.fixture(scope="module")
+def whole(traces, tmp_path_factory):
+    """A run without an interruption: (its cache folder, its folder, what it wrote to stdout)."""
+    root = tmp_path_factory.mktemp("whole")
+    code, out, err = ended(paper(traces, root / "cache", root / "out"))
+    assert code == 0, err
+    return root / "cache", root / "out", out
+
+
+def results(folder):
+    return read_outcome((folder / "results.json").read_bytes())
+
+
+def files_of(folder):
+    """All files of a run; the dates of a report are no result."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "results.json"
+    }
+
+
+def test_a_run_leaves_plan_results_report_and_figures(whole):
+    _, folder, out = whole
+    told = json.loads(out)
+    assert told["finished"]
+    assert [tick["name"] for tick in told["ticks"]] == ["effect", "specific", "only the reasoner", "readable"]
+    assert all((folder / name).stat().st_size for name in told["files"])
+    assert (folder / "report.html").read_text("utf-8").count("<script") == 0
+    assert read_plan((folder / "plan.json").read_bytes()) == results(folder).plan
+    assert results(folder).finished
+    assert len(results(folder).plan.report) == 3
+
+
+def test_the_same_command_again_measures_nothing(whole, traces):
+    cache, folder, out = whole
+    before = files_of(folder)
+    begun = time.monotonic()
+    code, again, err = ended(paper(traces, cache, folder))
+    assert (code, again) == (0, out)
+    assert "measured before" in err
+    assert "torch" not in err
+    assert files_of(folder) == before
+    assert time.monotonic() - begun < 30
+
+
+def test_a_report_is_made_again_without_models(whole, monkeypatch, capsys):
+    cache, folder, out = whole
+    before = files_of(folder)
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder), "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out == out
+    assert files_of(folder) == before
+
+
+def test_the_page_finds_what_the_shell_measured(whole):
+    cache, folder, _ = whole
+    outcome, bench = results(folder), Workbench(cache)
+    try:
+        (saved,) = bench.experiments.list()
+        assert bench.experiments.outcome(saved.experiment_id) == outcome
+        points = (*outcome.chosen_from, *outcome.reported)
+        assert points
+        for point in points:
+            assert all(bench.cell(key) is not None for key in point.cells)
+    finally:
+        bench.close()
+
+
+def test_the_page_goes_on_with_what_the_shell_began(whole, traces, tmp_path):
+    """Stopped in the shell and finished by the workbench: equal to the whole run."""
+    process = paper(traces, tmp_path / "cache", tmp_path / "out")
+    wait_for(tmp_path / "out" / "plan.json", process)
+    process.send_signal(signal.SIGINT)
+    ended(process)
+    plan = read_plan((tmp_path / "out" / "plan.json").read_bytes())
+    bench = Workbench(tmp_path / "cache")
+    try:
+        assert bench.engine.wait(bench.load_pair(plan.pair)).state == "done"
+        finished = bench.engine.wait(bench.run_plan(plan)).outcome
+    finally:
+        bench.close()
+    assert finished.reported == results(whole[1]).reported
+    assert finished.chosen_from == results(whole[1]).chosen_from
+
+
+def wait_for(path, process, timeout=90):
+    until = time.monotonic() + timeout
+    while not path.exists() and process.poll() is None:
+        assert time.monotonic() < until, "nothing was measured"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_by_the_same_command(whole, traces, tmp_path, number):
+    process = paper(traces, tmp_path / "cache", tmp_path / "out")
+    wait_for(tmp_path / "out" / "plan.json", process)
+    process.send_signal(number)
+    code, out, err = ended(process)
+    if code == 0:
+        pytest.skip("the run was over before the signal came")
+    assert (code, out) == (130, "")
+    assert "The same command goes on" in err
+    assert 0 <= results(tmp_path / "out").done < results(whole[1]).done
+    code, _, err = ended(paper(traces, tmp_path / "cache", tmp_path / "out"))
+    assert code == 0, err
+    assert files_of(tmp_path / "out") == files_of(whole[1])
+    assert results(tmp_path / "out").reported == results(whole[1]).reported
+
+
+def test_a_stop_before_anything_was_measured_leaves_no_folder(traces, tmp_path):
+    process = paper(traces, tmp_path / "cache", tmp_path / "out")
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    code, out, _ = ended(process)
+    assert (code, out) == (130, "")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_to_the_same_report(whole, traces, tmp_path):
+    for seconds in (3, 5, 6, 7, 8):
+        process = paper(traces, tmp_path / "cache", tmp_path / "out")
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+    code, _, err = ended(paper(traces, tmp_path / "cache", tmp_path / "out"))
+    assert code == 0, err
+    assert files_of(tmp_path / "out") == files_of(whole[1])
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_directions_are_files_that_pages_and_shell_read(traces, tmp_path):
+    words = ["extract", "--traces", traces, "--layers", "2,4", "--windows=-7..-2,-13..-8", "--source", "base", "--save"]
+    code, out, err = ended(started(*words, "--out", tmp_path / "found", cache=tmp_path / "cache"))
+    assert code == 0, err
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [(one["layer"], one["window"]) for one in told] == [
+        (layer, window) for layer in (2, 4) for window in ("-7..-2", "-13..-8")
+    ]
+    for one in told:
+        path = Path(one["file"])
+        direction = read_direction_bytes(path.read_bytes(), name=path.name)
+        assert (direction.layer, dict(direction.provenance)["window"]) == (one["layer"], one["window"])
+    bench = Workbench(tmp_path / "cache")
+    assert {saved.direction_id for saved in bench.directions.list()} == {one["id"] for one in told}
+    bench.close()
+    code, again, _ = ended(started(*words, "--out", tmp_path / "found", cache=tmp_path / "cache"))
+    assert (code, again) == (0, out)
+    other = [*words, "--negatives", "other", "--out", tmp_path / "found"]
+    code, out, err = ended(started(*other, cache=tmp_path / "cache"))
+    assert (code, out) == (2, "")
+    assert "another direction" in err
+
+
+def steer(cache, *words, **options):
+    usual = ["steer", "--direction", "demo/directions/base.safetensors", "--tokens", "6"]
+    return started(*usual, *words, cache=cache, **options)
+
+
+def test_completions_are_those_of_the_store(tmp_path):
+    words = ["--doses", "0,4", "--prompt", "What is 3 + 4?", "--prompt", "“Ünïcode”?", "--temperature", "0.7"]
+    code, out, err = ended(steer(tmp_path, *words))
+    assert code == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(one["number"], one["coefficient"], one["seed"]) for one in lines] == [
+        (1, 0, 0),
+        (1, 4, 0),
+        (2, 0, 1),
+        (2, 4, 1),
+    ]
+    assert lines[2]["prompt"] == "“Ünïcode”?"
+    bench = Workbench(tmp_path)
+    stored = {entry.run_id: entry.record.generation for entry in bench.history.entries()}
+    bench.close()
+    assert {one["run"]: one["text"] for one in lines} == {run: stored[run].text for run in stored}
+    assert stored[lines[0]["run"]].spec.steering == ()
+    code, again, _ = ended(steer(tmp_path, *words))
+    assert (code, again) == (0, out)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path):
+    process = steer(tmp_path, "--doses", "0,4", "--n", "40")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    code, _, err = ended(process)
+    assert code == 0
+    assert "Broken pipe" not in err
+
+
+def test_no_torch_without_a_model(tmp_path):
+    script = (
+        "import sys\nfrom retrace.commands import main\n"
+        "for words in (['plan', 'fig3'], ['report', 'nowhere'], ['run', 'nowhere', '--out', 'x']):\n"
+        f"    main([*words, '--cache', {str(tmp_path)!r}])\n"
+        "assert not {'torch', 'transformers', 'streamlit', 'altair'} & set(sys.modules), sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["", "paper", "plan", "run", "extract", "steer", "report"])
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([*command.split(), "--help"])
+    assert leaving.value.code == 0
+    told = capsys.readouterr().out
+    assert "exit codes" in told
+    assert not command or f"python -m retrace {command}" in told
