@@ -47,8 +47,9 @@ HELP: dict[str, dict[str, tuple[str, str]]] = {
         "--block": ("N", "questions that are run and kept together"),
     },
     "controls": {
-        "--random": ("K", "random directions, each with the norm and with the coherence of the tested one"),
-        "--curves": ("K", "how many of them are measured at every dose"),
+        "--random": ("K", "random directions with the norm of the tested one"),
+        "--matched": ("K", "how many of them once more with its coherence"),
+        "--curves": ("K", "how many of them are measured at every dose; with 0 all controls at the chosen one"),
         "--control-seed": ("N", "seed of the random directions and shuffled events"),
         "--controls": ("LIST", f"which are made: {', '.join(CONTROLS)}; all; or none"),
     },

@@ -176,6 +176,12 @@ def _controlled(plan: Plan, controls: ControlPlan) -> Plan:
     return replace(plan, controls=controls)
 
 
+def _with_random(controls: ControlPlan, random: int) -> ControlPlan:
+    """Fewer random controls have fewer of them measured at every dose, and fewer matched."""
+    matched, curves = min(controls.matched, random), min(controls.curves, random)
+    return replace(controls, random=random, matched=matched, curves=curves)
+
+
 def _chosen(text: str, read: Callable[[str], T]) -> T | None:
     return None if text in ("", CHOOSE) else read(text)
 
@@ -245,8 +251,10 @@ SETTINGS: dict[str, Setting] = {
         lambda p: ",".join(p.positions.until),
     ),
     "--random": Setting(
-        lambda p, t: _controlled(p, replace(p.controls, random=whole(t), curves=min(p.controls.curves, whole(t)))),
-        lambda p: str(p.controls.random),
+        lambda p, t: _controlled(p, _with_random(p.controls, whole(t))), lambda p: str(p.controls.random)
+    ),
+    "--matched": Setting(
+        lambda p, t: _controlled(p, replace(p.controls, matched=whole(t))), lambda p: str(p.controls.matched)
     ),
     "--curves": Setting(
         lambda p, t: _controlled(p, replace(p.controls, curves=whole(t))), lambda p: str(p.controls.curves)
@@ -276,6 +284,7 @@ PRESET = frozenset(
         "--tokens",
         "--temperature",
         "--random",
+        "--matched",
         "--curves",
         "--controls",
         "--block",

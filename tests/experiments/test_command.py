@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import pytest
 
@@ -59,8 +59,8 @@ CHANGES = {
     "positions": {"positions": Positions(region="completion", start=3, stop=90, every=2, until=("so", "it's over"))},
     "open positions": {"positions": Positions(region="thinking", start=2)},
     "what is counted": {"keywords": ("hold on", "wait"), "counted": "all"},
-    "no controls": {"controls": ControlPlan(random=0, curves=0, kinds=())},
-    "few controls": {"controls": ControlPlan(random=2, curves=1, kinds=("random", "flip"), seed=9)},
+    "no controls": {"controls": ControlPlan(random=0, matched=0, curves=0, kinds=())},
+    "few controls": {"controls": ControlPlan(random=2, matched=0, curves=1, kinds=("random", "flip"), seed=9)},
     "extraction": {"label": "deduction", "negatives": "position", "weighting": "token", "block": 3},
     "a title": {"title": "Fig. 3, again: “it's” $HOME"},
     "weights": {"fingerprints": ("a" * 64, "maker/reasoner@" + "b" * 40)},
@@ -133,28 +133,25 @@ def test_every_setting_has_a_flag_with_its_help():
     assert sorted(SETTINGS) == sorted(flag for group in HELP.values() for flag in group)
 
 
+def fields_of(value):
+    """The paths of all fields, those of the plan's own values too."""
+    found = set()
+    for name, part in vars(value).items():
+        nested = {f"{name}.{inner}" for inner in fields_of(part)} if is_dataclass(part) else set()
+        found |= nested or {name}
+    return found
+
+
 def test_every_field_of_a_plan_has_a_flag(made):
     """A field that is added to a plan and that no flag says would be lost without a word."""
-    told = {"pair", "traces", "choose", "report"}
-    assert set(vars(made)) == told | {
-        "title",
-        "fingerprints",
-        "figures",
-        "saved",
-        "label",
-        "negatives",
-        "weighting",
-        "windows",
-        "layers",
-        "fixed",
-        "doses",
-        "sampling",
-        "keywords",
-        "counted",
-        "positions",
-        "controls",
-        "block",
-    }
+    of_files = {"choose", "report", "traces.kind", "traces.name"}
+    of_pair = {field for field in fields_of(made) if field.startswith("pair.")}
+    said = """title fingerprints figures saved label negatives weighting windows layers keywords counted block
+        traces.digest fixed.layer fixed.window fixed.dose doses.unit doses.values positions.region positions.start positions.stop
+        positions.every positions.until sampling.max_new_tokens sampling.temperature sampling.top_p sampling.seed
+        sampling.banned controls.random controls.matched controls.curves controls.kinds controls.seed"""
+    assert fields_of(made) - of_files - of_pair == set(shlex.split(said))
+    assert len(shlex.split(said)) == len(SETTINGS)
 
 
 @pytest.mark.parametrize("text", ["3,4", "fig3,FIG4", "Fig3, 4"])

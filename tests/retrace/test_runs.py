@@ -16,6 +16,7 @@ import pytest
 from core.directions.folder import read_direction_bytes
 from core.embedded import example_traces
 from core.experiments.plans import read_outcome, read_plan
+from core.traces.events import BACKTRACKING
 from core.traces.records import record_of
 from core.workbench import Workbench
 from retrace.commands import main
@@ -29,9 +30,10 @@ SMALL = shlex.split(
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory):
-    """A file of a few labelled traces."""
+    """A file of a few labelled traces with events."""
+    found = [trace for trace in example_traces() if any(part.label == BACKTRACKING for part in trace.parts)][:6]
     path = tmp_path_factory.mktemp("traces") / "mine.jsonl"
-    path.write_text("".join(json.dumps(record_of(trace)) + "\n" for trace in example_traces()[:6]), "utf-8")
+    path.write_text("".join(json.dumps(record_of(trace)) + "\n" for trace in found), "utf-8")
     return path
 
 
