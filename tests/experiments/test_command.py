@@ -147,9 +147,10 @@ def test_every_field_of_a_plan_has_a_flag(made):
     of_files = {"choose", "report", "traces.kind", "traces.name"}
     of_pair = {field for field in fields_of(made) if field.startswith("pair.")}
     said = """title fingerprints figures saved label negatives weighting windows layers keywords counted block
-        traces.digest fixed.layer fixed.window fixed.dose doses.unit doses.values positions.region positions.start
-        positions.stop positions.every positions.until sampling.max_new_tokens sampling.temperature sampling.top_p sampling.seed
-        sampling.banned controls.random controls.matched controls.curves controls.kinds controls.seed"""
+        traces.digest fixed.layer fixed.window fixed.dose doses.unit doses.values
+        positions.region positions.start positions.stop positions.every positions.until
+        sampling.max_new_tokens sampling.temperature sampling.top_p sampling.seed sampling.banned
+        controls.random controls.matched controls.curves controls.kinds controls.seed"""
     assert fields_of(made) - of_files - of_pair == set(shlex.split(said))
     assert len(shlex.split(said)) == len(SETTINGS)
 
