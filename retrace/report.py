@@ -27,18 +27,19 @@ def report(args: argparse.Namespace, console: Console, stop: Stop) -> None:
 
 
 def make_report(results: Results, outcome: Outcome, bench: Workbench) -> list[str]:
-    """Write the report and what every figure shows, as picture and as numbers; the names of the files."""
-    from ui.figures.report import csv_of, report_html, svg_of
+    """Write the report and what every figure shows, as pictures and as numbers; the names of the files."""
+    from ui.figures.catalogue import csv_of, drawings, measured
+    from ui.figures.pictures import svg_of
+    from ui.figures.report import report_html
 
-    names = []
-    for figure in outcome.plan.figures:
-        for suffix, make in (("svg", svg_of), ("csv", csv_of)):
-            text = make(outcome, figure)
-            if text:
-                names.append(f"{FIGURES}/{figure}.{suffix}")
-                results.write(names[-1], text.encode())
-    results.write(REPORT, report_html(outcome, cells=bench.cell).encode())
-    return [REPORT, *names]
+    made = {REPORT: report_html(outcome, cells=bench.cell).encode()}
+    for figure in measured(outcome):
+        made[f"{FIGURES}/{figure}.csv"] = csv_of(outcome, figure).encode()
+        for drawing in drawings(outcome, figure):
+            made[f"{FIGURES}/{drawing.name}.svg"] = svg_of(drawing.chart)
+    for name, data in made.items():
+        results.write(name, data)
+    return list(made)
 
 
 def summary(results: Results, outcome: Outcome, made: list[str]) -> dict[str, object]:

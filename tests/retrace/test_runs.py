@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -85,9 +86,9 @@ def results(folder):
 
 
 def files_of(folder):
-    """All files of a run; the dates of a report are no result."""
+    """All files of a run but its results, which have dates; those of the report stand between marks."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): re.sub(rb"<!-- dates -->.*?<!-- end of dates -->", b"", path.read_bytes())
         for path in folder.rglob("*")
         if path.is_file() and path.name != "results.json"
     }
