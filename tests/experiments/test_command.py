@@ -15,6 +15,7 @@ from core.experiments.presets import paper_plan
 from core.experiments.values import ControlPlan, Doses, Fixed, Plan, SavedPair, TraceSource
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.questions import Example
+from core.tokens.frames import ChatFrame
 from core.traces.events import digest_of
 from core.traces.sets import TraceFolder
 from core.values import ModelSpec, PairSpec, Positions, SamplingSpec, Window
@@ -120,6 +121,7 @@ def test_another_pair_is_named_with_its_own_questions(made, tmp_path):
         {"keywords": ("wait, no", "hmm")},
         {"traces": TraceSource(kind="file", name="traces.jsonl")},
         {"layers": ()},
+        {"frame": ChatFrame(prefix="", suffix="", source="raw")},
         {"title": "two  spaces "},
         {"pair": PairSpec(base=ModelSpec(repo_id="a/b"), reasoner=ModelSpec(repo_id="a/c", precision="bf16"))},
         {"pair": PairSpec(base=ModelSpec(repo_id="/models/a,b"), reasoner=ModelSpec(repo_id="/models/c"))},
@@ -144,7 +146,7 @@ def fields_of(value):
 
 def test_every_field_of_a_plan_has_a_flag(made):
     """A field that is added to a plan and that no flag says would be lost without a word."""
-    of_files = {"choose", "report", "traces.kind", "traces.name"}
+    of_files = {"choose", "report", "traces.kind", "traces.name", "frame"}
     of_pair = {field for field in fields_of(made) if field.startswith("pair.")}
     said = """title fingerprints figures saved label negatives weighting windows layers keywords counted block
         traces.digest fixed.layer fixed.window fixed.dose doses.unit doses.values
