@@ -70,7 +70,7 @@ class Console:
     def show(self, progress: Progress, seconds_left: float | None) -> None:
         """How far it is: one line redrawn on a terminal, else a line now and then."""
         now, line = self._clock(), progress_line(progress, seconds_left)
-        if line == self._last or now < self._due:
+        if line in ("", self._last) or now < self._due:
             return
         self._last, self._due = line, now + (REDRAWN if self._in_place else EVERY)
         if self._in_place:

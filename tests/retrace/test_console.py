@@ -91,3 +91,9 @@ def test_times_have_the_unit_that_fits(seconds, words):
 
 def test_progress_without_a_total_has_no_share():
     assert progress_line(Progress(0, 0, "starting"), None) == "starting"
+
+
+def test_nothing_to_say_is_no_line(clock):
+    stream = Stream(False)
+    Console(stream, clock=clock).show(Progress(0, 0), None)
+    assert stream.getvalue() == ""
