@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.directions.folder import DirectionFolder
-from core.experiments.costs import Cost, cost_of
+from core.experiments.check import Cost, cost_of
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
 from core.experiments.values import Outcome, Plan
 from retrace.console import Console, emit, in_words, write
