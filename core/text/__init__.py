@@ -2,5 +2,5 @@
 
 Knows no token, trace, model, disk or job.
 
-Face: words, sentences, turns, thoughts, lines, rendered, json_slices
+Face: words, sentences, turns, thoughts, lines, rendered, json_slices, typed
 """

@@ -6,7 +6,7 @@ import pytest
 
 from core.settings import PAIR
 from core.values import ModelSpec, PairSpec
-from ui.shell.pair_text import on_device, read_merged, read_model, read_name, read_pair, show_pair
+from ui.shell.pair_text import on_device, read_pair, show_pair
 from ui.shell.state import first_pair
 
 NAMED = {"repo_id": "maker/base", "adapter": "maker/mine", "precision": "bf16"}
@@ -14,27 +14,6 @@ NAMED = {"repo_id": "maker/base", "adapter": "maker/mine", "precision": "bf16"}
 
 def pair(base, reasoner):
     return PairSpec(base=base, reasoner=reasoner)
-
-
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [
-        ("maker/base", ("maker/base", None)),
-        (" maker/base@v1 ", ("maker/base", "v1")),
-        ("/models/a@b", ("/models/a@b", None)),
-        ("~/a@b", ("~/a@b", None)),
-        ("", ("", None)),
-    ],
-)
-def test_a_name_has_a_revision_where_it_may_be_of_the_hub(text, read):
-    assert read_name(text) == read
-
-
-def test_an_adapter_is_named_in_its_own_field_or_after_a_plus():
-    right = ModelSpec(**NAMED, adapter_revision="v2")
-    assert read_model("maker/base", " maker/mine@v2 ", precision="bf16", device="cpu") == right
-    assert read_merged("maker/base + maker/mine@v2", precision="bf16", device="cpu") == right
-    assert read_model("maker/base", " ", precision="bf16", device="cpu").adapter is None
 
 
 @pytest.mark.parametrize(

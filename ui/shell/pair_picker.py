@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.models.checkpoints import MemoryEstimate, PairNeed
+from core.models.naming import read_model
 from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import GRACE_SECONDS, follow
-from ui.shell.pair_text import read_model
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"

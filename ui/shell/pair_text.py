@@ -1,41 +1,16 @@
-"""A model and a pair as one line of text: `id@revision + adapter@revision`, as settings and links carry them."""
+"""A pair as one line of text, as links carry it; `core.models.naming` knows a model's part of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import get_args
 
-from core.values import ModelSpec, PairSpec, Precision
+from core.models.naming import read_merged, show_merged
+from core.values import PairSpec, Precision
 from ui.shell.bounds import OneOf, Text
 
 LINE = Text(1000)
 PRECISION: OneOf[Precision] = OneOf(get_args(Precision))
-_PLUS = " + "
-
-
-def read_name(text: str) -> tuple[str, str | None]:
-    """(id or folder, revision) of "owner/name@revision", "owner/name" or a folder, whose name may hold an @."""
-    text = text.strip()
-    if text.startswith(("/", "~", ".")):
-        return text, None
-    name, _, revision = text.partition("@")
-    return name, revision or None
-
-
-def read_model(text: str, adapter: str = "", *, precision: Precision, device: str) -> ModelSpec:
-    """The model that the text names, with the adapter that the other text names, if any."""
-    repo_id, revision = read_name(text)
-    spec = ModelSpec(repo_id=repo_id, revision=revision, precision=precision, device=device)
-    if not adapter.strip():
-        return spec
-    name, its_revision = read_name(adapter)
-    return replace(spec, adapter=name, adapter_revision=its_revision)
-
-
-def read_merged(text: str, *, precision: Precision, device: str) -> ModelSpec:
-    """The model that "model" or "model + adapter" names."""
-    model, _, adapter = text.partition(_PLUS)
-    return read_model(model, adapter, precision=precision, device=device)
 
 
 def read_pair(raw: str) -> PairSpec:
@@ -50,7 +25,7 @@ def read_pair(raw: str) -> PairSpec:
 
 def show_pair(pair: PairSpec) -> str:
     """The text that `read_pair` reads; nothing for a pair that it would not read as the same, whatever its device."""
-    text = ",".join((_shown(pair.base), _shown(pair.reasoner), pair.reasoner.precision))
+    text = ",".join((show_merged(pair.base), show_merged(pair.reasoner), pair.reasoner.precision))
     try:
         return text if read_pair(text) == on_device(pair, "cpu") else ""
     except ValueError:
@@ -60,8 +35,3 @@ def show_pair(pair: PairSpec) -> str:
 def on_device(pair: PairSpec, device: str) -> PairSpec:
     """The same pair on a device."""
     return PairSpec(base=replace(pair.base, device=device), reasoner=replace(pair.reasoner, device=device))
-
-
-def _shown(spec: ModelSpec) -> str:
-    names = [(spec.repo_id, spec.revision), *([(spec.adapter, spec.adapter_revision)] if spec.adapter else [])]
-    return _PLUS.join(f"{name}@{revision}" if revision else name for name, revision in names)

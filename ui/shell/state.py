@@ -14,11 +14,11 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core import settings
 from core.errors import UserFacingError
 from core.jobs import Caller
+from core.models.naming import read_merged
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.values import PairSpec, Precision
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
-from ui.shell.pair_text import read_merged
 
 TURN_SECONDS = 0.001
 """How long one of the server's threads may hold the interpreter while others wait, a fifth of Python's own default:

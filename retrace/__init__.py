@@ -1,0 +1,1 @@
+"""The command line: the paper on any pair, without the pages, over the same store."""

@@ -1,0 +1,221 @@
+"""The parser: every command with its flags, what they mean, and examples."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from core import settings
+from core.experiments.command import SET
+from core.extraction.values import Negatives, Weighting
+from core.forward.edits import Operator
+from core.models.pair import ROLES
+from core.text.words import KEYWORDS
+from core.traces.events import BACKTRACKING
+from core.values import Region
+from retrace.console import Console
+from retrace.flags import add_pair, add_plan
+from retrace.session import Stop
+
+
+class Command(NamedTuple):
+    """A command: what it does in a line, examples, its flags, and what runs it."""
+
+    summary: str
+    examples: str
+    add: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Namespace, Console, Stop], None]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` of what it returns is the command."""
+    parser = argparse.ArgumentParser(
+        prog="retrace",
+        description="The paper on any pair of models, from the shell. The pages and the shell share one store: what "
+        "was measured in one is found by the other.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (summary, examples, add, run) in COMMANDS.items():
+        one = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"examples:\n{examples}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        add(one)
+        one.add_argument(
+            "--cache", type=Path, default=settings.cache_folder(), metavar="FOLDER", help="where results are kept"
+        )
+        one.add_argument("--verbose", action="store_true", help="say what goes into the log on stderr too")
+        one.set_defaults(run=run)
+    return parser
+
+
+EXIT_CODES = """\
+exit codes: 0 done · 2 bad input, nothing was started · 130 stopped by Ctrl-C, what was measured is kept and the same
+command goes on · 1 anything else. Results go to stdout as JSON, progress and sentences to stderr."""
+
+
+def _add_paper(parser: argparse.ArgumentParser) -> None:
+    add_plan(parser)
+    _add_out(parser)
+
+
+def _add_named_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="FIGURE", help="as fig3, fig4 or figB1; all of them by default")
+    add_plan(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
+    _add_out(parser)
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="plan, results, report and figures; a new folder, or one of this plan",
+    )
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `paper` or `run` made")
+
+
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    add_pair(parser)
+    parser.add_argument("--traces", metavar="FILE", help=f"labelled traces: a file, or {SET}ID of a saved set")
+    parser.add_argument("--source", default="both", metavar="ROLE", help=f"{', '.join(ROLES)} or both (default)")
+    parser.add_argument("--label", default=BACKTRACKING, metavar="LABEL", help="label of the events")
+    parser.add_argument("--windows", metavar="LIST", help="as --windows=-13..-8,-7..-2 (default: the paper's)")
+    parser.add_argument("--layers", metavar="LIST", help="as 0-3,7 (default: all)")
+    parser.add_argument("--negatives", default="all", metavar="KIND", help=f"{', '.join(get_args(Negatives))}")
+    parser.add_argument("--weighting", default="trace", metavar="KIND", help=f"{', '.join(get_args(Weighting))}")
+    parser.add_argument("--save", action="store_true", help="put them on the Directions page too")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the files go")
+
+
+def _add_steer(parser: argparse.ArgumentParser) -> None:
+    add_pair(parser)
+    parser.add_argument(
+        "--direction", required=True, metavar="FILE|ID", help="a file, or a saved direction's id or name"
+    )
+    parser.add_argument("--doses", required=True, metavar="LIST", help="as 0,4,8; 0 is unsteered")
+    parser.add_argument("--unit", default="unit", metavar="UNIT", help="unit vectors, or share of the residual norm")
+    parser.add_argument("--prompt", action="append", metavar="TEXT", help="a question; can be given several times")
+    parser.add_argument("--prompts", metavar="FILE", help="questions: one a line, JSON Lines, or a JSON array")
+    parser.add_argument("--n", type=int, metavar="N", help="take the first N of them")
+    parser.add_argument("--target", default="reasoner", metavar="ROLE", help=f"model to steer: {', '.join(ROLES)}")
+    parser.add_argument("--layer", type=int, metavar="N", help="layer to add it at (default: the direction's)")
+    parser.add_argument("--operator", default="add", metavar="KIND", help=f"{', '.join(get_args(Operator))}")
+    parser.add_argument("--region", default="all", metavar="REGION", help=f"{', '.join(get_args(Region))}")
+    parser.add_argument("--tokens", type=int, default=256, metavar="N", help="new tokens at most (default 256)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default)"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default 1")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="prompt i has seed + i at every dose")
+    parser.add_argument("--keywords", default=",".join(KEYWORDS), metavar="WORDS", help="words that are counted")
+    parser.add_argument("--other-model", action="store_true", help="also add a direction of other weights")
+
+
+def _paper(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.measure import paper
+
+    paper(args, console, stop)
+
+
+def _plan(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.measure import plan
+
+    plan(args, console, stop)
+
+
+def _run(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.measure import run
+
+    run(args, console, stop)
+
+
+def _report(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.report import report
+
+    report(args, console, stop)
+
+
+def _extract(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.extract import extract
+
+    extract(args, console, stop)
+
+
+def _steer(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.steer import steer
+
+    steer(args, console, stop)
+
+
+COMMANDS = {
+    "paper": Command(
+        "measure the figures of the paper on a pair, into a folder",
+        """\
+  python -m retrace paper --quick --out results
+      the embedded pair, in some minutes
+  python -m retrace paper --figures fig3,fig4 --layers 0-3 --out results
+  python -m retrace paper --pair meta-llama/Llama-3.1-8B,deepseek-ai/DeepSeek-R1-Distill-Llama-8B \\
+      --precision bf16 --device cuda --traces traces.json --prompts questions.txt --out results""",
+        _add_paper,
+        _paper,
+    ),
+    "plan": Command(
+        "write the plan that flags make to stdout, and start nothing",
+        """\
+  python -m retrace plan fig3 --quick > plan.json
+  python -m retrace plan fig3 fig4 --unit unit --doses 2,4,8 > plan.json""",
+        _add_named_plan,
+        _plan,
+    ),
+    "run": Command(
+        "measure a plan, into a folder",
+        """\
+  python -m retrace run plan.json --out results
+  python -m retrace plan fig3 --quick | python -m retrace run - --out results""",
+        _add_run,
+        _run,
+    ),
+    "extract": Command(
+        "take directions from labelled traces, a .safetensors file each",
+        """\
+  python -m retrace extract --out directions
+  python -m retrace extract --source base --layers 4 --windows=-13..-8,-7..-2 --out directions
+  python -m retrace extract --traces traces.json --negatives position --save --out directions""",
+        _add_extract,
+        _extract,
+    ),
+    "steer": Command(
+        "complete prompts with a direction at several doses, a line of JSON each",
+        """\
+  python -m retrace steer --direction demo/directions/base.safetensors --doses 0,4,8 --n 4
+  python -m retrace steer --direction mine.gguf --layer 4 --doses 0,8 --prompt "What is 12 * 7?" > out.jsonl""",
+        _add_steer,
+        _steer,
+    ),
+    "report": Command(
+        "make the report of a folder again, without any model",
+        """\
+  python -m retrace report results""",
+        _add_report,
+        _report,
+    ),
+}

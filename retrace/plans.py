@@ -1,0 +1,115 @@
+"""From flags to a pair, to what can be known of it before it is loaded, and to a plan."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from core import settings
+from core.directions.folder import DirectionFolder
+from core.embedded import example_traces
+from core.errors import BadInput
+from core.experiments.check import check_directions, check_plan
+from core.experiments.command import NONE, SETTINGS, plan_with
+from core.experiments.presets import ALL_FIGURES, paper_plan, split
+from core.experiments.values import Plan
+from core.models.checkpoints import estimate_memory
+from core.models.naming import read_both
+from core.models.pair import DEMO_PAIR, ModelFacts
+from core.text.typed import one_of
+from core.traces.sets import TraceFolder
+from core.values import ModelSpec, PairSpec, Precision
+from retrace.console import Console
+from retrace.inputs import Check, questions_of, traces_of
+
+
+def pair_of(args: argparse.Namespace) -> PairSpec:
+    """The pair that the flags name, else the embedded one. Raises BadInput."""
+    named: str | None = args.pair
+    precision: Precision | None = args.precision and one_of(args.precision, get_args(Precision))
+    if named is None:
+        like = DEMO_PAIR.reasoner
+        specs = [
+            replace(spec, precision=precision or like.precision, device=args.device or like.device)
+            for spec in (DEMO_PAIR.base, DEMO_PAIR.reasoner)
+        ]
+        return PairSpec(base=specs[0], reasoner=specs[1])
+    usual = one_of(settings.first_precision(), get_args(Precision))
+    pair = read_both(named, precision=precision or usual, device=args.device or settings.first_device())
+    return PairSpec(base=_allowed(pair.base), reasoner=_allowed(pair.reasoner))
+
+
+def is_demo(pair: PairSpec) -> bool:
+    """Whether it is the embedded pair, in whatever precision and on whatever device."""
+    return (pair.base.repo_id, pair.reasoner.repo_id) == (DEMO_PAIR.base.repo_id, DEMO_PAIR.reasoner.repo_id)
+
+
+def _allowed(spec: ModelSpec) -> ModelSpec:
+    """The model; a folder that the user names by its path may be loaded from, wherever it lies."""
+    spec = replace(spec, repo_id=_full(spec.repo_id), adapter=spec.adapter and _full(spec.adapter))
+    named = [name for name in (spec.repo_id, spec.adapter) if name and name.startswith("/")]
+    known = os.environ.get(settings.MODEL_ROOTS, "")
+    os.environ[settings.MODEL_ROOTS] = os.pathsep.join(filter(None, (known, *named)))
+    return spec
+
+
+def _full(name: str) -> str:
+    return str(Path(name).expanduser().absolute()) if name.startswith(("~", ".")) else name
+
+
+def facts_of(pair: PairSpec) -> tuple[ModelFacts, ModelFacts]:
+    """What can be known of the models before they are loaded. Raises ModelUnavailable."""
+    return _facts(pair.base), _facts(pair.reasoner)
+
+
+def _facts(spec: ModelSpec) -> ModelFacts:
+    found = estimate_memory(spec)
+    return ModelFacts(
+        spec=spec,
+        fingerprint="",
+        name=spec.name,
+        n_layers=found.n_layers,
+        d_model=found.d_model,
+        d_vocab=0,
+        context_length=found.context_length,
+    )
+
+
+def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
+    """The plan that the flags make, checked as far as it can be unloaded. Raises BadInput, ModelUnavailable."""
+    said: dict[str, str] = {flag: text for flag in SETTINGS if (text := getattr(args, flag)) is not None}
+    if getattr(args, "names", None):
+        said["--figures"] = ",".join(args.names)
+    pair = pair_of(args)
+    facts, is_own = facts_of(pair), is_demo(pair)
+    folder = TraceFolder(args.cache, embedded=example_traces)
+    named = NONE if args.traces is None and "--saved" in said else args.traces
+    source, traces = traces_of(named, folder, is_own=is_own, check=check)
+    questions = questions_of(args.prompts, traces, is_own=is_own, console=console)
+    labels = sorted({part.label for trace in traces for part in trace.parts})
+    plan = paper_plan(facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels)
+    n_choose = len(plan.choose) if args.choose is None else args.choose
+    n_report = len(plan.report) if args.report is None else args.report
+    if min(n_choose, n_report) < 2:
+        raise BadInput(
+            f"{n_choose} questions were to choose on and {n_report} to report.", "Intervals need two or more of each."
+        )
+    choose, report = split(questions, n_choose, n_report)
+    if (len(choose), len(report)) != (n_choose, n_report):
+        console.say(f"{len(questions)} questions were given: {len(choose)} choose, {len(report)} are reported.")
+    plan = plan_with(replace(plan, choose=choose, report=report, fingerprints=("", "")), said)
+    check_early(plan, facts, DirectionFolder(args.cache))
+    if plan.saved is None:
+        check_directions(plan, {}, traces, facts)
+    return plan
+
+
+def check_early(plan: Plan, facts: tuple[ModelFacts, ModelFacts], saved: DirectionFolder) -> None:
+    """What can be said of a plan before the models are loaded, whose weights are not known yet. Raises BadInput."""
+    check_plan(replace(plan, fingerprints=("", "")), facts)
+    for direction_id in filter(None, (plan.saved.base, plan.saved.reasoner) if plan.saved else ()):
+        direction = saved.load(direction_id)
+        direction.check_fits(n_layers=facts[1].n_layers, d_model=facts[1].d_model, model_name=facts[1].name)

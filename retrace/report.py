@@ -1,0 +1,56 @@
+"""`report`: the report and the figures of a folder, from its results and the store, without any model."""
+
+from __future__ import annotations
+
+import argparse
+
+from core.errors import BadInput
+from core.experiments.plans import plan_id
+from core.experiments.values import Outcome
+from core.experiments.verdicts import sentences, ticks
+from core.workbench import Workbench
+from retrace.console import Console, emit
+from retrace.results import FIGURES, REPORT, Results
+from retrace.session import Stop, opened
+
+
+def report(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """Make the report of a folder again. Raises BadInput where it holds no results."""
+    results = Results(args.folder)
+    plan = results.plan()
+    with results.claimed(plan), opened(args.cache, console, stop) as session:
+        outcome = results.outcome() or session.bench.experiments.outcome(plan_id(plan))
+        if outcome is None:
+            raise BadInput("Nothing of this plan was measured yet.", f"Run it: retrace run {args.folder}/plan.json")
+        made = make_report(results, outcome, session.bench)
+    emit(summary(results, outcome, made), indent=1)
+
+
+def make_report(results: Results, outcome: Outcome, bench: Workbench) -> list[str]:
+    """Write the report and what every figure shows, as pictures and as numbers; the names of the files."""
+    from ui.figures.catalogue import csv_of, drawings, measured
+    from ui.figures.pictures import svg_of
+    from ui.figures.report import report_html
+
+    made = {REPORT: report_html(outcome, cells=bench.cell).encode()}
+    for figure in measured(outcome):
+        made[f"{FIGURES}/{figure}.csv"] = csv_of(outcome, figure).encode()
+        for drawing in drawings(outcome, figure):
+            made[f"{FIGURES}/{drawing.name}.svg"] = svg_of(drawing.chart)
+    for name, data in made.items():
+        results.write(name, data)
+    return list(made)
+
+
+def summary(results: Results, outcome: Outcome, made: list[str]) -> dict[str, object]:
+    """How it came out, for programs to read."""
+    return {
+        "folder": str(results.folder),
+        "plan": plan_id(outcome.plan),
+        "finished": outcome.finished,
+        "points": {"done": outcome.done, "total": outcome.total},
+        "ticks": [{"name": tick.name, "state": tick.state, "sentence": tick.sentence} for tick in ticks(outcome)],
+        "figures": {figure: list(sentences(outcome, figure)) for figure in outcome.plan.figures},
+        "notes": list(outcome.notes),
+        "files": made,
+    }
