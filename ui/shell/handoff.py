@@ -15,6 +15,8 @@ INDEX_KEY = "traces_index"
 """Place, in that set, of the trace that the Traces page shows; the Labelling page puts a disagreement's here."""
 OPENED = "attribution_source"
 """The generation that the Token attribution page is to read; it takes it away when it is drawn."""
+PLANNED = "experiments:planned"
+"""The plan that a new experiment begins as; another page puts one here."""
 FOLLOWED = "attribution:followed"
 """The generation whose steering and writer Token attribution has taken over last; another one is taken over anew."""
 
