@@ -10,7 +10,8 @@ from core.experiments.folder import SavedExperiment
 from core.experiments.plans import read_plan
 from core.experiments.verdicts import State, ticks
 from ui.components.safe_text import plain, tried
-from ui.experiments.opened import FIGURES, begin_from, name_of, running_id, show
+from ui.experiments.opened import FIGURES, begin_from, name_of, running_id
+from ui.shell.handoff import open_experiment
 from ui.shell.state import workbench
 
 MAX_PLAN_MB = 40
@@ -46,7 +47,7 @@ def _draw_row(one: SavedExperiment) -> None:
             f"{plain(one.plan.pair.reasoner.name, 60)}]",
             width="stretch",
         )
-        st.button("Open", key=f"exp:open:{one.experiment_id}", on_click=show, args=(one.experiment_id,))
+        st.button("Open", key=f"exp:open:{one.experiment_id}", on_click=open_experiment, args=(one.experiment_id,))
 
 
 def _ask_file() -> None:

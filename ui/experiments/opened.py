@@ -11,14 +11,13 @@ from core.disk.kept import ITEM_ID
 from core.experiments.plans import plan_id
 from core.experiments.values import Figure, Outcome, Plan
 from core.jobs import Snapshot
-from ui.shell.handoff import PLANNED
+from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, PLANNED, open_experiment
 from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
 
 View = Literal["New", "Results", "Kept"]
 VIEWS: tuple[View, ...] = ("New", "Results", "Kept")
-VIEW_KEY, OPEN_KEY = "exp_view", "exp_open"
-SLOT = "job:experiment"
+VIEW_KEY, OPEN_KEY, SLOT = EXPERIMENT_VIEW, EXPERIMENT, EXPERIMENT_JOB
 _RUNNING = "exp_running"
 """The experiment whose job is under SLOT."""
 FIGURES: dict[Figure, str] = {
@@ -58,12 +57,6 @@ def name_of(plan: Plan) -> str:
     return f"{plan.pair.reasoner.name}: {figures}; {len(plan.choose)} + {len(plan.report)} questions"
 
 
-def show(experiment_id: str) -> None:
-    """Open an experiment; in a callback."""
-    st.session_state[OPEN_KEY] = experiment_id
-    st.session_state[VIEW_KEY] = "Results"
-
-
 def run(plan: Plan) -> None:
     """Keep the plan, open it and start its job; in a callback. What stops it is shown where the job is followed."""
     bench = workbench()
@@ -73,7 +66,7 @@ def run(plan: Plan) -> None:
         return bench.run_plan(plan, caller())
 
     if guarded(start, SLOT):
-        show(st.session_state[_RUNNING])
+        open_experiment(st.session_state[_RUNNING])
 
 
 def begin_from(plan: Plan) -> None:

@@ -15,10 +15,10 @@ from core.models.pair import ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
 from core.traces.set_files import EMBEDDED, TraceSet
 from core.values import Trace
+from ui.components.roles import NAMES
 from ui.directions.choices import Choice, choices
 from ui.experiments.widgets import kept
 from ui.shell.frame import page_path
-from ui.shell.roles import NAMES
 from ui.shell.state import workbench
 
 KEY = "exp:"

@@ -8,16 +8,19 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.errors import BadInput
 from core.experiments.statistics import baseline_of, rate
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import percent
 from core.runs.arms import first_divergence
+from core.runs.written_traces import traces_of_cell
 from core.text.words import keyword_tokens
 from ui.components.lanes import Lane, lanes
+from ui.components.roles import NAMES
 from ui.components.safe_text import plain
 from ui.experiments.figure import points_of
 from ui.experiments.widgets import kept
-from ui.shell.roles import NAMES
+from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 
 _WORDS = re.compile(r"\S+\s*|\s+")
@@ -82,7 +85,19 @@ def _draw_pair(outcome: Outcome, point: Point, i: int, *, key: str) -> None:
         parted = first_divergence(_ids(drawn[0].pieces, drawn), _ids(drawn[1].pieces, drawn))
         drawn[1] = replace(drawn[1], diverged_at=parted)
     lanes(drawn, key=f"{key}:lanes", picture=True)
-    st.caption(f"All {point.n} texts of the point together: {percent(rate(point))} keywords.")
+    text, keep = st.columns([3, 1], vertical_alignment="center")
+    text.caption(f"All {point.n} texts of the point together: {percent(rate(point))} keywords.")
+    keep.button(
+        "Keep these texts as traces",
+        icon=":material/description:",
+        key=f"{key}:keep",
+        on_click=lambda: attempt(lambda: _keep(point, key), key),
+        width="stretch",
+        help="All texts of the point as a set on the Traces page, each with its dose, direction, layer and seed.",
+    )
+    show_failure(key)
+    if st.session_state.pop(f"{key}:kept", False):
+        st.success("The texts are a set on the Traces page now.", icon=":material/check_circle:")
 
 
 def _lane(point: Point, i: int, text: str, keywords: Sequence[str]) -> Lane:
@@ -101,6 +116,17 @@ def _ids(pieces: Sequence[str], drawn: Sequence[Lane]) -> tuple[int, ...]:
     """The words as numbers, the same in all lanes."""
     numbers = {piece: n for n, piece in enumerate(dict.fromkeys(p for lane in drawn for p in lane.pieces))}
     return tuple(numbers[piece] for piece in pieces)
+
+
+def _keep(point: Point, place: str) -> None:
+    """Make a set of traces of all texts of a point. Raises UserFacingError."""
+    cells = [cell for cell_key in point.cells if (cell := workbench().cell(cell_key)) is not None]
+    traces = [trace for cell in cells for trace in traces_of_cell(cell, arm_name=point.name)]
+    if not traces:
+        raise BadInput("None of these texts holds any reasoning.", "Choose another point.")
+    dose = "" if point.kind == "unsteered" else f" at {point.coefficient:.3g}"
+    workbench().trace_sets.save(traces, name=f"{point.name}{dose}, {NAMES[point.target]}", source="an experiment")
+    st.session_state[f"{place}:kept"] = True
 
 
 def text_of(point: Point, i: int) -> str | None:
