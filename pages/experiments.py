@@ -35,25 +35,27 @@ def open_first() -> None:
 
 require_shell()
 read_link(FIELDS, "experiments")
-st.title("Experiments", anchor=False)
-st.write(
-    "What does the direction do, beyond chance, beyond its controls, and only in the reasoning model? Layer, window "
-    "and dose are chosen on one half of the questions and reported on the other."
-)
+title, views = st.columns([1, 1], vertical_alignment="bottom")
+title.title("Experiments", anchor=False)
 facts = wait_for_pair()
-say_vocabularies()
 open_first()
 show_notice()
-view = st.segmented_control(
-    "View",
-    VIEWS,
-    format_func=lambda view: f"Kept ({len(workbench().experiments.list())})" if view == "Kept" else view,
-    required=True,
-    key=VIEW_KEY,
-    label_visibility="collapsed",
-    persist_state="session",
-)
+with views, st.container(horizontal=True, horizontal_alignment="right"):
+    view = st.segmented_control(
+        "View",
+        VIEWS,
+        format_func=lambda view: f"Kept ({len(workbench().experiments.list())})" if view == "Kept" else view,
+        required=True,
+        key=VIEW_KEY,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+say_vocabularies()
 if view == "New":
+    st.write(
+        "What does the direction do, beyond chance, beyond its controls, and only in the reasoning model? Layer, "
+        "window and dose are chosen on one half of the questions and reported on the other."
+    )
     draw_form(facts)
 elif view == "Results":
     draw_results(facts)

@@ -210,14 +210,36 @@ def _ask_controls(plan: Plan, key: str) -> ControlPlan:
         format_func=_KINDS.__getitem__,
         key=kept(f"{key}kinds", list(plan.controls.kinds)),
         persist_state="session",
-        help="All are scaled to the direction's norm; random ones are also run at the dose at which the text is as "
-        "unlikely as under the direction.",
+        help="What should do less than the direction. All are scaled to its norm.",
     )
-    left, right = st.columns(2)
-    n = left.number_input(
-        "Random directions", 0, 200, key=kept(f"{key}random", plan.controls.random), persist_state="session"
+    n = st.number_input(
+        "Random directions of equal norm",
+        0,
+        200,
+        key=kept(f"{key}random", plan.controls.random),
+        persist_state="session",
     )
-    curves = right.number_input(
-        "At every dose", 0, 200, key=kept(f"{key}curves", plan.controls.curves), persist_state="session"
+    matched = st.number_input(
+        "… of them of equal coherence too",
+        0,
+        200,
+        key=kept(f"{key}matched", plan.controls.matched),
+        persist_state="session",
+        help="Run once more at the dose at which the text is as unlikely as under the direction: at equal norm a "
+        "random direction may break the text more, or less.",
     )
-    return ControlPlan(random=int(n), curves=min(int(curves), int(n)), kinds=tuple(kinds), seed=plan.controls.seed)
+    curves = st.number_input(
+        "… of them at every dose",
+        0,
+        200,
+        key=kept(f"{key}curves", plan.controls.curves),
+        persist_state="session",
+        help="The other kinds too; with 0 all controls are measured at the chosen dose alone, and there is no band.",
+    )
+    return ControlPlan(
+        random=int(n),
+        matched=min(int(matched), int(n)),
+        curves=min(int(curves), int(n)),
+        kinds=tuple(kinds),
+        seed=plan.controls.seed,
+    )

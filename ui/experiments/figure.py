@@ -1,77 +1,98 @@
-"""One figure on the page: chart, sentences, table, and the ways to take them away."""
+"""One figure on the page: charts, sentences, table, and the ways to take them away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import altair as alt
 import streamlit as st
 
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import sentences
+from core.experiments.words import caption, methods
 from ui.components.safe_text import plain
-from ui.figures.report import chart_of, csv_of, methods_of, png_of, svg_of, table_of
+from ui.figures.catalogue import csv_of, drawings
+from ui.figures.pictures import png_of, svg_of
+from ui.figures.rows import point_row, points_of, rows_of
 
-_CHOSEN_FROM: tuple[Figure, ...] = ("fig2", "figB1")
-_OF_POINTS: tuple[Figure, ...] = ("fig3", "fig4", *_CHOSEN_FROM)
-
-
-def points_of(outcome: Outcome, figure: Figure) -> Sequence[Point]:
-    """The points behind a figure; those of Table C.1 are the reported ones too."""
-    if figure in _CHOSEN_FROM:
-        return outcome.chosen_from
-    return outcome.reported if figure in _OF_POINTS else ()
+SELECTION = "clicked"
+_CLICKED = ("target", "name", "match", "layer", "window", "dose_unit_vectors")
+"""The fields of a mark that tell which point it is."""
+MAX_SENTENCE = 900
 
 
 def has_figure(outcome: Outcome, figure: Figure) -> bool:
     """Whether there is anything to show of a figure."""
-    return figure in outcome.plan.figures and bool(table_of(outcome, figure))
+    return figure in outcome.plan.figures and bool(rows_of(outcome, figure))
 
 
-def draw_chart(outcome: Outcome, figure: Figure) -> None:
-    """The chart alone, for a figure that is still filling in."""
-    chart = chart_of(outcome, figure)
-    if chart is not None:
-        st.altair_chart(chart, width="stretch")
+def draw_charts(outcome: Outcome, figure: Figure) -> None:
+    """The charts alone, for a figure that is still filling in."""
+    made = drawings(outcome, figure)
+    for column, drawing in zip(_columns(len(made)), made, strict=True):
+        column.altair_chart(drawing.chart, width="stretch")
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
-    """Chart, sentences, table and downloads; the point that was clicked in the chart."""
-    chart = chart_of(outcome, figure)
+    """Charts, sentences, downloads and table; the point that was clicked last."""
     picked = None
-    if chart is not None:
-        event = st.altair_chart(chart, width="stretch", key=f"exp:chart:{key}:{figure}", on_select="rerun")
-        picked = _clicked(event, points_of(outcome, figure))
+    points = points_of(outcome, figure)
+    made = drawings(outcome, figure)
+    for column, drawing in zip(_columns(len(made)), made, strict=True):
+        if points:
+            event = column.altair_chart(
+                _clickable(drawing.chart), width="stretch", key=f"exp:{key}:{drawing.name}", on_select="rerun"
+            )
+            picked = _clicked(event, outcome, points) or picked
+        else:
+            column.altair_chart(drawing.chart, width="stretch")
+    st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
-        st.markdown(f"- {plain(sentence, 900)}")
+        st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")
     _draw_downloads(outcome, figure, key)
     with st.expander("Table", icon=":material/table:"):
-        st.dataframe(table_of(outcome, figure), hide_index=True)
-    with st.expander("Methods sentence", icon=":material/format_quote:"):
-        st.code(methods_of(outcome), language=None, wrap_lines=True)
+        st.dataframe(rows_of(outcome, figure), hide_index=True)
+    with st.expander("Methods, to copy", icon=":material/format_quote:"):
+        st.code(methods(outcome), language=None, wrap_lines=True)
     return picked
 
 
+def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:
+    """Two charts stand side by side; more are read one after the other."""
+    return st.columns(n) if n == 2 else [st.container() for _ in range(n)]
+
+
 def _draw_downloads(outcome: Outcome, figure: Figure, key: str) -> None:
-    stem = f"{figure}-{key[:8]}"
     with st.container(horizontal=True, gap="small"):
-        if chart_of(outcome, figure) is not None:
-            _download("PNG", lambda: png_of(outcome, figure), f"{stem}.png", "image/png")
-            _download("SVG", lambda: svg_of(outcome, figure).encode(), f"{stem}.svg", "image/svg+xml")
-        _download("CSV", lambda: csv_of(outcome, figure).encode(), f"{stem}.csv", "text/csv")
+        for drawing in drawings(outcome, figure):
+            _download(f"{drawing.title} · PNG", partial(png_of, drawing.chart), f"{drawing.name}.png", "image/png", key)
+            _download("SVG", partial(svg_of, drawing.chart), f"{drawing.name}.svg", "image/svg+xml", key)
+        _download("CSV", lambda: csv_of(outcome, figure).encode(), f"{figure}.csv", "text/csv", key)
 
 
-def _download(label: str, make: Callable[[], bytes], name: str, mime: str) -> None:
+def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: str) -> None:
     st.download_button(
-        label, make, file_name=name, mime=mime, on_click="ignore", icon=":material/download:", key=f"exp:file:{name}"
+        label,
+        make,
+        file_name=name,
+        mime=mime,
+        on_click="ignore",
+        icon=":material/download:",
+        key=f"exp:file:{key}:{name}",
     )
 
 
-def _clicked(event: object, points: Sequence[Point]) -> Point | None:
-    """The point whose mark was clicked, by the field "point" of its row: its place among the figure's points."""
+def _clickable(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
+    """The chart, which tells the page the point that is clicked."""
+    return chart.add_params(alt.selection_point(name=SELECTION, fields=list(_CLICKED), on="click"))
+
+
+def _clicked(event: object, outcome: Outcome, points: Sequence[Point]) -> Point | None:
+    """The point whose mark was clicked."""
     selection = event.get("selection", {}) if isinstance(event, Mapping) else {}
-    for chosen in selection.values():
-        for row in chosen if isinstance(chosen, list) else []:
-            i = row.get("point") if isinstance(row, Mapping) else None
-            if isinstance(i, int) and 0 <= i < len(points):
-                return points[i]
-    return None
+    rows = selection.get(SELECTION) or []
+    if not rows:
+        return None
+    wanted = {name: rows[0].get(name) for name in _CLICKED}
+    return next((p for p in points if wanted.items() <= point_row(outcome, p).items()), None)

@@ -15,13 +15,14 @@ from core.experiments.folder import MAX_TITLE
 from core.experiments.plans import plan_id
 from core.experiments.presets import ALL_FIGURES, paper_plan
 from core.experiments.values import Figure, Plan, TraceSource
+from core.experiments.words import TITLES
 from core.models.pair import DEMO_PAIR, Role
 from core.runs.questions import Example
 from core.text.lines import kept_line
 from core.values import Trace
 from ui.components.safe_text import plain, seconds, size
 from ui.experiments.details import ask_details
-from ui.experiments.opened import FIGURES, MEANINGS, live_job, name_of, run
+from ui.experiments.opened import live_job, name_of, run
 from ui.experiments.questions import ask_questions
 from ui.experiments.source import Pair, Source, ask_source, keep_recorded
 from ui.experiments.widgets import kept
@@ -116,7 +117,7 @@ def _ask_figures(base: Plan, key: str, *, from_traces: bool) -> tuple[Figure, ..
         "Figures",
         offered,
         selection_mode="multi",
-        format_func=lambda figure: f"{FIGURES[figure]} · {MEANINGS[figure]}",
+        format_func=lambda figure: TITLES[figure],
         key=kept(f"{key}figures:{from_traces}", [figure for figure in base.figures if figure in offered]),
         persist_state="session",
     )

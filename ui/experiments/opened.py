@@ -29,15 +29,7 @@ FIGURES: dict[Figure, str] = {
     "figB1": "Fig. B.1",
     "figC1": "Table C.1",
 }
-MEANINGS: dict[Figure, str] = {
-    "fig2": "which window steers",
-    "fig3": "both directions in both models",
-    "fig4": "the direction against its controls",
-    "fig5": "the directions read as words",
-    "fig6": "how early an event shows",
-    "figB1": "which layer steers",
-    "figC1": "keywords against labels",
-}
+"""Their short names; `core.experiments.words.TITLES` says what they show."""
 
 
 def _id(raw: str) -> str:

@@ -37,7 +37,7 @@ def ask_questions(base: Plan, traces: Sequence[Trace], *, is_given: bool, is_emb
         list(names),
         format_func=names.__getitem__,
         required=True,
-        key=kept(f"{key}questions", usual, among=names),
+        key=kept(f"{key}questions", usual if usual in names else next(iter(names)), among=names),
         persist_state="session",
         help="Asked of both models, in every arm with the same seeds. Layer, window and dose are chosen on one half "
         "of the questions and reported on the other.",

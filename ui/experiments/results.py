@@ -9,13 +9,14 @@ import streamlit as st
 from core.errors import UserFacingError
 from core.experiments.values import Figure, Outcome, Plan
 from core.experiments.verdicts import ticks
+from core.experiments.words import TITLES
 from core.jobs import Snapshot
 from ui.components.safe_text import plain, show_error, tried
 from ui.components.ticks import draw_ticks
 from ui.experiments.actions import draw_actions
-from ui.experiments.figure import draw_chart, draw_figure, has_figure
+from ui.experiments.figure import draw_charts, draw_figure, has_figure
 from ui.experiments.form import cost_line, look_at, traces_of
-from ui.experiments.opened import FIGURES, MEANINGS, OPEN_KEY, SLOT, VIEW_KEY, live_job, name_of, run, running_id
+from ui.experiments.opened import OPEN_KEY, SLOT, VIEW_KEY, live_job, name_of, run, running_id
 from ui.experiments.source import Pair
 from ui.experiments.texts import draw_texts
 from ui.shell.jobs import follow
@@ -107,7 +108,7 @@ def _draw_live(job_id: str) -> None:
     draw_ticks(ticks(outcome))
     figure = _ask_figure(outcome)
     if figure is not None:
-        draw_chart(outcome, figure)
+        draw_charts(outcome, figure)
 
 
 def _draw_outcome(outcome: Outcome, opened: str, facts: Pair) -> None:
@@ -123,7 +124,7 @@ def _draw_outcome(outcome: Outcome, opened: str, facts: Pair) -> None:
 
 def _ask_figure(outcome: Outcome) -> Figure | None:
     """The figure that is shown, of those that have something to show."""
-    there: Sequence[Figure] = [figure for figure in FIGURES if has_figure(outcome, figure)]
+    there: Sequence[Figure] = [figure for figure in TITLES if has_figure(outcome, figure)]
     if not there:
         st.caption("No figure has a point yet.")
         return None
@@ -132,7 +133,7 @@ def _ask_figure(outcome: Outcome) -> Figure | None:
     return st.segmented_control(
         "Figure",
         there,
-        format_func=lambda figure: f"{FIGURES[figure]} · {MEANINGS[figure]}",
+        format_func=lambda figure: TITLES[figure],
         required=True,
         key=FIGURE_KEY,
         label_visibility="collapsed",

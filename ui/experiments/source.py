@@ -108,9 +108,9 @@ def _title(found: TraceSet) -> str:
 
 def _ask_saved(facts: Pair, given: Plan | None) -> Source:
     """A saved direction of each model; the reasoning model's may be left out. Controls are not offered."""
-    asked = given.saved if given is not None and given.saved else SavedPair(base="")
-    base, of_base = _ask_direction("base", facts[0], asked.base, given)
-    reasoner, of_reasoner = _ask_direction("reasoner", facts[1], asked.reasoner, given)
+    asked = given.saved if given is not None else None
+    base, of_base = _ask_direction("base", facts[0], asked.base if asked else None, given)
+    reasoner, of_reasoner = _ask_direction("reasoner", facts[1], asked.reasoner if asked else None, given)
     if of_base is not None and of_reasoner is not None and of_base.layer != of_reasoner.layer:
         raise BadInput(
             f"The two directions are of layers {of_base.layer} and {of_reasoner.layer}.", "Choose two of one layer."
@@ -118,7 +118,9 @@ def _ask_saved(facts: Pair, given: Plan | None) -> Source:
     return Source(traces=TraceSource(kind="none"), label=BACKTRACKING, saved=SavedPair(base=base, reasoner=reasoner))
 
 
-def _ask_direction(role: Role, facts: ModelFacts, usual: str, given: Plan | None) -> tuple[str, Direction | None]:
+def _ask_direction(
+    role: Role, facts: ModelFacts, usual: str | None, given: Plan | None
+) -> tuple[str, Direction | None]:
     """The id and the direction that was found in a model; ("", None) leaves the reasoning model's out."""
     found = {choice.direction_id: choice for choice in directions_of(facts)}
     if not found and role == "base":
@@ -133,7 +135,7 @@ def _ask_direction(role: Role, facts: ModelFacts, usual: str, given: Plan | None
         format_func=lambda i: _named(found[i]) if i else "none",
         key=kept(
             f"{KEY}saved:{role}:{facts.fingerprint}:{_of(given)}",
-            usual if usual in options else options[0],
+            usual if usual is not None and usual in options else options[0],
             among=options,
         ),
         persist_state="session",

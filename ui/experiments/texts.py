@@ -18,8 +18,8 @@ from core.text.words import keyword_tokens
 from ui.components.lanes import Lane, lanes
 from ui.components.roles import NAMES
 from ui.components.safe_text import plain
-from ui.experiments.figure import points_of
 from ui.experiments.widgets import kept
+from ui.figures.rows import points_of
 from ui.shell.notice import attempt, show_failure
 from ui.shell.state import workbench
 

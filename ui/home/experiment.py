@@ -11,6 +11,7 @@ from core.embedded import recorded_experiment
 from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
+from core.experiments.words import caption
 from core.models.pair import ModelFacts
 from ui.components.safe_text import done, plain
 from ui.components.ticks import draw_ticks
@@ -80,28 +81,22 @@ def _choose(recorded: Found | None, here: Found | None) -> Found | None:
 
 
 def _draw_found(found: Found) -> None:
-    from ui.figures.report import chart_of
+    """The ticks, and Fig. 3 with the controls' band."""
+    from ui.figures.catalogue import drawings
 
     outcome = found.outcome
     draw_ticks(ticks(outcome))
-    st.caption(f"{found.badge} · {_note(outcome)}")
-    chart = chart_of(outcome, "fig3")
-    if chart is not None:
-        st.altair_chart(chart, width="stretch")
+    made = drawings(outcome, "fig3")
+    for column, drawing in zip(st.columns(len(made) or 1), made, strict=False):
+        column.altair_chart(drawing.chart, width="stretch")
+    st.caption(f"{found.badge} · {plain(caption(outcome, 'fig3'), 900)}")
+    unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
+    st.caption(
+        f"Layer, window and dose were chosen on {len(outcome.plan.choose)} questions; these "
+        f"{len(outcome.plan.report)} are others.{unfinished}"
+    )
     for sentence in sentences(outcome, "fig3"):
         st.markdown(f"- {plain(sentence, 900)}")
-
-
-def _note(outcome: Outcome) -> str:
-    """What was measured, and where layer, window and dose come from."""
-    choice, plan = outcome.choice, outcome.plan
-    assert choice is not None
-    window = f", window {choice.window.label}" if choice.window is not None else ""
-    unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
-    return (
-        f"layer {choice.layer}{window} and dose {choice.coefficient:.3g} × unit were chosen on {len(plan.choose)} "
-        f"questions; these {len(plan.report)} are others.{unfinished}"
-    )
 
 
 def _offer(pair: Pair, shown: Found | None) -> None:
