@@ -61,7 +61,7 @@ with st.expander("How to read this"):
         "position. The grey band is where controls lie: random directions of the same length, other labels, and more. "
         "Ward, Lin, Venhoff and Nanda ([arXiv 2507.12638](https://arxiv.org/abs/2507.12638)) found that both "
         "directions raise backtracking in the reasoning model and neither does in the base model. The share of *wait* "
-        "and *hmm* (their Eq. 1) is a rough measure: a looping text scores high, so doses that make the text repetitive "
-        "or unlikely are drawn hollow. Readable means neither; it does not mean right. The inverted U is expected: too "
-        "much of any vector breaks the text."
+        "and *hmm* (their Eq. 1) is a rough measure: a looping text scores high, so doses that make the text "
+        "repetitive or unlikely are drawn hollow. Readable means neither; it does not mean right. The inverted U is "
+        "expected: too much of any vector breaks the text."
     )

@@ -126,7 +126,10 @@ def _ask_figure(outcome: Outcome) -> Figure | None:
     """The figure that is shown, of those that have something to show."""
     there: Sequence[Figure] = [figure for figure in TITLES if has_figure(outcome, figure)]
     if not there:
-        st.caption("No figure has a point yet.")
+        st.caption(
+            f"Layer, window and dose are chosen first: {len(outcome.chosen_from)} points of the choosing half so far. "
+            "The figures follow."
+        )
         return None
     if st.session_state.get(FIGURE_KEY) not in there:
         st.session_state[FIGURE_KEY] = "fig3" if "fig3" in there else there[0]
