@@ -204,42 +204,31 @@ def _ask_counting(plan: Plan, key: str) -> Plan:
 
 def _ask_controls(plan: Plan, key: str) -> ControlPlan:
     st.markdown("**Controls** (Fig. 4 and the band)")
+    asked = plan.controls
     kinds: list[Kind] = st.multiselect(
         "Kinds",
         CONTROLS,
         format_func=_KINDS.__getitem__,
-        key=kept(f"{key}kinds", list(plan.controls.kinds)),
+        key=kept(f"{key}kinds", list(asked.kinds)),
         persist_state="session",
         help="What should do less than the direction. All are scaled to its norm.",
     )
-    n = st.number_input(
-        "Random directions of equal norm",
-        0,
-        200,
-        key=kept(f"{key}random", plan.controls.random),
-        persist_state="session",
-    )
-    matched = st.number_input(
+    n = _ask_number("Random directions of equal norm", f"{key}random", asked.random)
+    matched = _ask_number(
         "… of them of equal coherence too",
-        0,
-        200,
-        key=kept(f"{key}matched", plan.controls.matched),
-        persist_state="session",
-        help="Run once more at the dose at which the text is as unlikely as under the direction: at equal norm a "
-        "random direction may break the text more, or less.",
+        f"{key}matched",
+        asked.matched,
+        "Run once more at the dose at which the text is as unlikely as under the direction: at equal norm a random "
+        "direction may break the text more, or less.",
     )
-    curves = st.number_input(
+    curves = _ask_number(
         "… of them at every dose",
-        0,
-        200,
-        key=kept(f"{key}curves", plan.controls.curves),
-        persist_state="session",
-        help="The other kinds too; with 0 all controls are measured at the chosen dose alone, and there is no band.",
+        f"{key}curves",
+        asked.curves,
+        "The other kinds too; with 0 all controls are measured at the chosen dose alone, and there is no band.",
     )
-    return ControlPlan(
-        random=int(n),
-        matched=min(int(matched), int(n)),
-        curves=min(int(curves), int(n)),
-        kinds=tuple(kinds),
-        seed=plan.controls.seed,
-    )
+    return replace(asked, random=n, matched=min(matched, n), curves=min(curves, n), kinds=tuple(kinds))
+
+
+def _ask_number(label: str, key: str, usual: int, words: str | None = None) -> int:
+    return int(st.number_input(label, 0, 200, key=kept(key, usual), persist_state="session", help=words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import altair as alt
 import streamlit as st
@@ -13,13 +14,14 @@ from core.experiments.verdicts import sentences
 from core.experiments.words import caption, methods
 from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
+from ui.figures.marks import Drawing
 from ui.figures.pictures import png_of, svg_of
 from ui.figures.rows import point_row, points_of, rows_of
 
 SELECTION = "clicked"
 _CLICKED = ("target", "name", "match", "layer", "window", "dose_unit_vectors")
 """The fields of a mark that tell which point it is."""
-MAX_SENTENCE = 900
+MAX_SENTENCE, PAIRED = 900, 440
 
 
 def has_figure(outcome: Outcome, figure: Figure) -> bool:
@@ -31,31 +33,44 @@ def draw_charts(outcome: Outcome, figure: Figure) -> None:
     """The charts alone, for a figure that is still filling in."""
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
-        column.altair_chart(drawing.chart, width="stretch")
+        column.altair_chart(drawing.chart, width="stretch", height=_height(made))
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
-    """Charts, sentences, downloads and table; the point that was clicked last."""
+    """Charts and sentences; the point that was clicked last."""
     picked = None
     points = points_of(outcome, figure)
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
         if points:
             event = column.altair_chart(
-                _clickable(drawing.chart), width="stretch", key=f"exp:{key}:{drawing.name}", on_select="rerun"
+                _clickable(drawing.chart),
+                width="stretch",
+                height=_height(made),
+                key=f"exp:{key}:{drawing.name}",
+                on_select="rerun",
             )
             picked = _clicked(event, outcome, points) or picked
         else:
-            column.altair_chart(drawing.chart, width="stretch")
+            column.altair_chart(drawing.chart, width="stretch", height=_height(made))
     st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
         st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")
+    return picked
+
+
+def draw_numbers(outcome: Outcome, figure: Figure, *, key: str) -> None:
+    """The figure as files, its numbers as a table, and the method in words to copy."""
     _draw_downloads(outcome, figure, key)
     with st.expander("Table", icon=":material/table:"):
         st.dataframe(rows_of(outcome, figure), hide_index=True)
     with st.expander("Methods, to copy", icon=":material/format_quote:"):
         st.code(methods(outcome), language=None, wrap_lines=True)
-    return picked
+
+
+def _height(made: Sequence[Drawing]) -> int | Literal["content"]:
+    """Charts side by side are narrow, so that their legends take more of their height."""
+    return PAIRED if len(made) == 2 else "content"
 
 
 def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:

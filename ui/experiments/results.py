@@ -14,7 +14,7 @@ from core.jobs import Snapshot
 from ui.components.safe_text import plain, show_error, tried
 from ui.components.ticks import draw_ticks
 from ui.experiments.actions import draw_actions
-from ui.experiments.figure import draw_charts, draw_figure, has_figure
+from ui.experiments.figure import draw_charts, draw_figure, draw_numbers, has_figure
 from ui.experiments.form import cost_line, look_at, traces_of
 from ui.experiments.opened import OPEN_KEY, SLOT, VIEW_KEY, live_job, name_of, run, running_id
 from ui.experiments.source import Pair
@@ -120,6 +120,7 @@ def _draw_outcome(outcome: Outcome, opened: str, facts: Pair) -> None:
         return
     picked = draw_figure(outcome, figure, key=opened)
     draw_texts(outcome, figure, picked, key=opened)
+    draw_numbers(outcome, figure, key=opened)
 
 
 def _ask_figure(outcome: Outcome) -> Figure | None:

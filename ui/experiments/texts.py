@@ -85,7 +85,7 @@ def _draw_pair(outcome: Outcome, point: Point, i: int, *, key: str) -> None:
         parted = first_divergence(_ids(drawn[0].pieces, drawn), _ids(drawn[1].pieces, drawn))
         drawn[1] = replace(drawn[1], diverged_at=parted)
     lanes(drawn, key=f"{key}:lanes", picture=True)
-    text, keep = st.columns([3, 1], vertical_alignment="center")
+    text, keep = st.columns([2, 1], vertical_alignment="center")
     text.caption(f"All {point.n} texts of the point together: {percent(rate(point))} keywords.")
     keep.button(
         "Keep these texts as traces",
@@ -109,7 +109,7 @@ def _lane(point: Point, i: int, text: str, keywords: Sequence[str]) -> Lane:
     title = f"{NAMES[point.target].capitalize()}, " + (
         "unsteered" if point.kind == "unsteered" else f"{point.name} at {point.coefficient:.3g}"
     )
-    return Lane(title=title, subtitle=facts, pieces=pieces, highlights=keyword_tokens(pieces, keywords))
+    return Lane(title=title, subtitle=facts, pieces=pieces, highlights=keyword_tokens(pieces, keywords), unit="words")
 
 
 def _ids(pieces: Sequence[str], drawn: Sequence[Lane]) -> tuple[int, ...]:

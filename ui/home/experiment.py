@@ -22,6 +22,7 @@ from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, workbench
 
 Pair = tuple[ModelFacts, ModelFacts]
+CHART_HEIGHT = 440
 RECORDED, HERE = "Recorded", "Measured here"
 
 
@@ -88,7 +89,7 @@ def _draw_found(found: Found) -> None:
     draw_ticks(ticks(outcome))
     made = drawings(outcome, "fig3")
     for column, drawing in zip(st.columns(len(made) or 1), made, strict=False):
-        column.altair_chart(drawing.chart, width="stretch")
+        column.altair_chart(drawing.chart, width="stretch", height=CHART_HEIGHT)
     st.caption(f"{found.badge} · {plain(caption(outcome, 'fig3'), 900)}")
     unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
     st.caption(
