@@ -16,6 +16,8 @@ from typing import Any
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
 from core.errors import BadInput, UserFacingError
+from core.experiments.plans import read_outcome
+from core.experiments.values import Outcome
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
 from core.runs.dose_response import DosePoint
@@ -225,4 +227,12 @@ def recorded_agreement() -> RecordedAgreement | None:
         rows = tuple(Correlation(**row) for row in data.pop("correlations"))
         return RecordedAgreement(**data, correlations=rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def recorded_experiment() -> Outcome | None:
+    """The recorded experiment of the embedded pair, or None where there is none."""
+    try:
+        return read_outcome((DEMO / "experiment.json").read_bytes(), source="demo/experiment.json")
+    except (OSError, UserFacingError):
         return None

@@ -1,4 +1,4 @@
-"""Home: the claim, the evidence on the loaded pair, and three ways in."""
+"""Home: the claim, the evidence on the loaded pair, and four ways in."""
 
 import streamlit as st
 
@@ -27,13 +27,19 @@ ways = (
         "A difference of means over tokens just before the model turns back.",
     ),
     (
+        "experiments",
+        ":material/science:",
+        "Put it to the test",
+        "The whole paper on your pair: controls, chance, and what may be said.",
+    ),
+    (
         "attribution",
         ":material/manage_search:",
         "Read it token by token",
         "Where a text points along the direction, and what comes next.",
     ),
 )
-for column, (stem, icon, label, text) in zip(st.columns(3), ways, strict=True):
+for column, (stem, icon, label, text) in zip(st.columns(4), ways, strict=True):
     with column.container(border=True, height="stretch"):
         st.page_link(page_path(stem), label=f"**{label}**", icon=icon)
         st.caption(text)
@@ -43,19 +49,19 @@ pair = wait_for_pair()
 say_vocabularies()
 
 from ui.home.claims import draw_claims, draw_failures  # noqa: E402
-from ui.home.dose_response import draw_dose_response  # noqa: E402  charts and tables take a second to import: not before
+from ui.home.experiment import draw_experiment  # noqa: E402  charts and tables take a second to import: not before
 
+draw_experiment(pair)
 draw_failures(pair)
-draw_dose_response(pair)
 draw_claims(pair)
 
 with st.expander("How to read this"):
     st.markdown(
-        "Both panels share one scale. **Colour** is the model in which the direction was found; the **panel** is the "
-        "model it is added to, at every position. Ward, Lin, Venhoff and Nanda "
-        "([arXiv 2507.12638](https://arxiv.org/abs/2507.12638)) found that both directions raise backtracking in the "
-        "reasoning model and neither does in the base model. The share of *wait* and *hmm* (their Eq. 1) is a rough "
-        "measure: a looping text scores high, so doses that make the text repetitive or unlikely are drawn hollow. "
-        "Coherent means readable, not right. The "
-        "inverted U is expected: too much of any vector breaks the text."
+        "**Colour** is the model in which the direction was found; the **panel** is the model it is added to, at every "
+        "position. The grey band is where controls lie: random directions of the same length, other labels, and more. "
+        "Ward, Lin, Venhoff and Nanda ([arXiv 2507.12638](https://arxiv.org/abs/2507.12638)) found that both "
+        "directions raise backtracking in the reasoning model and neither does in the base model. The share of *wait* "
+        "and *hmm* (their Eq. 1) is a rough measure: a looping text scores high, so doses that make the text "
+        "repetitive or unlikely are drawn hollow. Readable means neither; it does not mean right. The inverted U is "
+        "expected: too much of any vector breaks the text."
     )

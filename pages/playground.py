@@ -4,9 +4,11 @@ import streamlit as st
 
 from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
+from core.runs.questions import Example
 from ui.components.safe_text import done, tried
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
+from ui.playground.experiment import offer_experiment
 from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, ask_view, chosen_lanes, leave_stage
 from ui.playground.history import draw_history
 from ui.playground.interrupted import draw_interrupted
@@ -60,6 +62,7 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
         run_strip(spec, chosen_doses(asked.norm)[0])
     draw_strip(spec, asked.norm, chosen=asked.program[0].coefficient)
     warn_about_dose(spec, asked)
+    offer_experiment(asked, [Example(prompt=asked.question)], chosen_doses(asked.norm)[0], key="pg_strip_experiment")
     plan = plan_lanes(prompts, asked.program, asked.sampling, kinds=["baseline", "steered"])
     if all(map(workbench().cached, plan.specs)):
         draw_results(plan, asked)

@@ -1,14 +1,18 @@
-"""Home under AppTest: the claim, the ways in, and the 2×2 of the loaded pair."""
+"""Home under AppTest: the claim, the ways in, and the experiment of the loaded pair."""
 
 from dataclasses import replace
 
 import pytest
 
-from core.embedded import recorded_claims, recorded_curves
-from core.runs.questions import Example
+from core.embedded import example_questions, recorded_claims
+from core.errors import BadInput
+from core.values import Part, Trace
+from tests.experiments import outcomes
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
-from ui.home.arms import arm_notes, directions_of_pair
-from ui.home.dose_response import _lines
+from ui.home.quick import quick_plan
+from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB
+
+TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +22,12 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.home.dose_response.example_questions", lambda kind: (Example(prompt="Why?"),) * 2)
-    monkeypatch.setattr("ui.home.dose_response.SHARES", (0.5,))
+    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: None)
     bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
     yield bench
     for job in bench.engine.live():
         bench.engine.stop(job.job_id)
-        bench.engine.wait(job.job_id, 5)
+        bench.engine.wait(job.job_id, 20)
     bench.store.close()
 
 
@@ -34,91 +37,88 @@ def home():
     return app
 
 
-def test_without_directions_it_says_what_to_extract(bench):
-    assert any("extract one from the base model" in box.value for box in home().info)
+def said(app):
+    kinds = ("error", "warning", "info", "caption", "markdown")
+    return " ".join(box.value for kind in kinds for box in getattr(app, kind)).replace("\\", "")
 
 
-def test_the_2x2_runs_live_and_comes_back_from_the_store(bench, make_direction):
-    for role, seed in (("base", 1), ("reasoner", 2)):
-        direction = replace(
-            make_direction(32, layer=1, seed=seed), fingerprint=bench.pair.facts(role).fingerprint, resid_norm=4.0
-        )
-        bench.directions.save(direction)
+def facts_of(bench):
+    return bench.pair.facts("base"), bench.pair.facts("reasoner")
+
+
+def of_pair(bench, **changes):
+    prints = tuple(facts.fingerprint for facts in facts_of(bench))
+    plan = outcomes.plan(pair=bench.pair.spec, fingerprints=prints, title=changes.pop("title", ""))
+    return outcomes.outcome(plan=plan, fingerprints=prints, finished=True, **changes)
+
+
+def keep(bench, outcome):
+    found = bench.experiments.save(outcome.plan)
+    bench.experiments.keep(found, outcome)
+    return found
+
+
+def test_a_pair_of_which_nothing_was_measured_says_what_the_button_does(bench):
     app = home()
-    next(button for button in app.button if button.label == "Run it live").click()
+    assert "Nothing was measured of this pair yet" in said(app)
+    assert [button for button in app.button if button.label == "Measure it here"]
+
+
+def test_the_button_starts_a_quick_plan_of_the_pairs_own_traces_and_goes_where_it_is_watched(bench):
+    parts = (Part(label="deduction", start=0, end=24), Part(label="backtracking", start=25, end=len(TEXT)))
+    made = [Trace(trace_id=f"t{i}", prompt=f"What is {i} + 4?", text=TEXT, parts=parts) for i in range(6)]
+    set_id = bench.trace_sets.save(made, name="mine", source="mine.jsonl", form="test")
+    app = home()
+    next(button for button in app.button if button.label == "Measure it here").click()
     app.run()
     assert not app.exception
-    for job in bench.engine.live():
-        assert bench.engine.wait(job.job_id, 60).state == "done"
+    (one,) = bench.experiments.list()
+    assert (one.plan.traces.kind, one.plan.traces.name, one.plan.figures) == ("set", set_id, ("fig3", "fig4"))
+    assert {e.prompt for e in (*one.plan.choose, *one.plan.report)} == {trace.prompt for trace in made}
+    assert app.session_state[EXPERIMENT] == one.experiment_id
+    assert bench.engine.snapshot(app.session_state[EXPERIMENT_JOB]).kind == "experiment"
+    assert app.title[0].value == "Experiments"
+
+
+def test_without_labelled_traces_it_says_how_to_come_by_some(bench, monkeypatch):
+    monkeypatch.setattr("ui.home.quick.workbench", lambda: bench)
+    monkeypatch.setattr(bench.trace_sets, "list", list)
+    with pytest.raises(BadInput, match="No traces with the label"):
+        quick_plan(facts_of(bench))
+
+
+def test_the_embedded_questions_are_asked_where_the_traces_have_too_few(bench, monkeypatch):
+    monkeypatch.setattr("ui.home.quick.workbench", lambda: bench)
+    plan = quick_plan(facts_of(bench))
+    assert {e.prompt for e in plan.report} <= {e.prompt for e in example_questions("heldout")}
+
+
+def test_the_newest_experiment_of_exactly_this_pair_is_shown_with_its_ticks(bench):
+    keep(bench, outcomes.outcome(finished=True))
+    assert "Nothing was measured" in said(home())
+    keep(bench, of_pair(bench))
+    app = home()
+    assert all(name in said(app) for name in ("Effect.", "Specific.", "Only the reasoner.", "Readable."))
+    assert "CACHED" in said(app)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_what_is_measured_here_stands_beside_the_recorded_one_and_never_replaces_it(bench, monkeypatch):
+    recorded = of_pair(bench)
+    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: recorded)
+    keep(bench, of_pair(bench))
+    app = home()
+    assert "RECORDED" in said(app)
+    app.session_state["home_shown"] = "Measured here"
     app.run()
     assert not app.exception
-    assert any("2 questions per point" in caption.value for caption in app.caption)
-    assert any("CACHED" in caption.value for caption in home().caption)
+    assert "RECORDED" not in said(app)
+    assert "CACHED" in said(app)
 
 
-def save(bench, make_direction, role, seed, name, *, layer=1, **notes):
-    direction = replace(
-        make_direction(32, layer=layer, seed=seed),
-        name=name,
-        fingerprint=bench.pair.facts(role).fingerprint,
-        resid_norm=4.0,
-        provenance=tuple(notes.items()),
-    )
-    bench.directions.save(direction)
-    return direction
-
-
-def test_the_2x2_takes_two_of_one_place_and_no_control_and_names_them(bench, make_direction):
-    pair = (bench.pair.facts("base"), bench.pair.facts("reasoner"))
-    place = {"label": "backtracking", "window": "-13..-8"}
-    save(bench, make_direction, "base", 1, "mine", **place)
-    save(bench, make_direction, "reasoner", 2, "theirs", **place)
-    save(bench, make_direction, "base", 3, "newer elsewhere", layer=0, label="backtracking", window="-3..0")
-    save(bench, make_direction, "base", 4, "newest control", **place, control="random 1", control_of="x")
-    arms = directions_of_pair(pair)
-    assert [(role, direction.name) for role, direction in arms] == [("base", "mine"), ("reasoner", "theirs")]
-    said = arm_notes(arms)[0].replace("\\", "")
-    assert "“mine” (backtracking, offsets -13..-8), found and added at layer 1" in said
-    assert len(arm_notes(arms)) == 2
-
-
-def test_directions_of_two_places_are_added_each_at_its_own_layer_and_said_to_differ(bench, make_direction):
-    save(bench, make_direction, "base", 1, "mine", layer=0, label="backtracking", window="-13..-8")
-    save(bench, make_direction, "reasoner", 2, "theirs", layer=1, label="backtracking", window="-13..-8")
-    app = home()
-    assert any("differ in label, window or layer" in caption.value for caption in app.caption)
-    next(button for button in app.button if button.label == "Run it live").click()
-    app.run()
-    (job,) = bench.engine.live()
-    cells = bench.engine.wait(job.job_id, 60).result
-    steered = {(cell.spec.direction.name, cell.spec.layer) for cell in cells if cell.spec.direction is not None}
-    assert steered == {("mine", 0), ("theirs", 1)}
-
-
-def test_only_a_control_beside_a_direction_is_no_experiment(bench, make_direction):
-    save(bench, make_direction, "base", 1, "control", label="backtracking", control="random 1")
-    save(bench, make_direction, "reasoner", 2, "theirs", label="backtracking")
-    assert any("no direction from both models" in box.value for box in home().info)
-
-
-def test_a_live_result_stands_beside_the_recorded_one_and_what_a_stopped_run_has_is_shown(
-    bench, make_direction, monkeypatch
-):
-    for role, seed in (("base", 1), ("reasoner", 2)):
-        save(bench, make_direction, role, seed, role, label="backtracking")
-    facts = (bench.pair.facts("base"), bench.pair.facts("reasoner"))
-    recorded = replace(recorded_curves(), fingerprints=(facts[0].fingerprint, facts[1].fingerprint))
-    monkeypatch.setattr("ui.home.dose_response.recorded_curves", lambda: recorded)
-    lines = _lines(facts, directions_of_pair(facts), 16)
-    cells = list(dict.fromkeys(cell for line in lines for cell in line.cells))
-    bench.engine.wait(bench.run_cells(cells[:2]), 60)
-    app = home()
-    assert any("RECORDED" in caption.value for caption in app.caption)
-    app.session_state["dose_shown"] = "Measured here"
-    app.run()
-    assert not app.exception
-    assert not any("RECORDED" in caption.value for caption in app.caption)
-    assert any("points are there" in caption.value for caption in app.caption)
+def test_a_recorded_experiment_of_other_weights_is_not_shown(bench, monkeypatch):
+    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: outcomes.outcome(finished=True))
+    assert "RECORDED" not in said(home())
 
 
 def test_the_devices_offered_are_those_that_are_here_the_best_at_first(bench, monkeypatch):

@@ -9,6 +9,7 @@ from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 from ui.components.safe_text import plain
 from ui.playground.program import Extra
+from ui.shell.handoff import PLANNED
 
 
 @pytest.fixture(scope="module")
@@ -537,3 +538,47 @@ def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_per
     assert default_coefficient(replace(plain, provenance=((DOSE, "1e9"),)), steered) == 4.0
     assert default_coefficient(plain, unknown) == 39.6
     assert default_coefficient(replace(plain, resid_norm=0.0), unknown) == 12
+
+
+def to_experiment(app):
+    next(button for button in app.button if button.label == "Make it an experiment").click()
+    app.run()
+    assert not app.exception, [box.value for box in app.exception]
+    return app
+
+
+@pytest.fixture
+def twins(bench, make_direction):
+    """A direction of the same place in each model, and the fingerprints of the models."""
+    ids = {}
+    for i, role in enumerate(("base", "reasoner")):
+        made = replace(make_direction(32, layer=1, seed=i), fingerprint=bench.pair.facts(role).fingerprint)
+        ids[role] = bench.directions.save(replace(made, name=role, provenance=(("label", "backtracking"),)))
+    return ids
+
+
+def test_a_strip_becomes_an_experiment_of_its_direction_and_doses(bench, twins):
+    app = playground(pg_direction=twins["base"], pg_view="strip", pg_scale="unit", pg_doses="0, 2, 5")
+    to_experiment(app)
+    plan = app.session_state[PLANNED]
+    assert app.title[0].value == "Experiments"
+    assert (plan.saved.base, plan.saved.reasoner) == (twins["base"], twins["reasoner"])
+    assert (plan.doses.unit, plan.doses.values, plan.fixed.dose) == ("unit", (2.0, 5.0), None)
+    assert plan.sampling.max_new_tokens == 16
+    assert "What is 3?" in {example.prompt for example in (*plan.choose, *plan.report)}
+
+
+def test_a_prompt_set_becomes_an_experiment_at_its_dose(bench, twins):
+    app = playground(pg_direction=twins["reasoner"], pg_view="set", pg_coefficient=3.0)
+    plan = to_experiment(app).session_state[PLANNED]
+    assert plan.saved.base == twins["base"]
+    assert (plan.doses.values, plan.fixed.dose) == ((3.0,), 3.0)
+
+
+def test_what_no_experiment_can_test_is_refused_with_a_sentence(bench, twins, make_direction):
+    stranger = bench.directions.save(make_direction(32, layer=1, seed=9))
+    app = to_experiment(playground(pg_direction=stranger, pg_view="strip"))
+    assert "found in the base model" in said(app).replace("\\", "")
+    assert app.title[0].value == "Steering playground"
+    app = to_experiment(playground(pg_direction=twins["base"], pg_layer=0, pg_view="strip"))
+    assert "at its own layer, 1" in said(app).replace("\\", "")

@@ -109,13 +109,11 @@ def test_each_allowance_is_the_rule_of_its_place(allowed, n, share, always, most
         assert bool(faults_of(text, unsteered, allowed)) is not expected
 
 
-@pytest.mark.parametrize("ask", ["strip", "chart", "study"])
+@pytest.mark.parametrize("ask", ["strip", "study"])
 def test_every_place_asks_this_rule(ask, monkeypatch):
     from core.runs import dose_response, dose_strip
     from demo import steering_study
     from tests import stored_values as sv
-    from tests.ui.test_dose_chart import point
-    from ui.home import dose_chart
 
     asked = []
     for place in (dose_strip, dose_response, steering_study):
@@ -123,12 +121,10 @@ def test_every_place_asks_this_rule(ask, monkeypatch):
         monkeypatch.setattr(place, "is_readable", lambda text, baseline, allowed: asked.append(allowed) or False)
     if ask == "strip":
         assert not dose_strip.read_strip([0.0], [sv.generation()])[0].coherent
-    elif ask == "chart":
-        dose_chart.point_rows([point("base", "reasoner", 0.0, 1)], resid_norms={})
     else:
         row = {"nll": [0.1], "repetition": 0.0, "no_evidence": 0, "prompts": 4}
         assert not steering_study.readable(row, row)
-    assert asked == [{"strip": ONE_TEXT, "chart": CURVE_POINT, "study": REPORTED}[ask]]
+    assert asked == [{"strip": ONE_TEXT, "study": REPORTED}[ask]]
 
 
 def test_a_baseline_without_nll_lets_no_known_nll_pass():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from core.models.pair import ROLES
@@ -13,7 +12,7 @@ from tests.house import sources
 from ui.attribution.anticipation import _model_colour
 from ui.components.colours import BLUE, ORANGE
 from ui.components.roles import COLOURS, NAMES, SHORT, TITLES
-from ui.home.dose_chart import _panel
+from ui.figures.marks import SOURCES, of_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "ui" / "components" / "roles.py"
@@ -63,8 +62,9 @@ def coloured(scale: dict[str, list[str]]) -> dict[str, str]:
     return {role: colour for words, colour in pairs for role in ROLES if NAMES[role] in words}
 
 
-def test_home_and_attribution_give_a_model_the_same_colour():
-    rows = pd.DataFrame({"target": ["x"], "source": ["from the base model"], "coefficient": [0.0], "fraction": [0.1]})
-    home = _panel(rows, "x", 1.0).to_dict()["layer"][0]["encoding"]["color"]["scale"]
+def test_figures_and_attribution_give_a_model_the_same_colour():
+    series = of_sources(ROLES)
+    figures = dict(zip(series.names, series.colours, strict=True))
     attribution = _model_colour().to_dict()["scale"]
-    assert coloured(home) == coloured(attribution) == COLOURS == {"base": BLUE, "reasoner": ORANGE}
+    assert {role: figures[SOURCES[role]] for role in ROLES} == coloured(attribution) == COLOURS
+    assert COLOURS == {"base": BLUE, "reasoner": ORANGE}

@@ -35,7 +35,7 @@ class LaneView {
     this.badge.textContent = lane.badge;
     this.badge.dataset.badge = lane.badge;
     this.root.dataset.state = lane.state;
-    this.state.textContent = `${STATE_TEXT[lane.state]} · ${lane.pieces.length} tokens`;
+    this.state.textContent = `${STATE_TEXT[lane.state]} · ${lane.pieces.length} ${lane.unit}`;
     this.note.textContent = lane.note;
     this.box.setAttribute("aria-label", `${lane.title}, ${lane.subtitle}`);
     this.lane = lane;

@@ -40,6 +40,8 @@ class Lane:
     badge: Badge = ""
     note: str = ""
     """One sentence under the text, such as what stopped it or why there is none."""
+    unit: str = "tokens"
+    """What the pieces are."""
     values: tuple[float, ...] = ()
     """(n_tokens,) a reading of 0 or more that tints the tokens, in nats; empty for none."""
     value_name: str = ""
@@ -93,6 +95,7 @@ def lane_data(lane: Lane) -> dict[str, object]:
         "note": lane.note,
         "values": [float(f"{value:.3g}") for value in lane.values],
         "valueName": lane.value_name,
+        "unit": lane.unit,
     }
 
 

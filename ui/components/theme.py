@@ -90,6 +90,7 @@ def _theme_on_screen() -> alt.theme.ThemeConfig:
     import streamlit as st
 
     theme = chart_theme()
+    theme["config"]["title"]["subtitleColor"] = "#5b6675" if st.context.theme.type == "light" else "#a3adba"
     if st.context.theme.type == "light":
         for guide in ("axis", "legend", "header"):
             theme["config"][guide] |= {"labelColor": "#5b6675", "titleColor": "#5b6675"}

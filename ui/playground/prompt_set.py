@@ -17,6 +17,7 @@ from core.runs.questions import Example, QuestionList, read_questions
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Comparison, Interval
 from ui.components.safe_text import plain, tried
+from ui.playground.experiment import offer_experiment
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
@@ -113,6 +114,8 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
     if pressed and arms:
         by_prompt = [spec for row in zip(*(arm.specs for arm in arms), strict=True) for spec in row]
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
+    if arms and asked.program:
+        offer_experiment(asked, examples, [asked.program[0].coefficient], key="pg_set_experiment")
     if (follow(SLOT) is None and is_live(SLOT)) or not arms:
         return
     stored = [[workbench().cached(spec) for spec in arm.specs] for arm in arms]

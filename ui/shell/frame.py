@@ -20,6 +20,7 @@ _PAGES = (
     ("extraction", "Extraction"),
     ("directions", "Directions"),
     ("playground", "Steering playground"),
+    ("experiments", "Experiments"),
     ("attribution", "Token attribution"),
 )
 _WITHOUT_CHARTS = ("playground",)

@@ -15,8 +15,18 @@ INDEX_KEY = "traces_index"
 """Place, in that set, of the trace that the Traces page shows; the Labelling page puts a disagreement's here."""
 OPENED = "attribution_source"
 """The generation that the Token attribution page is to read; it takes it away when it is drawn."""
+PLANNED = "experiments:planned"
+"""The plan that a new experiment begins as; another page puts one here."""
+EXPERIMENT, EXPERIMENT_VIEW, EXPERIMENT_JOB = "exp_open", "exp_view", "job:experiment"
+"""Id of the experiment that the Experiments page shows, which of its views, and the job that this session follows."""
 FOLLOWED = "attribution:followed"
 """The generation whose steering and writer Token attribution has taken over last; another one is taken over anew."""
+
+
+def open_experiment(experiment_id: str) -> None:
+    """Make the Experiments page open with the results of this experiment; then switch the page."""
+    st.session_state[EXPERIMENT] = experiment_id
+    st.session_state[EXPERIMENT_VIEW] = "Results"
 
 
 def open_in_attribution(generation: Generation) -> None:

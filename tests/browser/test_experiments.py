@@ -1,0 +1,108 @@
+"""The Experiments page in a real browser, as a new user goes: own questions, Run, Stop, go on, a figure in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.settings import MODEL_ROOTS
+from core.values import Part, Trace
+from core.workbench import Workbench
+from tests.browser.conftest import Server, settled
+from tests.page_helpers import save_tiny_pair
+
+TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
+HOSTILE = "What is <img src=x onerror='window.hacked=1'> ![x](https://beacon.example/x.png) and 3?"
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    fresh_server: Callable[..., AbstractContextManager[Server]],
+) -> Iterator[Server]:
+    """A server with a tiny pair and a set of traces of its own."""
+    root = tmp_path_factory.mktemp("pair")
+    pair = save_tiny_pair(root)
+    parts = (Part(label="deduction", start=0, end=24), Part(label="backtracking", start=25, end=len(TEXT)))
+    bench = Workbench(tmp_path / "cache")
+    traces = [Trace(trace_id=f"t{i}", prompt=f"What is {i} + 4?", text=TEXT, parts=parts) for i in range(4)]
+    bench.trace_sets.save(traces, name="mine", source="mine.jsonl", form="test")
+    bench.close()
+    env = {
+        "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
+        "RETRACE_PRECISION": "fp32",
+        "OMP_NUM_THREADS": "1",
+        MODEL_ROOTS: str(root),
+    }
+    with fresh_server("app.py", **env) as running:
+        yield running
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def begin(page: Page, server: Server, questions: Path) -> None:
+    """From the first page to a running experiment on the user's own questions."""
+    page.goto(server.url)
+    page.get_by_role("link", name="Experiments").click()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=180_000)
+    page.get_by_text("upload", exact=True).click()
+    page.locator("input[type=file]").set_input_files(questions)
+    expect(page.get_by_text("questions.txt: 8 questions")).to_be_visible()
+    expect(page.get_by_text(re.compile("points in .* new tokens"))).to_be_visible()
+    settled(page)
+    press(page, "Run")
+    expect(page.get_by_role("button", name="Stop", exact=True).last).to_be_visible()
+
+
+@pytest.mark.slow
+def test_from_own_questions_to_a_figure_in_a_folder(page: Page, server: Server, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_text("\n".join([HOSTILE, *(f"What is {i} times 3?" for i in range(7))]), "utf-8")
+    begin(page, server, questions)
+    main = page.get_by_test_id("stMain")
+    expect(main.get_by_text("Effect.")).to_be_visible(timeout=120_000)
+    main.get_by_role("button", name="Stop", exact=True).click()
+    expect(main.get_by_text(re.compile(r"\d+ of \d+ points are measured"))).to_be_visible(timeout=60_000)
+    address = page.url
+    assert "experiment=" in address
+    press(page, "Go on")
+    expect(main.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    expect(main.get_by_text("The texts behind a point")).to_be_visible(timeout=300_000)
+    expect(main.get_by_role("button", name="Go on", exact=True)).to_have_count(0)
+    expect(main.get_by_text("Specific.")).to_be_visible()
+    settled(page)
+    with page.expect_download() as started:
+        main.get_by_role("button", name="SVG").first.click()
+    kept = tmp_path / "figures" / started.value.suggested_filename
+    started.value.save_as(kept)
+    assert kept.read_text("utf-8").startswith("<svg")
+    with page.expect_download() as started:
+        main.get_by_role("button", name="Report", exact=True).click()
+    started.value.save_as(tmp_path / "report.html")
+    assert "<img src=x" not in (tmp_path / "report.html").read_text("utf-8")
+    page.goto(address)
+    expect(main.get_by_text("The texts behind a point")).to_be_visible(timeout=60_000)
+    assert not page.evaluate("window.hacked")
+
+
+@pytest.mark.slow
+def test_closing_the_browser_does_not_stop_an_experiment(
+    new_page: Callable[[], Page], server: Server, tmp_path: Path
+) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_text("\n".join(f"What is {i} times 3?" for i in range(8)), "utf-8")
+    first = new_page()
+    begin(first, server, questions)
+    first.close()
+    second = new_page()
+    second.goto(f"{server.url}/experiments")
+    main = second.get_by_test_id("stMain")
+    expect(main.get_by_text(re.compile("LIVE|The texts behind a point")).first).to_be_visible(timeout=120_000)

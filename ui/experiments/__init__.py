@@ -1,0 +1,4 @@
+"""The Experiments page.
+
+Knows no other page but `directions`.
+"""

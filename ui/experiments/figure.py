@@ -1,0 +1,113 @@
+"""One figure on the page: charts, sentences, table, and the ways to take them away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+import altair as alt
+import streamlit as st
+
+from core.experiments.values import Figure, Outcome, Point
+from core.experiments.verdicts import sentences
+from core.experiments.words import caption, methods
+from ui.components.safe_text import plain
+from ui.figures.catalogue import csv_of, drawings
+from ui.figures.marks import Drawing
+from ui.figures.pictures import png_of, svg_of
+from ui.figures.rows import point_row, points_of, rows_of
+
+SELECTION = "clicked"
+_CLICKED = ("target", "name", "match", "layer", "window", "dose_unit_vectors")
+"""The fields of a mark that tell which point it is."""
+MAX_SENTENCE, PAIRED = 900, 440
+
+
+def has_figure(outcome: Outcome, figure: Figure) -> bool:
+    """Whether there is anything to show of a figure."""
+    return figure in outcome.plan.figures and bool(rows_of(outcome, figure))
+
+
+def draw_charts(outcome: Outcome, figure: Figure) -> None:
+    """The charts alone, for a figure that is still filling in."""
+    made = drawings(outcome, figure)
+    for column, drawing in zip(_columns(len(made)), made, strict=True):
+        column.altair_chart(drawing.chart, width="stretch", height=_height(made))
+
+
+def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
+    """Charts and sentences; the point that was clicked last."""
+    picked = None
+    points = points_of(outcome, figure)
+    made = drawings(outcome, figure)
+    for column, drawing in zip(_columns(len(made)), made, strict=True):
+        if points:
+            event = column.altair_chart(
+                _clickable(drawing.chart),
+                width="stretch",
+                height=_height(made),
+                key=f"exp:{key}:{drawing.name}",
+                on_select="rerun",
+            )
+            picked = _clicked(event, outcome, points) or picked
+        else:
+            column.altair_chart(drawing.chart, width="stretch", height=_height(made))
+    st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
+    for sentence in sentences(outcome, figure):
+        st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")
+    return picked
+
+
+def draw_numbers(outcome: Outcome, figure: Figure, *, key: str) -> None:
+    """The figure as files, its numbers as a table, and the method in words to copy."""
+    _draw_downloads(outcome, figure, key)
+    with st.expander("Table", icon=":material/table:"):
+        st.dataframe(rows_of(outcome, figure), hide_index=True)
+    with st.expander("Methods, to copy", icon=":material/format_quote:"):
+        st.code(methods(outcome), language=None, wrap_lines=True)
+
+
+def _height(made: Sequence[Drawing]) -> int | Literal["content"]:
+    """Charts side by side are narrow, so that their legends take more of their height."""
+    return PAIRED if len(made) == 2 else "content"
+
+
+def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:
+    """Two charts stand side by side; more are read one after the other."""
+    return st.columns(n) if n == 2 else [st.container() for _ in range(n)]
+
+
+def _draw_downloads(outcome: Outcome, figure: Figure, key: str) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for drawing in drawings(outcome, figure):
+            _download(f"{drawing.title} · PNG", partial(png_of, drawing.chart), f"{drawing.name}.png", "image/png", key)
+            _download("SVG", partial(svg_of, drawing.chart), f"{drawing.name}.svg", "image/svg+xml", key)
+        _download("CSV", lambda: csv_of(outcome, figure).encode(), f"{figure}.csv", "text/csv", key)
+
+
+def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: str) -> None:
+    st.download_button(
+        label,
+        make,
+        file_name=name,
+        mime=mime,
+        on_click="ignore",
+        icon=":material/download:",
+        key=f"exp:file:{key}:{name}",
+    )
+
+
+def _clickable(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
+    """The chart, which tells the page the point that is clicked."""
+    return chart.add_params(alt.selection_point(name=SELECTION, fields=list(_CLICKED), on="click"))
+
+
+def _clicked(event: object, outcome: Outcome, points: Sequence[Point]) -> Point | None:
+    """The point whose mark was clicked."""
+    selection = event.get("selection", {}) if isinstance(event, Mapping) else {}
+    rows = selection.get(SELECTION) or []
+    if not rows:
+        return None
+    wanted = {name: rows[0].get(name) for name in _CLICKED}
+    return next((p for p in points if wanted.items() <= point_row(outcome, p).items()), None)

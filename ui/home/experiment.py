@@ -1,0 +1,122 @@
+"""The experiment of the loaded pair: recorded for the embedded pair, else the newest one that is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+
+from core.embedded import recorded_experiment
+from core.experiments.statistics import chosen_point
+from core.experiments.values import Outcome
+from core.experiments.verdicts import sentences, ticks
+from core.experiments.words import caption
+from core.models.pair import ModelFacts
+from ui.components.safe_text import done, plain
+from ui.components.ticks import draw_ticks
+from ui.home.quick import quick_plan
+from ui.shell.frame import page_path
+from ui.shell.handoff import EXPERIMENT_JOB, open_experiment
+from ui.shell.jobs import follow, is_live
+from ui.shell.state import caller, guarded, workbench
+
+Pair = tuple[ModelFacts, ModelFacts]
+CHART_HEIGHT = 440
+RECORDED, HERE = "Recorded", "Measured here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An experiment of the loaded pair, and where it comes from."""
+
+    outcome: Outcome
+    badge: Literal["RECORDED", "CACHED"]
+    experiment_id: str = ""
+
+
+def draw_experiment(pair: Pair) -> None:
+    """The four ticks and Fig. 3 of the pair's experiment, and the button that measures one here."""
+    recorded, here = _recorded(pair), _kept(pair)
+    shown = _choose(recorded, here)
+    if shown is not None:
+        _draw_found(shown)
+    elif not is_live(EXPERIMENT_JOB):
+        st.info(
+            f"Nothing was measured of this pair yet. **Measure it here** finds the direction in "
+            f"**{plain(pair[0].name)}** and in **{plain(pair[1].name)}**, chooses layer, window and dose, and holds "
+            "the effect against random directions and other controls.",
+            icon=":material/science:",
+        )
+    follow(EXPERIMENT_JOB)
+    _offer(pair, shown)
+
+
+def _recorded(pair: Pair) -> Found | None:
+    outcome = recorded_experiment()
+    return Found(outcome=outcome, badge="RECORDED") if outcome is not None and _is_of(outcome, pair) else None
+
+
+def _kept(pair: Pair) -> Found | None:
+    """The newest kept experiment of exactly these weights that has a point to show."""
+    bench = workbench()
+    for one in bench.experiments.list():
+        outcome = bench.experiments.outcome(one.experiment_id)
+        if outcome is not None and _is_of(outcome, pair) and chosen_point(outcome) is not None:
+            return Found(outcome=outcome, badge="CACHED", experiment_id=one.experiment_id)
+    return None
+
+
+def _is_of(outcome: Outcome, pair: Pair) -> bool:
+    return outcome.fingerprints == (pair[0].fingerprint, pair[1].fingerprint)
+
+
+def _choose(recorded: Found | None, here: Found | None) -> Found | None:
+    """Which of the two is shown: what was measured here stands beside the recorded one and never replaces it."""
+    if recorded is None or here is None:
+        return recorded or here
+    shown = st.segmented_control(
+        "Shown", (RECORDED, HERE), default=RECORDED, required=True, key="home_shown", label_visibility="collapsed"
+    )
+    return recorded if shown == RECORDED else here
+
+
+def _draw_found(found: Found) -> None:
+    """The ticks, and Fig. 3 with the controls' band."""
+    from ui.figures.catalogue import drawings
+
+    outcome = found.outcome
+    draw_ticks(ticks(outcome))
+    made = drawings(outcome, "fig3")
+    for column, drawing in zip(st.columns(len(made) or 1), made, strict=False):
+        column.altair_chart(drawing.chart, width="stretch", height=CHART_HEIGHT)
+    st.caption(f"{found.badge} · {plain(caption(outcome, 'fig3'), 900)}")
+    unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
+    st.caption(
+        f"Layer, window and dose were chosen on {len(outcome.plan.choose)} questions; these "
+        f"{len(outcome.plan.report)} are others.{unfinished}"
+    )
+    for sentence in sentences(outcome, "fig3"):
+        st.markdown(f"- {plain(sentence, 900)}")
+
+
+def _offer(pair: Pair, shown: Found | None) -> None:
+    """A quick experiment in one click, and the way to the page where everything else is."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        pressed = st.button("Measure it here", icon=":material/play_arrow:", disabled=is_live(EXPERIMENT_JOB))
+        if shown is not None and shown.experiment_id and st.button("Open it", icon=":material/science:"):
+            open_experiment(shown.experiment_id)
+            st.switch_page(page_path("experiments"))
+        st.page_link(page_path("experiments"), label="All settings, controls and texts", icon=":material/tune:")
+    if pressed:
+        done(lambda: _start(pair))
+
+
+def _start(pair: Pair) -> None:
+    """Begin a quick plan and go where it can be watched. Raises BadInput where there is nothing to begin with."""
+    plan = quick_plan(pair)
+    bench = workbench()
+    if guarded(lambda: bench.run_plan(plan, caller()), EXPERIMENT_JOB):
+        open_experiment(bench.experiments.save(plan))
+        st.switch_page(page_path("experiments"))
+    st.rerun()

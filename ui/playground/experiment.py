@@ -1,0 +1,95 @@
+"""From an anecdote to an experiment: the playground's direction, questions and doses as a plan with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from core.directions.direction import Direction
+from core.embedded import example_questions
+from core.errors import BadInput
+from core.experiments.presets import paper_plan
+from core.experiments.values import Doses, Fixed, Plan, SavedPair, TraceSource
+from core.extraction.controls import CONTROL
+from core.models.pair import ROLES, Role
+from core.runs.questions import Example
+from ui.components.roles import NAMES
+from ui.components.safe_text import tried
+from ui.directions.choices import choices
+from ui.playground.settings import Settings, keywords
+from ui.shell.frame import page_path
+from ui.shell.handoff import PLANNED
+from ui.shell.state import pair_facts, workbench
+
+FEWEST = 16
+"""Questions below which the held-out ones are asked too."""
+
+
+def offer_experiment(asked: Settings, questions: Sequence[Example], doses: Sequence[float], *, key: str) -> None:
+    """The button that opens the Experiments page with these settings."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        pressed = st.button("Make it an experiment", icon=":material/science:", key=key)
+        st.caption("The same direction and doses, on more questions, in both models, and against controls.")
+    plan = tried(lambda: plan_of_settings(asked, questions, doses)) if pressed else None
+    if plan is not None:
+        st.session_state[PLANNED] = plan
+        st.switch_page(page_path("experiments"))
+
+
+def plan_of_settings(asked: Settings, questions: Sequence[Example], doses: Sequence[float]) -> Plan:
+    """The plan. Raises BadInput for a program that an experiment does not know."""
+    facts = pair_facts()
+    assert facts is not None
+    assert asked.direction is not None
+    edit = asked.program[0]
+    if len(asked.program) > 1 or edit.operator != "add" or edit.ramp > 1:
+        raise BadInput(
+            "An experiment adds one direction at one layer, at its full size from the beginning.",
+            "Choose the operator add, one layer and no further direction.",
+        )
+    if edit.layer != asked.direction.layer:
+        raise BadInput(
+            f"An experiment adds a saved direction at its own layer, {asked.direction.layer}; here layer {edit.layer} "
+            "is steered.",
+            "Set the layer back, or find the direction of that layer.",
+        )
+    steered = tuple(sorted({abs(dose) for dose in doses if dose})) or (abs(edit.coefficient) or 1.0,)
+    every = questions if len(questions) >= FEWEST else (*questions, *example_questions("heldout"))
+    plan = paper_plan(facts, TraceSource(kind="none"), every, quick=True, figures=("fig3", "fig4"))
+    return replace(
+        plan,
+        title=f"{asked.direction.name} in the playground",
+        saved=_both_of(asked.direction),
+        doses=Doses(unit="unit", values=steered),
+        fixed=Fixed(dose=steered[0] if len(steered) == 1 else None),
+        sampling=asked.sampling,
+        positions=edit.positions,
+        keywords=keywords(),
+    )
+
+
+def _both_of(direction: Direction) -> SavedPair:
+    """The direction and its twin, of the same place in the other model; both are put into the user's folder."""
+    facts = pair_facts()
+    assert facts is not None
+    found: dict[Role, Direction] = {}
+    for role, fact in zip(ROLES, facts, strict=True):
+        mine = [c.direction for c in choices(d_model=fact.d_model) if c.direction.fingerprint == fact.fingerprint]
+        real = [one for one in mine if CONTROL not in dict(one.provenance)]
+        twin = [one for one in real if _place(one) == _place(direction)]
+        if direction in mine or twin:
+            found[role] = direction if direction in mine else twin[0]
+    if CONTROL in dict(direction.provenance) or "base" not in found:
+        raise BadInput(
+            f"An experiment tests a direction that was found in the {NAMES['base']}, and {direction.name!r} is none.",
+            "Choose one that was found there, or make the plan on the Experiments page.",
+        )
+    ids = {role: workbench().directions.save(one) for role, one in found.items()}
+    return SavedPair(base=ids["base"], reasoner=ids.get("reasoner", ""))
+
+
+def _place(direction: Direction) -> tuple[str, str, int]:
+    notes = dict(direction.provenance)
+    return notes.get("label", ""), notes.get("window", ""), direction.layer
