@@ -9,8 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import UserFacingError
-from core.experiments.check import check_directions, check_plan, check_prompts
-from core.experiments.costs import Cost
+from core.experiments.check import Cost, check_directions, check_plan, check_prompts
 from core.experiments.folder import MAX_TITLE
 from core.experiments.plans import plan_id
 from core.experiments.presets import ALL_FIGURES, paper_plan
