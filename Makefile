@@ -46,7 +46,11 @@ demo-pair: $(VENV)/.run-ready
 	@$(BIN)/python -m demo.train
 
 record: $(VENV)/.run-ready
-	@$(BIN)/python -m demo.record
+	@$(BIN)/python -m demo.write_plans
+	@for plan in paper seed1 seed2 fig3; do \
+		$(BIN)/python -m retrace run demo/plans/$$plan.json --cache demo/runs/recorded --out demo/recorded/$$plan > /dev/null || exit; \
+	done
+	@$(BIN)/python -m demo.write_directions
 
 attribution-report: $(VENV)/.run-ready
 	@$(BIN)/python -m benchmarks.attribution_agreement

@@ -19,6 +19,10 @@ from core.attribution.values import (
 from core.attribution.work import read_text
 from core.directions.direction import Direction
 from core.directions.folder import direction_bytes, read_direction_bytes
+from core.experiments.plans import plan_json, read_outcome, read_plan
+from core.experiments.presets import paper_plan
+from core.experiments.values import Outcome, Plan, Point
+from core.experiments.verdicts import ticks
 from core.extraction.contrast import contrast
 from core.extraction.controls import control_set, random_controls, shuffled_events, sign_flip
 from core.extraction.moments import Moments, MomentsSpec
@@ -30,7 +34,6 @@ from core.forward.edits import SteeringSpec
 from core.jobs import finish
 from core.models.loaded import LoadedModel, encode_prompt, encode_text, pieces
 from core.runs.cells import DoseCell, DoseCellSpec
-from core.runs.dose_response import DoseLine, plan_dose_response, point_of
 from core.runs.generation import score_completions, stream_completions
 from core.runs.lanes import generate_lanes
 from core.runs.values import Generation, GenerationSpec
@@ -50,7 +53,6 @@ __all__ = [
     "DivergenceSpec",
     "DoseCell",
     "DoseCellSpec",
-    "DoseLine",
     "ExtractionSpec",
     "Generation",
     "GenerationSpec",
@@ -62,7 +64,10 @@ __all__ = [
     "ModelSpec",
     "Moments",
     "MomentsSpec",
+    "Outcome",
     "Part",
+    "Plan",
+    "Point",
     "Positions",
     "Prompt",
     "SamplingSpec",
@@ -81,11 +86,13 @@ __all__ = [
     "generate_lanes",
     "load_model",
     "measure_text",
+    "paper_plan",
     "pieces",
-    "plan_dose_response",
-    "point_of",
+    "plan_json",
     "random_controls",
     "read_direction_bytes",
+    "read_outcome",
+    "read_plan",
     "read_text",
     "read_traces",
     "record_moments",
@@ -94,4 +101,5 @@ __all__ = [
     "shuffled_events",
     "sign_flip",
     "stream_completions",
+    "ticks",
 ]

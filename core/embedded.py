@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
@@ -20,47 +19,17 @@ from core.experiments.plans import read_outcome
 from core.experiments.values import Outcome
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
-from core.runs.dose_response import DosePoint
 from core.runs.questions import Example
 from core.settings import PROJECT
 from core.traces.records import read_traces
-from core.values import PairSpec, Part, Trace, Window
+from core.values import PairSpec, Part, Trace
 
 AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
 """Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = PROJECT / "demo"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A claim about one training of the embedded pair, whether it held, and the numbers in words."""
-
-    text: str
-    holds: bool
-    found: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedClaims:
-    """What `make record` found of one training; seed 0 is the embedded pair."""
-
-    seed: int
-    fingerprints: tuple[str, str]
-    """(base, reasoner) fingerprints of the weights."""
-    claims: tuple[Claim, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedCurves:
-    """The 2×2 as `make record` measured it, and what it was measured on."""
-
-    fingerprints: tuple[str, str]
-    """(base, reasoner) fingerprints of the weights."""
-    layer: int
-    window: str
-    n_prompts: int
-    points: tuple[DosePoint, ...]
+TRAININGS = ("paper", "seed1", "seed2")
+"""Plans of the same experiment on pairs trained from other starts."""
 
 
 def references_for(pair: PairSpec, *, lookup: Lookup, keep: Keep) -> list[Reference]:
@@ -140,56 +109,24 @@ def recorded_directions() -> tuple[Direction, ...]:
     return tuple(read_direction_bytes(file.read_bytes(), name=file.stem) for file in files)
 
 
-def recorded_curves() -> RecordedCurves | None:
-    """The recorded 2×2 of the embedded pair, or None where there is none."""
+def recorded_experiment(name: str = "paper") -> Outcome | None:
+    """What `make record` measured of a plan in `demo/plans`, or None where it is not there."""
+    path = DEMO / "recorded" / name / "results.json"
     try:
-        data = _study()["seeds"][0]
-        base, reasoner = data["fingerprints"]
-        start, stop = data["chosen"]["window"]
-        return RecordedCurves(
-            fingerprints=(base, reasoner),
-            layer=int(data["chosen"]["layer"]),
-            window=Window(start=start, stop=stop).label,
-            n_prompts=len(data["points"][0]["hits"]),
-            points=tuple(_point(row) for row in data["points"]),
-        )
-    except (OSError, ValueError, LookupError, TypeError):
+        status = path.stat()
+        return _outcome_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except (OSError, UserFacingError):
         return None
 
 
-def recorded_claims() -> tuple[RecordedClaims, ...]:
-    """What was found of every training seed, the embedded pair first; empty where nothing was recorded."""
-    try:
-        return tuple(
-            RecordedClaims(
-                seed=int(row["seed"]),
-                fingerprints=(row["fingerprints"][0], row["fingerprints"][1]),
-                claims=tuple(
-                    Claim(text=claim["claim"], holds=bool(claim["holds"]), found=claim["found"])
-                    for claim in row["claims"]
-                ),
-            )
-            for row in _study()["seeds"]
-        )
-    except (OSError, ValueError, LookupError, TypeError):
-        return ()
+def recorded_trainings() -> tuple[Outcome, ...]:
+    """The 2×2 and its controls on each training seed that is recorded, the embedded pair's first."""
+    return tuple(found for name in TRAININGS if (found := recorded_experiment(name)) is not None)
 
 
-def _study() -> Any:
-    return json.loads((DEMO / "report.json").read_text("utf-8"))
-
-
-def _point(row: dict[str, Any]) -> DosePoint:
-    return DosePoint(
-        source=row["source"],
-        target=row["target"],
-        coefficient=float(row["coefficient"]),
-        hits=tuple(row["hits"]),
-        words=tuple(row["words"]),
-        repetition=tuple(row["repetition"]),
-        nll=tuple(float("nan") if value is None else value for value in row["nll"]),
-        no_evidence=int(row["no_evidence"]),
-    )
+@functools.lru_cache(maxsize=8)
+def _outcome_of(path: Path, stamp: tuple[int, int, int]) -> Outcome:
+    return read_outcome(path.read_bytes(), source=path.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +164,4 @@ def recorded_agreement() -> RecordedAgreement | None:
         rows = tuple(Correlation(**row) for row in data.pop("correlations"))
         return RecordedAgreement(**data, correlations=rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def recorded_experiment() -> Outcome | None:
-    """The recorded experiment of the embedded pair, or None where there is none."""
-    try:
-        return read_outcome((DEMO / "experiment.json").read_bytes(), source="demo/experiment.json")
-    except (OSError, UserFacingError):
         return None

@@ -22,7 +22,6 @@ from core.disk.store import Store
 from core.embedded import example_traces, references_for
 from core.engine import Engine
 from core.errors import BadInput
-from core.experiments import work as experiments
 from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
@@ -42,11 +41,11 @@ from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
 from core.runs import cells
 from core.runs import values as runs
-from core.runs.cells import DoseCell, DoseCellSpec
+from core.runs.cells import DoseCell
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
-from core.runs.work import LaneJobs, run_cells
+from core.runs.work import LaneJobs
 from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
@@ -63,7 +62,6 @@ _KINDS: Kinds = {
     **extraction.KINDS,
     **judge.KINDS,
     **cells.KINDS,
-    **experiments.KINDS,
     **runs.KINDS,
 }
 
@@ -97,10 +95,8 @@ class Workbench:
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
-        title = f"Loading {pair.base.name} and {pair.reasoner.name}"
-        return self.engine.submit(
-            "load", self.pair.load(pair), title=title, caller=caller, seconds=2 * _HOUR, lasting=True
-        )
+        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self.pair.load(pair)
+        return self.engine.submit("load", work, title=title, caller=caller, seconds=2 * _HOUR, lasting=True)
 
     def estimate_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairNeed]:
         """Job whose result is what the pair would take; nothing is loaded."""
@@ -139,7 +135,6 @@ class Workbench:
 
     def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> JobId[LaneKL]:
         """Job whose result is the LaneKL of the spec."""
-
         return self._submit(spec, self._lanes.compare(spec), "Comparing lanes", caller)
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> JobId[DirectionSet]:
@@ -244,11 +239,6 @@ class Workbench:
             return read_direction(self.pair.model_of(spec.model, spec.fingerprint), spec)
 
         return self._submit(spec, work(), "Logit lens", caller)
-
-    def run_cells(self, specs: Sequence[DoseCellSpec], caller: Caller = NOBODY) -> JobId[tuple[DoseCell, ...]]:
-        """Job that fills the cells of an experiment in order; those already stored are not run again."""
-        work = run_cells(self.pair.model_of, tuple(specs), cached=self.cached, save=self._save)
-        return self._lasting("cells", work, title="Dose-response", caller=caller, about=tuple(specs))
 
     def run_plan(self, plan: Plan, caller: Caller = NOBODY) -> JobId[Outcome]:
         """Job that measures what the plan asks for and is not there yet, and keeps it; its result is the Outcome."""

@@ -48,12 +48,11 @@ st.subheader("Does it hold for the loaded pair?")
 pair = wait_for_pair()
 say_vocabularies()
 
-from ui.home.claims import draw_claims, draw_failures  # noqa: E402
 from ui.home.experiment import draw_experiment  # noqa: E402  charts and tables take a second to import: not before
+from ui.home.trainings import draw_trainings  # noqa: E402
 
 draw_experiment(pair)
-draw_failures(pair)
-draw_claims(pair)
+draw_trainings(pair)
 
 with st.expander("How to read this"):
     st.markdown(

@@ -14,10 +14,11 @@ from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput, ModelUnavailable
 from core.extraction.values import ExtractionSpec
 from core.forward.edits import SteeringSpec
-from core.jobs import Caller
+from core.jobs import Caller, finish
 from core.models.loaded import hook_count
-from core.runs.dose_response import plan_dose_response
+from core.runs.cells import DoseCellSpec
 from core.runs.values import GenerationSpec, LaneKLSpec
+from core.runs.work import run_cell
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 from core.workbench import Workbench
@@ -244,34 +245,21 @@ def test_extraction_attribution_lens_and_cells_run_and_are_kept(bench):
     )
     assert bench.engine.wait(bench.read_direction(lens), 60).result == bench.cached(lens)
 
-    lines = plan_dose_response(
-        directions=[("base-derived", direction)],
-        targets=[
-            (role, f.spec, f.fingerprint, tuple(bench.pair.encode(role, q) for q in ("Why?", "What is 2?")))
-            for role, f in facts.items()
-        ],
-        coefficients=(0.0, 4.0),
-        sampling=SamplingSpec(max_new_tokens=6, temperature=0.7),
-        keywords=("wait",),
-    )
-    cells = [cell for line in lines for cell in line.cells]
-    done = bench.engine.wait(bench.run_cells(cells), 60)
-    assert done.state == "done", done.error
-    assert [bench.cached(cell) for cell in cells] == list(done.result)
-
 
 def test_a_cell_is_the_single_runs_of_its_prompts(bench, make_direction):
     facts = bench.pair.facts("reasoner")
-    (line,) = plan_dose_response(
-        directions=[("x", make_direction(32, layer=1))],
-        targets=[("reasoner", facts.spec, facts.fingerprint, tuple(bench.pair.encode("reasoner", q) for q in "ab"))],
-        coefficients=(5.0,),
+    spec = DoseCellSpec(
+        model=facts.spec,
+        fingerprint=facts.fingerprint,
+        direction=make_direction(32, layer=1),
+        layer=1,
+        coefficient=5.0,
+        prompts=tuple(bench.pair.encode("reasoner", q) for q in "ab"),
         sampling=SamplingSpec(max_new_tokens=6, temperature=0.8),
         keywords=("wait",),
     )
-    (cell,) = bench.engine.wait(bench.run_cells(line.cells), 60).result
-    singles = [run(bench, spec)[0].text for spec in line.cells[0].generations()]
-    assert list(cell.texts) == singles
+    cell = finish(run_cell(bench.pair.model_of(facts.spec, facts.fingerprint), spec, batch=2))
+    assert list(cell.texts) == [run(bench, single)[0].text for single in spec.generations()]
 
 
 def test_faults_of_use_are_sentences(bench):

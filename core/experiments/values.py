@@ -253,14 +253,13 @@ class LeadRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LeadTrace:
-    """Fig. 6: the centred projection along one trace."""
+    """Fig. 6: the centred projection along one trace, and the indices of the tokens that begin an event."""
 
     source: Role
     trace_id: str
     projection: tuple[float, ...]
     pieces: tuple[str, ...]
     events: tuple[int, ...]
-    """Indices of the tokens that begin an event."""
 
 
 @dataclass(frozen=True, kw_only=True)

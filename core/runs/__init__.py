@@ -2,6 +2,6 @@
 
 Knows no extraction and no attribution. `replay` is its own.
 
-Face: values, generation, lanes, dose_strip, cells, dose_response, coherence, forks, arms, questions, written_traces,
+Face: values, generation, lanes, dose_strip, cells, coherence, forks, arms, questions, written_traces,
 history, journal, script, export, work
 """

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from core.runs import coherence
 from core.runs.coherence import CHOSEN, CURVE_POINT, ONE_TEXT, REPORTED, Measured, faults_of, is_readable
 from core.settings import PROJECT
 from core.text.words import measure_text, repeated_ngrams, words_of
@@ -109,22 +108,21 @@ def test_each_allowance_is_the_rule_of_its_place(allowed, n, share, always, most
         assert bool(faults_of(text, unsteered, allowed)) is not expected
 
 
-@pytest.mark.parametrize("ask", ["strip", "study"])
+@pytest.mark.parametrize("ask", ["strip", "choose", "report"])
 def test_every_place_asks_this_rule(ask, monkeypatch):
-    from core.runs import dose_response, dose_strip
-    from demo import steering_study
+    from core.experiments import statistics
+    from core.runs import dose_strip
     from tests import stored_values as sv
+    from tests.experiments.outcomes import point
 
     asked = []
-    for place in (dose_strip, dose_response, steering_study):
-        assert place.is_readable is coherence.is_readable
-        monkeypatch.setattr(place, "is_readable", lambda text, baseline, allowed: asked.append(allowed) or False)
+    monkeypatch.setattr(dose_strip, "is_readable", lambda text, baseline, allowed: asked.append(allowed) or False)
+    monkeypatch.setattr(statistics, "faults_of", lambda text, baseline, allowed: asked.append(allowed) or ("no",))
     if ask == "strip":
         assert not dose_strip.read_strip([0.0], [sv.generation()])[0].coherent
     else:
-        row = {"nll": [0.1], "repetition": 0.0, "no_evidence": 0, "prompts": 4}
-        assert not steering_study.readable(row, row)
-    assert asked == [{"strip": ONE_TEXT, "study": REPORTED}[ask]]
+        assert not statistics.readable(point("direction", dose=1.0, hits=1, half=ask), None)
+    assert asked == [{"strip": ONE_TEXT, "choose": CHOSEN, "report": REPORTED}[ask]]
 
 
 def test_a_baseline_without_nll_lets_no_known_nll_pass():
