@@ -159,12 +159,10 @@ def _lead_rows(outcome: Outcome) -> list[Row]:
     """The AUC by lead, then the projection along the traces."""
     empty: Row = dict.fromkeys(("lead", "auc", "auc_low", "auc_high", "n_events", "n_others"))
     nowhere: Row = dict.fromkeys(("trace", "token", "text", "projection", "event"))
-    found: list[Row] = [
-        {"source": r.source, "lead": r.lead, "auc": r.auc, "auc_low": r.low, "auc_high": r.high}
-        | {"n_events": r.n_events, "n_others": r.n_others}
-        | nowhere
-        for r in outcome.leads
-    ]
+    found: list[Row] = []
+    for r in outcome.leads:
+        row: Row = {"source": r.source, "lead": r.lead, "auc": r.auc, "auc_low": r.low, "auc_high": r.high}
+        found.append(row | {"n_events": r.n_events, "n_others": r.n_others} | nowhere)
     for trace in outcome.lead_traces:
         events = set(trace.events)
         pairs = zip(trace.projection, trace.pieces, strict=True)
