@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from core.experiments.readings import label_scores
 from core.experiments.statistics import at_chosen, baseline_of, beside, faults, nll, rate, repetition
 from core.experiments.values import Figure, LabelRow, Outcome, Point
 from core.models.pair import ROLES, Role
-from core.statistics import Comparison, Interval, wilson
+from core.statistics import Comparison, Interval
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
@@ -175,14 +176,7 @@ def _lead_rows(outcome: Outcome) -> list[Row]:
 
 
 def _label_row(row: LabelRow) -> Row:
-    """F1 is 2 j / (1 + j), where j is the share that both mark of what either marks: its interval is that of j."""
-    shares = {
-        "precision": wilson(row.both, row.both + row.keyword_only),
-        "recall": wilson(row.both, row.both + row.reference_only),
-    }
-    either = wilson(row.both, row.both + row.keyword_only + row.reference_only)
-    mean, low, high = (2 * share / (1 + share) for share in (either.mean, either.low, either.high))
-    shares["f1"] = Interval(mean=mean, low=low, high=high, n=either.n)
+    scores = label_scores(row)
     found: Row = {
         "dose_unit_vectors": row.coefficient,
         "labeller": row.labeller,
@@ -191,6 +185,6 @@ def _label_row(row: LabelRow) -> Row:
         "keyword_only": row.keyword_only,
         "reference_only": row.reference_only,
     }
-    for name, share in shares.items():
+    for name, share in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)):
         found |= {name: _finite(share.mean), f"{name}_low": _finite(share.low), f"{name}_high": _finite(share.high)}
     return found
