@@ -42,8 +42,7 @@ def _numbers(point: Point, baseline: Point | None) -> _Numbers:
 
 def point_row(outcome: Outcome, point: Point) -> Row:
     """Everything that is said of a point. Numbers that are not known are None."""
-    points = outcome.chosen_from if point.half == "choose" else outcome.reported
-    found = _numbers(point, baseline_of(points, point))
+    found = _numbers(point, baseline_of((*outcome.chosen_from, *outcome.reported), point))
     gain = found.difference
     row: Row = {
         "half": point.half,
