@@ -237,8 +237,8 @@ def _texts(plan: Plan) -> str:
     return (
         f"The dose times the unit vector was added after the layer at {_positions(plan.positions)}, while up to "
         f"{sampling.max_new_tokens} tokens were sampled at temperature {sampling.temperature:g}{top}, with seeds "
-        f"{sampling.seed} to {last}, one per question and the same in every arm; questions stood in {frame}. Counted are "
-        f"the words {', '.join(plan.keywords)} in {counted} (paper, Eq. 1)."
+        f"{sampling.seed} to {last}, one per question and the same in every arm; questions stood in {frame}. Counted "
+        f"are the words {', '.join(plan.keywords)} in {counted} (paper, Eq. 1)."
     )
 
 
