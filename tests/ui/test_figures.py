@@ -240,5 +240,5 @@ def test_a_picture_is_three_pixels_for_each_of_the_page():
 def test_names_of_any_length_fit_beside_the_ladder():
     for name in ("label: uncertainty-estimation", "x" * 200, "label: " + "long word " * 20, ""):
         lines = _wrapped(name).split("\n")
-        assert 1 <= len(lines) <= 3
-        assert max(map(len, lines)) <= 22
+        assert 1 <= len(lines) <= 2
+        assert max(map(len, lines)) <= 32
