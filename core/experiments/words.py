@@ -232,12 +232,13 @@ def _texts(plan: Plan) -> str:
     sampling = plan.sampling
     last = sampling.seed + len(plan.report) - 1
     counted = "the reasoning part" if plan.counted == "thinking" else "the whole completion"
+    frame = "the reasoning model's own frame" if plan.frame is None else f"the frame {plan.frame.render('…')!r}"
     top = f", top-p {sampling.top_p:g}" if sampling.top_p < 1 else ""
     return (
         f"The dose times the unit vector was added after the layer at {_positions(plan.positions)}, while up to "
         f"{sampling.max_new_tokens} tokens were sampled at temperature {sampling.temperature:g}{top}, with seeds "
-        f"{sampling.seed} to {last}, one per question and the same in every arm. Counted are the words "
-        f"{', '.join(plan.keywords)} in {counted} (paper, Eq. 1)."
+        f"{sampling.seed} to {last}, one per question and the same in every arm; questions stood in {frame}. Counted "
+        f"are the words {', '.join(plan.keywords)} in {counted} (paper, Eq. 1)."
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.experiments.values import Fixed, Outcome, SavedPair
 from core.experiments.words import TITLES, caption, dose_words, is_date, keyword_words, methods
+from core.tokens.frames import ChatFrame
 from core.values import ModelSpec, PairSpec, Positions, SamplingSpec, hub_fingerprint
 from tests.experiments.outcomes import outcome, plan
 
@@ -71,6 +72,9 @@ def test_other_plans_are_said_as_they_are():
     steered = methods(outcome(plan=plan(positions=Positions(region="thinking", every=2, until=("wait",)))))
     assert "positions of the reasoning, every 2th, until one of wait" not in steered
     assert "every second one" in steered
+    frame = ChatFrame(prefix="Q: ", suffix="\nA:", source="plain")
+    assert r"stood in the frame 'Q: …\nA:'" in methods(outcome(plan=plan(frame=frame)))
+    assert "the reasoning model's own frame" in methods(outcome())
     assert "top-p 0.9" in methods(outcome(plan=plan(sampling=SamplingSpec(top_p=0.9))))
 
 

@@ -45,7 +45,7 @@ GROUPS: dict[Kind, tuple[str, str, str]] = {
     "random": ("random", GRAY, "circle"),
 }
 """Of every kind: the group it is drawn in, with a colour and a shape."""
-ROW_HEIGHT, NAME_LETTERS, NAME_LINES = 30, 22, 3
+ROW_HEIGHT, NAME_LETTERS, NAME_LINES = 26, 32, 2
 
 
 def draw_controls(outcome: Outcome) -> tuple[Drawing, ...]:
@@ -95,9 +95,8 @@ def _lines(outcome: Outcome, rows: Sequence[Row]) -> alt.LayerChart:
     dots = points_layer(chart, series, x=x, y=y, tooltip=tooltips("name", "series"))
     layers = [band_layer(outcome, x, scale)] if banded else []
     rule = _unsteered(rows, alt.Y("rate:Q", title="", scale=scale))
-    title = alt.Title(
-        "Controls over the doses", subtitle=f"reasoning model, equal norm, {_n(rows)} questions per point"
-    )
+    said = [f"reasoning model, equal norm, {_n(rows)} questions per point", HOLLOW]
+    title = alt.Title("Controls over the doses", subtitle=said)
     return alt.layer(*layers, *rule, line, dots).properties(height=HEIGHT, title=title)
 
 
@@ -123,8 +122,8 @@ def _ladder(outcome: Outcome, rows: Sequence[Row], rungs: Sequence[Row]) -> alt.
     scale = rate_scale(top_of(named))
     series = _series(named)
     names = alt.Axis(
-        title=None, grid=False, labelLimit=170, labelOverlap=False, labelExpr="split(datum.label, '\\n')",
-        labelLineHeight=13, labelFontSize=12,
+        title=None, grid=False, labelLimit=190, labelOverlap=False, labelExpr="split(datum.label, '\\n')",
+        labelLineHeight=12, labelFontSize=11,
     )  # fmt: skip
     y = alt.Y("rung:N", sort=rungs_in_order, axis=names, scale=alt.Scale(paddingInner=0.1))
     beside = alt.YOffset("matched:N", sort=list(MATCHES.values()), scale=alt.Scale(paddingOuter=0.5))

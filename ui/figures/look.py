@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ui.components.colours import BACKGROUND, NEUTRAL, TEXT
 
-_COLOURS = {
-    mode: {"ink": TEXT[mode], "paper": BACKGROUND[mode], "soft": NEUTRAL[mode]} | more
-    for mode, more in (
-        ("light", {"line": "#d3d9e2", "quiet": "#5b6675", "yes": "#0b6b62", "no": "#b3202d", "open": "#7a5900"}),
-        ("dark", {"line": "#384353", "quiet": "#a9b4c2", "yes": "#4cc5b7", "no": "#ff8a92", "open": "#e0b64a"}),
-    )
+_STATES = {
+    "light": {"line": "#d3d9e2", "quiet": "#5b6675", "yes": "#0b6b62", "no": "#b3202d", "open": "#7a5900"},
+    "dark": {"line": "#384353", "quiet": "#a9b4c2", "yes": "#4cc5b7", "no": "#ff8a92", "open": "#e0b64a"},
 }
 _BODY = """
 *{box-sizing:border-box}
@@ -47,8 +46,12 @@ h2{break-after:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:
 
 def style() -> str:
     """The style sheet. Paper is always light."""
-    light, dark = ("".join(f"--{name}:{value};" for name, value in c.items()) for c in _COLOURS.values())
     return (
-        f":root{{{light}color-scheme:light dark}}"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}{_BODY}"
+        f":root{{{_variables('light')}color-scheme:light dark}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{_variables('dark')}}}}}{_BODY}"
     )
+
+
+def _variables(mode: Literal["light", "dark"]) -> str:
+    colours = {"ink": TEXT[mode], "paper": BACKGROUND[mode], "soft": NEUTRAL[mode]} | _STATES[mode]
+    return "".join(f"--{name}:{value};" for name, value in colours.items())

@@ -8,13 +8,14 @@ import altair as alt
 
 from core.experiments.values import Outcome, Unit
 from core.models.pair import ROLES
-from ui.components.colours import GRAY, TEXT
+from ui.components.colours import GRAY
 from ui.components.roles import NAMES
 from ui.components.theme import diverging_scale
 from ui.figures.marks import Drawing, table, tooltips
 from ui.figures.rows import Row, rows_of
 
-CELL = 34
+CELL, INK = 34, "#101820"
+"""Of a cell: its height, and the colour of what stands in it in both themes."""
 AXES: dict[Unit, str] = {
     "auto": "dose (× the layer's edge of readable text)",
     "unit": "dose (× unit vector)",
@@ -95,8 +96,8 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
         color=alt.Color("difference:Q", scale=diverging_scale(limit), legend=legend),
         tooltip=tooltips("row", "name"),
     )
-    chosen = chart.transform_filter(alt.datum.chosen).mark_rect(fillOpacity=0, strokeWidth=3, stroke=TEXT["light"])
-    numbers = chart.mark_text(fontSize=12, fontWeight=600, color=TEXT["light"]).encode(text="shown:N")
+    chosen = chart.transform_filter(alt.datum.chosen).mark_rect(fillOpacity=0, strokeWidth=3, stroke=INK)
+    numbers = chart.mark_text(fontSize=12, fontWeight=600, color=INK).encode(text="shown:N")
     return alt.layer(cells, chosen, numbers).properties(height=CELL * len(order) + 1)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
+from ui.components.colours import BACKGROUND, TEXT
 from ui.components.theme import chart_theme
 
 WIDE, NARROW = 620, 340
 """Widths of the whole picture in pixels: a column of a page, and a phone."""
 Mode = Literal["light", "dark"]
+Chart: TypeAlias = alt.LayerChart | alt.Chart
+Described = dict[str, Any]
 
 
 _NUMBERED = re.compile(r"(?<=\bid=\")(gradient_|clip)\d+(?=\")|(?<=url\(#)(gradient_|clip)\d+(?=\))")
@@ -28,7 +31,13 @@ class _Renumbered:
         return self._ids.setdefault(found[0], f"id{len(self._ids)}")
 
 
-def svg_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:
+def described(chart: Chart) -> Described:
+    """The chart as Vega-Lite, for several drawings of it."""
+    found: Described = chart.to_dict(validate=False)
+    return found
+
+
+def svg_of(chart: Chart | Described, *, mode: Mode = "light", width: int = WIDE) -> bytes:
     """The chart as a drawing, `width` pixels wide."""
     import vl_convert
 
@@ -36,15 +45,22 @@ def svg_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: in
     return _NUMBERED.sub(_Renumbered(), drawn).encode()
 
 
-def png_of(chart: alt.LayerChart | alt.Chart, *, mode: Mode = "light", width: int = WIDE) -> bytes:
+def in_dark(svg: bytes) -> bytes:
+    """A light drawing as the dark one, which differs in the colours of text and background alone."""
+    for colours in (TEXT, BACKGROUND):
+        svg = svg.replace(colours["light"].encode(), colours["dark"].encode())
+    return svg
+
+
+def png_of(chart: Chart | Described, *, mode: Mode = "light", width: int = WIDE) -> bytes:
     """The chart as a picture, three pixels for each of `width`."""
     import vl_convert
 
     return bytes(vl_convert.vegalite_to_png(_spec(chart, mode, width), scale=3))
 
 
-def _spec(chart: alt.LayerChart | alt.Chart, mode: Mode, width: int) -> dict[str, Any]:
+def _spec(chart: Chart | Described, mode: Mode, width: int) -> Described:
     """With the project's theme, without descriptions of single marks: tables hold the numbers."""
-    described: dict[str, Any] = chart.to_dict(validate=False) | chart_theme(mode)
-    described["config"] |= {"aria": False}
-    return described | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
+    spec = chart if isinstance(chart, dict) else described(chart)
+    theme = chart_theme(mode)["config"] | {"aria": False}
+    return spec | {"config": theme, "width": width, "autosize": {"type": "fit-x", "contains": "padding"}}

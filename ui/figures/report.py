@@ -14,16 +14,17 @@ from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import QUESTIONS, State, percent, sentences, ticks, with_test
 from core.experiments.words import TITLES, caption, dose_words, is_date, methods, place_words
 from core.runs.cells import DoseCell
-from ui.components.roles import NAMES
+from ui.components.roles import NAMES, REASONER_FIRST
 from ui.figures.catalogue import drawings, measured
 from ui.figures.look import style
 from ui.figures.marks import Drawing
-from ui.figures.pictures import NARROW, WIDE, svg_of
+from ui.figures.pictures import NARROW, WIDE, described, in_dark, svg_of
 from ui.figures.rows import Row, rows_of
 
 Cells = Callable[[str], DoseCell | None]
 DATES, DATES_END = "<!-- dates -->", "<!-- end of dates -->"
 TEXTS, TEXT_LETTERS = 3, 1200
+MOST_ROWS = 400
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STATES: dict[State, tuple[str, str]] = {
     "yes": ("✓ yes", "yes"),
@@ -120,22 +121,16 @@ def _null_sentences(outcome: Outcome, figure: Figure) -> list[str]:
 def _picture(drawing: Drawing) -> str:
     """Four drawings, of which the browser takes the one for its width and theme; an image runs no script."""
     narrow, dark = "(max-width:600px)", "screen and (prefers-color-scheme:dark)"
-    sources = (
-        (f"{dark} and {narrow}", _data(drawing, "dark", NARROW)),
-        (dark, _data(drawing, "dark", WIDE)),
-        (f"screen and {narrow}", _data(drawing, "light", NARROW)),
-    )
-    listed = "".join(f'<source media="{media}" srcset="{data}">' for media, data in sources)
+    spec = described(drawing.chart)
+    small, large = svg_of(spec, width=NARROW), svg_of(spec, width=WIDE)
+    sources = ((f"{dark} and {narrow}", in_dark(small)), (dark, in_dark(large)), (f"screen and {narrow}", small))
+    listed = "".join(f'<source media="{media}" srcset="{_data(svg)}">' for media, svg in sources)
     alt = escape(f"{drawing.title}; the numbers are in the table below.")
-    return f'<figure><picture>{listed}<img alt="{alt}" src="{_data(drawing, "light", WIDE)}"></picture></figure>'
+    return f'<figure><picture>{listed}<img alt="{alt}" src="{_data(large)}"></picture></figure>'
 
 
-def _data(drawing: Drawing, mode: str, width: int) -> str:
-    drawn = svg_of(drawing.chart, mode="dark" if mode == "dark" else "light", width=width)
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
-
-
-_MOST_ROWS = 400
+def _data(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -144,8 +139,8 @@ def _table(rows: Sequence[Row]) -> str:
         return ""
     columns = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(_cell(row[name]) for name in columns)}</tr>" for row in rows[:_MOST_ROWS])
-    rest = f"<p>The CSV has {len(rows) - _MOST_ROWS} more rows.</p>" if len(rows) > _MOST_ROWS else ""
+    body = "".join(f"<tr>{''.join(_cell(row[name]) for name in columns)}</tr>" for row in rows[:MOST_ROWS])
+    rest = f"<p>The CSV has {len(rows) - MOST_ROWS} more rows.</p>" if len(rows) > MOST_ROWS else ""
     return (
         f"<details><summary>All {len(rows)} rows of numbers</summary><div class='scroll'><table><thead><tr>{head}</tr>"
         f"</thead><tbody>{body}</tbody></table></div>{rest}</details>"
@@ -166,11 +161,8 @@ def _texts(outcome: Outcome, cells: Cells) -> str:
     """A few texts of each model, unsteered and at the chosen dose."""
     points = [
         point
-        for target in ("reasoner", "base")
-        for point in (
-            unsteered(outcome.reported, "reasoner" if target == "reasoner" else "base", "report"),
-            chosen_point(outcome, target="reasoner" if target == "reasoner" else "base"),
-        )
+        for role in REASONER_FIRST
+        for point in (unsteered(outcome.reported, role, "report"), chosen_point(outcome, target=role))
         if point is not None
     ]
     found = [shown for point in points if (shown := _texts_of(point, cells))]
@@ -179,7 +171,7 @@ def _texts(outcome: Outcome, cells: Cells) -> str:
 
 
 def _texts_of(point: Point, cells: Cells) -> str:
-    quotes = []
+    quotes: list[str] = []
     for key in point.cells:
         cell = cells(key) if len(quotes) < TEXTS else None
         for prompt, text in zip(cell.spec.prompts, cell.texts, strict=True) if cell else ():

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from core.experiments.readings import label_scores
 from core.experiments.statistics import at_chosen, baseline_of, beside, faults, nll, rate, repetition
 from core.experiments.values import Figure, LabelRow, Outcome, Point
 from core.models.pair import ROLES, Role
-from core.statistics import Comparison, Interval, wilson
+from core.statistics import Comparison, Interval
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
@@ -41,8 +42,7 @@ def _numbers(point: Point, baseline: Point | None) -> _Numbers:
 
 def point_row(outcome: Outcome, point: Point) -> Row:
     """Everything that is said of a point. Numbers that are not known are None."""
-    points = outcome.chosen_from if point.half == "choose" else outcome.reported
-    found = _numbers(point, baseline_of(points, point))
+    found = _numbers(point, baseline_of((*outcome.chosen_from, *outcome.reported), point))
     gain = found.difference
     row: Row = {
         "half": point.half,
@@ -159,12 +159,10 @@ def _lead_rows(outcome: Outcome) -> list[Row]:
     """The AUC by lead, then the projection along the traces."""
     empty: Row = dict.fromkeys(("lead", "auc", "auc_low", "auc_high", "n_events", "n_others"))
     nowhere: Row = dict.fromkeys(("trace", "token", "text", "projection", "event"))
-    found: list[Row] = [
-        {"source": r.source, "lead": r.lead, "auc": r.auc, "auc_low": r.low, "auc_high": r.high}
-        | {"n_events": r.n_events, "n_others": r.n_others}
-        | nowhere
-        for r in outcome.leads
-    ]
+    found: list[Row] = []
+    for r in outcome.leads:
+        row: Row = {"source": r.source, "lead": r.lead, "auc": r.auc, "auc_low": r.low, "auc_high": r.high}
+        found.append(row | {"n_events": r.n_events, "n_others": r.n_others} | nowhere)
     for trace in outcome.lead_traces:
         events = set(trace.events)
         pairs = zip(trace.projection, trace.pieces, strict=True)
@@ -177,14 +175,7 @@ def _lead_rows(outcome: Outcome) -> list[Row]:
 
 
 def _label_row(row: LabelRow) -> Row:
-    """F1 is 2 j / (1 + j), where j is the share that both mark of what either marks: its interval is that of j."""
-    shares = {
-        "precision": wilson(row.both, row.both + row.keyword_only),
-        "recall": wilson(row.both, row.both + row.reference_only),
-    }
-    either = wilson(row.both, row.both + row.keyword_only + row.reference_only)
-    mean, low, high = (2 * share / (1 + share) for share in (either.mean, either.low, either.high))
-    shares["f1"] = Interval(mean=mean, low=low, high=high, n=either.n)
+    scores = label_scores(row)
     found: Row = {
         "dose_unit_vectors": row.coefficient,
         "labeller": row.labeller,
@@ -193,6 +184,6 @@ def _label_row(row: LabelRow) -> Row:
         "keyword_only": row.keyword_only,
         "reference_only": row.reference_only,
     }
-    for name, share in shares.items():
+    for name, share in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)):
         found |= {name: _finite(share.mean), f"{name}_low": _finite(share.low), f"{name}_high": _finite(share.high)}
     return found
