@@ -79,6 +79,11 @@ class Lab:
         """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward."""
         yield Progress(0, 0, "checking the plan")
         facts = {role: self.pair.facts(role) for role in ROLES}
+        if self.pair.looks_swapped:
+            raise BadInput(
+                f"{facts['base'].name} has a chat template and {facts['reasoner'].name} has none: they look swapped.",
+                "Name the base model first, then the reasoning model.",
+            )
         check_plan(plan, (facts["base"], facts["reasoner"]))
         prompts = check_prompts(plan, self.pair.encode)
         traces = self._traces_of(plan.traces)

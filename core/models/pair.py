@@ -79,6 +79,11 @@ class PairHolder:
         """Facts of a loaded model. Raises ModelUnavailable while no pair is loaded."""
         return self._now().facts[role]
 
+    @property
+    def looks_swapped(self) -> bool:
+        """Whether only the base model has a chat template, which the model that is finetuned to answer needs."""
+        return bool(self._model("base").tokenizer.chat_template and not self._model("reasoner").tokenizer.chat_template)
+
     def readers(self, frame: ChatFrame | None = None) -> Readers:
         """Tokenizers and frames of the pair, compared; `frame` takes the place of the reasoning model's own.
 

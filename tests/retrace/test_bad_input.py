@@ -88,6 +88,19 @@ def test_flags_that_make_no_plan(shell, tmp_path, words, says):
     assert not out.exists()
 
 
+def test_base_and_reasoning_model_swapped(shell, tmp_path):
+    words = ["--pair", "demo/reasoner,demo/base", "--precision", "fp32", "--traces", "embedded", "--prompts", "traces"]
+    refused(shell, "paper", "--quick", *words, "--out", tmp_path / "out", says="swapped", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prompt_longer_than_the_context_of_a_plan(shell, tmp_path):
+    (tmp_path / "prompts.txt").write_text("One?\nTwo?\nThree?\n" + "7 " * 9900)
+    words = ["--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "out"]
+    refused(shell, "paper", "--quick", *words, says="Question 2", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("content", ["", "\n\n", "[]", "[1, 2]", "\xff".encode("latin-1"), b"[{"])
 def test_a_file_without_prompts(shell, tmp_path, content):
     path = tmp_path / "prompts.txt"
