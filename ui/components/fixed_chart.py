@@ -33,11 +33,13 @@ def fixed_chart(form: Form, rows: pd.DataFrame, **options: Any) -> Any:
     return st.vega_lite_chart(rows, json.loads(_spec(form)) | theme(), width="stretch", **options)
 
 
-def roomy(chart: Chart) -> Chart:
+def roomy(chart: Chart, *, is_wide: bool = False) -> Chart:
     """A chart whose legend takes nothing from its height: on a page a chart is as high as all that it consists of."""
     height = chart.height
     return (
-        chart.properties(height=height + LEGEND_ROOM).configure_legend(columns=2) if isinstance(height, int) else chart
+        chart.properties(height=height + LEGEND_ROOM).configure_legend(columns=2 if is_wide else 1)
+        if isinstance(height, int)
+        else chart
     )
 
 

@@ -126,19 +126,17 @@ def _ask_fixed(fixed: Fixed, windows: tuple[Window, ...], layers: tuple[int, ...
 
 def _ask_doses(plan: Plan, key: str) -> Plan:
     st.markdown("**Doses**")
-    unit = st.segmented_control(
+    unit = st.selectbox(
         "Unit",
         get_args(Unit),
         format_func=_UNITS.__getitem__,
-        required=True,
         key=kept(f"{key}unit", plan.doses.unit),
-        wrap=True,
         persist_state="session",
         help="“Find the range” looks for the dose at which the text becomes 0.5 nats per token less likely, and takes "
         "fractions of it: it fits any pair. The others are multiples of a unit vector, or shares of the reasoning "
         "model's mean residual norm.",
     )
-    usual = plan.doses.values if unit == plan.doses.unit else _USUAL[unit or "auto"]
+    usual = plan.doses.values if unit == plan.doses.unit else _USUAL[unit]
     text = st.text_input(
         "Doses", key=kept(f"{key}doses:{unit}", show_reals(usual)), max_chars=200, persist_state="session"
     )
@@ -150,7 +148,7 @@ def _ask_doses(plan: Plan, key: str) -> Plan:
         persist_state="session",
     )
     fixed = replace(plan.fixed, dose=reals(dose)[0] if dose.strip() else None)
-    return replace(plan, doses=Doses(unit=unit or "auto", values=reals(text)), fixed=fixed)
+    return replace(plan, doses=Doses(unit=unit, values=reals(text)), fixed=fixed)
 
 
 _USUAL: dict[Unit, tuple[float, ...]] = {
