@@ -22,9 +22,11 @@ FOLDER = Path(__file__).parent / "directions"
 def main() -> None:
     """Extract them, and write one file each."""
     outcome = recorded_experiment()
-    if outcome is None or outcome.choice is None or outcome.choice.window is None:
+    choice = outcome.choice if outcome else None
+    window = choice.window if choice else None
+    if outcome is None or choice is None or window is None:
         raise SystemExit("The paper on the embedded pair is not recorded yet: run `make record`.")
-    choice, traces, pair = outcome.choice, example_traces(), PairHolder()
+    traces, pair = example_traces(), PairHolder()
     finish(pair.load(DEMO_PAIR))
     found = {}
     for role in ROLES:
@@ -34,12 +36,12 @@ def main() -> None:
             fingerprint=facts.fingerprint,
             traces_digest=digest_of(traces),
             label=outcome.plan.label,
-            windows=(choice.window,),
+            windows=(window,),
             layers=(choice.layer,),
             negatives=outcome.plan.negatives,
         )
         loaded = pair.model_of(facts.spec, facts.fingerprint)
-        found[role] = finish(extract(loaded, traces, spec)).at(choice.layer, choice.window)
+        found[role] = finish(extract(loaded, traces, spec)).at(choice.layer, window)
     share = choice.coefficient / found["reasoner"].resid_norm
     FOLDER.mkdir(exist_ok=True)
     for role, direction in found.items():

@@ -21,13 +21,13 @@ _TAKEN = "exp_planned"
 
 def open_first() -> None:
     """What the page shows when the session comes to it: what it was asked for, what runs, else a new experiment."""
+    take_over(SLOT, "experiment")
     planned = st.session_state.get(PLANNED)
     if planned != st.session_state.get(_TAKEN):
         st.session_state[_TAKEN], st.session_state[VIEW_KEY] = planned, "New"
     if VIEW_KEY in st.session_state:
         return
     attach(SLOT, st.query_params.get("run", ""), kind="experiment")
-    take_over(SLOT, "experiment")
     is_there = live_job() is not None or "experiment" in linked("experiments")
     st.session_state[VIEW_KEY] = "Results" if is_there else "New"
     st.session_state[OPEN_KEY] = st.session_state[OPEN_KEY] or running_id()

@@ -35,7 +35,7 @@ ways = (
     (
         "attribution",
         ":material/manage_search:",
-        "Read it token by token",
+        "Read its tokens",
         "Where a text points along the direction, and what comes next.",
     ),
 )

@@ -53,6 +53,11 @@ def playground(page: Page, server: Server) -> None:
     expect(page.get_by_role("button", name="Read it token by token")).to_be_visible(timeout=WAIT)
 
 
+def experiments(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/experiments")
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=WAIT)
+
+
 def attribution(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/attribution")
     token = page.locator("[role=option]").nth(60)
@@ -67,6 +72,7 @@ PAGES: dict[str, Callable[[Page, Server], None]] = {
     "extraction": extraction,
     "directions": directions,
     "playground": playground,
+    "experiments": experiments,
     "attribution": attribution,
 }
 

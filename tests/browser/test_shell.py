@@ -11,6 +11,7 @@ PAGES = {
     "extraction": "Extraction",
     "directions": "Directions",
     "playground": "Steering playground",
+    "experiments": "Experiments",
     "attribution": "Token attribution",
 }
 

@@ -61,7 +61,7 @@ USUAL = {
     "trace": ["0", "1", "9"],
     "model": ["base", "reasoner"],
 }
-OTHERS = ("home", "extraction", "directions", "labelling", "attribution")
+OTHERS = ("home", "extraction", "directions", "labelling", "experiments", "attribution")
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +264,13 @@ def test_lanes_may_be_none(bench, kept):
     app = visit("playground", {"lanes": "", "prompt": "Why?"})
     assert "Choose at least one lane" in words(app)
     assert json.dumps(app.query_params["lanes"]) in ('""', '[""]')
+
+
+@pytest.mark.parametrize("asked", ["0" * 20, "0" * 19, "../../etc/passwd", "<b>", "", "\x00", ["0" * 20, "1" * 20]])
+def test_a_link_to_an_experiment_that_is_not_there_starts_nothing_and_says_so(asked, bench, started):
+    app = visit("experiments", {"experiment": asked, "run": "nothing"})
+    assert started == []
+    if asked == "0" * 20:
+        assert "There is no experiment" in words(app)
+    elif asked:
+        assert "were ignored" in words(app)

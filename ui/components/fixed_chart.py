@@ -9,13 +9,16 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
 Data: TypeAlias = pd.DataFrame | alt.NamedData
+Chart = TypeVar("Chart", alt.Chart, alt.LayerChart, alt.Chart | alt.LayerChart)
+LEGEND_ROOM = 120
+"""Pixels of title and legend."""
 Form = Callable[[Data], Any]
 """A function of a module: from the data to an Altair chart whose form does not depend on them."""
 
@@ -28,6 +31,16 @@ def fixed_chart(form: Form, rows: pd.DataFrame, **options: Any) -> Any:
     theme = alt.theme.get()
     assert theme is not None
     return st.vega_lite_chart(rows, json.loads(_spec(form)) | theme(), width="stretch", **options)
+
+
+def roomy(chart: Chart, *, is_wide: bool = False) -> Chart:
+    """A chart whose legend takes nothing from its height: on a page a chart is as high as all that it consists of."""
+    height = chart.height
+    return (
+        chart.properties(height=height + LEGEND_ROOM).configure_legend(columns=2 if is_wide else 1)
+        if isinstance(height, int)
+        else chart
+    )
 
 
 @functools.cache

@@ -44,10 +44,12 @@ CHOSEN = "chosen"
 
 def ask_details(plan: Plan, facts: ModelFacts, key: str) -> Plan:
     """The plan with everything that is asked here. Raises BadInput for what cannot be read."""
+    if plan.saved is None:
+        plan = _ask_compared(plan, facts.n_layers, key)
     places, doses, controls = st.columns(3, gap="large")
     with places:
         if plan.saved is None:
-            plan = _ask_places(plan, facts.n_layers, key)
+            plan = _ask_place(plan, key)
         else:
             st.markdown("**Place**")
             st.caption("Saved directions are added at their own layer.")
@@ -59,26 +61,31 @@ def ask_details(plan: Plan, facts: ModelFacts, key: str) -> Plan:
         return replace(plan, controls=_ask_controls(plan, key))
 
 
-def _ask_places(plan: Plan, n_layers: int, key: str) -> Plan:
-    st.markdown("**Place**")
-    every = [window.label for window in dict.fromkeys((*plan.windows, *WINDOWS))]
-    windows: list[str] = st.multiselect(
+def _ask_compared(plan: Plan, n_layers: int, key: str) -> Plan:
+    """The windows and layers of which one is chosen. Raises BadInput for a window that is none."""
+    left, right = st.columns(2, gap="large")
+    windows: list[str] = left.multiselect(
         "Windows compared",
-        every,
+        [window.label for window in dict.fromkeys((*plan.windows, *WINDOWS))],
         key=kept(f"{key}windows", [window.label for window in plan.windows]),
         accept_new_options=True,
         persist_state="session",
         help="Tokens before (negative) or after an event's first token, both ends included, such as −13..−8. The first "
         "is where the layers are compared.",
     )
-    layers: list[int] = st.multiselect(
+    layers: list[int] = right.multiselect(
         "Layers compared",
         range(n_layers),
         key=kept(f"{key}layers:{n_layers}", [n for n in plan.layers if n < n_layers]),
         persist_state="session",
     )
     found = tuple(dict.fromkeys(window_of(text.replace("−", "-")) for text in windows))
-    fixed = _ask_fixed(plan.fixed, found, tuple(layers), key)
+    return replace(plan, windows=found, layers=tuple(sorted(layers)))
+
+
+def _ask_place(plan: Plan, key: str) -> Plan:
+    st.markdown("**Place**")
+    fixed = _ask_fixed(plan.fixed, plan.windows, plan.layers, key)
     negatives = st.selectbox(
         "Subtracted mean",
         get_args(Negatives),
@@ -93,9 +100,7 @@ def _ask_places(plan: Plan, n_layers: int, key: str) -> Plan:
         key=kept(f"{key}weighting", plan.weighting),
         persist_state="session",
     )
-    return replace(
-        plan, windows=found, layers=tuple(sorted(layers)), fixed=fixed, negatives=negatives, weighting=weighting
-    )
+    return replace(plan, fixed=fixed, negatives=negatives, weighting=weighting)
 
 
 def _ask_fixed(fixed: Fixed, windows: tuple[Window, ...], layers: tuple[int, ...], key: str) -> Fixed:
@@ -121,18 +126,17 @@ def _ask_fixed(fixed: Fixed, windows: tuple[Window, ...], layers: tuple[int, ...
 
 def _ask_doses(plan: Plan, key: str) -> Plan:
     st.markdown("**Doses**")
-    unit = st.segmented_control(
+    unit = st.selectbox(
         "Unit",
         get_args(Unit),
         format_func=_UNITS.__getitem__,
-        required=True,
         key=kept(f"{key}unit", plan.doses.unit),
         persist_state="session",
         help="“Find the range” looks for the dose at which the text becomes 0.5 nats per token less likely, and takes "
         "fractions of it: it fits any pair. The others are multiples of a unit vector, or shares of the reasoning "
         "model's mean residual norm.",
     )
-    usual = plan.doses.values if unit == plan.doses.unit else _USUAL[unit or "auto"]
+    usual = plan.doses.values if unit == plan.doses.unit else _USUAL[unit]
     text = st.text_input(
         "Doses", key=kept(f"{key}doses:{unit}", show_reals(usual)), max_chars=200, persist_state="session"
     )
@@ -144,7 +148,7 @@ def _ask_doses(plan: Plan, key: str) -> Plan:
         persist_state="session",
     )
     fixed = replace(plan.fixed, dose=reals(dose)[0] if dose.strip() else None)
-    return replace(plan, doses=Doses(unit=unit or "auto", values=reals(text)), fixed=fixed)
+    return replace(plan, doses=Doses(unit=unit, values=reals(text)), fixed=fixed)
 
 
 _USUAL: dict[Unit, tuple[float, ...]] = {

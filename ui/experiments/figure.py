@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 import altair as alt
 import streamlit as st
@@ -12,16 +11,16 @@ import streamlit as st
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import sentences
 from core.experiments.words import caption, methods
+from ui.components.fixed_chart import roomy
 from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
-from ui.figures.marks import Drawing
 from ui.figures.pictures import png_of, svg_of
 from ui.figures.rows import point_row, points_of, rows_of
 
 SELECTION = "clicked"
 _CLICKED = ("target", "name", "match", "layer", "window", "dose_unit_vectors")
 """The fields of a mark that tell which point it is."""
-MAX_SENTENCE, PAIRED = 900, 440
+MAX_SENTENCE = 900
 
 
 def has_figure(outcome: Outcome, figure: Figure) -> bool:
@@ -33,7 +32,7 @@ def draw_charts(outcome: Outcome, figure: Figure) -> None:
     """The charts alone, for a figure that is still filling in."""
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
-        column.altair_chart(drawing.chart, width="stretch", height=_height(made))
+        column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2), width="stretch")
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
@@ -44,15 +43,14 @@ def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
     for column, drawing in zip(_columns(len(made)), made, strict=True):
         if points:
             event = column.altair_chart(
-                _clickable(drawing.chart),
+                _clickable(roomy(drawing.chart, is_wide=len(made) != 2)),
                 width="stretch",
-                height=_height(made),
                 key=f"exp:{key}:{drawing.name}",
                 on_select="rerun",
             )
             picked = _clicked(event, outcome, points) or picked
         else:
-            column.altair_chart(drawing.chart, width="stretch", height=_height(made))
+            column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2), width="stretch")
     st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
         st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")
@@ -66,11 +64,6 @@ def draw_numbers(outcome: Outcome, figure: Figure, *, key: str) -> None:
         st.dataframe(rows_of(outcome, figure), hide_index=True)
     with st.expander("Methods, to copy", icon=":material/format_quote:"):
         st.code(methods(outcome), language=None, wrap_lines=True)
-
-
-def _height(made: Sequence[Drawing]) -> int | Literal["content"]:
-    """Charts side by side are narrow, so that their legends take more of their height."""
-    return PAIRED if len(made) == 2 else "content"
 
 
 def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:

@@ -21,11 +21,11 @@ from core.text.lines import kept_line
 from core.values import Trace
 from ui.components.safe_text import plain, seconds, size
 from ui.experiments.details import ask_details
-from ui.experiments.opened import live_job, name_of, run
+from ui.experiments.opened import live_job, name_of, run, running_id
 from ui.experiments.questions import ask_questions
 from ui.experiments.source import Pair, Source, ask_source, keep_recorded
 from ui.experiments.widgets import kept
-from ui.shell.handoff import PLANNED
+from ui.shell.handoff import PLANNED, open_experiment
 from ui.shell.state import workbench
 
 QUICK, PAPER, GIVEN = "quick", "paper", "given"
@@ -39,6 +39,7 @@ _SAMPLE = tuple(Example(prompt=f"{i}") for i in range(400))
 
 def draw_form(facts: Pair) -> None:
     """The presets and Run on top, the choices that matter below, all others in an expander."""
+    _say_running()
     bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     line = st.container()
     start = _ask_start(bar)
@@ -50,7 +51,7 @@ def draw_form(facts: Pair) -> None:
         line.error(f"{plain(error.problem)} {plain(error.remedy)}", icon=":material/block:")
         return
     _draw_run(bar, plan)
-    line.caption(f"{cost_line(cost)}. {_what_stops()}")
+    line.caption(f"{cost_line(cost)}. What is measured is kept; Stop loses at most one block.")
 
 
 def _ask_start(bar: DeltaGenerator) -> str:
@@ -158,11 +159,15 @@ def cost_line(cost: Cost) -> str:
     )
 
 
-def _what_stops() -> str:
-    job = live_job()
-    if job is None:
-        return "What is measured is kept; Stop loses at most one block."
-    return "**Run** stops the experiment that is being measured; what it has is kept."
+def _say_running() -> None:
+    """That an experiment is being measured, which Run would stop, and the way to it."""
+    if live_job() is None:
+        return
+    text, button = st.columns([5, 1], vertical_alignment="center")
+    text.info(
+        "An experiment is being measured. **Run** would stop it; what it has is kept.", icon=":material/hourglass_top:"
+    )
+    button.button("Show it", key="exp:show", width="stretch", on_click=open_experiment, args=(running_id(),))
 
 
 def _draw_run(bar: DeltaGenerator, plan: Plan | None) -> None:

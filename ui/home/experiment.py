@@ -22,7 +22,6 @@ from ui.shell.jobs import follow, is_live
 from ui.shell.state import caller, guarded, workbench
 
 Pair = tuple[ModelFacts, ModelFacts]
-CHART_HEIGHT = 440
 RECORDED, HERE = "Recorded", "Measured here"
 
 
@@ -83,13 +82,14 @@ def _choose(recorded: Found | None, here: Found | None) -> Found | None:
 
 def _draw_found(found: Found) -> None:
     """The ticks, and Fig. 3 with the controls' band."""
+    from ui.components.fixed_chart import roomy
     from ui.figures.catalogue import drawings
 
     outcome = found.outcome
     draw_ticks(ticks(outcome))
     made = drawings(outcome, "fig3")
     for column, drawing in zip(st.columns(len(made) or 1), made, strict=False):
-        column.altair_chart(drawing.chart, width="stretch", height=CHART_HEIGHT)
+        column.altair_chart(roomy(drawing.chart), width="stretch")
     st.caption(f"{found.badge} · {plain(caption(outcome, 'fig3'), 900)}")
     unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
     st.caption(
