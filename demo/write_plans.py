@@ -1,7 +1,7 @@
 """The plans of what is recorded of the pair: python -m demo.write_plans. `make record` writes and runs them.
 
 `paper` is the whole paper on the embedded pair, chosen by the app's own protocol; `seed1` and `seed2` are the 2×2 and
-its controls on the pairs of the other training seeds; `fig3` is the 2×2 at the place that the first study of the pair
+its controls on the pairs of the other training seeds, in the quick form; `fig3` is the 2×2 at the place that the first study of the pair
 chose, with its doses, questions and seeds.
 """
 
@@ -40,12 +40,12 @@ def heldout() -> tuple[Example, ...]:
     return tuple(Example(prompt=row["prompt"], answer=row["answer"], family=row["family"]) for row in rows)
 
 
-def whole_paper(pair: PairSpec, traces: TraceSource) -> Plan:
-    """Every figure on a pair, at the sizes that the app proposes."""
+def proposed(pair: PairSpec, traces: TraceSource, *, quick: bool = False) -> Plan:
+    """Every figure on a pair, at the sizes that the app proposes; the texts of the quick form as long as the others."""
     holder = PairHolder()
     finish(holder.load(pair))
     facts = (holder.facts("base"), holder.facts("reasoner"))
-    return paper_plan(facts, traces, heldout())
+    return paper_plan(facts, traces, heldout(), quick=quick, tokens=192)
 
 
 def first_study(paper: Plan) -> Plan:
@@ -77,10 +77,10 @@ def seed_pair(seed: int) -> tuple[PairSpec, TraceSource]:
 def plans() -> dict[str, Plan]:
     """Every plan by its name."""
     digest = digest_of(read_traces(HERE / "traces.jsonl").traces)
-    paper = whole_paper(DEMO_PAIR, TraceSource(kind="embedded", name=EMBEDDED, digest=digest))
+    paper = proposed(DEMO_PAIR, TraceSource(kind="embedded", name=EMBEDDED, digest=digest))
     found = {"paper": replace(paper, title="The paper on the embedded pair"), "fig3": first_study(paper)}
     for seed in SEEDS:
-        other = whole_paper(*seed_pair(seed))
+        other = proposed(*seed_pair(seed), quick=True)
         title = f"The 2×2 and its controls on the pair of training seed {seed}"
         found[f"seed{seed}"] = replace(other, title=title, figures=("fig3", "fig4"))
     return found
