@@ -99,7 +99,8 @@ def _choosing(outcome: Outcome, what: str) -> str:
 
 
 def _fig2(outcome: Outcome) -> str:
-    return _choosing(outcome, "windows × doses of the base-derived direction in the reasoning model")
+    what = _choosing(outcome, "windows × doses of the base-derived direction in the reasoning model")
+    return f"{what} This is what steering does; the map on Extraction shows how far apart the activations lie."
 
 
 def _fig_b1(outcome: Outcome) -> str:
