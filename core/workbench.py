@@ -54,7 +54,7 @@ from core.values import Kinds, PairSpec, Spec, T, Trace
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
-_DAY, _HOUR = 86_400.0, 3_600.0
+_MONTH, _HOUR = 30 * 86_400.0, 3_600.0
 _KINDS: Kinds = {
     **attribution.KINDS,
     **corpus.KINDS,
@@ -257,7 +257,7 @@ class Workbench:
 
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""
-        return self.engine.submit(kind, work, title=title, caller=caller, seconds=_DAY, lasting=True, about=about)
+        return self.engine.submit(kind, work, title=title, caller=caller, seconds=_MONTH, lasting=True, about=about)
 
     def _submit(self, spec: Spec[T], work: Work[T], title: str, caller: Caller) -> JobId[T]:
         kind, _ = _KINDS[type(spec)]

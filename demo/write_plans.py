@@ -1,8 +1,8 @@
 """The plans of what is recorded of the pair: python -m demo.write_plans. `make record` writes and runs them.
 
 `paper` is the whole paper on the embedded pair, chosen by the app's own protocol; `seed1` and `seed2` are the 2×2 and
-its controls on the pairs of the other training seeds, in the quick form; `fig3` is the 2×2 at the place that the first study of the pair
-chose, with its doses, questions and seeds.
+its controls on the pairs of the other training seeds, in the quick form; `fig3` is the 2×2 at the place that the first
+study of the pair chose, with its doses, questions and seeds.
 """
 
 from __future__ import annotations

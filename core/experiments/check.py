@@ -134,6 +134,9 @@ def _check_traces(plan: Plan, traces: Sequence[Trace]) -> None:
     if plan.label not in counts:
         known = ", ".join(sorted(counts)[:8]) or "none"
         raise BadInput(f"No trace has the label {plan.label!r}; there are: {known}.", "Choose one of these.")
+    with_event = sum(any(part.label == plan.label for part in trace.parts) for trace in traces)
+    if with_event < MIN_QUESTIONS:
+        raise BadInput(f"{with_event} trace has the label {plan.label!r}.", "Use a set in which two or more have it.")
     needing = [kind for kind in plan.controls.kinds if kind in OF_LABELS]
     if len(counts) == 1 and "fig4" in plan.figures and needing:
         raise BadInput(

@@ -38,6 +38,9 @@ def read_plan(data: bytes, *, source: str = "The plan") -> Plan:
     """The plan in a file. Raises BadInput for what is none, for an unknown schema and for fields that do not fit."""
     found = _object(data, source, MAX_PLAN_BYTES)
     _check_schema(found, PLAN_SCHEMA, source)
+    unknown = sorted(found.keys() - {"schema", "plan"})
+    if unknown:
+        raise BadInput(f"{source} holds {unknown[0][:60]!r}, which no plan has.", _AGAIN)
     return _made(Plan, found.get("plan"), source)
 
 

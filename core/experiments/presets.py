@@ -77,7 +77,7 @@ def split(questions: Sequence[Example], choose: int, report: int) -> tuple[tuple
             f"{len(different)} different questions were given.", "Give four or more: half choose, half are reported."
         )
     total = min(len(different), choose + report)
-    n_choose = min(choose, total // 2)
+    n_choose = max(min(choose, total // 2), 1)
     step = total / n_choose
     taken = {int(i * step) for i in range(n_choose)}
     first = [example for i, example in enumerate(different[:total]) if i in taken]

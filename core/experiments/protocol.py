@@ -20,6 +20,8 @@ from core.models.pair import ROLES, Role
 from core.values import Window
 
 Protocol = Generator[Want, Point, None]
+Place = tuple[int, Window | None]
+"""Layer and window."""
 STEERED = {"fig2", "fig3", "fig4", "figB1", "figC1"}
 """Figures that need steered text; the others only read."""
 START_SHARE = 0.2
@@ -62,7 +64,7 @@ class Steps:
 
     def __init__(self, plan: Plan, directions: Directions, book: Notebook) -> None:
         self.plan, self.directions, self.book = plan, directions, book
-        self._doses: dict[int, tuple[float, ...]] = {}
+        self._doses: dict[Place, tuple[float, ...]] = {}
         self._asked: dict[tuple[object, ...], Point] = {}
 
     def run(self) -> Protocol:
@@ -80,8 +82,8 @@ class Steps:
             self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=0.0, readable=True, n_compared=0)
             return
         if len(windows) == len(layers) == 1 and fixed.dose is not None and (saved or not compares):
-            yield from self._find_doses(layers[0], windows[0])
-            dose = self._scaled(layers[0], [fixed.dose])[0]
+            yield from self._find_doses((layers[0], windows[0]))
+            dose = self._scaled((layers[0], windows[0]), [fixed.dose])[0]
             self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=dose, readable=True, n_compared=0)
             return
         yield from self._measure(unsteered_arm("reasoner"), 0.0, "choose", self.book.chosen_from)
@@ -103,13 +105,13 @@ class Steps:
 
     def _curve(self, source: Role, layer: int, window: Window | None) -> Protocol:
         """A direction into the reasoning model at every dose, on the choosing half."""
-        yield from self._find_doses(layer, window)
         try:
             arm = self.directions.arm(source, "reasoner", layer, window)
+            yield from self._find_doses((layer, window))
         except UserFacingError as error:
             self.book.notes.append(error.problem)
             return
-        for dose in self._doses[layer]:
+        for dose in self._doses[layer, window]:
             yield from self._measure(arm, dose, "choose", self.book.chosen_from)
 
     def _best(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Choice:
@@ -122,8 +124,8 @@ class Steps:
             if (p.kind, p.source) == ("direction", "base") and p.layer in layers and p.window in windows
         ]
         if plan.fixed.dose is not None:
-            kept = {layer: self._scaled(layer, [plan.fixed.dose])[0] for layer in layers if layer in self._doses}
-            found = [p for p in found if p.coefficient == kept.get(p.layer)]
+            kept = {place: self._scaled(place, [plan.fixed.dose])[0] for place in self._doses}
+            found = [p for p in found if p.coefficient == kept.get((p.layer, p.window))]
         fit = [p for p in found if readable(p, baseline)]
         best = max(fit, key=lambda p: (rate(p).mean, -abs(p.coefficient)), default=None) or min(
             found, key=lambda p: abs(p.coefficient)
@@ -144,7 +146,7 @@ class Steps:
         yield from self._measure(unsteered_arm("reasoner"), 0.0, "report", points)
         arm = self.directions.arm("base", "reasoner", *place)
         yield from self._measure(arm, choice.coefficient, "report", points)
-        doses = sorted({*self._doses[choice.layer], choice.coefficient})
+        doses = sorted({*self._doses[place], choice.coefficient})
         if "fig3" in plan.figures:
             yield from self._two_by_two(place, doses)
         elif "figC1" in plan.figures:
@@ -206,28 +208,28 @@ class Steps:
             into.append(point)
         return self._asked[key]
 
-    def _find_doses(self, layer: int, window: Window | None) -> Protocol:
-        """The doses of a layer, by the plan's unit; once a layer."""
-        if layer in self._doses:
+    def _find_doses(self, place: Place) -> Protocol:
+        """The doses of a place, by the plan's unit; once a place. Raises BadInput where it has no direction."""
+        if place in self._doses:
             return
         if self.plan.doses.unit == "auto":
-            arm = self.directions.arm("base", "reasoner", layer, window)
-            edge, found = yield from self._search(arm, find_dose(self._start(layer), EDGE_NLL))
-            self.book.edges.append(Edge(layer=layer, coefficient=edge, found=found))
+            arm = self.directions.arm("base", "reasoner", *place)
+            edge, found = yield from self._search(arm, find_dose(self._start(place[0]), EDGE_NLL))
+            self.book.edges.append(Edge(layer=place[0], window=place[1], coefficient=edge, found=found))
         values = sorted({value for value in self.plan.doses.values if value} | _some(self.plan.fixed.dose))
-        self._doses[layer] = tuple(self._scaled(layer, values))
+        self._doses[place] = tuple(self._scaled(place, values))
 
-    def _scaled(self, layer: int, values: Sequence[float]) -> list[float]:
+    def _scaled(self, place: Place, values: Sequence[float]) -> list[float]:
         """Doses of the plan's unit as multiples of a unit vector."""
         if self.plan.doses.unit == "auto":
-            edge = next(edge.coefficient for edge in self.book.edges if edge.layer == layer)
+            edge = next(edge.coefficient for edge in self.book.edges if (edge.layer, edge.window) == place)
             return [rounded(value * edge) for value in values]
         if self.plan.doses.unit == "share":
-            return [round(value * self.directions.resid_norm(layer), 3) for value in values]
+            return [round(value * self.directions.resid_norm(place[0]), 3) for value in values]
         return list(values)
 
     def _start(self, layer: int) -> float:
-        """Where the search for a layer's edge begins: the last layer's, as a share of the residual norm."""
+        """Where the search for an edge begins: at the last one, as a share of the residual norm."""
         norm = self.directions.resid_norm(layer)
         if not norm:
             return START_DOSE

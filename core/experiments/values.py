@@ -26,8 +26,7 @@ Figure = Literal["fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1"]
 Half = Literal["choose", "report"]
 """The half of the questions that chooses layer, window and dose, or the one that is reported."""
 Unit = Literal["auto", "unit", "share"]
-"""Of doses: fractions of the dose at which the text becomes `EDGE_NLL` less likely, multiples of a unit vector, or
-shares of the reasoning model's mean residual norm at the layer."""
+"""Of doses: fractions of the place's edge (`Edge`), multiples of a unit vector, or shares of the residual norm."""
 Kind = Literal["unsteered", "direction", "random", "label", "shuffled", "mean", "flip", "self", "without", "position"]
 """What is added: nothing, the direction under test, or a control. "without" is the direction less its nearest label,
 "position" the direction against the same window before other parts: these two are variants of it, not rivals."""
@@ -41,7 +40,7 @@ RIVALS: tuple[Kind, ...] = ("random", "label", "shuffled", "mean", "flip", "self
 VARIANTS: tuple[Kind, ...] = ("without", "position")
 CONTROLS: tuple[Kind, ...] = (*RIVALS, *VARIANTS)
 OF_LABELS: tuple[Kind, ...] = ("label", "without", "position")
-"""Controls that can only be made where the traces have other labels."""
+"""Controls that need other labels in the traces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +220,7 @@ class Edge:
     """The dose at which the base-derived direction makes the text EDGE_NLL less likely; else the last one tried."""
 
     layer: int
+    window: Window | None
     coefficient: float
     found: bool
 

@@ -256,7 +256,8 @@ def with_test(found: Comparison, *, tries: int = 1) -> str:
     """The paired difference in points with its interval, n and p, corrected for the number of tries."""
     p = min(found.p * tries, 1.0)
     corrected = f" corrected for {_tries(tries)}" if tries > 1 else ""
-    return f"{points(found.difference)} points ({found.difference.n} questions, p {_p(p)}{corrected})"
+    holds = ", while the interval holds 0" if p <= ALPHA and found.finding(tries=tries) == "unclear" else ""
+    return f"{points(found.difference)} points ({found.difference.n} questions, p {_p(p)}{corrected}{holds})"
 
 
 def percent(share: Interval, digits: int = 2) -> str:

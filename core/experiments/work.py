@@ -7,6 +7,7 @@ page as in the shell. Importing it costs no torch.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ class Lab:
         if not saved:
             found = yield from self._tables(plan, traces)
         setting = Setting(plan=plan, facts=facts, prompts=prompts)
-        run = _Run(self, setting, Directions(found, saved), experiment_id, cost.points)
+        run = _Run(self, setting, Directions(found, saved), experiment_id, cost)
         return (yield from run.work(traces))
 
     def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
@@ -106,6 +107,8 @@ class Lab:
         for role, model, fingerprint in zip(
             ROLES, (plan.pair.base, plan.pair.reasoner), plan.fingerprints, strict=True
         ):
+            if not fingerprint and self.pair.spec == plan.pair:
+                fingerprint = self.pair.facts(role).fingerprint
             found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint))
             if found is not None:
                 speeds[role] = found.tokens_per_second
@@ -143,22 +146,21 @@ class Lab:
 
     def _tables(self, plan: Plan, traces: Sequence[Trace]) -> Generator[Progress, None, dict[Role, DirectionTable]]:
         """The directions of both models, from sums that are gathered once."""
-        found: dict[Role, DirectionTable] = {}
         kind, _ = tables.KINDS[TableSpec]
-        for role in ROLES:
-            spec = table_spec(plan, traces, self.pair, role)
-            table = self.store.get_file(DirectionTable, kind, spec)
-            if table is None:
-                from core.extraction.work import record
+        specs = {role: table_spec(plan, traces, self.pair, role) for role in ROLES}
+        kept = {role: self.store.get_file(DirectionTable, kind, spec) for role, spec in specs.items()}
+        missing = [role for role in ROLES if kept[role] is None]
+        if missing:
+            from core.extraction.work import record
 
-                (moments_spec,) = yield from record(self.pair.model_of, self.shelf, [spec.moments()], traces)
-                moments = self.shelf.get(moments_spec)
-                assert moments is not None, "the pass left no sums"
-                yield Progress(0, 0, "taking differences of means")
-                table = table_of(moments, spec)
-                self.store.put_file(kind, spec, table)
-            found[role] = table
-        return found
+            yield from record(self.pair.model_of, self.shelf, [specs[role].moments() for role in missing], traces)
+        for role in missing:
+            moments = self.shelf.get(specs[role].moments())
+            assert moments is not None, "the pass left no sums"
+            yield Progress(0, 0, "taking differences of means")
+            kept[role] = table_of(moments, specs[role])
+            self.store.put_file(kind, specs[role], kept[role])
+        return {role: table for role, table in kept.items() if table is not None}
 
 
 def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role) -> TableSpec:
@@ -184,12 +186,13 @@ def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role
 class _Run:
     """One plan being measured."""
 
-    def __init__(self, lab: Lab, setting: Setting, directions: Directions, experiment_id: str, total: int) -> None:
+    def __init__(self, lab: Lab, setting: Setting, directions: Directions, experiment_id: str, cost: Cost) -> None:
         self._lab, self._setting, self._directions, self._id = lab, setting, directions, experiment_id
         facts = setting.facts
         self._book = Notebook(setting.plan, (facts["base"].fingerprint, facts["reasoner"].fingerprint))
         self._appendix = Appendix()
-        self._done, self._total = 0, total
+        self._done, self._total = 0, cost.points
+        self._tokens_left, self._tokens, self._seconds = cost.tokens, 0, 0.0
         self._kept_at = time.monotonic()
         self._outcome = self._now()
 
@@ -226,6 +229,7 @@ class _Run:
                 cell = yield from relay(work, lambda _: self._progress(message))
                 self._lab.store.put(kind, spec, cell)
                 self._note_speed(spec, time.monotonic() - started)
+            self._tokens_left -= _tokens_of(spec)
             found.append(cell)
         if not want.short:
             self._done += 1
@@ -251,11 +255,14 @@ class _Run:
         return replace(outcome, **more)
 
     def _progress(self, message: str) -> Progress:
-        return Progress(self._done, max(self._total, self._done), message, self._outcome)
+        left = self._tokens_left * self._seconds / self._tokens if self._tokens else math.nan
+        total = max(self._total, self._done)
+        return Progress(self._done, total, message, self._outcome, seconds_left=left)
 
     def _note_speed(self, spec: DoseCellSpec, seconds: float) -> None:
-        tokens = len(spec.prompts) * spec.sampling.max_new_tokens
-        speed = Speed(tokens_per_second=tokens / max(seconds, 1e-6))
+        self._tokens += _tokens_of(spec)
+        self._seconds += seconds
+        speed = Speed(tokens_per_second=_tokens_of(spec) / max(seconds, 1e-6))
         self._lab.store.put("speed", SpeedSpec(model=spec.model, fingerprint=spec.fingerprint), speed)
 
     def _keep_sometimes(self) -> None:
@@ -265,3 +272,8 @@ class _Run:
     def _keep(self) -> None:
         self._kept_at = time.monotonic()
         self._lab.experiments.keep(self._id, self._outcome)
+
+
+def _tokens_of(spec: DoseCellSpec) -> int:
+    """New tokens of a cell at most."""
+    return len(spec.prompts) * spec.sampling.max_new_tokens

@@ -34,6 +34,7 @@ WINDOWS = (Window(start=-13, stop=-7), Window(start=-7, stop=-1), Window(start=-
 LAYERS = (2, 4, 6)
 DOSES = (2.0, 4.0, 6.0, 8.0, 10.0)
 LAYER, WINDOW, DOSE = 4, WINDOWS[1], 6.0
+PLACES = ((2, WINDOW), (6, WINDOW), *((4, window) for window in WINDOWS))
 RESID_NORM, RAW_NORM, WORDS = 16.0, 1.5, 100
 EDGE = 8.0
 RANDOM, CURVES = 20, 3
@@ -181,7 +182,7 @@ def outcome(**changes: Any) -> Outcome:
         done=200,
         total=200,
         finished=True,
-        edges=tuple(Edge(layer=layer, coefficient=EDGE, found=True) for layer in LAYERS),
+        edges=tuple(Edge(layer=layer, window=window, coefficient=EDGE, found=True) for layer, window in PLACES),
         choice=Choice(layer=LAYER, window=WINDOW, coefficient=DOSE, readable=True, n_compared=25),
         chosen_from=chosen_from(),
         reported=reported(),

@@ -17,7 +17,7 @@ from ui.figures.rows import Row, rows_of
 CELL, INK = 34, "#101820"
 """Of a cell: its height, and the colour of what stands in it in both themes."""
 AXES: dict[Unit, str] = {
-    "auto": "dose (× the layer's edge of readable text)",
+    "auto": "dose (× the edge of readable text there)",
     "unit": "dose (× unit vector)",
     "share": "dose (share of the residual norm)",
 }
@@ -29,14 +29,14 @@ def draw_windows(outcome: Outcome) -> tuple[Drawing, ...]:
     if not rows:
         return ()
     layer = rows[0]["layer"]
-    shown = [row | {"row": row["window"] or "none", "column": _step(row["dose_unit_vectors"])} for row in rows]
+    shown = [row | {"row": row["window"] or "none", "column": _planned(outcome, row)} for row in rows]
     order = [w.label for w in sorted(outcome.plan.windows)]
-    chart = _map(shown, rows_title="window", columns_title="dose (× unit vector)", order=order)
+    chart = _map(shown, rows_title="window", columns_title=AXES[outcome.plan.doses.unit], order=order)
     return (Drawing("fig2", f"Windows and doses at layer {layer}", _titled(chart, f"Layer {layer}", rows)),)
 
 
 def draw_layers(outcome: Outcome) -> tuple[Drawing, ...]:
-    """Fig. B.1: a map per source. Layers have doses of their own, so a column is the same step of the plan in each."""
+    """Fig. B.1: a map per source. Places have doses of their own, so a column is the same step of the plan in each."""
     rows = [row for row in rows_of(outcome, "figB1") if row["kind"] == "direction"]
     drawn = []
     for source in ROLES:
@@ -66,9 +66,13 @@ def _step(dose: object) -> str:
 def _planned(outcome: Outcome, row: Row) -> str:
     """The dose of the plan that a row's is nearest to, in the plan's unit."""
     dose, values = float(row["dose_unit_vectors"] or 0), outcome.plan.doses.values
-    edges = {edge.layer: edge.coefficient for edge in outcome.edges}
+    edges = {(edge.layer, edge.window.label if edge.window else None): edge.coefficient for edge in outcome.edges}
     share = row["dose_share_of_residual_norm"]
-    own = {"auto": dose / (edges.get(int(row["layer"] or 0)) or 1), "unit": dose, "share": float(share or 0)}
+    own = {
+        "auto": dose / (edges.get((int(row["layer"] or 0), row["window"])) or 1),
+        "unit": dose,
+        "share": float(share or 0),
+    }
     planned = own[outcome.plan.doses.unit]
     fixed = () if outcome.plan.fixed.dose is None else (outcome.plan.fixed.dose,)
     return _step(min((*values, *fixed), key=lambda value: abs(value - planned)))
