@@ -1,11 +1,13 @@
 """Experiments under AppTest: a plan in one click, what it takes, its results, and the list of what is kept."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 
 import core.embedded
 from core.experiments.plans import plan_id, plan_json
+from core.jobs import Progress
 from core.runs.questions import Example
 from core.traces.events import digest_of
 from core.values import Part, Trace
@@ -237,3 +239,35 @@ def test_a_link_names_an_experiment_and_a_wrong_one_is_said(bench):
     assert not app.exception
     app = page(**{EXPERIMENT: "0" * 20, EXPERIMENT_VIEW: "Results"})
     assert "There is no experiment" in said(app)
+
+
+def test_a_job_of_a_closed_tab_is_followed_before_it_tells_which_experiment_it_is(bench):
+    outcome, told = of_pair(bench), threading.Event()
+    found = bench.experiments.save(outcome.plan)
+
+    def work():
+        while True:
+            yield Progress(1, 9, "reading traces", outcome if told.is_set() else None, waiting=True)
+
+    job = bench.engine.submit("experiment", work(), title="Experiment", lasting=True)
+    app = page(**{EXPERIMENT_JOB: job, EXPERIMENT_VIEW: "Results"})
+    assert "of a closed tab goes on" in said(app)
+    assert [one for one in app.button if one.label == "Stop"]
+    told.set()
+    bench.engine.wait(job, 0.5)
+    app.run()
+    assert "LIVE" in said(app)
+    assert "Effect." in said(app)
+    assert plan_id(outcome.plan) == found
+
+
+def test_a_new_experiment_says_that_one_is_being_measured(bench, traces):
+    def work():
+        while True:
+            yield Progress(1, 9, "reading traces", waiting=True)
+
+    job = bench.engine.submit("experiment", work(), title="Experiment", lasting=True)
+    app = page(**{EXPERIMENT_JOB: job, EXPERIMENT_VIEW: "New"})
+    assert "An experiment is being measured" in said(app)
+    press(app, "Show it")
+    assert app.session_state[EXPERIMENT_VIEW] == "Results"

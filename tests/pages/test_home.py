@@ -1,11 +1,10 @@
 """Home under AppTest: the claim, the ways in, and the experiment of the loaded pair."""
 
-from dataclasses import replace
-
 import pytest
 
-from core.embedded import example_questions, recorded_claims
+from core.embedded import example_questions
 from core.errors import BadInput
+from core.experiments.verdicts import ticks
 from core.values import Part, Trace
 from tests.experiments import outcomes
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
@@ -139,12 +138,18 @@ def test_before_torch_is_there_only_the_cpu_is_offered_and_the_list_says_so(benc
     assert "once the first models have been loaded" in box.help
 
 
-def test_what_does_not_hold_on_the_pair_is_said_above_what_does(bench, monkeypatch):
-    facts = (bench.pair.facts("base"), bench.pair.facts("reasoner"))
-    one = replace(recorded_claims()[0], fingerprints=(facts[0].fingerprint, facts[1].fingerprint))
-    failed = [claim for claim in one.claims if not claim.holds]
-    assert any("control" in claim.text for claim in failed)
-    monkeypatch.setattr("ui.home.claims.recorded_claims", lambda: (one,))
-    (said,) = home().warning
-    assert all(f"{claim.text}: **no**; {claim.found}" in said.value for claim in failed)
-    assert not any(claim.text in said.value for claim in one.claims if claim.holds)
+def test_the_same_on_other_trainings_is_a_row_each_with_what_does_not_hold(bench, monkeypatch):
+    mine = of_pair(bench, title="from start 0")
+    other = outcomes.outcome(finished=True)
+    monkeypatch.setattr("ui.home.trainings.recorded_trainings", lambda: (mine, other))
+    rows = home().table[0].value
+    assert list(rows["Pair"]) == ["from start 0", other.plan.title]
+    shown = {"yes": "✓ yes", "no": "✗ no", "unclear": "? cannot be told", "too little": "? too little text"}
+    for tick in ticks(mine):
+        assert rows[tick.name.capitalize()].iloc[0] == shown[tick.state]
+
+
+def test_trainings_of_another_pair_are_not_shown(bench, monkeypatch):
+    made = (outcomes.outcome(finished=True),) * 2
+    monkeypatch.setattr("ui.home.trainings.recorded_trainings", lambda: made)
+    assert not home().table

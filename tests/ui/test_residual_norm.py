@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.embedded import recorded_curves, recorded_directions
+from core.embedded import DOSE, recorded_directions
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.settings import CACHE
 from ui.directions.choices import _recorded
@@ -27,18 +27,20 @@ def facts(tmp_path, monkeypatch):
 
 
 def test_both_directions_open_at_the_dose_that_was_recorded_in_the_steered_model(facts):
-    layer = recorded_curves().layer
+    (layer,) = {direction.layer for direction in recorded_directions()}
     of_base, of_reasoner = (residual_norm(one, layer) for one in facts)
     assert of_base.value != of_reasoner.value
-    recorded = {round(point.coefficient, 1) for point in recorded_curves().points}
     for direction in recorded_directions():
+        share = float(dict(direction.provenance)[DOSE])
         dose = default_coefficient(direction, of_reasoner)
-        assert dose in recorded
-        assert f"65% of the mean residual norm of reasoner at layer {layer}" in describe(dose, direction, of_reasoner)
+        assert dose == pytest.approx(share * of_reasoner.value, abs=0.05)
+        words = f"{share:.0%} of the mean residual norm of reasoner at layer {layer}"
+        assert words in describe(dose, direction, of_reasoner)
 
 
 def test_no_norm_is_taken_from_another_layer_or_model(facts):
     base, reasoner = facts
-    assert residual_norm(reasoner, recorded_curves().layer + 1).value == 0
+    layer = recorded_directions()[0].layer
+    assert residual_norm(reasoner, layer + 1).value == 0
     other = ModelFacts(**{**vars(base), "fingerprint": "another"})
-    assert residual_norm(other, recorded_curves().layer).value == 0
+    assert residual_norm(other, layer).value == 0

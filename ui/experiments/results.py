@@ -31,6 +31,10 @@ def draw_results(facts: Pair) -> None:
     """The opened experiment, live or as it is kept."""
     running = running_id()
     opened = st.session_state[OPEN_KEY] or running
+    if not opened and live_job() is not None:
+        follow(SLOT)
+        _await_name()
+        return
     if not opened:
         _say_none()
         return
@@ -95,6 +99,16 @@ def _offer_to_go_on(plan: Plan, outcome: Outcome | None, facts: Pair) -> None:
         on_click=run,
         args=(plan,),
     )
+
+
+@st.fragment(run_every=LIVE_EVERY)
+def _await_name() -> None:
+    """A job of a closed tab tells which experiment it measures with its first point; then it is opened."""
+    st.caption("The experiment of a closed tab goes on; it is shown here as soon as it has a point.")
+    found = running_id()
+    if found:
+        st.session_state[OPEN_KEY] = found
+        st.rerun()
 
 
 @st.fragment(run_every=LIVE_EVERY)
