@@ -66,7 +66,9 @@ def _step(dose: object) -> str:
 def _planned(outcome: Outcome, row: Row) -> str:
     """The dose of the plan that a row's is nearest to, in the plan's unit."""
     dose, values = float(row["dose_unit_vectors"] or 0), outcome.plan.doses.values
-    edges = {(edge.layer, edge.window.label if edge.window else None): edge.coefficient for edge in outcome.edges}
+    edges: dict[tuple[int, str | None], float] = {
+        (edge.layer, edge.window.label if edge.window else None): edge.coefficient for edge in outcome.edges
+    }
     share = row["dose_share_of_residual_norm"]
     own = {
         "auto": dose / (edges.get((int(row["layer"] or 0), row["window"])) or 1),
