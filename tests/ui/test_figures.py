@@ -15,7 +15,7 @@ from core.experiments.statistics import band, baseline_of, beside, null_of, rate
 from core.experiments.values import Figure, Outcome, Point, SavedPair
 from core.experiments.words import TITLES
 from core.statistics import wilson
-from tests.experiments.outcomes import DOSE, DOSES, LABELS, LAYERS, RANDOM, RESID_NORM, WINDOWS, outcome, plan
+from tests.experiments.outcomes import DOSE, DOSES, EDGE, LABELS, LAYERS, RANDOM, RESID_NORM, WINDOWS, outcome, plan
 from ui.components.colours import BACKGROUND, TEXT
 from ui.components.roles import COLOURS, NAMES
 from ui.figures.catalogue import csv_of, drawings, measured
@@ -134,7 +134,7 @@ def test_maps_are_of_the_choosing_half_and_a_cell_is_steered_minus_unsteered():
         assert row["half"] == "choose"
         assert row["difference"] == beside(point, unsteered).difference.mean
         assert (row["shown"] == "×") is not readable(point, unsteered)
-    assert [(row["row"], row["column"]) for row in rows if row["chosen"]] == [("-7..-2", "6")]
+    assert [(row["row"], row["column"]) for row in rows if row["chosen"]] == [("-7..-2", f"{DOSE / EDGE:.3g}")]
     for source in ("base", "reasoner"):
         layers = data_of(named("figB1", f"figB1-{source}"))
         assert {row["row"] for row in layers} == {str(layer) for layer in LAYERS}

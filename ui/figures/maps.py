@@ -70,8 +70,9 @@ def _planned(outcome: Outcome, row: Row) -> str:
         (edge.layer, edge.window.label if edge.window else None): edge.coefficient for edge in outcome.edges
     }
     share = row["dose_share_of_residual_norm"]
+    place = (int(row["layer"] or 0), None if row["window"] is None else str(row["window"]))
     own = {
-        "auto": dose / (edges.get((int(row["layer"] or 0), row["window"])) or 1),
+        "auto": dose / (edges.get(place) or 1),
         "unit": dose,
         "share": float(share or 0),
     }
