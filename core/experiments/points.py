@@ -15,8 +15,8 @@ from core.runs.questions import Example, accuracy
 from core.text.turns import turns_of
 from core.values import Prompt
 
-SHORT_QUESTIONS, SHORT_TOKENS = 8, 64
-"""Of the texts by which a dose is searched: how many, and how long at most."""
+SHORT_QUESTIONS, SHORT_TOKENS = 12, 128
+"""Of the texts by which a dose is searched: how many, and how long at most. What a dose costs grows along a text."""
 
 
 @dataclass(frozen=True, kw_only=True)

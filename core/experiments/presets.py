@@ -58,7 +58,7 @@ def paper_plan(
         layers=default_layers(facts.n_layers, QUICK_LAYERS if quick else MAX_LAYERS),
         choose=choose,
         report=report,
-        doses=Doses(values=(0.6, 0.9, 1.6)) if quick else Doses(),
+        doses=Doses(values=(0.7, 0.95, 1.5)) if quick else Doses(),
         sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
         controls=ControlPlan(kinds=kinds, matched=4, curves=0) if quick else ControlPlan(kinds=kinds),
         block=SMALL_BLOCK if facts.d_model <= SMALL_D_MODEL else BLOCK,

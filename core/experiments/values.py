@@ -58,7 +58,7 @@ class Doses:
     """The doses of every curve, 0 not counted; those beyond the edge show where the effect turns down again."""
 
     unit: Unit = "auto"
-    values: tuple[float, ...] = (0.3, 0.6, 0.8, 1.0, 1.5, 2.5)
+    values: tuple[float, ...] = (0.4, 0.7, 0.85, 0.95, 1.25, 2.0)
 
     def __post_init__(self) -> None:
         if not any(self.values):

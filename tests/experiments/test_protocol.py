@@ -12,7 +12,7 @@ import pytest
 from core.directions.direction import Direction
 from core.experiments.arms import Directions
 from core.experiments.check import cost_of, wants_of
-from core.experiments.points import Setting, Want
+from core.experiments.points import SHORT_TOKENS, Setting, Want
 from core.experiments.protocol import Notebook, Steps
 from core.experiments.values import ControlPlan, Doses, Fixed, Outcome, Plan, Point
 from core.extraction.tables import POSITION, DirectionTable, TableSpec
@@ -237,4 +237,4 @@ def test_a_points_cells_are_its_questions_in_blocks_paired_by_seed():
     zero = setting.cells(Want(arm=arm, coefficient=0.0, half="report"))
     assert {cell.direction for cell in zero} == {None}
     short = setting.cells(Want(arm=arm, coefficient=4.0, half="choose", short=True))
-    assert {cell.sampling.max_new_tokens for cell in short} == {64}
+    assert {cell.sampling.max_new_tokens for cell in short} == {SHORT_TOKENS}
