@@ -110,10 +110,10 @@ def best_at(layer: int, window: Window, share: float) -> Callable[[Want], float]
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_best_place_and_dose_are_found(layer, window):
-    outcome, _ = play(plan(), best_at(layer, window, 0.6))
+    outcome, _ = play(plan(), best_at(layer, window, 0.7))
     choice = outcome.choice
     assert (choice.layer, choice.window, choice.readable) == (layer, window, True)
-    assert choice.coefficient == pytest.approx(0.6 * EDGE[layer], rel=0.1)
+    assert choice.coefficient == pytest.approx(0.7 * EDGE[layer], rel=0.1)
     assert {edge.layer: edge.found for edge in outcome.edges} == dict.fromkeys(LAYERS, True)
     for edge in outcome.edges:
         assert edge.coefficient == pytest.approx(EDGE[edge.layer], rel=0.1)
