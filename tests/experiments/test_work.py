@@ -17,11 +17,13 @@ from core.experiments import work
 from core.experiments.plans import outcome_json, plan_id, plan_json
 from core.experiments.statistics import chosen_point
 from core.experiments.values import ControlPlan, Doses, Outcome, Plan, TraceSource
+from core.labelling.references import at_once
+from core.models.pair import ROLES
 from core.runs.cells import DoseCell
 from core.runs.questions import Example
 from core.settings import PROJECT
 from core.traces.events import digest_of
-from core.values import ModelSpec, PairSpec, SamplingSpec, Window
+from core.values import ModelSpec, PairSpec, Part, SamplingSpec, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
 from tests.tiny_models import tiny_folder
@@ -178,3 +180,32 @@ def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_pa
     assert ended.stdout.splitlines()[-1] == "done", ended.stderr
     kept = open_bench(tmp_path / "killed").experiments.outcome(plan_id(plan))
     assert outcome_json(kept) == outcome_json(whole)
+
+
+def test_what_is_read_without_steering_stands_beside_it(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    outcome = run(bench, plan_for(bench, figures=("fig3", "fig5", "fig6", "figC1")))
+    assert {(row.source, row.head, row.layer) for row in outcome.lens} == {
+        (source, head, layer) for source in ROLES for head in ROLES for layer in (0, 2)
+    }
+    assert {row.source for row in outcome.leads} <= set(ROLES)
+    assert any("Table C.1 needs a judge" in note for note in outcome.notes)
+    assert outcome.labels == ()
+
+
+def test_completions_are_held_against_a_labeller(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    everything = at_once(
+        "everything turns back",
+        lambda traces: tuple(
+            replace(trace, parts=(Part(label="backtracking", start=0, end=len(trace.text)),)) for trace in traces
+        ),
+    )
+    bench._lab = replace(bench._lab, references=lambda plan: [everything])
+    outcome = run(bench, plan_for(bench, figures=("fig3", "figC1")))
+    line = [p for p in outcome.reported if p.target == "reasoner" and p.source in (None, "base")]
+    assert [row.coefficient for row in outcome.labels] == sorted({p.coefficient for p in line})
+    for row in outcome.labels:
+        assert row.labeller == "everything turns back"
+        assert row.keyword_only == 0
+        assert row.both + row.reference_only > 0
