@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from core.directions.direction import Direction
@@ -39,6 +40,8 @@ from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
 from core.values import Kinds, ModelSpec, Spec, Trace
 
+PACKAGES = ("torch", "transformers")
+"""Whose versions are told beside the numbers."""
 KEEP_EVERY = 20.0
 """Seconds after which what came out so far is written again."""
 
@@ -194,10 +197,12 @@ class _Run:
         self._done, self._total = 0, cost.points
         self._tokens_left, self._tokens, self._seconds = cost.tokens, 0, 0.0
         self._kept_at = time.monotonic()
+        self._provenance: tuple[tuple[str, str], ...] = ()
         self._outcome = self._now()
 
     def work(self, traces: Sequence[Trace]) -> Work:
         """Every step of the protocol, then what is read without steering; kept however it ends."""
+        self._provenance = _provenance(self._setting, traces)
         try:
             steps = Steps(self._setting.plan, self._directions, self._book).run()
             point: Point | None = None
@@ -252,7 +257,7 @@ class _Run:
     def _now(self, *, finished: bool = False) -> Outcome:
         outcome = self._book.outcome(done=self._done, total=self._total, finished=finished)
         more = vars(self._appendix) | {"notes": outcome.notes + self._appendix.notes}
-        return replace(outcome, **more)
+        return replace(outcome, **more, provenance=self._provenance)
 
     def _progress(self, message: str) -> Progress:
         left = self._tokens_left * self._seconds / self._tokens if self._tokens else math.nan
@@ -277,3 +282,12 @@ class _Run:
 def _tokens_of(spec: DoseCellSpec) -> int:
     """New tokens of a cell at most."""
     return len(spec.prompts) * spec.sampling.max_new_tokens
+
+
+def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:
+    """What the numbers were made with, and on which day."""
+    label, device = setting.plan.label, setting.facts["reasoner"].spec.device
+    events = sum(part.label == label for trace in traces for part in trace.parts)
+    found = [("traces", f"{len(traces)} with {events} events")] if traces else []
+    found += [(name, version(name)) for name in PACKAGES]
+    return (*found, ("device", device), ("measured", time.strftime("%Y-%m-%d", time.gmtime())))
