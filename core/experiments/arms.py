@@ -109,14 +109,14 @@ def at_coherence(arm: Arm) -> Arm:
 
 
 def _control(tested: Arm, kind: Kind, name: str, direction: Direction) -> Arm:
-    return replace(
+    made = replace(
         tested,
         kind=kind,
         name=name,
         source=None if kind in ("random", "self") else "base",
         direction=direction,
-        operator="amplify" if kind == "self" else "add",
     )
+    return replace(made, operator="amplify") if kind == "self" else made
 
 
 def _labels(table: DirectionTable, direction: Direction, window: Window) -> list[tuple[str, Direction]]:

@@ -84,7 +84,7 @@ def test_saved_directions_are_named_by_their_ids(kind, made, questions, tmp_path
 
 
 def test_a_set_of_traces_is_named_by_its_id(made, questions, tmp_path):
-    traces = example_traces()[:5]
+    traces = example_traces()[:20]
     source = TraceSource(kind="set", name=TraceFolder(tmp_path).save(traces, name="mine"), digest=digest_of(traces))
     plan = replace(made, traces=source)
     assert parsed(command_of(plan, questions=questions), tmp_path) == plan

@@ -37,7 +37,7 @@ def measure(tmp_path):
             report=tuple(QUESTIONS[n[0] : n[0] + n[1]]),
             doses=doses or Doses(),
             sampling=SamplingSpec(max_new_tokens=32, temperature=1.0),
-            controls=controls or ControlPlan(random=10, matched=2, curves=1, kinds=("random", "flip", "self")),
+            controls=controls or ControlPlan(random=6, matched=1, curves=0, kinds=("random", "flip")),
             block=104,
         )
         done = bench.engine.wait(bench.run_plan(plan), 300)
@@ -69,11 +69,14 @@ def test_a_direction_that_nothing_reads_is_not_specific(measure):
 
 
 def test_a_base_model_that_reacts_too_is_seen(measure):
-    assert states(measure(planted_direction(), base_gain=11.0, base_wait=0.3))["only the reasoner"] == "no"
+    assert (
+        states(measure(planted_direction(), figures=("fig3",), base_gain=11.0, base_wait=0.3))["only the reasoner"]
+        == "no"
+    )
 
 
 def test_a_dose_that_wrecks_the_text_is_not_readable(measure):
-    outcome = measure(planted_direction(), doses=Doses(unit="unit", values=(60.0,)))
+    outcome = measure(planted_direction(), figures=("fig3",), doses=Doses(unit="unit", values=(60.0,)))
     assert states(outcome)["readable"] == "no"
 
 
