@@ -1,6 +1,6 @@
-"""The two directions that come with the pair: python -m demo.write_directions, after the paper was recorded.
+"""The two directions that come with the pair: python -m demo.write_directions, after Fig. 3 was recorded.
 
-They are those of the place that the recorded experiment chose, and say at which share of the residual norm.
+They are those of the place of the plan `fig3`, and say at which share of the residual norm it was chosen.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FOLDER = Path(__file__).parent / "directions"
 
 def main() -> None:
     """Extract them, and write one file each."""
-    outcome = recorded_experiment()
+    outcome = recorded_experiment("fig3")
     choice = outcome.choice if outcome else None
     window = choice.window if choice else None
     if outcome is None or choice is None or window is None:
-        raise SystemExit("The paper on the embedded pair is not recorded yet: run `make record`.")
+        raise SystemExit("Fig. 3 of the embedded pair is not recorded yet: run `make record`.")
     traces, pair = example_traces(), PairHolder()
     finish(pair.load(DEMO_PAIR))
     found = {}
@@ -48,7 +48,7 @@ def main() -> None:
         named = replace(
             direction,
             name=f"{outcome.plan.label}, from the {role} model",
-            provenance=(*direction.provenance, (DOSE, f"{share:.3f}")),
+            provenance=(*direction.provenance, (DOSE, f"{share:.3g}")),
         )
         (FOLDER / f"{role}.safetensors").write_bytes(direction_bytes(named))
 

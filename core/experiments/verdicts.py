@@ -170,12 +170,10 @@ def dose_sentence(outcome: Outcome) -> str:
         return "Layer, window and dose are not chosen yet."
     window = f", window {choice.window.label}" if choice.window else ""
     how = f"the best readable of {choice.n_compared}" if choice.readable else "no dose was readable, so the smallest"
+    place = f"Layer {choice.layer}{window}, dose {choice.coefficient:.3g} unit vectors"
     if choice.n_compared == 0:
-        how = "as the plan says"
-    return (
-        f"Layer {choice.layer}{window}, dose {choice.coefficient:.3g} unit vectors: {how}, on "
-        f"{len(outcome.plan.choose)} questions that are not reported."
-    )
+        return f"{place}: as the plan says."
+    return f"{place}: {how}, on {len(outcome.plan.choose)} questions that are not reported."
 
 
 def line_sentences(outcome: Outcome) -> tuple[str, ...]:
