@@ -1,0 +1,44 @@
+"""What is recorded of the embedded pair belongs to the plans and the weights that are here."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.embedded import DEMO, recorded_directions, recorded_experiment
+from core.experiments.plans import plan_id, read_plan
+from core.experiments.verdicts import ticks
+from demo.write_plans import PLANS, plans
+
+RECORDED = sorted(path.parent.name for path in (DEMO / "recorded").glob("*/results.json"))
+
+
+def test_the_plans_are_what_their_recipe_makes():
+    made = plans()
+    assert {path.stem for path in PLANS.glob("*.json")} == set(made)
+    for name, plan in made.items():
+        assert read_plan((PLANS / f"{name}.json").read_bytes()) == plan
+
+
+def test_fig_3_is_recorded():
+    assert "fig3" in RECORDED
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_an_outcome_is_of_its_plan_and_of_the_weights_that_are_here(name):
+    outcome = recorded_experiment(name)
+    plan = read_plan((PLANS / f"{name}.json").read_bytes())
+    assert plan_id(outcome.plan) == plan_id(plan)
+    assert outcome.fingerprints == plan.fingerprints
+    assert {direction.fingerprint for direction in recorded_directions()} == set(
+        recorded_experiment("fig3").fingerprints
+    )
+
+
+def test_fig_3_of_the_first_study():
+    """Hits and words of the first study, prompt by prompt, gave 0.37% unsteered and 1.15% at 65% of the norm."""
+    outcome = recorded_experiment("fig3")
+    unsteered = next(p for p in outcome.reported if (p.kind, p.target) == ("unsteered", "reasoner"))
+    steered = next(p for p in outcome.reported if (p.source, p.target, p.coefficient) == ("base", "reasoner", 60.128))
+    assert round(100 * sum(unsteered.hits) / sum(unsteered.words), 2) == 0.37
+    assert round(100 * sum(steered.hits) / sum(steered.words), 2) == 1.15
+    assert {tick.name: tick.state for tick in ticks(outcome)}["effect"] == "yes"
