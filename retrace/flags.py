@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from core.experiments.command import FIGURES, NONE, SET
+from core.experiments.command import NONE, SET
+from core.experiments.presets import ALL_FIGURES
 from core.experiments.values import CONTROLS, Unit
 from core.extraction.values import Negatives, Weighting
 from core.runs.cells import Counted
@@ -13,7 +14,7 @@ from core.values import Precision, Region
 
 HELP: dict[str, dict[str, tuple[str, str]]] = {
     "what is measured": {
-        "--figures": ("LIST", f"figures of the paper, with commas: {', '.join(FIGURES)}; or all"),
+        "--figures": ("LIST", f"figures of the paper, with commas: {', '.join(ALL_FIGURES)}; or all"),
         "--layers": ("LIST", "layers that are compared, as 0-3,7"),
         "--windows": ("LIST", "windows that are compared, as --windows=-13..-8,-7..-2: offsets from an event"),
         "--unit": ("UNIT", f"of the doses: {', '.join(get_args(Unit))}"),

@@ -15,7 +15,8 @@ from core.errors import UserFacingError
 from core.experiments.arms import Directions
 from core.experiments.points import Setting
 from core.experiments.readings import Head, LeadPlan, compare_labels, read_leads, read_lens
-from core.experiments.values import LabelRow, LeadRow, LeadTrace, LensRow, Outcome
+from core.experiments.values import Figure, LabelRow, LeadRow, LeadTrace, LensRow, Outcome
+from core.experiments.words import NUMBERS
 from core.extraction.shelf import MomentShelf
 from core.jobs import Progress
 from core.labelling.references import Reference
@@ -51,7 +52,7 @@ class Reader:
     def read(self, outcome: Outcome, traces: Sequence[Trace], references: Sequence[Reference]) -> Reading:
         """Every figure that the plan asks for; one that cannot be made leaves a note."""
         found = Appendix()
-        parts: dict[str, Callable[[], Reading]] = {
+        parts: dict[Figure, Callable[[], Reading]] = {
             "fig5": lambda: self._lens(outcome),
             "fig6": lambda: self._leads(outcome, traces),
             "figC1": lambda: self._labels(outcome, references),
@@ -61,7 +62,7 @@ class Reader:
                 try:
                     more = yield from part()
                 except UserFacingError as error:
-                    more = Appendix(notes=(f"{FIGURES[figure]} could not be made: {error.problem}",))
+                    more = Appendix(notes=(f"{NUMBERS[figure]} could not be made: {error.problem}",))
                 found = _joined(found, more)
         return found
 
@@ -132,9 +133,6 @@ class Reader:
     def _head(self, i: int) -> Head:
         facts = self.setting.facts[ROLES[i]]
         return Head(role=ROLES[i], model=facts.spec, fingerprint=facts.fingerprint)
-
-
-FIGURES = {"fig5": "Fig. 5", "fig6": "Fig. 6", "figC1": "Table C.1"}
 
 
 def _joined(one: Appendix, other: Appendix) -> Appendix:

@@ -93,7 +93,7 @@ NAMES: dict[Kind, str] = {
     "unsteered": "unsteered",
     "direction": "direction",
     "random": "random",
-    "label": "label",
+    "label": "other labels",
     "shuffled": "shuffled events",
     "mean": "overall mean",
     "flip": "sign flip",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar, get_args
 
 from core.errors import BadInput
-from core.experiments.presets import split
+from core.experiments.presets import ALL_FIGURES, split
 from core.experiments.values import CONTROLS, ControlPlan, Figure, Kind, Plan, SavedPair, Unit
 from core.extraction.values import Negatives, Weighting
 from core.models.naming import show_both
@@ -28,7 +28,6 @@ CHOOSE = "choose"
 """Instead of a layer, a window or a dose: it is chosen on the choosing half."""
 END = "end"
 NONE, SET = "none", "set:"
-FIGURES: tuple[Figure, ...] = get_args(Figure)
 _DIGEST = re.compile(r"[0-9a-f]{8,64}|")
 
 T = TypeVar("T")
@@ -116,12 +115,14 @@ def _is_split(plan: Plan, questions: Sequence[Example]) -> bool:
 def figures_of(text: str) -> tuple[Figure, ...]:
     """Figures by the names "fig3", "3", "B.1" or "figB1", with commas; or "all". Raises BadInput."""
     if text == "all":
-        return FIGURES
-    names = {name.lower().removeprefix("fig"): name for name in FIGURES}
+        return ALL_FIGURES
+    names = {name.lower().removeprefix("fig"): name for name in ALL_FIGURES}
     asked = {item: item.lower().removeprefix("fig").replace(".", "").strip() for item in items(text)}
     for item, name in asked.items():
         if name not in names:
-            raise BadInput(f"{item[:40]!r} is not a figure of the paper.", f"Choose of: {', '.join(FIGURES)}; or all.")
+            raise BadInput(
+                f"{item[:40]!r} is not a figure of the paper.", f"Choose of: {', '.join(ALL_FIGURES)}; or all."
+            )
     return tuple(dict.fromkeys(names[name] for name in asked.values()))
 
 

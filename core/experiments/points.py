@@ -64,12 +64,6 @@ class Setting:
             for start in range(0, len(prompts), plan.block)
         )
 
-    def tokens(self, want: Want) -> int:
-        """New tokens that the point takes at most."""
-        n = len(self.prompts[want.arm.target, want.half])
-        limit = self.plan.sampling.max_new_tokens
-        return min(n, SHORT_QUESTIONS) * min(limit, SHORT_TOKENS) if want.short else n * limit
-
 
 def point_of(
     plan: Plan, want: Want, found: Sequence[DoseCell], *, resid_norm: float, cosine: float | None = None

@@ -21,6 +21,16 @@ TITLES: dict[Figure, str] = {
     "figC1": "Keywords against labels (Table C.1)",
 }
 """In the order in which a report tells them; the numbers are the paper's."""
+NUMBERS: dict[Figure, str] = {
+    "fig2": "Fig. 2",
+    "fig3": "Fig. 3",
+    "fig4": "Fig. 4",
+    "fig5": "Fig. 5",
+    "fig6": "Fig. 6",
+    "figB1": "Fig. B.1",
+    "figC1": "Table C.1",
+}
+"""Their numbers in the paper."""
 UNITS: dict[Unit, str] = {
     "auto": "fractions of the dose at which the text becomes 0.5 nats per token less likely",
     "unit": "multiples of a unit vector",

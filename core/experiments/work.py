@@ -260,7 +260,7 @@ class _Run:
         return replace(outcome, **more, provenance=self._provenance)
 
     def _progress(self, message: str) -> Progress:
-        left = self._tokens_left * self._seconds / self._tokens if self._tokens else math.nan
+        left = self._tokens_left * self._seconds / self._tokens if self._tokens and self._tokens_left > 0 else math.nan
         total = max(self._total, self._done)
         return Progress(self._done, total, message, self._outcome, seconds_left=left)
 

@@ -41,8 +41,6 @@ ONE_TEXT = Allowance(repetition=0.3, no_evidence=0.0)
 """A dose of the strip. The repetition of one text is a noisy number: of 2,045 pieces of 40 to 200 words of the embedded
 traces, 1 in 6 repeats more than a tenth, and 1 in 400 more than this share. Beside another such piece as baseline, 0.7%
 are beyond the limit, with a tenth in its place 10% (`tests/runs/test_coherence.py`). A loop repeats most of itself."""
-CURVE_POINT = Allowance(repetition=0.02, no_evidence=0.5)
-"""A point of the 2×2 on the home page."""
 REPORTED = Allowance(repetition=0.0, no_evidence=0.1)
 """A dose that the recorded report calls readable."""
 CHOSEN = Allowance(repetition=0.0, no_evidence=0.1, share=0.85)

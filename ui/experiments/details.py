@@ -8,6 +8,7 @@ from typing import get_args
 import streamlit as st
 
 from core.errors import BadInput
+from core.experiments.arms import NAMES
 from core.experiments.command import window_of
 from core.experiments.presets import WINDOWS
 from core.experiments.values import CONTROLS, ControlPlan, Doses, Fixed, Kind, Plan, Unit
@@ -29,16 +30,6 @@ _NEGATIVES: dict[Negatives, str] = {
 }
 _WEIGHTED: dict[Weighting, str] = {"trace": "Per trace (Eq. 3)", "token": "Per token"}
 _COUNTED: dict[Counted, str] = {"thinking": "The reasoning", "all": "All of it"}
-_KINDS: dict[Kind, str] = {
-    "random": "random",
-    "label": "other labels",
-    "shuffled": "shuffled events",
-    "mean": "overall mean",
-    "flip": "sign flip",
-    "self": "self-amplification",
-    "without": "without its nearest label",
-    "position": "against the place of other parts",
-}
 CHOSEN = "chosen"
 
 
@@ -212,7 +203,7 @@ def _ask_controls(plan: Plan, key: str) -> ControlPlan:
     kinds: list[Kind] = st.multiselect(
         "Kinds",
         CONTROLS,
-        format_func=_KINDS.__getitem__,
+        format_func=NAMES.__getitem__,
         key=kept(f"{key}kinds", list(asked.kinds)),
         persist_state="session",
         help="What should do less than the direction. All are scaled to its norm.",

@@ -9,8 +9,9 @@ import streamlit as st
 from core.experiments.folder import SavedExperiment
 from core.experiments.plans import read_plan
 from core.experiments.verdicts import State, ticks
+from core.experiments.words import NUMBERS
 from ui.components.safe_text import plain, tried
-from ui.experiments.opened import FIGURES, begin_from, name_of, running_id
+from ui.experiments.opened import begin_from, name_of, running_id
 from ui.shell.handoff import open_experiment
 from ui.shell.state import workbench
 
@@ -32,7 +33,7 @@ def _draw_row(one: SavedExperiment) -> None:
     outcome = workbench().experiments.outcome(one.experiment_id)
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
         moment = datetime.fromtimestamp(one.saved_at).strftime("%d %b %Y %H:%M")
-        figures = ", ".join(FIGURES[figure] for figure in one.plan.figures)
+        figures = ", ".join(NUMBERS[figure] for figure in one.plan.figures)
         if one.experiment_id == running_id():
             state = ":green-badge[LIVE]"
         elif outcome is None:

@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.disk.kept import ITEM_ID
 from core.experiments.plans import plan_id
-from core.experiments.values import Figure, Outcome, Plan
+from core.experiments.values import Outcome, Plan
+from core.experiments.words import NUMBERS
 from core.jobs import Snapshot
 from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, PLANNED, open_experiment
 from ui.shell.links import Field
@@ -20,16 +21,6 @@ VIEWS: tuple[View, ...] = ("New", "Results", "Kept")
 VIEW_KEY, OPEN_KEY, SLOT = EXPERIMENT_VIEW, EXPERIMENT, EXPERIMENT_JOB
 _RUNNING = "exp_running"
 """The experiment whose job is under SLOT."""
-FIGURES: dict[Figure, str] = {
-    "fig2": "Fig. 2",
-    "fig3": "Fig. 3",
-    "fig4": "Fig. 4",
-    "fig5": "Fig. 5",
-    "fig6": "Fig. 6",
-    "figB1": "Fig. B.1",
-    "figC1": "Table C.1",
-}
-"""Their short names; `core.experiments.words.TITLES` says what they show."""
 
 
 def _id(raw: str) -> str:
@@ -45,7 +36,7 @@ def name_of(plan: Plan) -> str:
     """What an experiment is called: its title, else its pair, figures and questions."""
     if plan.title:
         return plan.title
-    figures = ", ".join(FIGURES[figure] for figure in plan.figures)
+    figures = ", ".join(NUMBERS[figure] for figure in plan.figures)
     return f"{plan.pair.reasoner.name}: {figures}; {len(plan.choose)} + {len(plan.report)} questions"
 
 
