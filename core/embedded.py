@@ -16,7 +16,7 @@ from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
 from core.errors import BadInput, UserFacingError
 from core.experiments.plans import read_outcome
-from core.experiments.values import Outcome
+from core.experiments.values import Fixed, Outcome
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
 from core.runs.questions import Example
@@ -28,6 +28,8 @@ AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
 """Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = PROJECT / "demo"
+FRESH = "fresh"
+"""What `fresh_questions` are called."""
 TRAININGS = ("paper", "seed1", "seed2")
 """Plans of the same experiment on pairs trained from other starts."""
 
@@ -117,6 +119,28 @@ def recorded_experiment(name: str = "paper") -> Outcome | None:
         return _outcome_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
     except (OSError, UserFacingError):
         return None
+
+
+def recorded_place(pair: PairSpec) -> Fixed:
+    """Layer, window and dose that the recorded experiment chose for the embedded pair; nothing for another pair."""
+    found = recorded_experiment()
+    if found is None or found.choice is None or _names(found.plan.pair) != _names(pair):
+        return Fixed()
+    choice = found.choice
+    edges = {(edge.layer, edge.window): edge.coefficient for edge in found.edges}
+    dose = round(choice.coefficient / edges[choice.layer, choice.window], 2)
+    return Fixed(layer=choice.layer, window=choice.window, dose=dose)
+
+
+def fresh_questions() -> tuple[Example, ...]:
+    """The held-out questions without those on which the recorded experiment chose layer, window and dose."""
+    found = recorded_experiment()
+    asked = {example.prompt for example in found.plan.choose} if found else set()
+    return tuple(example for example in example_questions("heldout") if example.prompt not in asked)
+
+
+def _names(pair: PairSpec) -> tuple[str | None, ...]:
+    return tuple(name for model in (pair.base, pair.reasoner) for name in (model.repo_id, model.adapter))
 
 
 def recorded_trainings() -> tuple[Outcome, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
+from core.embedded import FRESH
 from core.experiments.command import NONE, SET
 from core.experiments.presets import ALL_FIGURES
 from core.experiments.values import CONTROLS, Unit
@@ -56,16 +57,24 @@ HELP: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """Of every flag of a setting, by group: what is written after it, and what it means."""
+_PROMPTS = (
+    f"questions: one a line, JSON Lines, or a JSON array; or {FRESH}, the embedded ones on which the recorded "
+    "experiment chose nothing"
+)
+_QUICK = (
+    "the small form: fewer questions, doses and layers; the embedded pair at the layer, window and dose that its "
+    "recorded experiment chose, on other questions"
+)
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """All flags that make a plan."""
     add_pair(parser)
     parser.add_argument("--traces", metavar="FILE", help=f"labelled traces: a file, {SET}ID of a saved set, or {NONE}")
-    parser.add_argument("--prompts", metavar="FILE", help="questions: one a line, JSON Lines, or a JSON array")
+    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
     parser.add_argument("--choose", type=int, metavar="N", help="questions to choose layer, window and dose on")
     parser.add_argument("--report", type=int, metavar="N", help="questions that the results are reported on")
-    parser.add_argument("--quick", action="store_true", help="the small form: fewer questions, doses and layers")
+    parser.add_argument("--quick", action="store_true", help=_QUICK)
     for title, flags in HELP.items():
         group = parser.add_argument_group(title)
         for flag, (metavar, text) in flags.items():

@@ -14,7 +14,7 @@ from core.directions.mean_vectors import MeanVectors
 from core.directions.tensors import MAX_UPLOAD_BYTES
 from core.directions.uploads import make_direction, read_vectors
 from core.disk.kept import ITEM_ID
-from core.embedded import example_questions
+from core.embedded import FRESH, example_questions, fresh_questions
 from core.errors import BadInput
 from core.experiments.command import NONE, SET
 from core.experiments.values import TraceSource
@@ -75,6 +75,8 @@ def read_traces(path: Path, folder: TraceFolder, check: Check) -> tuple[Trace, .
 
 def questions_of(text: str | None, traces: Sequence[Trace], *, is_own: bool, console: Console) -> tuple[Example, ...]:
     """The questions that --prompts names; the embedded pair has its own. Raises BadInput."""
+    if text == FRESH:
+        return fresh_questions()
     if text is None and is_own:
         return example_questions("heldout")
     if text is None:

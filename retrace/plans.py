@@ -10,11 +10,11 @@ from typing import get_args
 
 from core import settings
 from core.directions.folder import DirectionFolder
-from core.embedded import example_traces
+from core.embedded import FRESH, example_traces, recorded_place
 from core.errors import BadInput
 from core.experiments.check import check_directions, check_plan
 from core.experiments.command import NONE, SETTINGS, plan_with
-from core.experiments.presets import ALL_FIGURES, paper_plan, split
+from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan, split
 from core.experiments.values import Plan
 from core.models.checkpoints import estimate_memory
 from core.models.naming import read_both
@@ -88,9 +88,12 @@ def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
     folder = TraceFolder(args.cache, embedded=example_traces)
     named = NONE if args.traces is None and "--saved" in said else args.traces
     source, traces = traces_of(named, folder, is_own=is_own, check=check)
-    questions = questions_of(args.prompts, traces, is_own=is_own, console=console)
+    is_known = args.quick and is_own and source.kind == "embedded"
+    prompts = FRESH if is_known and args.prompts is None else args.prompts
+    questions = questions_of(prompts, traces, is_own=is_own, console=console)
     labels = sorted({part.label for trace in traces for part in trace.parts})
-    plan = paper_plan(facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels)
+    fixed = recorded_place(pair) if is_known else NOT_FIXED
+    plan = paper_plan(facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels, fixed=fixed)
     n_choose = len(plan.choose) if args.choose is None else args.choose
     n_report = len(plan.report) if args.report is None else args.report
     if min(n_choose, n_report) < 2:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from core.errors import BadInput
-from core.experiments.values import CONTROLS, OF_LABELS, ControlPlan, Doses, Figure, Plan, TraceSource
+from core.experiments.values import CONTROLS, OF_LABELS, ControlPlan, Doses, Figure, Fixed, Plan, TraceSource
 from core.forward.edits import PAPER_DEPTH
 from core.models.pair import ModelFacts
 from core.runs.questions import Example
@@ -25,8 +24,11 @@ QUICK_WINDOWS = (PAPER_WINDOW, Window(start=-7, stop=-1), Window(start=-2, stop=
 CHOOSE, REPORT = 40, 104
 """Questions of each half where there are enough; a difference of half a point is told from none at about 100."""
 QUICK_CHOOSE, QUICK_REPORT = 20, 40
+"""Of the quick form; a model of at most SMALL_D_MODEL is quick enough to report on REPORT."""
+QUICK_DOSES, QUICK_TOKENS = (0.7, 0.95), 112
 SMALL_D_MODEL, SMALL_BLOCK, BLOCK = 512, 104, 32
 MAX_LAYERS, QUICK_LAYERS = 12, 3
+NOT_FIXED = Fixed()
 
 
 def paper_plan(
@@ -38,32 +40,34 @@ def paper_plan(
     figures: Sequence[Figure] = ALL_FIGURES,
     labels: Sequence[str] = (),
     tokens: int | None = None,
-    **changes: object,
+    fixed: Fixed = NOT_FIXED,
 ) -> Plan:
-    """The plan of the whole paper on a pair, or its quick form; `changes` are fields of Plan.
+    """The plan of the whole paper on a pair, or its quick form.
 
     `labels` are those of the traces where they are known: with one label, controls that need others are left out.
-    Raises BadInput for fewer than four questions.
+    `fixed` is what another experiment has chosen already. Raises BadInput for fewer than four questions.
     """
-    choose, report = split(questions, *((QUICK_CHOOSE, QUICK_REPORT) if quick else (CHOOSE, REPORT)))
     facts = pair[1]
+    is_small = facts.d_model <= SMALL_D_MODEL
+    n_report = QUICK_REPORT if quick and not is_small else REPORT
+    choose, report = split(questions, QUICK_CHOOSE if quick else CHOOSE, n_report)
     kinds = tuple(kind for kind in CONTROLS if not (len(set(labels)) == 1 and kind in OF_LABELS))
-    limit = tokens or (112 if quick else 192)
-    plan = Plan(
+    limit = tokens or (QUICK_TOKENS if quick else 192)
+    return Plan(
         pair=PairSpec(base=pair[0].spec, reasoner=pair[1].spec),
         fingerprints=(pair[0].fingerprint, pair[1].fingerprint),
         figures=tuple(figures),
         traces=traces,
         windows=QUICK_WINDOWS if quick else WINDOWS,
         layers=default_layers(facts.n_layers, QUICK_LAYERS if quick else MAX_LAYERS),
+        fixed=fixed,
         choose=choose,
         report=report,
-        doses=Doses(values=(0.7, 0.95, 1.5)) if quick else Doses(),
+        doses=Doses(values=QUICK_DOSES) if quick else Doses(),
         sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
         controls=ControlPlan(kinds=kinds, matched=4, curves=0) if quick else ControlPlan(kinds=kinds),
-        block=SMALL_BLOCK if facts.d_model <= SMALL_D_MODEL else BLOCK,
+        block=SMALL_BLOCK if is_small else BLOCK,
     )
-    return replace(plan, **changes)  # type: ignore[arg-type]
 
 
 def split(questions: Sequence[Example], choose: int, report: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
@@ -92,5 +96,5 @@ def default_layers(n_layers: int, limit: int) -> tuple[int, ...]:
     middle = round(PAPER_DEPTH * n_layers)
     first, last = max(0, round(0.1 * n_layers)), min(n_layers - 1, round(0.75 * n_layers))
     found = {first + round(i * (last - first) / (limit - 1)) for i in range(limit)}
-    nearest = min(found, key=lambda layer: abs(layer - middle))
+    nearest = min(found, key=lambda layer: (abs(layer - middle), -layer))
     return tuple(sorted(found - {nearest} | {middle}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.embedded import example_questions
+from core.embedded import FRESH, example_questions, fresh_questions
 from core.experiments.command import command_of
 from core.experiments.folder import MAX_TITLE
 from core.experiments.plans import outcome_json, plan_json
@@ -39,7 +39,7 @@ def draw_actions(opened: str, plan: Plan) -> None:
 
 def _draw_plan(opened: str, plan: Plan, outcome: Outcome | None) -> None:
     st.markdown("The same experiment in a shell; it finds what is measured already:")
-    st.code(command_of(plan, questions=example_questions("heldout")), language="bash", wrap_lines=True)
+    st.code(_command_of(plan), language="bash", wrap_lines=True)
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "plan.json",
@@ -76,3 +76,10 @@ def draw_manage(opened: str, plan: Plan) -> None:
     if st.button("Yes, delete it", key=f"exp:delete:{opened}", icon=":material/delete:"):
         st.session_state[OPEN_KEY] = ""
         act(lambda: workbench().experiments.delete(opened), "Deleted.", then=(VIEW_KEY, "Kept"))
+
+
+def _command_of(plan: Plan) -> str:
+    """The command, with the questions named that the embedded pair is asked where they are the plan's."""
+    if len(plan.choose) and plan.choose[0] in (asked := fresh_questions()):
+        return command_of(plan, questions=asked, prompts=FRESH)
+    return command_of(plan, questions=example_questions("heldout"))

@@ -8,17 +8,19 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.embedded import recorded_place
 from core.errors import UserFacingError
 from core.experiments.check import Cost, check_directions, check_plan, check_prompts
 from core.experiments.folder import MAX_TITLE
 from core.experiments.plans import plan_id
-from core.experiments.presets import ALL_FIGURES, paper_plan
+from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan
 from core.experiments.values import Figure, Plan, TraceSource
 from core.experiments.words import TITLES
 from core.models.pair import DEMO_PAIR, Role
 from core.runs.questions import Example
 from core.text.lines import kept_line
-from core.values import Trace
+from core.traces.events import BACKTRACKING
+from core.values import PairSpec, Trace
 from ui.components.safe_text import plain, seconds, size
 from ui.experiments.details import ask_details
 from ui.experiments.opened import live_job, name_of, run, running_id
@@ -108,7 +110,17 @@ def _base_of(start: str, given: Plan | None, source: Source, facts: Pair) -> Pla
     if given is not None:
         return replace(given, fingerprints=(facts[0].fingerprint, facts[1].fingerprint))
     figures = _QUICK_FIGURES if start == QUICK else ALL_FIGURES
-    return paper_plan(facts, source.traces, _SAMPLE, quick=start == QUICK, figures=figures, labels=source.labels or ())
+    pair = PairSpec(base=facts[0].spec, reasoner=facts[1].spec)
+    is_known = start == QUICK and source.traces.kind == "embedded" and source.label == BACKTRACKING
+    return paper_plan(
+        facts,
+        source.traces,
+        _SAMPLE,
+        quick=start == QUICK,
+        figures=figures,
+        labels=source.labels or (),
+        fixed=recorded_place(pair) if is_known else NOT_FIXED,
+    )
 
 
 def _ask_figures(base: Plan, key: str, *, from_traces: bool) -> tuple[Figure, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core.embedded import example_questions
-from core.experiments.presets import split
+from core.embedded import example_questions, fresh_questions, recorded_place
+from core.experiments.presets import NOT_FIXED, split
 from core.experiments.values import Plan
 from core.runs.questions import MAX_QUESTIONS, Example, QuestionList, read_questions
 from core.values import Trace
@@ -28,7 +28,8 @@ Halves = tuple[tuple[Example, ...], tuple[Example, ...]]
 def ask_questions(base: Plan, traces: Sequence[Trace], *, is_given: bool, is_embedded: bool, key: str) -> Halves:
     """(those that choose, those that are reported). Raises BadInput where there are too few, or a file has none."""
     of_traces = tuple(Example(prompt=text) for text in dict.fromkeys(t.prompt for t in traces if t.prompt.strip()))
-    embedded = example_questions("heldout")
+    is_known = base.fixed != NOT_FIXED and base.fixed == recorded_place(base.pair)
+    embedded = fresh_questions() if is_known else example_questions("heldout")
     there = {"plan": is_given, "embedded": bool(embedded), "traces": len(of_traces) >= 4, "upload": True}
     names = {name: title for name, title in _SOURCES.items() if there[name]}
     usual = "plan" if is_given else "embedded" if is_embedded else "traces"

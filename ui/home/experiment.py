@@ -108,6 +108,11 @@ def _offer(pair: Pair, shown: Found | None) -> None:
             open_experiment(shown.experiment_id)
             st.switch_page(page_path("experiments"))
         st.page_link(page_path("experiments"), label="All settings, controls and texts", icon=":material/tune:")
+    if shown is not None and shown.badge == "RECORDED":
+        st.caption(
+            "Measured here, it is the quick form: the recorded layer, window and dose, on questions that chose none of "
+            "them, in shorter texts and with fewer controls."
+        )
     if pressed:
         done(lambda: _start(pair))
 

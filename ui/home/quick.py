@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from core.embedded import example_questions
+from core.embedded import fresh_questions, recorded_place
 from core.errors import BadInput
-from core.experiments.presets import paper_plan
+from core.experiments.presets import NOT_FIXED, paper_plan
 from core.experiments.values import Plan, TraceSource
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.questions import Example
 from core.traces.events import BACKTRACKING, digest_of
 from core.traces.set_files import EMBEDDED
+from core.values import PairSpec
 from ui.shell.state import workbench
 
 FEWEST = 4
@@ -34,8 +35,9 @@ def quick_plan(pair: tuple[ModelFacts, ModelFacts]) -> Plan:
         TraceSource(
             kind="embedded" if own[0].set_id == EMBEDDED else "set", name=own[0].set_id, digest=digest_of(traces)
         ),
-        asked if len(asked) >= FEWEST and not own[0].embedded else example_questions("heldout"),
+        asked if len(asked) >= FEWEST and not own[0].embedded else fresh_questions(),
         quick=True,
         figures=("fig3", "fig4"),
         labels=tuple({part.label for trace in traces for part in trace.parts}),
+        fixed=recorded_place(PairSpec(base=pair[0].spec, reasoner=pair[1].spec)) if own[0].embedded else NOT_FIXED,
     )
