@@ -65,7 +65,7 @@ def paper_plan(
         report=report,
         doses=Doses(values=QUICK_DOSES) if quick else Doses(),
         sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
-        controls=ControlPlan(kinds=kinds, matched=4, curves=0) if quick else ControlPlan(kinds=kinds),
+        controls=ControlPlan(kinds=kinds, matched=0, curves=0) if quick else ControlPlan(kinds=kinds),
         block=SMALL_BLOCK if is_small else BLOCK,
     )
 

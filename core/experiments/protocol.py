@@ -81,11 +81,12 @@ class Steps:
         if not STEERED & set(plan.figures) and len(windows) == len(layers) == 1:
             self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=0.0, readable=True, n_compared=0)
             return
-        if len(windows) == len(layers) == 1 and fixed.dose is not None and (saved or not compares):
+        if len(windows) == len(layers) == 1 and fixed.dose is not None:
             yield from self._find_doses((layers[0], windows[0]))
             dose = self._scaled((layers[0], windows[0]), [fixed.dose])[0]
             self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=dose, readable=True, n_compared=0)
-            return
+            if saved or not compares:
+                return
         yield from self._measure(unsteered_arm("reasoner"), 0.0, "choose", self.book.chosen_from)
         for layer in plan.layers if compares and not saved else layers:
             yield from self._curve("base", layer, windows[0])
@@ -115,8 +116,13 @@ class Steps:
             yield from self._measure(arm, dose, "choose", self.book.chosen_from)
 
     def _best(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Choice:
-        """The place and dose that raise the keywords most in readable text, among those that may be chosen."""
+        """The place and dose that raise the keywords most in readable text, among those that may be chosen.
+
+        Where the plan fixes all three, these.
+        """
         plan, points = self.plan, self.book.chosen_from
+        if self.book.choice is not None:
+            return self.book.choice
         baseline = unsteered(points, "reasoner", "choose")
         found = [
             p

@@ -238,3 +238,13 @@ def test_a_points_cells_are_its_questions_in_blocks_paired_by_seed():
     assert {cell.direction for cell in zero} == {None}
     short = setting.cells(Want(arm=arm, coefficient=4.0, half="choose", short=True))
     assert {cell.sampling.max_new_tokens for cell in short} == {SHORT_TOKENS}
+
+
+def test_what_is_fixed_is_reported_whatever_the_compared_places_show():
+    fixed = Fixed(layer=2, window=WINDOWS[1], dose=2.0)
+    outcome, _ = play(plan(fixed=fixed, doses=Doses(values=(0.5, 1.0))), lambda want: want.arm.layer)
+    assert outcome.choice is not None
+    assert {point.layer for point in outcome.chosen_from if point.kind == "direction"} == set(LAYERS)
+    (edge,) = [e.coefficient for e in outcome.edges if (e.layer, e.window) == (2, WINDOWS[1])]
+    assert (outcome.choice.layer, outcome.choice.window, outcome.choice.n_compared) == (2, WINDOWS[1], 0)
+    assert outcome.choice.coefficient == pytest.approx(2.0 * edge, rel=1e-3)
