@@ -85,7 +85,7 @@ def false_positives(n_experiments: int, n: int, spread: float, seed: int = 0) ->
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line per number of questions and spread."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiments", type=int, default=200)
+    parser.add_argument("--experiments", type=int, default=1000)
     total = parser.parse_args(arguments).experiments
     for n in (16, 64):
         for spread in SPREADS:
