@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 CACHE = "RETRACE_CACHE"
 PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
 MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
+THREADS = "OMP_NUM_THREADS"
 JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
 
 VARIABLES = {
@@ -22,6 +23,7 @@ VARIABLES = {
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
     MODEL_ROOTS: "folders (separated by `:`) that local models may be loaded from",
     DATA_ROOTS: "folders (separated by `:`) that trace files may be read from",
+    THREADS: "CPU threads of a model that gains from several; default one for every core of the machine",
     JUDGE_URL: "the judge's endpoint: the address before `/chat/completions`",
     JUDGE_MODEL: "the judge's model, by the name that the endpoint knows",
     JUDGE_KEY: "the judge's key; never shown, stored or logged, and sent over https or to this machine only",
@@ -60,6 +62,12 @@ def model_roots() -> tuple[Path, ...]:
 def data_roots() -> tuple[Path, ...]:
     """Folders that trace files may be read from, links resolved."""
     return _folders(DATA_ROOTS)
+
+
+def cpu_threads() -> int | None:
+    """CPU threads that a model may take, or None where none are named: on a busy machine fewer are faster."""
+    named = os.environ.get(THREADS, "").partition(",")[0].strip()
+    return int(named) if named.isdecimal() and int(named) else None
 
 
 def has_judge_key() -> bool:

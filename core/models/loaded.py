@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from core import settings
 from core.background import Tell, silent
 from core.errors import BadInput
 from core.models.checkpoints import find_checkpoint
@@ -184,8 +185,11 @@ def set_threads(loaded: LoadedModel) -> int:
 
 
 def use_threads(number: int | None) -> int:
-    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number."""
-    torch.set_num_threads(number or psutil.cpu_count(logical=False) or 1)
+    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number.
+
+    All are those that the environment allows (`core.settings.cpu_threads`), else one for every core.
+    """
+    torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
     return torch.get_num_threads()
 
 
