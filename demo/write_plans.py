@@ -1,7 +1,7 @@
 """The plans of what is recorded of the pair: python -m demo.write_plans. `make record` writes and runs them.
 
 `paper` is the whole paper on the embedded pair, chosen by the app's own protocol; `seed1` and `seed2` are the 2×2 and
-its controls on the pairs of the other training seeds, in the quick form; `fig3` is the 2×2 at the place that the first
+its controls on the pairs of the other training seeds, with fewer doses; `fig3` is the 2×2 at the place that the first
 study of the pair chose, with its doses, questions and seeds.
 """
 
@@ -40,12 +40,12 @@ def heldout() -> tuple[Example, ...]:
     return tuple(Example(prompt=row["prompt"], answer=row["answer"], family=row["family"]) for row in rows)
 
 
-def proposed(pair: PairSpec, traces: TraceSource, *, quick: bool = False) -> Plan:
-    """Every figure on a pair, at the sizes that the app proposes; the texts of the quick form as long as the others."""
+def proposed(pair: PairSpec, traces: TraceSource) -> Plan:
+    """Every figure on a pair, at the sizes that the app proposes."""
     holder = PairHolder()
     finish(holder.load(pair))
     facts = (holder.facts("base"), holder.facts("reasoner"))
-    return paper_plan(facts, traces, heldout(), quick=quick, tokens=192)
+    return paper_plan(facts, traces, heldout())
 
 
 def first_study(paper: Plan) -> Plan:
@@ -80,9 +80,13 @@ def plans() -> dict[str, Plan]:
     paper = proposed(DEMO_PAIR, TraceSource(kind="embedded", name=EMBEDDED, digest=digest))
     found = {"paper": replace(paper, title="The paper on the embedded pair"), "fig3": first_study(paper)}
     for seed in SEEDS:
-        other = proposed(*seed_pair(seed), quick=True)
-        title = f"The 2×2 and its controls on the pair of training seed {seed}"
-        found[f"seed{seed}"] = replace(other, title=title, figures=("fig3", "fig4"))
+        found[f"seed{seed}"] = replace(
+            proposed(*seed_pair(seed)),
+            title=f"The 2×2 and its controls on the pair of training seed {seed}",
+            figures=("fig3", "fig4"),
+            doses=Doses(values=(0.7, 0.85, 0.95)),
+            controls=ControlPlan(matched=0, curves=0),
+        )
     return found
 
 

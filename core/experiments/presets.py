@@ -25,7 +25,7 @@ CHOOSE, REPORT = 40, 104
 """Questions of each half where there are enough; a difference of half a point is told from none at about 100."""
 QUICK_CHOOSE, QUICK_REPORT = 20, 40
 """Of the quick form; a model of at most SMALL_D_MODEL is quick enough to report on REPORT."""
-QUICK_DOSES, QUICK_TOKENS = (0.7, 0.95), 112
+TOKENS, QUICK_TOKENS, QUICK_DOSES = 192, 112, (0.7, 0.95)
 SMALL_D_MODEL, SMALL_BLOCK, BLOCK = 512, 104, 32
 MAX_LAYERS, QUICK_LAYERS = 12, 3
 NOT_FIXED = Fixed()
@@ -39,7 +39,6 @@ def paper_plan(
     quick: bool = False,
     figures: Sequence[Figure] = ALL_FIGURES,
     labels: Sequence[str] = (),
-    tokens: int | None = None,
     fixed: Fixed = NOT_FIXED,
 ) -> Plan:
     """The plan of the whole paper on a pair, or its quick form.
@@ -52,7 +51,6 @@ def paper_plan(
     n_report = QUICK_REPORT if quick and not is_small else REPORT
     choose, report = split(questions, QUICK_CHOOSE if quick else CHOOSE, n_report)
     kinds = tuple(kind for kind in CONTROLS if not (len(set(labels)) == 1 and kind in OF_LABELS))
-    limit = tokens or (QUICK_TOKENS if quick else 192)
     return Plan(
         pair=PairSpec(base=pair[0].spec, reasoner=pair[1].spec),
         fingerprints=(pair[0].fingerprint, pair[1].fingerprint),
@@ -64,7 +62,7 @@ def paper_plan(
         choose=choose,
         report=report,
         doses=Doses(values=QUICK_DOSES) if quick else Doses(),
-        sampling=SamplingSpec(max_new_tokens=limit, temperature=0.7),
+        sampling=SamplingSpec(max_new_tokens=QUICK_TOKENS if quick else TOKENS, temperature=0.7),
         controls=ControlPlan(kinds=kinds, matched=0, curves=0) if quick else ControlPlan(kinds=kinds),
         block=SMALL_BLOCK if is_small else BLOCK,
     )

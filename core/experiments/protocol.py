@@ -77,30 +77,36 @@ class Steps:
         saved = self.directions.saved.get("base")
         windows = (None,) if saved else (fixed.window,) if fixed.window else plan.windows
         layers = (saved.layer,) if saved else (fixed.layer,) if fixed.layer is not None else plan.layers
-        compares = {"fig2", "figB1"} & set(plan.figures)
-        if not STEERED & set(plan.figures) and len(windows) == len(layers) == 1:
-            self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=0.0, readable=True, n_compared=0)
+        is_compared = not saved and bool({"fig2", "figB1"} & set(plan.figures))
+        place = (layers[0], windows[0])
+        if len(windows) == len(layers) == 1 and not STEERED & set(plan.figures):
+            self.book.choice = _given(place, 0.0)
             return
         if len(windows) == len(layers) == 1 and fixed.dose is not None:
-            yield from self._find_doses((layers[0], windows[0]))
-            dose = self._scaled((layers[0], windows[0]), [fixed.dose])[0]
-            self.book.choice = Choice(layer=layers[0], window=windows[0], coefficient=dose, readable=True, n_compared=0)
-            if saved or not compares:
+            yield from self._find_doses(place)
+            self.book.choice = _given(place, self._scaled(place, [fixed.dose])[0])
+            if not is_compared:
                 return
         yield from self._measure(unsteered_arm("reasoner"), 0.0, "choose", self.book.chosen_from)
-        for layer in plan.layers if compares and not saved else layers:
+        for layer in plan.layers if is_compared else layers:
             yield from self._curve("base", layer, windows[0])
-        best = self._best(layers, windows[:1])
-        if not saved:
-            for window in plan.windows if "fig2" in plan.figures else windows:
-                yield from self._curve("base", best.layer, window)
+        if saved:
+            self.book.choice = self._best(layers, windows)
+        else:
+            yield from self._compare_windows(layers, windows)
+
+    def _compare_windows(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Protocol:
+        """Every window at the best layer, every layer once more where another window is best; then Fig. B.1's rest."""
+        plan, best = self.plan, self._best(layers, windows[:1])
+        for window in plan.windows if "fig2" in plan.figures else windows:
+            yield from self._curve("base", best.layer, window)
+        best = self._best(layers, windows)
+        if best.window != windows[0] and len(layers) > 1:
+            for layer in plan.layers:
+                yield from self._curve("base", layer, best.window)
             best = self._best(layers, windows)
-            if best.window != windows[0] and len(layers) > 1:
-                for layer in plan.layers:
-                    yield from self._curve("base", layer, best.window)
-                best = self._best(layers, windows)
         self.book.choice = best
-        if "figB1" in plan.figures and "reasoner" in self.directions.sources and not saved:
+        if "figB1" in plan.figures and "reasoner" in self.directions.sources:
             for layer in plan.layers:
                 yield from self._curve("reasoner", layer, best.window)
 
@@ -120,9 +126,9 @@ class Steps:
 
         Where the plan fixes all three, these.
         """
-        plan, points = self.plan, self.book.chosen_from
-        if self.book.choice is not None:
-            return self.book.choice
+        plan, points, known = self.plan, self.book.chosen_from, self.book.choice
+        if known is not None and known.n_compared == 0:
+            return known
         baseline = unsteered(points, "reasoner", "choose")
         found = [
             p
@@ -262,6 +268,11 @@ class Steps:
         point = yield Want(arm=arm, coefficient=dose, half="choose", short=True)
         cost = nll(point).mean - nll(baseline).mean
         return cost if cost == cost else float("inf")
+
+
+def _given(place: Place, dose: float) -> Choice:
+    """What the plan says itself."""
+    return Choice(layer=place[0], window=place[1], coefficient=dose, readable=True, n_compared=0)
 
 
 def _some(value: float | None) -> set[float]:
