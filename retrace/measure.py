@@ -104,7 +104,8 @@ def _cost_line(cost: Cost) -> str:
     """What a plan takes, in a sentence."""
     times = cost.seconds
     left = f", about {in_words(sum(times.values()))} on this machine" if times else ""
+    memory = f", up to {cost.memory_bytes / 1e6:,.0f} MB of memory for a block" if cost.memory_bytes else ""
     return (
         f"At most {cost.points:,} points in {cost.cells:,} blocks, {cost.tokens:,} new tokens, "
-        f"{cost.disk_bytes / 1e6:,.0f} MB{left}."
+        f"{cost.disk_bytes / 1e6:,.0f} MB on disk{memory}{left}."
     )

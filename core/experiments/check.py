@@ -26,6 +26,8 @@ REPORTING = {"fig3", "fig4", "figC1"}
 SPARE_BYTES = 64 << 20
 BYTES_PER_TOKEN, BYTES_PER_QUESTION = 6, 700
 """Of a stored cell: text, and the question with its tokens."""
+CHARACTERS_PER_TOKEN = 3
+"""Of a question, as few as is usual."""
 EDGE_AFTER = 3.0
 """The edge that made-up answers have, in multiples of where its search begins."""
 
@@ -160,6 +162,16 @@ def check_space(root: Path, needed: int) -> None:
         )
 
 
+def check_memory(cost: Cost, free: int) -> None:
+    """Raise BadInput where the keys and values of a block have no room in `free` bytes of the device's memory."""
+    if cost.memory_bytes > free:
+        raise BadInput(
+            f"The texts of one block take up to {cost.memory_bytes / 1e9:.1f} GB of memory for their keys and values, "
+            f"and {free / 1e9:.1f} GB are free.",
+            "Run fewer questions together (a smaller block), or ask for shorter texts.",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """What a plan takes, at most."""
@@ -170,6 +182,8 @@ class Cost:
     """Blocks of questions, those of the searches for doses too."""
     tokens: int
     disk_bytes: int
+    memory_bytes: int
+    """Keys and values of the largest block, if all its texts become as long as they may; 0: not known."""
     seconds: Mapping[Role, float] | None = None
     """Time by model, where this machine has measured how fast they write; None where it has not."""
 
@@ -193,8 +207,11 @@ def tokens_of(plan: Plan, want: Want) -> int:
     return min(n, SHORT_QUESTIONS) * min(limit, SHORT_TOKENS) if want.short else n * limit
 
 
-def cost_of(plan: Plan, *, n_labels: int = 6, speeds: Mapping[Role, float] | None = None) -> Cost:
-    """Points, cells, tokens and disk of a plan; `speeds` are tokens per second of each model on this machine."""
+def cost_of(plan: Plan, *, n_labels: int = 6, speeds: Mapping[Role, float] | None = None, kv_bytes: int = 0) -> Cost:
+    """Points, cells, tokens, disk and memory of a plan.
+
+    `speeds` are tokens per second of each model on this machine, `kv_bytes` as in ModelFacts, the larger of the two.
+    """
     wants = list(dict.fromkeys(wants_of(plan, n_labels=n_labels)))
     tokens: dict[Role, int] = dict.fromkeys(ROLES, 0)
     for want in wants:
@@ -206,8 +223,16 @@ def cost_of(plan: Plan, *, n_labels: int = 6, speeds: Mapping[Role, float] | Non
         cells=sum(math.ceil(n / plan.block) for n in asked),
         tokens=total,
         disk_bytes=total * BYTES_PER_TOKEN + sum(asked) * BYTES_PER_QUESTION,
+        memory_bytes=_rows_together(plan) * kv_bytes,
         seconds={role: n / speeds[role] for role, n in tokens.items() if role in speeds} if speeds else None,
     )
+
+
+def _rows_together(plan: Plan) -> int:
+    """Tokens that are in memory together at most: those of the largest block."""
+    asked = [len(example.prompt) for half in HALVES for example in plan.questions(half)]
+    n_rows = min(plan.block, max(len(plan.questions(half)) for half in HALVES))
+    return n_rows * (max(asked, default=0) // CHARACTERS_PER_TOKEN + plan.sampling.max_new_tokens)
 
 
 class _Imagined(Directions):

@@ -20,7 +20,7 @@ from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
 from core.experiments.appendix import Appendix, Reader
 from core.experiments.arms import Directions
-from core.experiments.check import Cost, check_directions, check_plan, check_prompts, check_space, cost_of
+from core.experiments.check import Cost, check_directions, check_memory, check_plan, check_prompts, check_space, cost_of
 from core.experiments.folder import ExperimentFolder
 from core.experiments.points import Setting, Want, point_of
 from core.experiments.protocol import Notebook, Steps
@@ -30,6 +30,7 @@ from core.extraction.shelf import MomentShelf
 from core.extraction.tables import DirectionTable, TableSpec, table_of
 from core.jobs import Progress, relay
 from core.labelling.references import Reference
+from core.models.checkpoints import available_memory
 from core.models.pair import ROLES, PairHolder, Role
 from core.runs import cells
 from core.runs.cells import DoseCell, DoseCellSpec
@@ -95,6 +96,7 @@ class Lab:
         check_directions(plan, saved, traces, (facts["base"], facts["reasoner"]))
         cost = self.cost(plan, traces)
         check_space(self.store.root, cost.disk_bytes)
+        check_memory(cost, available_memory(plan.pair.reasoner.device))
         experiment_id = self.experiments.save(plan)
         found: dict[Role, DirectionTable] = {}
         if not saved:
@@ -115,7 +117,9 @@ class Lab:
             found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint))
             if found is not None:
                 speeds[role] = found.tokens_per_second
-        return cost_of(plan, n_labels=len(labels) or 6, speeds=speeds if len(speeds) == len(ROLES) else None)
+        kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.spec == plan.pair else 0
+        known = speeds if len(speeds) == len(ROLES) else None
+        return cost_of(plan, n_labels=len(labels) or 6, speeds=known, kv_bytes=kv_bytes)
 
     def _traces_of(self, source: TraceSource) -> tuple[Trace, ...]:
         if source.kind == "none":

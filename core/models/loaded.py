@@ -90,6 +90,15 @@ class LoadedModel:
     _forms: dict[tuple[str, ...], KeywordForms] = field(default_factory=dict, repr=False)
     _texts_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def kv_bytes(self) -> int:
+        """Of the keys and values that one token takes at most, as the config says; 0 where it does not say it."""
+        config = self.model.config.get_text_config()
+        n_heads = getattr(config, "num_attention_heads", 0) or 0
+        n_kept = getattr(config, "num_key_value_heads", None) or n_heads
+        d_head = getattr(config, "head_dim", None) or (self.d_model // n_heads if n_heads else 0)
+        return 2 * self.n_layers * int(n_kept) * int(d_head) * int(self.model.dtype.itemsize)
+
     def check_fits(self, token_ids: Sequence[int], *, room: int = 0) -> None:
         """Raise BadInput unless the model reads these token ids, with `room` for more of them after."""
         n, most = len(token_ids), self.context_length - room

@@ -40,6 +40,8 @@ class ModelFacts:
     d_model: int
     d_vocab: int
     context_length: int
+    kv_bytes: int = 0
+    """Of the keys and values that one token takes in memory; 0: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,4 +296,5 @@ def _facts_of(loaded: LoadedModel) -> ModelFacts:
         d_model=loaded.d_model,
         d_vocab=loaded.d_vocab,
         context_length=loaded.context_length,
+        kv_bytes=loaded.kv_bytes,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput
-from core.experiments.check import check_directions, check_plan, check_prompts, check_space
+from core.experiments.check import check_directions, check_memory, check_plan, check_prompts, check_space, cost_of
 from core.experiments.plans import plan_id, plan_json, read_outcome, read_plan
 from core.experiments.values import ControlPlan, Doses, Fixed, Outcome, Plan, SavedPair, TraceSource
 from core.models.pair import ModelFacts
@@ -124,6 +124,20 @@ def test_a_full_disk_is_seen_before(tmp_path):
     check_space(tmp_path, 1)
     with pytest.raises(BadInput, match="MB are free"):
         check_space(tmp_path, 1 << 60)
+
+
+def test_the_memory_of_a_block_is_said_and_refused_where_it_is_not_there():
+    one = plan(
+        block=2,
+        report=tuple(Example(prompt="c" * 30 + str(i)) for i in range(5)),
+        sampling=SamplingSpec(max_new_tokens=1000),
+    )
+    cost = cost_of(one, kv_bytes=100)
+    assert cost.memory_bytes == 2 * (1000 + 31 // 3) * 100
+    assert cost_of(one).memory_bytes == 0
+    check_memory(cost, cost.memory_bytes)
+    with pytest.raises(BadInput, match=r"up to 0\.2 GB of memory .* 0\.1 GB are free"):
+        check_memory(replace(cost, memory_bytes=200_000_000), 100_000_000)
 
 
 def test_a_plan_is_read_back_as_it_was():

@@ -576,3 +576,11 @@ def test_a_model_that_gains_from_several_threads_takes_no_more_than_the_environm
         assert use_threads(1) == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_keys_and_values_take_what_is_said_of_a_token(tmp_path, family):
+    loaded = load_model(_spec(zoo.build(tmp_path, family)))
+    out = loaded.model(input_ids=torch.tensor([[5, 6, 7]]), use_cache=True).past_key_values
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in out.layers)
+    assert loaded.kv_bytes == kept // 3

@@ -165,9 +165,10 @@ def cost_line(cost: Cost) -> str:
     """What a plan takes at most, in one line."""
     time = f" · about {seconds(sum(cost.seconds.values()))}" if cost.seconds else ""
     unknown = "" if cost.seconds else "; how long is measured by the first of them"
+    memory = f" · up to {size(cost.memory_bytes)} of memory for a block" if cost.memory_bytes else ""
     return (
         f"At most {cost.points:,} points in {cost.cells:,} blocks of questions · {cost.tokens:,} new tokens{time} · "
-        f"{size(cost.disk_bytes)} on disk{unknown}"
+        f"{size(cost.disk_bytes)} on disk{memory}{unknown}"
     )
 
 
