@@ -6,7 +6,7 @@ at each layer, which layer, window and dose do most. Only then is the reported h
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.directions.direction import Direction
@@ -15,7 +15,7 @@ from core.experiments.arms import Directions, at_coherence, unsteered_arm
 from core.experiments.points import Want
 from core.experiments.ranges import find_dose, rounded
 from core.experiments.statistics import nll, rate, readable, unsteered
-from core.experiments.values import EDGE_NLL, Arm, Choice, Edge, Outcome, Plan, Point
+from core.experiments.values import EDGE_NLL, Arm, Choice, ControlPlan, Edge, Outcome, Plan, Point
 from core.models.pair import ROLES, Role
 from core.values import Window
 
@@ -164,7 +164,9 @@ class Steps:
         elif "figC1" in plan.figures:
             yield from self._line(arm, doses)
         if "fig4" in plan.figures:
-            yield from self._controls(arm, choice, doses)
+            yield from self._controls(arm, choice, doses, plan.controls)
+        elif "fig3" in plan.figures:
+            yield from self._controls(arm, choice, doses, _random_alone(plan.controls))
 
     def _two_by_two(self, place: tuple[int, Window | None], doses: Sequence[float]) -> Protocol:
         assert self.book.choice is not None
@@ -182,19 +184,21 @@ class Steps:
         for arm in reversed(arms):
             yield from self._line(arm, doses)
 
-    def _controls(self, tested: Arm, choice: Choice, doses: Sequence[float]) -> Protocol:
-        arms, notes = self.directions.controls(self.plan.controls, choice.layer, choice.window)
+    def _controls(self, tested: Arm, choice: Choice, doses: Sequence[float], controls: ControlPlan) -> Protocol:
+        arms, notes = self.directions.controls(controls, choice.layer, choice.window)
         self.book.notes += notes
         named = [arm for arm in arms if arm.kind != "random"]
         random = [arm for arm in arms if arm.kind == "random"]
         for arm in [*named, *random]:
             yield from self._measure(arm, choice.coefficient, "report", self.book.reported, tested)
-        yield from self._coherent(tested, random[: self.plan.controls.matched], choice)
-        for arm in [*named, *random[: self.plan.controls.curves]] if self.plan.controls.curves else []:
+        yield from self._coherent(tested, random[: controls.matched], choice)
+        for arm in [*named, *random[: controls.curves]] if controls.curves else []:
             yield from self._line(arm, doses, tested)
 
-    def _coherent(self, tested: Arm, random: Iterable[Arm], choice: Choice) -> Protocol:
+    def _coherent(self, tested: Arm, random: Sequence[Arm], choice: Choice) -> Protocol:
         """Every random direction at the dose that makes the text as much less likely as the tested one does."""
+        if not random:
+            return
         cost = yield from self._cost(tested, choice.coefficient)
         for arm in random:
             search = find_dose(abs(choice.coefficient), max(cost, MIN_COHERENCE), tries=COHERENCE_TRIES)
@@ -273,6 +277,11 @@ class Steps:
 def _given(place: Place, dose: float) -> Choice:
     """What the plan says itself."""
     return Choice(layer=place[0], window=place[1], coefficient=dose, readable=True, n_compared=0)
+
+
+def _random_alone(controls: ControlPlan) -> ControlPlan:
+    """What Fig. 3 without Fig. 4 is held against: the random directions of equal norm."""
+    return replace(controls, matched=0, kinds=tuple(kind for kind in controls.kinds if kind == "random"))
 
 
 def _some(value: float | None) -> set[float]:

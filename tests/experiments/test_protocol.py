@@ -248,3 +248,16 @@ def test_what_is_fixed_is_reported_whatever_the_compared_places_show():
     (edge,) = [e.coefficient for e in outcome.edges if (e.layer, e.window) == (2, WINDOWS[1])]
     assert (outcome.choice.layer, outcome.choice.window, outcome.choice.n_compared) == (2, WINDOWS[1], 0)
     assert outcome.choice.coefficient == pytest.approx(2.0 * edge, rel=1e-3)
+
+
+def test_fig_3_alone_is_held_against_random_directions_and_no_other_control():
+    outcome, wants = play(plan(), best_at(2, WINDOWS[0], 0.8))
+    alone, fewer = play(replace(plan(), figures=("fig3",)), best_at(2, WINDOWS[0], 0.8))
+    random = {point.name for point in alone.reported if point.kind == "random"}
+    assert random == {"random 1", "random 2", "random 3"}
+    assert {point.kind for point in alone.reported} == {"unsteered", "direction", "random"}
+    curve = [point for point in alone.reported if point.name == "random 1"]
+    assert len(curve) == len({p.coefficient for p in alone.reported if p.coefficient})
+    assert {point.match for point in alone.reported} == {"norm"}
+    assert len(fewer) < len(wants)
+    assert {point.kind for point in outcome.reported} > {"unsteered", "direction", "random"}
