@@ -1,6 +1,6 @@
-"""The two directions that come with the pair: python -m demo.write_directions, after Fig. 3 was recorded.
+"""The two directions that come with the pair: python -m demo.write_directions, after the paper was recorded.
 
-They are those of the place of the plan `fig3`, and say at which share of the residual norm it was chosen.
+They are those of the place that the plan `paper` chose, and say at which share of the residual norm it was chosen.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FOLDER = Path(__file__).parent / "directions"
 
 def main() -> None:
     """Extract them, and write one file each."""
-    outcome = recorded_experiment("fig3")
+    outcome = recorded_experiment()
     choice = outcome.choice if outcome else None
     window = choice.window if choice else None
     if outcome is None or choice is None or window is None:
-        raise SystemExit("Fig. 3 of the embedded pair is not recorded yet: run `make record`.")
+        raise SystemExit("The embedded pair is not recorded yet: run `make record`.")
     traces, pair = example_traces(), PairHolder()
     finish(pair.load(DEMO_PAIR))
     found = {}
