@@ -6,12 +6,20 @@ from ui.shell.frame import page_path, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 
 require_shell()
-st.title("Retrace")
-st.markdown(
-    "A direction found in a **base** model, added to the **reasoning** model finetuned from it, makes that model turn "
-    "back on itself (“Wait”, “Hmm”); added to the base model, it does not. Find that direction, steer with it, and "
-    "read it token by token."
+st.subheader("One direction makes a reasoning model turn back. Does it?", anchor=False)
+st.caption(
+    "It was found in the **base** model, before that ever reasoned. Here it is added to the **reasoning** model, and "
+    "to the base model; a random push of the same size shows what any push does."
 )
+pair = wait_for_pair()
+
+from ui.home.experiment import draw_badges, draw_experiment  # noqa: E402  tables take a second to import: not before
+from ui.home.live import draw_live  # noqa: E402
+from ui.home.trainings import draw_trainings  # noqa: E402
+
+draw_live(pair)
+draw_badges(pair)
+say_vocabularies()
 
 ways = (
     (
@@ -39,20 +47,13 @@ ways = (
         "Where a text points along the direction, and what comes next.",
     ),
 )
+st.subheader("Over many questions, against controls", anchor=False)
+draw_experiment(pair)
+draw_trainings(pair)
 for column, (stem, icon, label, text) in zip(st.columns(4), ways, strict=True):
     with column.container(border=True, height="stretch"):
         st.page_link(page_path(stem), label=f"**{label}**", icon=icon)
         st.caption(text)
-
-st.subheader("Does it hold for the loaded pair?")
-pair = wait_for_pair()
-say_vocabularies()
-
-from ui.home.experiment import draw_experiment  # noqa: E402  charts and tables take a second to import: not before
-from ui.home.trainings import draw_trainings  # noqa: E402
-
-draw_experiment(pair)
-draw_trainings(pair)
 
 with st.expander("How to read this"):
     st.markdown(

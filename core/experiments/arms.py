@@ -13,8 +13,10 @@ from core.errors import BadInput, UserFacingError
 from core.experiments.values import Arm, ControlPlan, Kind
 from core.extraction.controls import matched, nearest_projected_out, random_controls, sign_flip
 from core.extraction.tables import POSITION, DirectionTable
-from core.models.pair import Role
-from core.values import Window
+from core.forward.edits import SteeringSpec
+from core.models.pair import ModelFacts, Role
+from core.runs.values import GenerationSpec
+from core.values import Prompt, SamplingSpec, Window
 
 SOURCE_NAMES: dict[Role, str] = {"base": "base-derived", "reasoner": "reasoner-derived"}
 
@@ -160,3 +162,34 @@ _FROM_TABLE: dict[Kind, Callable[[DirectionTable, Direction, Window], list[tuple
     "without": _without,
     "position": _position,
 }
+
+
+def three_ways(
+    facts: Mapping[Role, ModelFacts],
+    prompts: Mapping[Role, Prompt],
+    direction: Direction,
+    coefficient: float,
+    sampling: SamplingSpec,
+) -> tuple[GenerationSpec, GenerationSpec, GenerationSpec]:
+    """One question answered with the direction in the reasoning model, in the base model, and a random one's instead.
+
+    The last is a random direction of the same size in the reasoning model. At 0 nothing is added.
+    """
+    pushed: tuple[tuple[Role, Direction], ...] = (
+        ("reasoner", direction),
+        ("base", direction),
+        ("reasoner", random_controls(direction, 1)[0]),
+    )
+    made = [
+        GenerationSpec(
+            model=facts[role].spec,
+            fingerprint=facts[role].fingerprint,
+            prompt=prompts[role],
+            sampling=sampling,
+            steering=(SteeringSpec(direction=one, layer=direction.layer, coefficient=coefficient),)
+            if coefficient
+            else (),
+        )
+        for role, one in pushed
+    ]
+    return made[0], made[1], made[2]

@@ -95,6 +95,7 @@ class LanesView {
     Object.assign(this, { data, send });
     this.picture.hidden = !data.picture;
     this.root.classList.toggle("stage", data.size === "stage");
+    this.root.classList.toggle("compact", data.size === "compact");
     this.root.dataset.lanes = data.lanes.length;
     while (this.lanes.length > data.lanes.length) this.lanes.pop().root.remove();
     while (this.lanes.length < data.lanes.length) {

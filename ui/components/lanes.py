@@ -12,8 +12,10 @@ from typing import Literal, TypedDict
 
 import streamlit as st
 
-from ui.components.token_strip import Size, clip_pieces, read_assets
+from ui.components.token_strip import clip_pieces, read_assets
 
+LaneSize = Literal["normal", "stage", "compact"]
+"""How large: "compact" lanes stand three in a row beside a sidebar, and their subtitle is what counts."""
 LaneState = Literal["queued", "running", "done", "cancelled", "interrupted", "error", "timeout"]
 Badge = Literal["LIVE", "CACHED", "RECORDED", ""]
 
@@ -53,7 +55,7 @@ _component = st.components.v2.component("retrace_lanes", css=_css, js=f"{_pictur
 
 
 def lanes(
-    lanes: Sequence[Lane], *, key: str, size: Size = "normal", height: int = 340, picture: bool = False
+    lanes: Sequence[Lane], *, key: str, size: LaneSize = "normal", height: int = 340, picture: bool = False
 ) -> tuple[int, int] | None:
     """Draw the lanes and return (lane, token) of the pinned token. Longer texts scroll within `height` pixels.
 

@@ -19,6 +19,15 @@ _BADGES: dict[State, tuple[str, str]] = {
 MAX_SENTENCE = 900
 
 
+def draw_row(ticks: Sequence[Tick]) -> None:
+    """The claims in one line, without their sentences."""
+    badges = []
+    for tick in ticks:
+        colour, (icon, words) = _BADGES[tick.state][0], _BADGES[tick.state][1].split(" ", 1)
+        badges.append(f":{colour}-badge[{icon} {tick.name[:1].upper() + tick.name[1:]}: {words}]")
+    st.markdown(" ".join(badges))
+
+
 def draw_ticks(ticks: Sequence[Tick]) -> None:
     """One line per claim; what fails is as visible as what holds."""
     with st.container(border=True, gap="xsmall"):

@@ -14,7 +14,7 @@ from core.experiments.verdicts import sentences, ticks
 from core.experiments.words import caption
 from core.models.pair import ModelFacts
 from ui.components.safe_text import done, plain
-from ui.components.ticks import draw_ticks
+from ui.components.ticks import draw_row, draw_ticks
 from ui.home.quick import quick_plan
 from ui.shell.frame import page_path
 from ui.shell.handoff import EXPERIMENT_JOB, open_experiment
@@ -49,6 +49,17 @@ def draw_experiment(pair: Pair) -> None:
         )
     follow(EXPERIMENT_JOB)
     _offer(pair, shown)
+
+
+def draw_badges(pair: Pair) -> None:
+    """The four claims of the pair's experiment in one line; their sentences stand further down."""
+    shown = _recorded(pair) or _kept(pair)
+    if shown is None:
+        return
+    n = len(shown.outcome.plan.report)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"One text is an anecdote. Over **{n} questions**, against controls:")
+        draw_row(ticks(shown.outcome))
 
 
 def _recorded(pair: Pair) -> Found | None:

@@ -1,0 +1,151 @@
+"""The claim on one question, live: the direction in either model, and a random push of the same size beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.directions.direction import Direction
+from core.embedded import example_questions
+from core.experiments.arms import three_ways
+from core.extraction.controls import CONTROL
+from core.jobs import Snapshot
+from core.models.pair import DEMO_PAIR, ROLES, ModelFacts
+from core.runs.questions import MAX_QUESTION_CHARACTERS, Example
+from core.runs.values import Generation, GenerationSpec
+from core.values import SamplingSpec
+from ui.components.safe_text import tried
+from ui.directions.choices import choices
+from ui.directions.coefficient import default_coefficient
+from ui.directions.residual_norm import residual_norm
+from ui.home.columns import WAYS, draw_columns, verdict
+from ui.shell.jobs import await_first, follow, is_live
+from ui.shell.state import caller, guarded, workbench
+
+SLOT = "job:home"
+STRENGTHS = {"off": 0.0, "gentle": 0.5, "strong": 1.0, "too much": 2.0}
+"""In words, as multiples of the dose that the direction was recorded at."""
+FIRST_STRENGTH = "strong"
+SAMPLING = SamplingSpec(max_new_tokens=160, temperature=0.7, seed=0)
+OWN_QUESTIONS = (
+    "A train leaves at 9:40 and arrives at 13:05. How long does it take?",
+    "Three friends share 45 coins so that each has 5 more than the next. How many has each?",
+    "Is 221 a prime number?",
+)
+"""For a pair that brings no questions of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is asked, with what, and how strongly."""
+
+    question: Example
+    specs: tuple[GenerationSpec, ...]
+    strength: str
+
+
+def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
+    """Question and strength in one line, the three answers below it, and what they show in one sentence."""
+    direction = direction_of(pair)
+    look = tried(lambda: _ask(pair, direction))
+    if look is None:
+        return
+    stored = _stored(look)
+    if not all(stored) and not is_live(SLOT) and (_pressed() or _answers_at_once(pair)):
+        guarded(lambda: workbench().generate(look.specs, caller()), SLOT)
+        await_first(SLOT)
+    place = st.container()
+    ended = follow(SLOT, render=lambda snapshot: _draw_growing(look, snapshot))
+    if ended is None and is_live(SLOT):
+        return
+    found = _stored(look)
+    with place:
+        draw_columns(
+            found, look.question, badge="LIVE" if ended is not None else "CACHED", is_pushed=direction is not None
+        )
+        if all(found):
+            st.markdown(
+                verdict([one for one in found if one is not None], look.strength, has_push=direction is not None)
+            )
+        else:
+            st.caption("Press **Run**: the three answers are written side by side.")
+
+
+def direction_of(pair: tuple[ModelFacts, ModelFacts]) -> Direction | None:
+    """The recorded direction of this base model, else the one that was saved last; None where there is none."""
+    base = pair[0]
+    real = [
+        choice
+        for choice in choices(d_model=base.d_model)
+        if choice.direction.fingerprint == base.fingerprint and CONTROL not in dict(choice.direction.provenance)
+    ]
+    return next((one.direction for one in sorted(real, key=lambda one: one.origin != "recorded")), None)
+
+
+def questions_of(pair: tuple[ModelFacts, ModelFacts]) -> tuple[Example, ...]:
+    """What can be asked with one click."""
+    if pair[1].spec.repo_id == DEMO_PAIR.reasoner.repo_id:
+        return example_questions()
+    return tuple(Example(prompt=text) for text in OWN_QUESTIONS)
+
+
+def _ask(pair: tuple[ModelFacts, ModelFacts], direction: Direction | None) -> Look:
+    offered = {example.prompt: example for example in questions_of(pair)}
+    question, strength, run = st.columns([11, 8, 3], vertical_alignment="bottom")
+    text = question.selectbox(
+        "Question", list(offered), key="home_question", accept_new_options=True, persist_state="session"
+    )
+    text = (text or next(iter(offered)))[:MAX_QUESTION_CHARACTERS]
+    names = list(STRENGTHS) if direction is not None else ["off"]
+    picked = strength.segmented_control(
+        "How strongly the direction is added",
+        names,
+        default=FIRST_STRENGTH if direction is not None else "off",
+        required=True,
+        key="home_strength" if direction is not None else "home_strength:off",
+        help="“strong” is the dose that the direction was recorded at; “too much” is twice as much, and breaks texts.",
+    )
+    run.button("Run", type="primary", icon=":material/play_arrow:", key="home_run", width="stretch")
+    name = str(picked or FIRST_STRENGTH)
+    return Look(
+        question=offered.get(text, Example(prompt=text)), specs=specs_of(pair, text, direction, name), strength=name
+    )
+
+
+def specs_of(
+    pair: tuple[ModelFacts, ModelFacts], text: str, direction: Direction | None, strength: str
+) -> tuple[GenerationSpec, ...]:
+    """The runs behind the columns: three, or the two models alone where there is no direction."""
+    facts = dict(zip(ROLES, pair, strict=True))
+    prompts = {role: workbench().pair.encode(role, text) for role in ROLES}
+    if direction is None:
+        return tuple(
+            GenerationSpec(
+                model=facts[role].spec, fingerprint=facts[role].fingerprint, prompt=prompts[role], sampling=SAMPLING
+            )
+            for role in reversed(ROLES)
+        )
+    dose = default_coefficient(direction, residual_norm(facts["reasoner"], direction.layer)) * STRENGTHS[strength]
+    return three_ways(facts, prompts, direction, round(dose, 2), SAMPLING)
+
+
+def _stored(look: Look) -> list[Generation | None]:
+    return [workbench().cached(spec) for spec in look.specs]
+
+
+def _pressed() -> bool:
+    return bool(st.session_state.get("home_run"))
+
+
+def _answers_at_once(pair: tuple[ModelFacts, ModelFacts]) -> bool:
+    """The embedded pair answers in a second, so that it is not waited for a click; unless something else is running."""
+    return pair[1].spec == DEMO_PAIR.reasoner and not workbench().engine.live()
+
+
+def _draw_growing(look: Look, snapshot: Snapshot[object]) -> None:
+    partial: Sequence[Generation] = snapshot.progress.partial or ()
+    written = {generation.spec: generation for generation in partial}
+    lanes = [written.get(spec) or workbench().cached(spec) for spec in look.specs]
+    draw_columns(lanes, look.question, badge="LIVE", is_pushed=len(look.specs) == len(WAYS))
