@@ -1,7 +1,8 @@
-"""The Experiments page in a real browser, as a new user goes: own questions, Run, Stop, go on, a figure in a folder."""
+"""Experiments in a real browser, as a new user goes: own traces and questions, Run, Stop, a figure in a folder."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,12 +12,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.settings import MODEL_ROOTS
-from core.values import Part, Trace
-from core.workbench import Workbench
 from tests.browser.conftest import Server, settled
 from tests.page_helpers import save_tiny_pair
 
-TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."
+LABELLED = (
+    '["deduction"]The sum of 3 and 4 is 8.["end-section"] ["backtracking"]Wait, let me check this again. The answer '
+    'is 7.["end-section"]'
+)
+TEXT = re.sub(r'\["[a-z-]+"\]', "", LABELLED)
 HOSTILE = "What is <img src=x onerror='window.hacked=1'> ![x](https://beacon.example/x.png) and 3?"
 
 
@@ -26,14 +29,9 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     fresh_server: Callable[..., AbstractContextManager[Server]],
 ) -> Iterator[Server]:
-    """A server with a tiny pair and a set of traces of its own."""
+    """A server with a tiny pair, and nothing else that is the user's."""
     root = tmp_path_factory.mktemp("pair")
     pair = save_tiny_pair(root)
-    parts = (Part(label="deduction", start=0, end=24), Part(label="backtracking", start=25, end=len(TEXT)))
-    bench = Workbench(tmp_path / "cache")
-    traces = [Trace(trace_id=f"t{i}", prompt=f"What is {i} + 4?", text=TEXT, parts=parts) for i in range(4)]
-    bench.trace_sets.save(traces, name="mine", source="mine.jsonl", form="test")
-    bench.close()
     env = {
         "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
         "RETRACE_PRECISION": "fp32",
@@ -53,9 +51,23 @@ def forgive(faults: list[str]) -> None:
     faults[:] = [fault for fault in faults if "404 (Not Found)" not in fault]
 
 
-def begin(page: Page, server: Server, questions: Path) -> None:
-    """From the first page to a running experiment on the user's own questions."""
+def import_traces(page: Page, server: Server, folder: Path) -> None:
+    """From the first page to labelled traces of the user's own."""
+    rows = [{"question": f"What is {i} + 4?", "full_response": TEXT, "annotated_response": LABELLED} for i in range(4)]
+    (folder / "mine.json").write_text(json.dumps(rows), "utf-8")
     page.goto(server.url)
+    page.get_by_role("link", name="Traces").click()
+    page.get_by_role("button", name="Import").click()
+    page.locator("input[type=file]").set_input_files(folder / "mine.json")
+    expect(page.get_by_text("mine.json")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Import", exact=True).last.click()
+    expect(page.get_by_text("Import report: 4 traces from 4 records")).to_be_visible(timeout=60_000)
+
+
+def begin(page: Page, server: Server, questions: Path) -> None:
+    """From a trace file to a running experiment on the user's own questions."""
+    import_traces(page, server, questions.parent)
     page.get_by_role("link", name="Experiments").click()
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=180_000)
     page.get_by_text("upload", exact=True).click()
