@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from core.attribution import corpus, readouts
-from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.readouts import StreamLens, StreamLensSpec
 from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
@@ -26,12 +24,11 @@ from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
 from core.experiments.work import Lab
-from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.jobs import NOBODY, Caller, JobId, Progress
-from core.labelling import judge
+from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
@@ -39,8 +36,7 @@ from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
-from core.runs import cells
-from core.runs import values as runs
+from core.remembered import PairFacts, RememberedPairs
 from core.runs.cells import DoseCell
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
@@ -49,22 +45,12 @@ from core.runs.work import LaneJobs
 from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
-from core.values import Kinds, PairSpec, Spec, T, Trace
+from core.values import PairSpec, Spec, T, Trace
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
 _MONTH, _HOUR = 30 * 86_400.0, 3_600.0
-_KINDS: Kinds = {
-    **attribution.KINDS,
-    **corpus.KINDS,
-    **readouts.KINDS,
-    **extraction.KINDS,
-    **judge.KINDS,
-    **cells.KINDS,
-    **runs.KINDS,
-}
-
 Work = Generator[Progress, None, T]
 
 
@@ -80,6 +66,7 @@ class Workbench:
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
         self.pair = PairHolder(_accept)
+        self.remembered = RememberedPairs(self.store)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self._lab = Lab(
@@ -95,8 +82,13 @@ class Workbench:
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
-        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self.pair.load(pair)
+        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair)
         return self.engine.submit("load", work, title=title, caller=caller, seconds=2 * _HOUR, lasting=True)
+
+    def _load(self, pair: PairSpec) -> Work[PairSpec]:
+        loaded = yield from self.pair.load(pair)
+        self.remembered.keep(PairFacts(base=self.pair.facts("base"), reasoner=self.pair.facts("reasoner")))
+        return loaded
 
     def estimate_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairNeed]:
         """Job whose result is what the pair would take; nothing is loaded."""

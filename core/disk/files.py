@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_READ_BYTES = 1 << 29
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -48,10 +49,25 @@ def read_regular(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path`: after a crash the old file is there or the new one. Raises OSError, leaving no part."""
+    write_whole_from(path, (data,))
+
+
+def write_whole_from(path: Path, chunks: Iterable[bytes]) -> None:
+    """As `write_whole`, piece by piece; what `chunks` raises leaves no part either."""
+    with new_whole(path) as file:
+        file.writelines(chunks)
+
+
+@contextlib.contextmanager
+def new_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill; it appears at `path` when the block ends, and nothing is left when the block raises.
+
+    Raises OSError.
+    """
     temporary, fd = _new_locked(path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(fd)
             os.replace(temporary, path)

@@ -155,6 +155,10 @@ class Store:
         values = self._guarded(lambda cache: int(cache.volume()), 0)
         return values + self._on_disk(lambda: sum(size for _, size, _, _ in self._large.entries()), 0)
 
+    def room_bytes(self) -> float:
+        """Bytes that more results may take before the oldest are dropped."""
+        return TRIM_ABOVE * self.limit_bytes - self.size_bytes()
+
     def clear(self) -> None:
         """Remove every value and file of the store; directions and unfinished runs stay."""
         if self._guarded(lambda cache: cache.clear(), None) is None:
