@@ -5,7 +5,7 @@ Nothing is read before it is written: a source says where its bytes are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from core.disk.carried import Carried, kind_of
 from core.disk.kept import SUFFIX
 from core.errors import BadInput
 from core.experiments.folder import ExperimentFolder
+from core.experiments.plans import outcome_json, plan_id, plan_json
 from core.experiments.values import Outcome, Plan
 from core.remembered import KIND as PAIR
 
@@ -63,19 +64,14 @@ def of_project(root: Path, carried: Carried, *, sums: bool) -> Contents:
     large = [key for key in carried.file_keys() if _travels(key)] if sums else []
     own = [source for place in FOLDERS for source in _own(root, place)]
     experiments = ExperimentFolder(root)
-    plans = tuple(_line(one.experiment_id, one.plan, experiments) for one in experiments.list())
+    plans = tuple(_line(one.plan, experiments.outcome(one.experiment_id)) for one in experiments.list())
     sources = (*own, *_values(carried, values), *_files(carried, large))
     return Contents(kind="project", title="All results", plans=plans, sources=sources)
 
 
-def of_experiment(root: Path, carried: Carried, experiment_id: str, *, sums: bool) -> Contents:
-    """An experiment with the texts of all its points, its traces and directions; `sums`: those of its pass too.
-
-    Raises BadInput where there is none of that id.
-    """
-    experiments = ExperimentFolder(root)
-    plan, outcome = experiments.plan(experiment_id), experiments.outcome(experiment_id)
-    own = _own(root, "experiment", [f"{experiment_id}.plan.json", f"{experiment_id}.outcome.json"])
+def of_experiment(root: Path, carried: Carried, plan: Plan, outcome: Outcome | None, *, sums: bool) -> Contents:
+    """An experiment with the texts of all its points, its traces and directions; `sums`: those of its pass too."""
+    own = _experiment(plan, outcome)
     if plan.traces.kind == "set":
         own += [source for source in _own(root, "traces") if source.key.partition("/")[0] == plan.traces.name]
     if plan.saved is not None:
@@ -84,9 +80,9 @@ def of_experiment(root: Path, carried: Carried, experiment_id: str, *, sums: boo
     prints = tuple(one for one in (outcome.fingerprints if outcome else plan.fingerprints) if one)
     held = [key for key in carried.value_keys() if key in cells or _is_of(carried, key, prints)]
     large = carried.file_keys() if sums else []
-    mine = [key for key in large if _travels(key) and carried.file_mentions(key, (*prints, plan.traces.digest))]
+    mine = [key for key in large if _travels(key) and carried.file_mentions(key, prints)]
     sources = (*own, *_values(carried, held), *_files(carried, mine))
-    line = _line(experiment_id, plan, experiments)
+    line = _line(plan, outcome)
     return Contents(kind="experiment", title=line.title, plans=(line,), sources=sources)
 
 
@@ -165,10 +161,23 @@ def _run_id(key: str) -> str:
     return key.rpartition("-")[2][:20]
 
 
-def _line(experiment_id: str, plan: Plan, experiments: ExperimentFolder) -> PlanLine:
-    outcome, pair = experiments.outcome(experiment_id), plan.pair
+def _experiment(plan: Plan, outcome: Outcome | None) -> list[Source]:
+    """A plan and what came out of it, as they are written."""
+    experiment_id = plan_id(plan)
+    texts: dict[str, Callable[[], str]] = {f"{experiment_id}.plan.json": partial(plan_json, plan)}
+    if outcome is not None:
+        texts[f"{experiment_id}.outcome.json"] = partial(outcome_json, outcome)
+    return [Source(place="experiment", key=key, chunks=partial(_encoded, text)) for key, text in texts.items()]
+
+
+def _encoded(text: Callable[[], str]) -> tuple[bytes]:
+    return (text().encode(),)
+
+
+def _line(plan: Plan, outcome: Outcome | None) -> PlanLine:
+    pair = plan.pair
     return PlanLine(
-        experiment_id=experiment_id,
+        experiment_id=plan_id(plan),
         title=plan.title or f"{pair.reasoner.name}: {', '.join(plan.figures)}",
         base=pair.base.name,
         reasoner=pair.reasoner.name,

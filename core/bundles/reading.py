@@ -10,6 +10,9 @@ from typing import BinaryIO
 from core.bundles.layout import BadBundle, Entry, check_layout, chunks_of, scan
 from core.bundles.manifest import MANIFEST, MAX_MANIFEST_BYTES, Item, Manifest, read_manifest
 
+MAX_VALUE_BYTES = 100 << 20
+"""Of everything that is read into memory as a whole; extraction sums are copied piece by piece."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
@@ -64,5 +67,7 @@ def _check_listed(manifest: Manifest, entries: dict[str, Entry]) -> None:
     for item in manifest.items:
         if item.name not in entries:
             raise BadBundle(f"{item.name} is in its manifest and is not there.")
+        if item.place != "file" and item.size > MAX_VALUE_BYTES:
+            raise BadBundle(f"{item.name} has {item.size >> 20} MB; only extraction sums may have so much.")
         if entries[item.name].size != item.size:
             raise BadBundle(f"{item.name} is not as large as the manifest says: it was damaged or changed.")
