@@ -18,10 +18,11 @@ from ui.extraction.form import Request, draw_exact, draw_form, draw_stopped
 from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
+from ui.extraction.stored import choose_stored
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
+from ui.shell.state import caller, guarded, is_recorded, opened_bundle, pair_facts, take_over, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"
@@ -118,8 +119,16 @@ st.write(
 
 loaded = pair_facts()
 if loaded is None:
-    st.info("The model pair is still loading; the sidebar shows how far it is. The form appears here after that.")
+    loading = "The model pair is still loading; the sidebar shows how far it is. The form appears here after that."
+    st.info("No pass over traces is stored here." if is_recorded() else loading)
     draw_list(None)
+    st.stop()
+
+if is_recorded():
+    passes = on_hand(choose_stored(loaded), loaded)
+    if passes:
+        draw_result(passes, "CACHED" if opened_bundle() is None else "RECORDED", loaded)
+    draw_list(loaded[0])
     st.stop()
 
 say_vocabularies()

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from core.disk import codec, database, files
-from core.disk.large import LargeFiles
+from core.disk.large import Entry, LargeFiles
 from core.disk.store import VALUES
+
+T = TypeVar("T")
 
 
 class Carried:
@@ -63,8 +66,7 @@ class Carried:
 
     def file_mentions(self, key: str, words: Iterable[str]) -> bool:
         """Whether the fields of a large file hold one of the words: a fingerprint or a digest."""
-        data = self._files.read(kind_of(key), key) or b""
-        fields = data[8 : 8 + int.from_bytes(data[:8], "little")]
+        fields = self._files.head(kind_of(key), key)
         return any(word.encode() in fields for word in words if word)
 
     def put_file(self, key: str, chunks: Iterable[bytes]) -> bool:
@@ -87,6 +89,20 @@ def _there(data: bytes | None, key: str) -> bytes:
 def kind_of(key: str) -> str:
     """The kind of value that a key is of."""
     return key.rpartition("-")[0]
+
+
+def fields_of_files(root: Path, kind: str, cls: type[T], name: str) -> list[T]:
+    """A field of each large file of a kind, the latest first, without reading its arrays; damaged ones are left out."""
+    large, found = LargeFiles(root), []
+    with contextlib.suppress(OSError):
+        for key in (key for _, _, key, _ in sorted(large.entries(), key=_latest) if kind_of(key) == kind):
+            with contextlib.suppress(OSError, codec.CorruptValue):
+                found.append(codec.peek(cls, large.head(kind, key), name))
+    return found
+
+
+def _latest(entry: Entry) -> float:
+    return -entry[0]
 
 
 @contextlib.contextmanager

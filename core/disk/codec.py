@@ -115,6 +115,19 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
     return Stamped(value=value, saved_at=saved_at)
 
 
+def peek(cls: type[T], head: bytes, name: str) -> T:
+    """A field without arrays of a stored value, from the beginning of its bytes. The digest is not looked at.
+
+    Raises CorruptValue.
+    """
+    try:
+        metadata = json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])["__metadata__"]
+        found: T = decode(cls, json.loads(metadata[METADATA])["value"][name], "", {})
+        return found
+    except Exception as error:
+        raise CorruptValue(f"There is no field {name!r}.") from error
+
+
 def is_ours(data: bytes) -> bool:
     """Whether the bytes begin like something `dump` wrote."""
     return data[8 : _DIGEST.start] == _BEFORE_DIGEST

@@ -6,6 +6,7 @@ Knows no value types and no database.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_READ_BYTES = 1 << 29
+_sealed: set[Path] = set()
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
@@ -25,6 +27,17 @@ def private_folder(path: Path) -> Path:
     if stat.S_IMODE(path.stat().st_mode) != 0o700:
         path.chmod(0o700)
     return path
+
+
+def seal(root: Path) -> None:
+    """From now on this process writes no file below the folder: it holds somebody else's results."""
+    _sealed.add(root.absolute())
+
+
+def _check_sealed(folder: Path) -> None:
+    """Raise OSError where the folder lies in a sealed one."""
+    if _sealed and not _sealed.isdisjoint((folder, *folder.parents)):
+        raise OSError(errno.EROFS, "it belongs to an opened bundle, which is read-only: merge the bundle first")
 
 
 READ_AGAIN = "Check the disk, the memory and the rights of the cache folder, then try again."
@@ -84,6 +97,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises OSError, also where `path` is already there. The caller syncs the files that it writes.
     """
+    _check_sealed(path.parent)
     private_folder(path.parent)
     temporary = path.parent / f".{os.urandom(8).hex()}.tmp"
     temporary.mkdir(mode=0o700)
@@ -104,6 +118,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def locked_folder(path: Path) -> Iterator[None]:
     """Hold the folder's lock, waiting for other threads and processes that hold it. Raises OSError."""
+    _check_sealed(path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -158,6 +173,7 @@ def remove_if_unlocked(path: Path) -> bool:
 
 def _new_locked(folder: Path) -> tuple[Path, int]:
     """A new temporary file of this process; while it is locked, `remove_unfinished` leaves it."""
+    _check_sealed(folder)
     for _ in range(10):
         path = folder / f".{os.urandom(8).hex()}.tmp"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -14,6 +14,7 @@ from core.disk import codec, files
 
 FOLDER = "files"
 SUFFIX = ".safetensors"
+MAX_HEAD = 16 << 20
 Entry = tuple[float, int, str, Callable[[], object]]
 """When it was stored, its size in bytes, its key, and how to remove it."""
 
@@ -42,6 +43,13 @@ class LargeFiles:
             with contextlib.suppress(FileNotFoundError):
                 return files.read_regular(path)
         return None
+
+    def head(self, kind: str, key: str) -> bytes:
+        """The beginning of a file, with all that its header holds."""
+        path = self.path(kind, key)
+        with (path if path.exists() else self._old_path(kind, key)).open("rb") as file:
+            size = file.read(8)
+            return size + file.read(min(int.from_bytes(size, "little"), MAX_HEAD))
 
     def remove(self, kind: str, key: str) -> None:
         """Remove the file of a key, if there is one."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from core.disk import codec
+from core.disk.carried import fields_of_files
 from core.disk.store import FILE_SHARE, Store
 from core.extraction.moments import Moments, MomentsSpec
 
@@ -42,6 +43,10 @@ class MomentShelf:
         if found is not None:
             self._remember(key, found)
         return found
+
+    def stored(self) -> list[MomentsSpec]:
+        """The specs of all sums on disk, the latest first; the sums are not read."""
+        return fields_of_files(self._store.root, KIND, MomentsSpec, "spec")
 
     def put(self, moments: Moments) -> bool:
         """Keep the sums; False when the disk did not take them."""

@@ -27,7 +27,7 @@ from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
 from ui.shell.how_read import ask_template, draw_first_tokens, told_frame
-from ui.shell.state import workbench
+from ui.shell.state import can_run, workbench
 
 Facts = tuple[ModelFacts, ModelFacts]
 TokenParts = tuple[tuple[int, int, str], ...]
@@ -260,6 +260,8 @@ def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[
 
 def say_forms(request: Request) -> None:
     """Of the keywords: which forms count by a first token alone, and which do not count."""
+    if not can_run():
+        return
     forms = tried(lambda: workbench().pair.keyword_forms(request.role, request.spec.keywords))
     if forms is not None and (forms.by_first or forms.left_out):
         st.caption(forms_in_words(forms))

@@ -19,7 +19,7 @@ from ui.components.roles import TITLES
 from ui.components.safe_text import plain, show_error, size
 from ui.extraction.how_read import ask_frames
 from ui.extraction.trace_choice import KEY, ask_traces
-from ui.shell.state import set_anew, workbench
+from ui.shell.state import can_run, set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
@@ -150,7 +150,7 @@ def draw_stopped() -> None:
 
 def draw_exact(window: Window, found: DirectionSet) -> None:
     """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
-    if window not in found.composed:
+    if window not in found.composed or not can_run():
         return
 
     def ask() -> None:

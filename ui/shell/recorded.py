@@ -1,0 +1,113 @@
+"""In the sidebar, while no model is loaded: what is shown instead, and what it takes to go further."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import streamlit as st
+
+from core.bundles.manifest import Manifest
+from core.errors import UserFacingError
+from core.remembered import PairFacts, has_torch
+from ui.components.safe_text import plain, show_error, size
+from ui.shell.opened import Opened
+from ui.shell.state import SHOWN_PAIR, bundle_shelf, close_bundle, own_workbench, workbench
+
+
+def day(seconds: float) -> str:
+    """A date as it stands on badges."""
+    return datetime.fromtimestamp(seconds).strftime("%d %b %Y")
+
+
+def draw_bundle_card(opened: Opened) -> None:
+    """The bundle that the session looks at, and the ways out of it."""
+    said = opened.manifest
+    st.markdown("#### Bundle")
+    st.badge(f"RECORDED {day(said.made_at)}", color="orange", icon=":material/inventory_2:")
+    st.markdown(f"**{plain(said.title, 120)}**  \n:small[{plain(held(said), 200)}]")
+    _choose_pair()
+    pairs = dict.fromkeys((plan.base, plan.reasoner, plan.precision) for plan in said.plans)
+    needed = "; ".join(f"**{plain(r, 60)}** finetuned from **{plain(b, 60)}** in {plain(p, 10)}" for b, r, p in pairs)
+    st.caption(
+        "Read-only; nothing here is computed. To go further, merge it into the results of this machine, close it, and "
+        f"load {needed or 'the pair it was made with'} under **Change models**."
+    )
+    with st.container(horizontal=True, gap="small"):
+        st.button("Merge", icon=":material/merge:", on_click=_merge, args=(opened,), help=MERGE_HELP)
+        st.button("Close", icon=":material/close:", on_click=close_bundle)
+    _say_merged(opened)
+
+
+MERGE_HELP = (
+    "Everything in it joins the results of this machine, with a note where it came from. Nothing here is replaced: of "
+    "equal things one is kept."
+)
+_MERGED = "bundle:merged"
+
+
+def _merge(opened: Opened) -> None:
+    try:
+        st.session_state[_MERGED] = (opened.digest, bundle_shelf().merge(opened.digest, own_workbench()))
+    except UserFacingError as error:
+        st.session_state[_MERGED] = (opened.digest, error)
+
+
+def _say_merged(opened: Opened) -> None:
+    digest, found = st.session_state.get(_MERGED, ("", None))
+    if digest != opened.digest or found is None:
+        return
+    if isinstance(found, UserFacingError):
+        show_error(found)
+        return
+    new, same, notes = found
+    st.success(f"Merged: {new:,} new, {same:,} were here already.", icon=":material/check_circle:")
+    for note in notes:
+        st.caption(plain(note, 300))
+
+
+def held(said: Manifest) -> str:
+    """What a bundle holds, in a line."""
+    counts = (
+        ("experiment", said.count("experiment")),
+        ("run", said.count("run")),
+        ("direction", said.count("direction")),
+        ("mean-vector set", said.count("means")),
+        ("trace set", said.count("traces")),
+        ("stored value", said.count("value") + said.count("file")),
+    )
+    listed = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counts if n]
+    return f"{', '.join(listed)} · {size(said.size)}"
+
+
+def draw_recorded_card() -> None:
+    """Without a bundle: whose stored results are shown, and how to go further."""
+    facts = _choose_pair()
+    st.badge("RECORDED", color="orange", icon=":material/inventory_2:")
+    shown = "What is stored is shown" if facts is not None else "Nothing is stored of a pair yet"
+    further = (
+        "load the pair under **Change models**"
+        if has_torch()
+        else "install the pinned packages (`make run` does it): torch is missing here"
+    )
+    st.caption(f"No model is loaded. {shown}; to run or read anything new, {further}.")
+
+
+def _choose_pair() -> PairFacts | None:
+    """The pair whose results are shown; a choice where there are several."""
+    found = workbench().remembered.list()
+    if not found:
+        return None
+    titles = {pair.fingerprints: f"{pair.reasoner.name} from {pair.base.name}" for pair in reversed(found)}
+    if len(titles) > 1:
+        if st.session_state.get(SHOWN_PAIR) not in titles:
+            st.session_state[SHOWN_PAIR] = found[0].fingerprints
+        st.selectbox(
+            "Results of", list(titles), format_func=titles.__getitem__, key=SHOWN_PAIR, persist_state="session"
+        )
+    shown = next((pair for pair in found if pair.fingerprints == st.session_state.get(SHOWN_PAIR)), found[0])
+    facts = shown.reasoner
+    st.markdown(
+        f"**{plain(facts.name)}** finetuned from **{plain(shown.base.name)}**  \n:small[{facts.n_layers} layers · "
+        f"d_model {facts.d_model} · {facts.spec.precision} · measured on {plain(facts.spec.device)}]"
+    )
+    return shown
