@@ -18,7 +18,7 @@ from ui.shell.state import set_anew
 KEY = "contrast:"
 RANGE = "contrast:window"
 _PAPER = "contrast:paper"
-_KEPT = "contrast:kept"
+_KEPT, _GATHERED = "contrast:kept", "contrast:gathered"
 _SUBTRACTED: dict[Negatives, str] = {
     "all": "All tokens (Eq. 3)",
     "other": "Other labels' parts",
@@ -81,20 +81,21 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
 
 
 def made_of(moments: Moments, choice: Choice) -> DirectionSet:
-    """The directions of the choice: its window first, then the single offsets. Kept until another one is asked for.
+    """The directions of the choice: its window first, then the single offsets, where there are none all windows. Kept
+    until another one is asked for.
 
     Raises BadInput as `contrast` does.
     """
     key = (moments.spec, choice)
     kept: dict[tuple[MomentsSpec, Choice], DirectionSet] = st.session_state.setdefault(_KEPT, {})
     if key not in kept:
-        singles = [window for window in moments.spec.windows if window.stop - window.start == 1]
+        singles = _singles(moments)
         while len(kept) >= len(ROLES):
             kept.pop(next(iter(kept)))
         kept[key] = contrast(
             moments,
             choice.label,
-            windows=tuple(dict.fromkeys((choice.window, *singles))),
+            windows=tuple(dict.fromkeys((choice.window, *(singles or moments.spec.windows)))),
             negatives=choice.negatives,
             weighting=choice.weighting,
         )
@@ -102,6 +103,8 @@ def made_of(moments: Moments, choice: Choice) -> DirectionSet:
 
 
 def _ask_window(moments: Moments) -> Window:
+    if not _singles(moments):
+        return _ask_gathered(moments)
     first, last = _span(moments)
     slider, paper = st.columns([5, 1], vertical_alignment="bottom")
     with slider:
@@ -124,9 +127,26 @@ def _ask_window(moments: Moments) -> Window:
     return Window(start=low, stop=high + 1)
 
 
+def _ask_gathered(moments: Moments) -> Window:
+    """One of the windows of a pass that gathered no single offsets, as an experiment's does."""
+    windows = {window.label: window for window in moments.spec.windows}
+    if st.session_state.get(_GATHERED) not in windows:
+        st.session_state[_GATHERED] = next(iter(windows))
+    return windows[
+        st.selectbox(
+            "Window: offsets from the event's first token", list(windows), key=_GATHERED, persist_state="session"
+        )
+    ]
+
+
+def _singles(moments: Moments) -> list[Window]:
+    return [window for window in moments.spec.windows if window.stop - window.start == 1]
+
+
 def _span(moments: Moments) -> tuple[int, int]:
-    singles = [window.start for window in moments.spec.windows if window.stop - window.start == 1]
-    return min(singles), max(singles)
+    """The first and last offset that the slider reaches; those of the paper where no single one was gathered."""
+    starts = [window.start for window in _singles(moments)] or [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
+    return min(starts), max(starts)
 
 
 def _use_paper_window() -> None:
