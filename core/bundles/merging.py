@@ -27,7 +27,7 @@ from core.directions.mean_vectors import MeanVectors, set_id_of
 from core.disk import codec, files
 from core.disk.carried import carried
 from core.errors import BadInput, UserFacingError
-from core.experiments.plans import plan_id, read_outcome, read_plan
+from core.experiments.plans import plan_id, plan_of_outcome, read_outcome, read_plan
 from core.runs.history import MAX_NOTE, RunRecord, run_id_of
 
 T = TypeVar("T")
@@ -188,12 +188,12 @@ def _experiment(path: Path, data: bytes, there: bytes | None) -> bytes | None:
         if there is not None and plan_id(read_plan(there, source="The plan here")) != theirs_id:
             raise BadInput("Another plan has its name here.", "Delete that one first.")
         return data if there is None else None
-    theirs = read_outcome(data, source="Its results")
     beside = files.read_regular(path.with_name(path.name.replace(OUTCOME, PLAN)))
-    if plan_id(theirs.plan) != plan_id(read_plan(beside, source="The plan")):
+    if plan_id(plan_of_outcome(data, source="Its results")) != plan_id(read_plan(beside, source="The plan")):
         raise BadBundle(f"the results in {path.name} are of another plan.")
-    if there is None:
-        return data
+    if there is None or there == data:
+        return data if there is None else None
+    theirs = read_outcome(data, source="Its results")
     try:
         ours = read_outcome(there, source="The results here")
     except UserFacingError:
