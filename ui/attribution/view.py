@@ -184,7 +184,7 @@ def _choose(facts: Facts) -> tuple[Request, Attribution, ModelFacts] | None:
     if not found:
         st.info("No reading of a text by these models is stored.", icon=":material/inventory_2:")
         return None
-    if st.session_state.get(_STORED, 0) not in range(len(found)):
+    if st.session_state.get(_STORED) not in range(len(found)):
         st.session_state[_STORED] = 0
     picked = st.selectbox(
         "Stored reading",

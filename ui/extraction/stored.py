@@ -25,7 +25,7 @@ def choose_stored(facts: tuple[ModelFacts, ModelFacts]) -> tuple[MomentsSpec, ..
         st.info("No pass over traces by these models is stored.", icon=":material/inventory_2:")
         return ()
     found = sorted(passes.values(), key=lambda specs: -len(specs[0].windows))
-    if st.session_state.get(KEY, 0) not in range(len(found)):
+    if st.session_state.get(KEY) not in range(len(found)):
         st.session_state[KEY] = 0
     if len(found) > 1:
         st.selectbox(

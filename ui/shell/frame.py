@@ -12,7 +12,7 @@ from ui.components.safe_text import plain, show_error, size
 from ui.shell.jobs import follow, is_live, stop
 from ui.shell.linked_pair import offer_linked_pair
 from ui.shell.pair_picker import draw_pair_picker
-from ui.shell.recorded import draw_bundle_card, draw_recorded_card
+from ui.shell.recorded import draw_bundle_card, draw_recorded_card, draw_recorded_line
 from ui.shell.state import (
     FIRST_FAILED,
     LOAD_SLOT,
@@ -63,10 +63,15 @@ def navigation() -> StreamlitPage:
 
 
 def require_shell() -> None:
-    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over."""
+    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over.
+
+    Where no model will be loaded, the first line of every page says so.
+    """
     if _MARK not in st.session_state:
         navigation()
         st.rerun()
+    if is_recorded():
+        draw_recorded_line()
 
 
 def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:

@@ -6,12 +6,21 @@ from datetime import datetime
 
 import streamlit as st
 
-from core.bundles.manifest import Manifest
+from core.bundles.manifest import Manifest, Place
+from core.bundles.origins import Origins
 from core.errors import UserFacingError
-from core.remembered import PairFacts, has_torch
+from core.remembered import has_torch
 from ui.components.safe_text import plain, show_error, size
 from ui.shell.opened import Opened
-from ui.shell.state import SHOWN_PAIR, bundle_shelf, close_bundle, own_workbench, workbench
+from ui.shell.state import (
+    SHOWN_PAIR,
+    bundle_shelf,
+    close_bundle,
+    opened_bundle,
+    own_workbench,
+    remembered_pair,
+    workbench,
+)
 
 
 def day(seconds: float) -> str:
@@ -28,10 +37,7 @@ def draw_bundle_card(opened: Opened) -> None:
     _choose_pair()
     pairs = dict.fromkeys((plan.base, plan.reasoner, plan.precision) for plan in said.plans)
     needed = "; ".join(f"**{plain(r, 60)}** finetuned from **{plain(b, 60)}** in {plain(p, 10)}" for b, r, p in pairs)
-    st.caption(
-        "Read-only; nothing here is computed. To go further, merge it into the results of this machine, close it, and "
-        f"load {needed or 'the pair it was made with'} under **Change models**."
-    )
+    st.caption(f"Made with {needed}." if needed else "")
     with st.container(horizontal=True, gap="small"):
         st.button("Merge", icon=":material/merge:", on_click=_merge, args=(opened,), help=MERGE_HELP)
         st.button("Close", icon=":material/close:", on_click=close_bundle)
@@ -65,6 +71,12 @@ def _say_merged(opened: Opened) -> None:
         st.caption(plain(note, 300))
 
 
+def came_from(place: Place, key: str) -> str:
+    """The merged bundle that something of this machine came from, in words; "" for what was made here."""
+    origin = Origins(workbench().store.root).of(place, key) if opened_bundle() is None else None
+    return f"from “{origin.title}” of {day(origin.made_at)}" if origin is not None else ""
+
+
 def held(said: Manifest) -> str:
     """What a bundle holds, in a line."""
     counts = (
@@ -79,24 +91,34 @@ def held(said: Manifest) -> str:
     return f"{', '.join(listed)} · {size(said.size)}"
 
 
+def draw_recorded_line() -> None:
+    """On every page: that what it shows is recorded, of what, and which models it takes to go further."""
+    opened, shown = opened_bundle(), remembered_pair()
+    pair = f"**{plain(shown.reasoner.name, 60)}** and **{plain(shown.base.name, 60)}**" if shown else "a pair of models"
+    if opened is not None:
+        said = opened.manifest
+        st.caption(
+            f":orange-badge[RECORDED {day(said.made_at)}] **{plain(said.title, 80)}**, read-only. To run more, merge "
+            f"and close it in the sidebar, then load {pair} under **Change models**."
+        )
+        return
+    further = f"load {pair} under **Change models**" if has_torch() else f"torch and {pair} are needed: `make run`"
+    st.caption(f":orange-badge[RECORDED] No model is loaded; stored results are shown. To run more, {further}.")
+
+
 def draw_recorded_card() -> None:
     """Without a bundle: whose stored results are shown, and how to go further."""
-    facts = _choose_pair()
     st.badge("RECORDED", color="orange", icon=":material/inventory_2:")
-    shown = "What is stored is shown" if facts is not None else "Nothing is stored of a pair yet"
-    further = (
-        "load the pair under **Change models**"
-        if has_torch()
-        else "install the pinned packages (`make run` does it): torch is missing here"
-    )
-    st.caption(f"No model is loaded. {shown}; to run or read anything new, {further}.")
+    _choose_pair()
+    if not has_torch():
+        st.caption("torch is missing here; `make run` installs the pinned packages.")
 
 
-def _choose_pair() -> PairFacts | None:
+def _choose_pair() -> None:
     """The pair whose results are shown; a choice where there are several."""
     found = workbench().remembered.list()
     if not found:
-        return None
+        return
     titles = {pair.fingerprints: f"{pair.reasoner.name} from {pair.base.name}" for pair in reversed(found)}
     if len(titles) > 1:
         if st.session_state.get(SHOWN_PAIR) not in titles:
@@ -110,4 +132,3 @@ def _choose_pair() -> PairFacts | None:
         f"**{plain(facts.name)}** finetuned from **{plain(shown.base.name)}**  \n:small[{facts.n_layers} layers · "
         f"d_model {facts.d_model} · {facts.spec.precision} · measured on {plain(facts.spec.device)}]"
     )
-    return shown
