@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,8 @@ def _merge_own(bundle: Bundle, root: Path, tally: _Tally) -> None:
             files.private_folder(path.parent.parent)
             files.private_folder(path.parent)
             files.write_whole(path, made)
+            if there is None:
+                os.utime(path, (bundle.manifest.made_at,) * 2)
         tally.count(item, is_new=there is None)
 
 

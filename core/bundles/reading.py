@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from core.bundles.layout import BadBundle, Entry, check_layout, chunks_of, scan
@@ -32,6 +32,10 @@ class Bundle:
             yield chunk
         if total.hexdigest() != item.sha256:
             raise BadBundle(f"{item.name} is not what the manifest says: it was damaged or changed.")
+
+    def over(self, file: BinaryIO) -> Bundle:
+        """The same bundle, whose bytes are read from a copy of its file from now on."""
+        return replace(self, _file=file)
 
     def read(self, item: Item) -> bytes:
         """All bytes of an item. Raises BadBundle as `chunks`."""

@@ -134,6 +134,14 @@ def test_of_two_results_of_one_plan_the_further_one_stays(tmp_path, opened):
         assert ExperimentFolder(tmp_path / name).outcome(plan_id(whole.plan)) == whole
 
 
+def test_an_experiment_is_not_younger_than_its_bundle(tmp_path, opened):
+    fill(tmp_path / "a")
+    bundle = carry(tmp_path / "a", tmp_path / "a.retrace", opened)
+    merge(bundle, tmp_path / "b")
+    (kept,) = ExperimentFolder(tmp_path / "b").list()
+    assert kept.saved_at == pytest.approx(bundle.manifest.made_at, abs=0.01)
+
+
 def test_trace_sets_that_were_corrected_differently_stay_side_by_side(tmp_path, opened):
     folder = TraceFolder(tmp_path / "a")
     set_id = folder.save(every_kind.traces(), name="mine")

@@ -92,7 +92,7 @@ def of_bundle(clone, tmp_path_factory):
 def test_every_page_draws_a_bundle_without_torch_and_without_weights(of_bundle):
     for page in of_bundle.values():
         assert says(page, "read-only")
-        assert says(page, "Change models")
+        assert says(page, "then load")
         assert says(page, "RECORDED")
 
 

@@ -6,7 +6,8 @@ import streamlit as st
 
 from core.bundles.contents import of_directions, of_experiment, of_project, of_runs
 from core.bundles.writing import SUFFIX
-from ui.components.safe_text import plain, size
+from core.text.lines import shown_line
+from ui.components.safe_text import size
 from ui.shell.bundle_files import Choose, bundle_bytes, sums_bytes
 from ui.shell.state import workbench
 
@@ -53,7 +54,7 @@ def _ask_experiment() -> tuple[str, Choose] | None:
     chosen = st.selectbox(
         "Experiment",
         list(found),
-        format_func=lambda one: plain(found[one].title or found[one].pair.reasoner.name, 100),
+        format_func=lambda one: shown_line(found[one].title or found[one].pair.reasoner.name, 100),
         key=ONE_KEY,
         persist_state="session",
     )

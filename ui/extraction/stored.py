@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.extraction.moments import MomentsSpec
 from core.models.pair import ModelFacts
-from ui.components.safe_text import plain
+from core.text.lines import shown_line
 from ui.shell.state import workbench
 
 KEY = "extraction:stored"
@@ -42,6 +42,6 @@ def _title(specs: list[MomentsSpec]) -> str:
     spec = specs[0]
     models = "both models" if len(specs) > 1 else spec.model.name
     return (
-        f"{plain(', '.join(spec.labels), 80)} · {len(spec.windows)} windows · {len(spec.layers)} layers · "
-        f"{plain(models, 40)}"
+        f"{shown_line(', '.join(spec.labels), 80)} · {len(spec.windows)} windows · {len(spec.layers)} layers · "
+        f"{shown_line(models, 40)}"
     )

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from core.bundles.manifest import Manifest
 from core.bundles.merging import merge
-from core.bundles.reading import open_bundle
+from core.bundles.reading import Bundle, open_bundle
 from core.disk import files
 from core.errors import BadInput, UserFacingError
 from core.workbench import Workbench
@@ -69,7 +69,7 @@ class BundleShelf:
             if known is None:
                 if len(self._open) >= MOST:
                     raise BadInput(f"{MOST} bundles are open on this server.", "Close one of them first.")
-                known = self._open[bundle.digest] = self._unshared(file)
+                known = self._open[bundle.digest] = self._unshared(bundle, file)
             known.sessions.add(session)
             return known
 
@@ -106,7 +106,7 @@ class BundleShelf:
             merged = merge(open_bundle(file), bench.store.root, room=bench.store.room_bytes())
         return len(merged.new), merged.same, merged.notes
 
-    def _unshared(self, file: BinaryIO) -> Opened:
+    def _unshared(self, bundle: Bundle, file: BinaryIO) -> Opened:
         """The bundle in a folder of its own, which nothing else knows. Raises as `open`."""
         try:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -119,8 +119,7 @@ class BundleShelf:
             with (folder / FILE).open("xb") as copy:
                 shutil.copyfileobj(file, copy)
             with (folder / FILE).open("rb") as copy:
-                bundle = open_bundle(copy)
-                merge(bundle, folder / "results")
+                merge(bundle.over(copy), folder / "results")
             bench = Workbench(folder / "results")
             files.seal(folder)
         except BaseException as error:

@@ -34,14 +34,11 @@ def draw_bundle_card(opened: Opened) -> None:
     st.markdown("#### Bundle")
     st.badge(f"RECORDED {day(said.made_at)}", color="orange", icon=":material/inventory_2:")
     st.markdown(f"**{plain(said.title, 120)}**  \n:small[{plain(held(said), 200)}]")
-    _choose_pair()
-    pairs = dict.fromkeys((plan.base, plan.reasoner, plan.precision) for plan in said.plans)
-    needed = "; ".join(f"**{plain(r, 60)}** finetuned from **{plain(b, 60)}** in {plain(p, 10)}" for b, r, p in pairs)
-    st.caption(f"Made with {needed}." if needed else "")
     with st.container(horizontal=True, gap="small"):
         st.button("Merge", icon=":material/merge:", on_click=_merge, args=(opened,), help=MERGE_HELP)
         st.button("Close", icon=":material/close:", on_click=close_bundle)
     _say_merged(opened)
+    _choose_pair()
 
 
 MERGE_HELP = (
@@ -97,13 +94,13 @@ def draw_recorded_line() -> None:
     pair = f"**{plain(shown.reasoner.name, 60)}** and **{plain(shown.base.name, 60)}**" if shown else "a pair of models"
     if opened is not None:
         said = opened.manifest
-        st.caption(
-            f":orange-badge[RECORDED {day(said.made_at)}] **{plain(said.title, 80)}**, read-only. To run more, merge "
-            f"and close it in the sidebar, then load {pair} under **Change models**."
-        )
-        return
-    further = f"load {pair} under **Change models**" if has_torch() else f"torch and {pair} are needed: `make run`"
-    st.caption(f":orange-badge[RECORDED] No model is loaded; stored results are shown. To run more, {further}.")
+        badge = f"RECORDED {day(said.made_at)}"
+        words = f"**{plain(said.title, 40)}**, read-only. To run more, merge and close it, then load {pair} (sidebar)."
+    else:
+        badge = "RECORDED"
+        further = f"load {pair} under **Change models**" if has_torch() else f"torch and {pair} are needed: `make run`"
+        words = f"No model is loaded; stored results are shown. To run more, {further}."
+    st.markdown(f":orange-badge[{badge}] :small[{words}]")
 
 
 def draw_recorded_card() -> None:
