@@ -56,7 +56,8 @@ def draw_experiment(pair: Pair) -> None:
 
 def draw_badges(pair: Pair) -> None:
     """The four claims of the pair's experiment in one line; their sentences stand further down."""
-    shown = _recorded(pair) or _kept(pair)
+    found = (_recorded(pair), _kept(pair))
+    shown = next(filter(None, found if opened_bundle() is None else reversed(found)), None)
     if shown is None:
         return
     n = len(shown.outcome.plan.report)
