@@ -14,6 +14,8 @@ def test_a_dropped_bundle_is_shown_merged_and_closed(fresh_server, page, tmp_pat
     fill(tmp_path / "theirs")
     bundled(tmp_path / "theirs", tmp_path / "theirs.retrace")
     (tmp_path / "no.retrace").write_bytes(b"GIF89a")
+    missing = []
+    page.on("response", lambda answer: missing.append(answer.url) if answer.status == 404 else None)
     with fresh_server("app.py") as server:
         page.goto(f"{server.url}/bundles")
         page.locator("input[type=file]").set_input_files(tmp_path / "no.retrace", timeout=WAIT)
@@ -29,3 +31,5 @@ def test_a_dropped_bundle_is_shown_merged_and_closed(fresh_server, page, tmp_pat
         page.get_by_role("button", name="Close").first.click()
         expect(page.get_by_text("read-only. To run more")).to_have_count(0, timeout=WAIT)
         expect(page.get_by_role("button", name="Change models")).to_be_visible(timeout=WAIT)
+        page.goto("about:blank")
+    assert missing == []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import UserFacingError
-from ui.components.safe_text import show_error
+from ui.components.safe_text import done
 from ui.shell.state import open_bundle_file
 
 FILE_KEY, MAX_MB = "bundles:file", 200
@@ -20,11 +19,5 @@ def draw_open() -> None:
         "It is checked and shown read-only, apart from the results of this machine; no model is needed. A larger one: "
         "`python -m retrace open FILE`."
     )
-    if file is None:
-        return
-    try:
-        open_bundle_file(file)
-    except UserFacingError as error:
-        show_error(error)
-        return
-    st.rerun()
+    if file is not None and done(lambda: open_bundle_file(file)):
+        st.rerun()
