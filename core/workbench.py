@@ -72,14 +72,14 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+        self.pair = PairHolder(_accept)
+        self.store = Store(root, former=self.pair.former)
         self.moments = MomentShelf(self.store)
         self.directions = DirectionFolder(root)
         self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
-        self.pair = PairHolder(_accept)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self._lab = Lab(

@@ -2,5 +2,5 @@
 
 Knows no kind of value, no model and no page. `database` and `large` are its own.
 
-Face: files, fields, codec, store, kept
+Face: files, digests, fields, codec, store, kept
 """

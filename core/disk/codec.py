@@ -18,7 +18,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as to_safetensors
 
 from core.disk.fields import Arrays, decode, encode
-from core.values import AnyArray, canonical, is_simple
+from core.values import AnyArray, Formerly, canonical, is_simple
 
 T = TypeVar("T")
 
@@ -64,17 +64,20 @@ class Container:
         return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def canonical_json(spec: object) -> bytes:
-    """The spec as JSON with sorted keys; equal specs give equal bytes in every process."""
-    return json.dumps(_plain(canonical(spec)), sort_keys=True, separators=(",", ":")).encode("ascii")
+def canonical_json(spec: object, before: Formerly | None = None) -> bytes:
+    """The spec as JSON with sorted keys; equal specs give equal bytes in every process. `before` as for `canonical`."""
+    return json.dumps(_plain(canonical(spec, before)), sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def key_of(kind: str, spec: object) -> str:
-    """The key of what `spec` gives: the kind and a sha256 of the spec and SCHEMA_VERSION. ValueError: a bad kind."""
+def key_of(kind: str, spec: object, before: Formerly | None = None) -> str:
+    """The key of what `spec` gives: the kind and a sha256 of the spec and SCHEMA_VERSION. ValueError: a bad kind.
+
+    With `before`, the key that it had before keys named models by content.
+    """
     if not KIND.fullmatch(kind):
         raise ValueError(f"{kind!r} is not a kind: lower-case letters, digits and _, at most 32.")
     head = f"{SCHEMA_VERSION}\n{kind}\n".encode()
-    return f"{kind}-{hashlib.sha256(head + canonical_json(spec)).hexdigest()}"
+    return f"{kind}-{hashlib.sha256(head + canonical_json(spec, before)).hexdigest()}"
 
 
 def dump(value: object, *, key: str = "", saved_at: float = 0.0) -> bytes:

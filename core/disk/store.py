@@ -6,32 +6,28 @@ Everything here can be computed again. So no fault of the disk reaches the calle
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import heapq
 import logging
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from core.disk import codec, database
 from core.disk.database import Database
-from core.disk.large import Entry, LargeFiles
+from core.disk.guarded import Guarded
+from core.disk.large import Entry
+from core.values import Formerly
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 LIMIT_BYTES = 2 << 30
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
 VALUE_SHARE, FILE_SHARE = 0.05, 0.25
-RETRY_SECONDS = 5.0
 SPARE = 100
 """Damaged values that a list of recent ones can make up for."""
-VALUES = "values"
 
 log = logging.getLogger(__name__)
 
@@ -45,29 +41,34 @@ class Stored(Generic[T]):
     stored_at: float
 
 
-class Store:
-    """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread."""
+class Store(Guarded):
+    """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread.
 
-    def __init__(self, root: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.root = Path(root).absolute()
+    `former` tells how models were keyed before keys named them by content: what was kept then is still found.
+    """
+
+    def __init__(
+        self, root: Path, *, limit_bytes: int = LIMIT_BYTES, former: Callable[[], Iterable[Formerly]] = tuple
+    ) -> None:
+        super().__init__(root)
+        self._former = former
         self.limit_bytes = limit_bytes
-        self._folder = self.root / VALUES
-        self._large = LargeFiles(self.root)
-        self._lock = threading.RLock()
-        self._cache: Database | None = None
-        self._retry_at = 0.0
-        self._fault: str | None = None
-        self._set_aside_note: str | None = None
-        self._opened()
-
-    @property
-    def warning(self) -> str | None:
-        """One sentence for a banner while results are not kept or were lost; None when all is well."""
-        return self._fault or self._set_aside_note
 
     def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
-        return self.get_by_key(cls, codec.key_of(kind, spec))
+        found = (self.get_by_key(cls, key) for key in self.keys_of(kind, spec))
+        return next((value for value in found if value is not None), None)
+
+    def keys_of(self, kind: str, spec: object) -> Iterator[str]:
+        """The key of a spec, then those that it had before keys named models by content."""
+        key = codec.key_of(kind, spec)
+        yield key
+        seen = {key}
+        for before in self._former():
+            older = codec.key_of(kind, spec, before)
+            if older not in seen:
+                seen.add(older)
+                yield older
 
     def get_by_key(self, cls: type[T], key: str) -> T | None:
         """As `get`, for a key that `codec.key_of` gave before."""
@@ -104,9 +105,9 @@ class Store:
 
     def delete(self, kind: str, spec: object) -> None:
         """Forget what is kept for the spec, value and file."""
-        key = codec.key_of(kind, spec)
-        self._guarded(lambda cache: cache.delete(key), None)
-        self._on_disk(lambda: self._large.remove(kind, key), None)
+        for key in self.keys_of(kind, spec):
+            self._guarded(functools.partial(_delete, key), None)
+            self._on_disk(functools.partial(self._large.remove, kind, key), None)
 
     def put_file(self, kind: str, spec: object, value: object) -> bool:
         """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
@@ -126,8 +127,10 @@ class Store:
 
     def get_file(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that `put_file` kept for an equal spec, or None."""
-        key = codec.key_of(kind, spec)
+        found = (self._file(cls, kind, key) for key in self.keys_of(kind, spec))
+        return next((value for value in found if value is not None), None)
 
+    def _file(self, cls: type[T], kind: str, key: str) -> T | None:
         def read() -> T | None:
             data = self._large.read(kind, key)
             try:
@@ -164,13 +167,6 @@ class Store:
                 self._retry_at = 0.0
         self._on_disk(lambda: [remove() for *_, remove in list(self._large.entries())], None)
 
-    def close(self) -> None:
-        """Close this thread's connection; a later call opens the store again."""
-        with self._lock:
-            if self._cache is not None:
-                self._cache.close()
-                self._cache = None
-
     def _read(self, cache: Database, cls: type[T], key: str) -> codec.Stamped[T] | None:
         data, _ = cache.get(key, tag=True)
         if data is None:
@@ -202,86 +198,9 @@ class Store:
             remove()
             total -= size
 
-    def _on_disk(self, operation: Callable[[], R], default: R) -> R:
-        """What the operation returns; the default, and a warning, after a fault of the file system or of memory."""
-        try:
-            return operation()
-        except (OSError, MemoryError) as error:
-            self._warn(error)
-            return default
 
-    def _guarded(self, operation: Callable[[Database], R], default: R) -> R:
-        """What the operation returns on the open cache; the default, and a warning, after any fault of the cache."""
-        cache = self._opened()
-        if cache is None:
-            return default
-        try:
-            result = operation(cache)
-        except Exception as error:
-            # A failed COMMIT leaves the transaction open: closing gives its lock back.
-            with contextlib.suppress(Exception):
-                cache.close()
-            self._fail(cache, error)
-            return default
-        if self._retry_at:
-            self._retry_at, self._fault = 0.0, None
-        return result
-
-    def _fail(self, cache: Database, error: Exception) -> None:
-        with self._lock:
-            if cache is not self._cache:
-                return
-            if not database.blames_environment(error) and database.is_damaged(self._folder / database.DATABASE):
-                self._set_aside()
-            elif database.is_locked(error):
-                self._pause(error)
-            else:
-                self._warn(error)
-
-    def _opened(self) -> Database | None:
-        """The cache, opened if need be; None while it cannot be used."""
-        with self._lock:
-            if time.monotonic() < self._retry_at:
-                return None
-            if self._cache is None:
-                self._cache = self._try_open()
-            return self._cache
-
-    def _try_open(self) -> Database | None:
-        for may_set_aside in (True, False):
-            try:
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._large.remove_unfinished()
-                return database.open_cache(self._folder)
-            except Exception as error:
-                if database.blames_environment(error) or not (may_set_aside and self._set_aside()):
-                    self._pause(error)
-                    break
-        return None
-
-    def _set_aside(self) -> bool:
-        """Move the damaged cache out of the way; the next call starts a new one."""
-        self._cache = None
-        name = f"{VALUES}.broken-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
-        try:
-            self._folder.rename(self.root / name)
-        except OSError as error:
-            self._pause(error)
-            return False
-        self._set_aside_note = f"The stored results were damaged and are set aside in {name}; a new store was started."
-        log.warning("%s", self._set_aside_note)
-        return True
-
-    def _pause(self, error: Exception) -> None:
-        """Warn, and leave the cache alone for a while: every try would wait for the lock again."""
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        sentence = database.sentence_for(error)
-        if self._fault != sentence:
-            log.warning("%s (%s)", sentence, type(error).__name__)
-        self._fault = sentence
+def _delete(key: str, cache: Database) -> object:
+    return cache.delete(key)
 
 
 def _age(entry: Entry) -> float:

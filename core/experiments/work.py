@@ -55,6 +55,7 @@ class SpeedSpec(Spec["Speed"]):
 
     model: ModelSpec
     fingerprint: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +113,9 @@ class Lab:
         for role, model, fingerprint in zip(
             ROLES, (plan.pair.base, plan.pair.reasoner), plan.fingerprints, strict=True
         ):
-            if not fingerprint and self.pair.spec == plan.pair:
+            if not fingerprint and self.pair.holds(plan.pair):
                 fingerprint = self.pair.facts(role).fingerprint
-            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint))
+            found = self.store.get(Speed, "speed", _speed_spec(model, fingerprint))
             if found is not None:
                 speeds[role] = found.tokens_per_second
         kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.spec == plan.pair else 0
@@ -272,7 +273,7 @@ class _Run:
         self._tokens += _tokens_of(spec)
         self._seconds += seconds
         speed = Speed(tokens_per_second=_tokens_of(spec) / max(seconds, 1e-6))
-        self._lab.store.put("speed", SpeedSpec(model=spec.model, fingerprint=spec.fingerprint), speed)
+        self._lab.store.put("speed", _speed_spec(spec.model, spec.fingerprint), speed)
 
     def _keep_sometimes(self) -> None:
         if time.monotonic() - self._kept_at > KEEP_EVERY:
@@ -281,6 +282,10 @@ class _Run:
     def _keep(self) -> None:
         self._kept_at = time.monotonic()
         self._lab.experiments.keep(self._id, self._outcome)
+
+
+def _speed_spec(model: ModelSpec, fingerprint: str) -> SpeedSpec:
+    return SpeedSpec(model=model, fingerprint=fingerprint, device=model.device)
 
 
 def _tokens_of(spec: DoseCellSpec) -> int:

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from core import settings
 from core.background import Tell, silent
 from core.errors import BadInput
-from core.models.checkpoints import find_checkpoint
+from core.models.checkpoints import Checkpoint, find_checkpoint
 from core.models.files import read_header
 from core.models.folders import weight_files
 from core.models.head import Head, head_of
@@ -46,6 +46,7 @@ from core.tokens.keywords import KeywordForms, find_keyword_forms
 from core.tokens.tokenizer import FastTokenizer
 from core.tokens.vocabulary import fitted
 from core.values import ModelSpec, Prompt
+from core.weights import Place, names_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,7 +69,9 @@ class LoadedModel:
     """
 
     spec: ModelSpec
+    """As it was asked for, with the commits that were loaded of hub models."""
     fingerprint: str
+    """Of its content (`core.weights`)."""
     model: PreTrainedModel
     tokenizer: FastTokenizer
     frame: ChatFrame
@@ -84,6 +87,8 @@ class LoadedModel:
     d_vocab: int
     context_length: int
     eos_ids: frozenset[int]
+    former: Place | None = None
+    """How it was keyed before."""
     lock: ModelLock = field(default_factory=ModelLock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
@@ -134,6 +139,10 @@ class LoadedModel:
                 self._forms[key] = find_keyword_forms(self.tokenizer.backend_tokenizer, texts, key)
             return self._forms[key]
 
+    def has_weights(self, fingerprint: str) -> bool:
+        """Whether a fingerprint, of now or of before, names this model."""
+        return names_weights(fingerprint, self.fingerprint, self.former)
+
     @property
     def name(self) -> str:
         """For display."""
@@ -181,7 +190,7 @@ def load_model(
     prepare_loading(spec, config)
     with told_loading(spec, progress, alone), large_blocks_apart():
         model = load_weights(spec, checkpoint.path, config, checkpoint.adapter)
-    return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
+    return _assemble(spec, checkpoint, model, tokenizer, frame)
 
 
 def set_threads(loaded: LoadedModel) -> int:
@@ -251,7 +260,7 @@ def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel,
 
 
 def _assemble(
-    spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
+    spec: ModelSpec, found: Checkpoint, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
 ) -> LoadedModel:
     decoder, owner, layers = blocks_of(model)
     unembed, config = model.get_output_embeddings(), model.config
@@ -261,8 +270,11 @@ def _assemble(
     tokenizer = fitted(tokenizer, d_vocab, frame.prefix + frame.suffix)
     context_length = context_of(config)
     return LoadedModel(
-        spec=spec,
-        fingerprint=fingerprint,
+        spec=replace(
+            spec, revision=found.commit or spec.revision, adapter_revision=found.adapter_commit or spec.adapter_revision
+        ),
+        fingerprint=found.fingerprint,
+        former=Place(model=spec, fingerprint=found.former),
         model=model,
         tokenizer=tokenizer,
         frame=frame,
