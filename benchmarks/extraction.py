@@ -239,7 +239,7 @@ def compare_memory() -> None:
     few, many = MEMORY_TRACES
     grown = {n: peak_growth("ours", n) for n in MEMORY_TRACES}
     kept = peak_growth("kept", few)
-    estimate = bytes_needed(spec_of([]), D_MODEL)[1] / MB
+    estimate = bytes_needed(spec_of([]), D_MODEL).memory / MB
     print(f"memory, traces of {MEMORY_SEQ} tokens; the estimate before the run is {estimate:.0f} MB:")
     print(f"one pass grows by {grown[few]:.0f} MB at {few} traces, by {grown[many]:.0f} MB at {many}")
     print(f"kept hidden states grow by {kept:.0f} MB at {few} traces, that is {kept * many / few:.0f} MB at {many}")

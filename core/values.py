@@ -38,6 +38,7 @@ class Numbers:
 AnyArray = NDArray[np.generic]
 Floats = Annotated[NDArray[np.float32], Numbers("float32")]
 Doubles = Annotated[NDArray[np.float64], Numbers("float64")]
+Halves = Annotated[NDArray[np.float16], Numbers("float16")]
 Integers = Annotated[NDArray[np.int64], Numbers("int64")]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from ui.components.safe_text import plain, tried
@@ -26,7 +26,7 @@ from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
 JOB = "extraction:job"
 FOUND = "extraction:found"
 Facts = tuple[ModelFacts, ModelFacts]
-Have = dict[Role, Moments]
+Have = dict[Role, Gathered]
 
 
 def start(request: Request) -> None:
@@ -86,7 +86,7 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
     draw_found(have[choice.role], found, twins[0] if twins else None, choice, facts)
 
 
-def draw_found(moments: Moments, found: DirectionSet, twin: DirectionSet | None, choice: Choice, facts: Facts) -> None:
+def draw_found(moments: Gathered, found: DirectionSet, twin: DirectionSet | None, choice: Choice, facts: Facts) -> None:
     """The map and the card of one model's directions."""
     chart, card = st.columns([3, 2], gap="large")
     with chart:

@@ -122,6 +122,12 @@ class Guarded:
         log.warning("%s", self._set_aside_note)
         return True
 
+    def _note(self, sentence: str) -> None:
+        """Say in the banner what was not kept."""
+        if self._fault != sentence:
+            log.warning("%s", sentence)
+        self._fault = sentence
+
     def _pause(self, error: Exception) -> None:
         """Warn, and leave the cache alone for a while: every try would wait for the lock again."""
         self._retry_at = time.monotonic() + RETRY_SECONDS

@@ -9,21 +9,28 @@ from __future__ import annotations
 import functools
 import heapq
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from core.disk import codec, database
+from core.disk import codec, database, files
 from core.disk.database import Database
 from core.disk.guarded import Guarded
-from core.disk.large import Entry
+from core.disk.large import SUFFIX, Entry
+from core.settings import store_bytes
 from core.values import Formerly
 
 T = TypeVar("T")
 
-LIMIT_BYTES = 2 << 30
+LEAST_BYTES, DISK_SHARE = 2 << 30, 0.5
+"""The limit where none is set: this share of what the disk has free and the store takes already, and no less."""
+SPARE_BYTES = 256 << 20
+MAX_VALUE_BYTES, MAX_PART_BYTES = 256 << 20, 4 << 30
+UNFINISHED = "unfinished_"
+"""How the kinds of work begin that goes on from where it was stopped: it is the user's to free."""
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
 VALUE_SHARE, FILE_SHARE = 0.05, 0.25
 SPARE = 100
@@ -41,6 +48,23 @@ class Stored(Generic[T]):
     stored_at: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A value of many parts on disk."""
+
+    folder: Path
+    key: str
+
+    def load(self, cls: type[T], name: str) -> T | None:
+        """The part of that name; None where it is not there any more, or damaged."""
+        try:
+            data = files.read_regular(self.folder / f"{name}{SUFFIX}", limit=MAX_PART_BYTES)
+            return codec.load(cls, data, key=f"{self.key}/{name}")
+        except (OSError, MemoryError, codec.CorruptValue) as error:
+            log.warning("A part of a value of the cache cannot be read: %s", type(error).__name__)
+            return None
+
+
 class Store(Guarded):
     """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread.
 
@@ -48,11 +72,24 @@ class Store(Guarded):
     """
 
     def __init__(
-        self, root: Path, *, limit_bytes: int = LIMIT_BYTES, former: Callable[[], Iterable[Formerly]] = tuple
+        self, root: Path, *, limit_bytes: int | None = None, former: Callable[[], Iterable[Formerly]] = tuple
     ) -> None:
         super().__init__(root)
         self._former = former
-        self.limit_bytes = limit_bytes
+        self.limit_bytes = self._limit() if limit_bytes is None else limit_bytes
+
+    def _limit(self) -> int:
+        """What is set, else a share of the disk."""
+        asked = store_bytes()
+        if asked is not None:
+            return asked
+        place = next(path for path in (self.root, *self.root.parents) if path.exists())
+        return max(LEAST_BYTES, int(DISK_SHARE * (shutil.disk_usage(place).free + self.size_bytes())))
+
+    @property
+    def largest_file(self) -> int:
+        """Bytes that a value of one file may take."""
+        return int(min(FILE_SHARE * self.limit_bytes, files.MAX_READ_BYTES))
 
     def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
@@ -79,7 +116,7 @@ class Store(Guarded):
         """Keep the value for the spec; False when it is too large or the disk refused it."""
         key, now = codec.key_of(kind, spec), time.time()
         data = codec.dump(value, key=key, saved_at=now)
-        if len(data) > VALUE_SHARE * self.limit_bytes:
+        if len(data) > min(VALUE_SHARE * self.limit_bytes, MAX_VALUE_BYTES):
             return False
 
         def write(cache: Database) -> bool:
@@ -113,7 +150,7 @@ class Store(Guarded):
         """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
         key = codec.key_of(kind, spec)
         data = codec.dump(value, key=key, saved_at=time.time())
-        if len(data) > FILE_SHARE * self.limit_bytes:
+        if len(data) > self.largest_file:
             return False
 
         def write() -> bool:
@@ -141,6 +178,54 @@ class Store(Guarded):
                 return None
 
         return self._on_disk(read, None)
+
+    def put_parts(
+        self, kind: str, spec: object, parts: Iterable[tuple[str, object]], *, stage: int, n_bytes: int
+    ) -> bool:
+        """Keep a value of many parts, each under its name, in place of those of an earlier stage.
+
+        Parts are made one by one. False when the disk has no room for `n_bytes`, or refuses them; then what was there
+        before is there still, unless there is room for one of the two only.
+        """
+        key = codec.key_of(kind, spec)
+
+        def write() -> bool:
+            if self.room() < n_bytes:
+                self._large.remove_parts(kind, key)
+            if self.room() < n_bytes:
+                self._note(f"{n_bytes / 1e9:.1f} GB of sums do not fit on the disk and were not kept.")
+                return False
+            now = time.time()
+            made = ((name, codec.dump(value, key=f"{key}/{name}", saved_at=now)) for name, value in parts)
+            self._large.write_parts(kind, key, stage, made)
+            self._fault = None
+            return True
+
+        done = self._on_disk(write, False)
+        self._guarded(self._trim, None)
+        return done
+
+    def parts(self, kind: str, spec: object) -> Parts | None:
+        """The value that `put_parts` kept for an equal spec, or None."""
+        for key in self.keys_of(kind, spec):
+            folder = self._on_disk(functools.partial(self._large.parts, kind, key), None)
+            if folder is not None:
+                return Parts(folder=folder, key=key)
+        return None
+
+    def room(self) -> int:
+        """Bytes that a value of many parts may take: what the disk has free, and a little less."""
+        place = next(path for path in (self.root, *self.root.parents) if path.exists())
+        return max(0, shutil.disk_usage(place).free - SPARE_BYTES)
+
+    def taken(self) -> dict[str, int]:
+        """Bytes on disk by what takes them: "" for small values in the database, else the kind of large ones."""
+        found = {"": self._guarded(lambda cache: int(cache.volume()), 0)}
+        none: list[Entry] = []
+        for _, size, key, _ in self._on_disk(lambda: list(self._large.entries()), none):
+            kind = key.rpartition("-")[0]
+            found[kind] = found.get(kind, 0) + size
+        return found
 
     def files_bytes(self, kind: str) -> int:
         """Bytes that the files of a kind take."""
@@ -186,8 +271,8 @@ class Store(Guarded):
                 yield when, len(value), key, functools.partial(cache.delete, key)
 
     def _trim(self, cache: Database) -> None:
-        """Remove the oldest values and files until the store is below TRIM_TO of its limit."""
-        kept = sorted(self._large.entries(), key=_age)
+        """Remove the oldest values and files until the store is below TRIM_TO of its limit; unfinished work stays."""
+        kept = sorted((e for e in self._large.entries() if not e[2].startswith(UNFINISHED)), key=_age)
         total = cache.volume() + sum(size for _, size, _, _ in kept)
         if total <= TRIM_ABOVE * self.limit_bytes:
             return

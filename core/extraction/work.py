@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec
 from core.extraction.passes import extract_directions, record_moments
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
@@ -38,7 +38,7 @@ def record(
         reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), keep=shelf.put_unfinished)
         with contextlib.closing(reading):
             for item in reading:
-                if isinstance(item, Moments):
+                if isinstance(item, Gathered):
                     shelf.put(item)
                     continue
                 message = f"reading trace {item} of {len(traces)} with {loaded.name}"

@@ -102,8 +102,8 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
 def _with_folds(spec: MomentsSpec, d_model: int, n_traces: int) -> MomentsSpec:
     """The spec with as many folds as fit a file of the store, and no more than there are pairs of traces."""
     possible = [folds for folds in FOLDS if 2 * folds <= n_traces] or [min(FOLDS)]
-    needed = [bytes_needed(replace(spec, folds=folds), d_model)[0] for folds in possible]
-    return replace(spec, folds=largest_folds(possible, needed, int(workbench().moments.largest_file)))
+    needed = [bytes_needed(replace(spec, folds=folds), d_model).unfinished for folds in possible]
+    return replace(spec, folds=largest_folds(possible, needed, workbench().moments.room()))
 
 
 def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: int) -> bool:
