@@ -74,6 +74,10 @@ class LargeFiles:
             if folder != but:
                 _remove_folder(folder)
 
+    def parts_bytes(self, kind: str, key: str) -> int:
+        """Bytes of all parts of a key."""
+        return sum(entry.stat().st_size for folder in self._stages(kind, key) for entry in os.scandir(folder))
+
     def parts(self, kind: str, key: str) -> Path | None:
         """The folder of a key's parts, or None."""
         return max(self._stages(kind, key), default=None)

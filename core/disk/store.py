@@ -190,11 +190,12 @@ class Store(Guarded):
         key = codec.key_of(kind, spec)
 
         def write() -> bool:
-            if self.room() < n_bytes:
-                self._large.remove_parts(kind, key)
-            if self.room() < n_bytes:
-                self._note(f"{n_bytes / 1e9:.1f} GB of sums do not fit on the disk and were not kept.")
+            room, before = self.room(), self._large.parts_bytes(kind, key)
+            if room + before < n_bytes:
+                self._note(f"{n_bytes / 1e9:.1f} GB do not fit on the disk and were not kept: free some space.")
                 return False
+            if room < n_bytes:
+                self._large.remove_parts(kind, key)
             now = time.time()
             made = ((name, codec.dump(value, key=f"{key}/{name}", saved_at=now)) for name, value in parts)
             self._large.write_parts(kind, key, stage, made)

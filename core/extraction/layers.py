@@ -2,7 +2,7 @@
 
 A mean in half precision is kept as what it differs by from the layer's mean over all tokens, with a scale for each
 vector: what directions are made of is that difference, which may be a hundredth of the mean itself. Squares are kept as
-the spread around the same mean, for the same reason. The sums that come back are float32.
+the spread of each window around its own mean, for the same reason, and come back in float64.
 """
 
 from __future__ import annotations
@@ -64,22 +64,24 @@ class HalfLayer:
     positive_scale: Floats = field(repr=False)
     """(2, n_rows, folds, n_windows)."""
     spread: Halves = field(repr=False)
-    """(n_rows, n_windows, d_model) root of the mean square around `mean`."""
+    """(n_rows, n_windows, d_model) standard deviation over tokens around the window's own mean."""
     spread_scale: Floats = field(repr=False)
     """(n_rows, n_windows)."""
     negative: Halves = field(repr=False)
     """(2, n_rows, 3, folds, d_model) means less `mean`."""
     negative_scale: Floats = field(repr=False)
     """(2, n_rows, 3, folds)."""
-    all_squares: Floats = field(repr=False)
-    """(d_model,) Σ over all tokens of squared activations."""
+    all_spread: Floats = field(repr=False)
+    """(d_model,) standard deviation over all tokens."""
 
 
 def halved(exact: ExactLayer, of: Gathered) -> HalfLayer:
     """The sums in half precision, given the counts that they belong to."""
     kinds = exact.by_kind()
     counts, negative_counts = of.counts, of.negative_counts
-    mean = (kinds[TOKEN, 0, ALL].sum(0) / max(int(negative_counts[TOKEN, 0, ALL].sum()), 1)).astype(np.float32)
+    n = max(int(negative_counts[TOKEN, 0, ALL].sum()), 1)
+    total = kinds[TOKEN, 0, ALL].sum(0) / n
+    mean = total.astype(np.float32)
     wide = mean.astype(np.float64)
     shape = (2, *exact.per_trace.shape)
     positive, scale = np.empty(shape, np.float16), np.empty(shape[:-1], np.float32)
@@ -87,7 +89,7 @@ def halved(exact: ExactLayer, of: Gathered) -> HalfLayer:
         positive[w], scale[w] = _scaled(_means(sums, counts[w]) - wide, counts[w])
     tokens = counts[TOKEN].sum(1)
     square, inside = (_means(s, tokens) for s in (exact.squares, exact.per_token.sum(1)))
-    spread, spread_scale = _scaled(np.sqrt((square - 2 * wide * inside + wide**2).clip(0)), tokens)
+    spread, spread_scale = _scaled(np.sqrt((square - inside**2).clip(0)), tokens)
     negative, negative_scale = _scaled(_means(kinds, negative_counts) - wide, negative_counts)
     return HalfLayer(
         mean=mean,
@@ -97,7 +99,7 @@ def halved(exact: ExactLayer, of: Gathered) -> HalfLayer:
         spread_scale=spread_scale,
         negative=negative,
         negative_scale=negative_scale,
-        all_squares=exact.all_squares.astype(np.float32),
+        all_spread=np.sqrt((exact.all_squares / n - total**2).clip(0)).astype(np.float32),
     )
 
 
@@ -125,24 +127,25 @@ class OpenLayer:
         return self._sums(self.kept.positive[weighting, row], self.kept.positive_scale[weighting, row], counts)
 
     def squares(self, row: int) -> AnyFloats:
-        mean, counts = self.kept.mean.astype(np.float64), self.of.counts[TOKEN, row]
-        n = counts.sum(0)[:, None]
-        inside = self.positive(TOKEN, row).sum(0, dtype=np.float64) / np.maximum(n, 1)
-        around = (self.kept.spread[row].astype(np.float64) * self.kept.spread_scale[row][:, None]) ** 2
-        return cast(AnyFloats, np.where(n > 0, around + 2 * mean * inside - mean**2, 0.0) * n)
+        n = self.of.counts[TOKEN, row].sum(0)[:, None]
+        mean = self.positive(TOKEN, row).sum(0) / np.maximum(n, 1)
+        spread = self.kept.spread[row].astype(np.float64) * self.kept.spread_scale[row][:, None]
+        return cast(AnyFloats, (spread**2 + mean**2) * n)
 
     def negative(self, weighting: int, row: int, negatives: int) -> AnyFloats:
         at = (weighting, row, negatives)
         return self._sums(self.kept.negative[at], self.kept.negative_scale[at], self.of.negative_counts[at])
 
     def all_squares(self) -> AnyFloats:
-        return self.kept.all_squares
+        n = max(int(self.of.negative_counts[TOKEN, 0, ALL].sum()), 1)
+        mean = self.negative(TOKEN, 0, ALL).sum(0) / n
+        return cast(AnyFloats, (self.kept.all_spread.astype(np.float64) ** 2 + mean**2) * n)
 
     def _sums(self, halves: Halves, scale: Floats, counts: NDArray[np.int64]) -> AnyFloats:
-        found = halves.astype(np.float32)
-        found *= (scale * (counts > 0))[..., None]
+        found = halves.astype(np.float64)
+        found *= scale[..., None]
         found += self.kept.mean
-        found *= counts[..., None].astype(np.float32)
+        found *= counts[..., None]
         return found
 
 
