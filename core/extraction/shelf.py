@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from core.disk import codec
-from core.disk.store import Parts, Store
+from core.disk.store import TRIM_TO, Parts, Store
 from core.errors import BadInput
 from core.extraction.layers import HEAD, ExactLayer, HalfLayer, Head, OpenLayer, Unfinished, layer_name
 from core.extraction.moments import Gathered, LayerSums, Moments, MomentsSpec, Need, bytes_needed
+from core.settings import STORE
 
 AT_LEAST, IN_MEMORY = 2, 2 << 30
 """Newest sums that always stay in memory, so that two models can be compared; bytes up to which more do."""
@@ -75,8 +76,28 @@ class MomentShelf:
         return self._store.largest_file
 
     def room(self) -> int:
-        """Bytes that the disk has free for sums, with what stopped passes hold there."""
+        """Bytes that the disk has free for sums."""
         return self._store.room()
+
+    @property
+    def most_kept(self) -> int:
+        """Bytes of finished sums that the store keeps; beyond them the oldest would make way at once."""
+        return int(TRIM_TO * self._store.limit_bytes)
+
+    def check_room(self, need: Need, *, n_models: int = 1) -> None:
+        """Raise BadInput for a pass whose sums the disk or the store would not hold, so that it could be lost."""
+        kept, free = n_models * need.kept, self.room()
+        if kept + need.unfinished > free:
+            raise BadInput(
+                f"This takes {_gb(kept + need.unfinished)} of disk: {_gb(need.unfinished)} while it runs, so that it "
+                f"can be stopped and go on, and {_gb(kept)} for good. {_gb(free)} are free.",
+                "Free some space, or choose fewer labels, layers or offsets.",
+            )
+        if kept > self.most_kept:
+            raise BadInput(
+                f"This keeps {_gb(kept)}, and results may take {_gb(self._store.limit_bytes)}.",
+                f"Set {STORE} to more, or choose fewer labels, layers or offsets.",
+            )
 
     def get(self, spec: MomentsSpec) -> Gathered | None:
         """The sums of an equal spec, or None."""
@@ -158,6 +179,10 @@ class MomentShelf:
             self._recent.move_to_end(key)
             while len(self._recent) > AT_LEAST and sum(m.nbytes for m in self._recent.values()) > IN_MEMORY:
                 self._recent.popitem(last=False)
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB"
 
 
 def _need(gathered: Gathered) -> Need:

@@ -7,11 +7,12 @@ from streamlit.navigation.page import StreamlitPage
 
 from core.models.pair import ModelFacts
 from core.settings import PROJECT
-from ui.components.safe_text import plain, size
+from ui.components.safe_text import plain
 from ui.shell.jobs import follow, is_live, stop
 from ui.shell.linked_pair import offer_linked_pair
 from ui.shell.pair_picker import draw_pair_picker
 from ui.shell.state import caller, chosen_pair, guarded, pair_facts, take_over, workbench
+from ui.shell.storage import draw_storage
 
 _PAGES = (
     ("home", "Home"),
@@ -131,4 +132,4 @@ def _draw_store() -> None:
     bench = workbench()
     if bench.store.warning:
         st.warning(plain(bench.store.warning), icon=":material/save:")
-    st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")
+    draw_storage()
