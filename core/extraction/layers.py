@@ -24,9 +24,9 @@ TOKEN = WEIGHTINGS.index("token")
 ALL = NEGATIVES.index("all")
 
 
-def layer_name(layer: int) -> str:
-    """What a layer's values are kept under."""
-    return f"layer-{layer:03d}"
+def layer_name(layer: int, row: int | None = None) -> str:
+    """What a layer's values are kept under, or those of one label of it."""
+    return f"layer-{layer:03d}" + ("" if row is None else f"-{row:03d}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +55,10 @@ class ExactLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class HalfLayer:
-    """The sums of one layer in half precision; every vector has a scale."""
+    """Of one layer in half precision, what all labels share; every vector has a scale."""
 
     mean: Floats = field(repr=False)
     """(d_model,) mean over all tokens."""
-    positive: Halves = field(repr=False)
-    """(2, n_rows, folds, n_windows, d_model) means less `mean`."""
-    positive_scale: Floats = field(repr=False)
-    """(2, n_rows, folds, n_windows)."""
-    spread: Halves = field(repr=False)
-    """(n_rows, n_windows, d_model) standard deviation over tokens around the window's own mean."""
-    spread_scale: Floats = field(repr=False)
-    """(n_rows, n_windows)."""
     negative: Halves = field(repr=False)
     """(2, n_rows, 3, folds, d_model) means less `mean`."""
     negative_scale: Floats = field(repr=False)
@@ -75,32 +67,43 @@ class HalfLayer:
     """(d_model,) standard deviation over all tokens."""
 
 
-def halved(exact: ExactLayer, of: Gathered) -> HalfLayer:
+@dataclass(frozen=True, kw_only=True)
+class HalfRow:
+    """Of one layer in half precision, a label's own."""
+
+    positive: Halves = field(repr=False)
+    """(2, folds, n_windows, d_model) means less the layer's mean."""
+    positive_scale: Floats = field(repr=False)
+    """(2, folds, n_windows)."""
+    spread: Halves = field(repr=False)
+    """(n_windows, d_model) standard deviation over tokens around the window's own mean."""
+    spread_scale: Floats = field(repr=False)
+    """(n_windows,)."""
+
+
+def halved(exact: ExactLayer, of: Gathered) -> tuple[HalfLayer, list[HalfRow]]:
     """The sums in half precision, given the counts that they belong to."""
-    kinds = exact.by_kind()
-    counts, negative_counts = of.counts, of.negative_counts
-    n = max(int(negative_counts[TOKEN, 0, ALL].sum()), 1)
+    kinds, counts = exact.by_kind(), of.negative_counts
+    n = max(int(counts[TOKEN, 0, ALL].sum()), 1)
     total = kinds[TOKEN, 0, ALL].sum(0) / n
     mean = total.astype(np.float32)
-    wide = mean.astype(np.float64)
-    shape = (2, *exact.per_trace.shape)
-    positive, scale = np.empty(shape, np.float16), np.empty(shape[:-1], np.float32)
-    for w, sums in enumerate((exact.per_trace, exact.per_token)):
-        positive[w], scale[w] = _scaled(_means(sums, counts[w]) - wide, counts[w])
-    tokens = counts[TOKEN].sum(1)
-    square, inside = (_means(s, tokens) for s in (exact.squares, exact.per_token.sum(1)))
-    spread, spread_scale = _scaled(np.sqrt((square - inside**2).clip(0)), tokens)
-    negative, negative_scale = _scaled(_means(kinds, negative_counts) - wide, negative_counts)
-    return HalfLayer(
+    negative, scale = _scaled(_means(kinds, counts) - mean, counts)
+    shared = HalfLayer(
         mean=mean,
-        positive=positive,
-        positive_scale=scale,
-        spread=spread,
-        spread_scale=spread_scale,
         negative=negative,
-        negative_scale=negative_scale,
+        negative_scale=scale,
         all_spread=np.sqrt((exact.all_squares / n - total**2).clip(0)).astype(np.float32),
     )
+    return shared, [_halved_row(exact, of, row, mean) for row in range(len(of.spec.rows))]
+
+
+def _halved_row(exact: ExactLayer, of: Gathered, row: int, mean: Floats) -> HalfRow:
+    counts, tokens = of.counts[:, row], of.counts[TOKEN, row].sum(0)
+    sums = np.stack([exact.per_trace[row], exact.per_token[row]])
+    positive, scale = _scaled(_means(sums, counts) - mean, counts)
+    square, inside = (_means(s, tokens) for s in (exact.squares[row], exact.per_token[row].sum(0)))
+    spread, spread_scale = _scaled(np.sqrt((square - inside**2).clip(0)), tokens)
+    return HalfRow(positive=positive, positive_scale=scale, spread=spread, spread_scale=spread_scale)
 
 
 def _means(sums: Doubles, counts: NDArray[np.int64]) -> Doubles:
@@ -121,16 +124,25 @@ class OpenLayer:
 
     kept: HalfLayer
     of: Gathered
+    read: Callable[[int], HalfRow]
+    """Gives what is a label's own, by its row."""
+    rows: dict[int, HalfRow] = field(default_factory=dict, repr=False)
+    """Those that were asked for."""
 
     def positive(self, weighting: int, row: int) -> AnyFloats:
-        counts = self.of.counts[weighting, row]
-        return self._sums(self.kept.positive[weighting, row], self.kept.positive_scale[weighting, row], counts)
+        kept = self._row(row)
+        return self._sums(kept.positive[weighting], kept.positive_scale[weighting], self.of.counts[weighting, row])
 
     def squares(self, row: int) -> AnyFloats:
-        n = self.of.counts[TOKEN, row].sum(0)[:, None]
+        kept, n = self._row(row), self.of.counts[TOKEN, row].sum(0)[:, None]
         mean = self.positive(TOKEN, row).sum(0) / np.maximum(n, 1)
-        spread = self.kept.spread[row].astype(np.float64) * self.kept.spread_scale[row][:, None]
+        spread = kept.spread.astype(np.float64) * kept.spread_scale[:, None]
         return cast(AnyFloats, (spread**2 + mean**2) * n)
+
+    def _row(self, row: int) -> HalfRow:
+        if row not in self.rows:
+            self.rows[row] = self.read(row)
+        return self.rows[row]
 
     def negative(self, weighting: int, row: int, negatives: int) -> AnyFloats:
         at = (weighting, row, negatives)
@@ -203,10 +215,12 @@ class Unfinished(Head):
     def layer(self, i: int) -> LayerSums:
         return _RoundedLayer(self.exact(i))
 
-    def halves(self) -> Iterator[tuple[str, HalfLayer]]:
-        """Every layer in half precision, with its name."""
+    def halves(self) -> Iterator[tuple[str, HalfLayer | HalfRow]]:
+        """Every layer in half precision, each label's part apart, with their names."""
         for i, layer in enumerate(self.spec.layers):
-            yield layer_name(layer), halved(self.exact(i), self)
+            shared, rows = halved(self.exact(i), self)
+            yield layer_name(layer), shared
+            yield from ((layer_name(layer, row), kept) for row, kept in enumerate(rows))
 
     def exacts(self) -> Iterator[tuple[str, ExactLayer]]:
         """Every layer unrounded, with its name."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from core.disk import codec
 from core.disk.store import TRIM_TO, Parts, Store
 from core.errors import BadInput
-from core.extraction.layers import HEAD, ExactLayer, HalfLayer, Head, OpenLayer, Unfinished, layer_name
+from core.extraction.layers import HEAD, ExactLayer, HalfLayer, HalfRow, Head, OpenLayer, Unfinished, layer_name
 from core.extraction.moments import Gathered, LayerSums, Moments, MomentsSpec, Need, bytes_needed
 from core.settings import STORE
 
@@ -38,7 +38,9 @@ class OnDisk(Head):
     def layer(self, i: int) -> LayerSums:
         with self._lock:
             if i not in self._open:
-                self._open[i] = OpenLayer(_part(self.parts, HalfLayer, self.spec.layers[i]), self)
+                layer = self.spec.layers[i]
+                kept = _part(self.parts, HalfLayer, layer)
+                self._open[i] = OpenLayer(kept, self, lambda row: _part(self.parts, HalfRow, layer, row))
             self._open.move_to_end(i)
             while len(self._open) > OPEN_LAYERS:
                 self._open.popitem(last=False)
@@ -55,8 +57,8 @@ class Stopped(Unfinished):
         return _part(self.parts, ExactLayer, self.spec.layers[i])
 
 
-def _part(parts: Parts, cls: type[T], layer: int) -> T:
-    found = parts.load(cls, layer_name(layer))
+def _part(parts: Parts, cls: type[T], layer: int, row: int | None = None) -> T:
+    found = parts.load(cls, layer_name(layer, row))
     if found is None:
         raise BadInput(f"The sums of layer {layer} are not in the store any more, or damaged.", "Extract again.")
     return found
