@@ -8,14 +8,19 @@ commit. Results, directions and plans that name those are still found and taken 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
+from typing import Protocol
 
 from core.values import BY_CONTENT, Formerly, ModelSpec, is_content
 
 _WITH_ADAPTER = "+"
 """Between the fingerprints of a model and of its adapter; neither a digest nor a hub id holds it."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+PACKAGES = ("torch", "transformers")
+"""Whose versions are told beside results."""
 DEVICES = ("cpu", "cuda", "mps")
 """On which results of before may have been measured: keys named the device then."""
 
@@ -70,11 +75,43 @@ def names_weights(fingerprint: str, now: str, before: Place | None) -> bool:
     return fingerprint != "" and fingerprint in (now, before.fingerprint if before else now)
 
 
-def formerly(models: Iterable[tuple[str, Place | None]]) -> tuple[Formerly, ...]:
+@cache
+def version(package: str) -> str:
+    """The installed version of a package."""
+    return metadata.version(package)
+
+
+class Known(Protocol):
+    """What must be known of a loaded model, such as its ModelFacts."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def former(self) -> Place | None: ...
+    @property
+    def card(self) -> str: ...
+
+
+def formerly(models: Iterable[Known]) -> tuple[Formerly, ...]:
     """For `canonical`: the keys that these models' results had before, on the device of now first, then on others."""
-    places = {now: place for now, place in models if place is not None}
+    places = {one.fingerprint: one.former for one in models if one.former is not None}
     asked = {now: (place.model, place.fingerprint) for now, place in places.items()}
     moved = [
         {now: (replace(model, device=device), before) for now, (model, before) in asked.items()} for device in DEVICES
     ]
     return (asked, *moved) if asked else ()
+
+
+def measured_by(models: Sequence[Known]) -> dict[str, str]:
+    """What results of these models are measured on: shown beside them, and a part of no key."""
+    if not models:
+        return {}
+    found = {"device": ", ".join(dict.fromkeys(one.spec.device for one in models))}
+    cards = dict.fromkeys(one.card for one in models if one.card)
+    found |= {"card": ", ".join(cards)} if cards else {}
+    for number, one in enumerate(models, start=1):
+        at = f"@{one.spec.revision}" if one.spec.revision else ""
+        found[f"model {number}"] = f"{one.spec.repo_id}{at}"
+    return found | {name: version(name) for name in PACKAGES}

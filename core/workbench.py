@@ -21,7 +21,6 @@ from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces, references_for
 from core.engine import Engine
-from core.errors import BadInput
 from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
@@ -29,7 +28,7 @@ from core.experiments.work import Lab
 from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
-from core.extraction.values import DirectionSet, ExtractionSpec
+from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.labelling import judge
 from core.labelling.crew import CALM, Pace
@@ -50,6 +49,7 @@ from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
 from core.values import Kinds, PairSpec, Spec, T, Trace
+from core.weights import formerly, measured_by
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -73,7 +73,8 @@ class Workbench:
 
     def __init__(self, root: Path) -> None:
         self.pair = PairHolder(_accept)
-        self.store = Store(root, former=self.pair.former)
+        models = self.pair.loaded
+        self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
         self.moments = MomentShelf(self.store)
         self.directions = DirectionFolder(root)
         self.mean_vectors = MeanVectorFolder(root)
@@ -139,7 +140,7 @@ class Workbench:
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> JobId[DirectionSet]:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[DirectionSet]:
             from core.extraction.work import extract
@@ -152,7 +153,7 @@ class Workbench:
         self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY
     ) -> JobId[tuple[MomentsSpec, ...]]:
         """Job that puts the sums of each spec into `moments`; it results in the specs. BadInput: under two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[tuple[MomentsSpec, ...]]:
             from core.extraction.work import record
@@ -285,11 +286,6 @@ class Workbench:
             self.store.put_file(kind, spec, result)
         else:
             self.store.put(kind, spec, result)
-
-
-def _check_enough(traces: Sequence[Trace]) -> None:
-    if len(traces) < 2:
-        raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
 
 
 def _accept(loaded: LoadedModel) -> None:

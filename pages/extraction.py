@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from core.extraction.moments import Gathered, MomentsSpec
+from core.extraction.shelf import KIND
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from ui.components.safe_text import plain, tried
@@ -21,6 +22,7 @@ from ui.extraction.reliability import draw_reliability
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import follow, is_live
+from ui.shell.measured import said_of
 from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
 
 JOB = "extraction:job"
@@ -80,7 +82,7 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
     found, twins = made[choice.role], [directions for role, directions in made.items() if role != choice.role]
     st.caption(
         f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by "
-        f"{plain(found.spec.model.name)} ({found.spec.model.precision})."
+        f"{plain(found.spec.model.name)} ({found.spec.model.precision}){said_of(KIND, have[choice.role].spec)}."
     )
     draw_skipped(have[choice.role].skipped)
     draw_found(have[choice.role], found, twins[0] if twins else None, choice, facts)

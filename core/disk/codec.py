@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -37,6 +38,14 @@ _DTYPES = {"F32": "<f4", "I64": "<i8", "F64": "<f8", "F16": "<f2"}
 
 class CorruptValue(ValueError):
     """Bytes that are not an intact value of the type, or under the key, that was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """When a value was written, in seconds since 1970, and what it was measured on, as far as it is known."""
+
+    saved_at: float
+    measured: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +89,16 @@ def key_of(kind: str, spec: object, before: Formerly | None = None) -> str:
     return f"{kind}-{hashlib.sha256(head + canonical_json(spec, before)).hexdigest()}"
 
 
-def dump(value: object, *, key: str = "", saved_at: float = 0.0) -> bytes:
-    """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type."""
+def dump(value: object, *, key: str = "", saved_at: float = 0.0, measured: Mapping[str, str] | None = None) -> bytes:
+    """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type.
+
+    `measured` is told beside it (`read_stamp`).
+    """
     arrays: Arrays = {}
     fields = encode(type(value), value, "", arrays)
     envelope = {"digest": _UNSIGNED, "format": FORMAT, "type": type(value).__name__}
-    text = json.dumps(envelope | {"saved_at": saved_at, "value": fields}, separators=(",", ":"))
+    told = {"measured": dict(measured)} if measured else {}
+    text = json.dumps(envelope | told | {"saved_at": saved_at, "value": fields}, separators=(",", ":"))
     data = bytearray(to_safetensors(arrays, metadata={METADATA: text}))
     assert data[8 : _DIGEST.start] == _BEFORE_DIGEST, bytes(data[:80])
     data[_DIGEST] = _digest(data, key)
@@ -116,6 +129,21 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
     if arrays:
         raise CorruptValue(f"It holds unknown arrays: {sorted(arrays)[:5]}.")
     return Stamped(value=value, saved_at=saved_at)
+
+
+def read_stamp(data: bytes, *, key: str = "") -> Stamp:
+    """When and on what the value was made that `dump` wrote for the same key. Raises CorruptValue for anything else."""
+    if not belongs_to(data, key):
+        raise CorruptValue("The bytes are damaged, or belong to another key.")
+    try:
+        size = int.from_bytes(data[:8], "little")
+        envelope = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][METADATA])
+        told = envelope.get("measured") or {}
+        return Stamp(
+            saved_at=float(envelope["saved_at"]), measured={str(k)[:40]: str(v)[:200] for k, v in told.items()}
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptValue("It tells nothing of when it was written.") from error
 
 
 def is_ours(data: bytes) -> bool:

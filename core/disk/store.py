@@ -6,12 +6,13 @@ Everything here can be computed again. So no fault of the disk reaches the calle
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,7 +20,8 @@ from typing import Generic, TypeVar
 from core.disk import codec, database, files
 from core.disk.database import Database
 from core.disk.guarded import Guarded
-from core.disk.large import SUFFIX, Entry
+from core.disk.large import Entry
+from core.disk.parts import Parts
 from core.settings import store_bytes
 from core.values import Formerly
 
@@ -28,7 +30,7 @@ T = TypeVar("T")
 LEAST_BYTES, DISK_SHARE = 2 << 30, 0.5
 """The limit where none is set: this share of what the disk has free and the store takes already, and no less."""
 SPARE_BYTES = 256 << 20
-MAX_VALUE_BYTES, MAX_PART_BYTES = 256 << 20, 4 << 30
+MAX_VALUE_BYTES = 256 << 20
 UNFINISHED = "unfinished_"
 """How the kinds of work begin that goes on from where it was stopped: it is the user's to free."""
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
@@ -48,34 +50,23 @@ class Stored(Generic[T]):
     stored_at: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """A value of many parts on disk."""
-
-    folder: Path
-    key: str
-
-    def load(self, cls: type[T], name: str) -> T | None:
-        """The part of that name; None where it is not there any more, or damaged."""
-        try:
-            data = files.read_regular(self.folder / f"{name}{SUFFIX}", limit=MAX_PART_BYTES)
-            return codec.load(cls, data, key=f"{self.key}/{name}")
-        except (OSError, MemoryError, codec.CorruptValue) as error:
-            log.warning("A part of a value of the cache cannot be read: %s", type(error).__name__)
-            return None
-
-
 class Store(Guarded):
     """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread.
 
     `former` tells how models were keyed before keys named them by content: what was kept then is still found.
+    `measured` tells what results are measured on now: kept beside each, and part of no key.
     """
 
     def __init__(
-        self, root: Path, *, limit_bytes: int | None = None, former: Callable[[], Iterable[Formerly]] = tuple
+        self,
+        root: Path,
+        *,
+        limit_bytes: int | None = None,
+        former: Callable[[], Iterable[Formerly]] = tuple,
+        measured: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         super().__init__(root)
-        self._former = former
+        self._former, self._measured = former, measured
         self.limit_bytes = self._limit() if limit_bytes is None else limit_bytes
 
     def _limit(self) -> int:
@@ -115,7 +106,7 @@ class Store(Guarded):
     def put(self, kind: str, spec: object, value: object) -> bool:
         """Keep the value for the spec; False when it is too large or the disk refused it."""
         key, now = codec.key_of(kind, spec), time.time()
-        data = codec.dump(value, key=key, saved_at=now)
+        data = codec.dump(value, key=key, saved_at=now, measured=self._measured())
         if len(data) > min(VALUE_SHARE * self.limit_bytes, MAX_VALUE_BYTES):
             return False
 
@@ -149,7 +140,7 @@ class Store(Guarded):
     def put_file(self, kind: str, spec: object, value: object) -> bool:
         """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
         key = codec.key_of(kind, spec)
-        data = codec.dump(value, key=key, saved_at=time.time())
+        data = codec.dump(value, key=key, saved_at=time.time(), measured=self._measured())
         if len(data) > self.largest_file:
             return False
 
@@ -196,8 +187,8 @@ class Store(Guarded):
                 return False
             if room < n_bytes:
                 self._large.remove_parts(kind, key)
-            now = time.time()
-            made = ((name, codec.dump(value, key=f"{key}/{name}", saved_at=now)) for name, value in parts)
+            now, on = time.time(), self._measured()
+            made = ((n, codec.dump(value, key=f"{key}/{n}", saved_at=now, measured=on)) for n, value in parts)
             self._large.write_parts(kind, key, stage, made)
             self._fault = None
             return True
@@ -227,6 +218,18 @@ class Store(Guarded):
             kind = key.rpartition("-")[0]
             found[kind] = found.get(kind, 0) + size
         return found
+
+    def stamp(self, kind: str, spec: object, *, part: str = "") -> codec.Stamp | None:
+        """When and on what the value of a spec was measured; None where there is none. `part` is one that it has."""
+        for key in self.keys_of(kind, spec):
+            data, name = self._guarded(functools.partial(_bytes_of, key), None), key
+            data = data or self._on_disk(functools.partial(self._large.read, kind, key), None)
+            if data is None and part and (parts := self.parts(kind, spec)):
+                data, name = parts.read(part), f"{parts.key}/{part}"
+            with contextlib.suppress(codec.CorruptValue):
+                if data is not None:
+                    return codec.read_stamp(data, key=name)
+        return None
 
     def files_bytes(self, kind: str) -> int:
         """Bytes that the files of a kind take."""
@@ -283,6 +286,10 @@ class Store(Guarded):
                 break
             remove()
             total -= size
+
+
+def _bytes_of(key: str, cache: Database) -> bytes | None:
+    return cache.get(key, tag=True)[0]
 
 
 def _delete(key: str, cache: Database) -> object:

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from core.directions.direction import Direction
@@ -40,9 +39,8 @@ from core.traces.records import read_traces
 from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
 from core.values import Kinds, ModelSpec, Spec, Trace
+from core.weights import PACKAGES, version
 
-PACKAGES = ("torch", "transformers")
-"""Whose versions are told beside the numbers."""
 KEEP_EVERY = 20.0
 """Seconds after which what came out so far is written again."""
 
@@ -295,7 +293,8 @@ def _tokens_of(spec: DoseCellSpec) -> int:
 
 def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:
     """What the numbers were made with, and on which day."""
-    label, device = setting.plan.label, setting.facts["reasoner"].spec.device
+    label, reasoner = setting.plan.label, setting.facts["reasoner"]
+    device = ", ".join(filter(None, (reasoner.spec.device, reasoner.card)))
     events = sum(part.label == label for trace in traces for part in trace.parts)
     found = [("traces", f"{len(traces)} with {events} events")] if traces else []
     found += [(name, version(name)) for name in PACKAGES]

@@ -19,7 +19,6 @@ from core.errors import BadInput
 from core.extraction.moments import NEGATIVES, WEIGHTINGS, AnyFloats, Gathered, LayerSums, Moments
 from core.values import AnyArray, Doubles, Floats, Halves
 
-HEAD = "head"
 TOKEN = WEIGHTINGS.index("token")
 ALL = NEGATIVES.index("all")
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from core.disk import codec
-from core.disk.store import TRIM_TO, Parts, Store
+from core.disk.parts import Parts
+from core.disk.store import TRIM_TO, Store
 from core.errors import BadInput
-from core.extraction.layers import HEAD, ExactLayer, HalfLayer, HalfRow, Head, OpenLayer, Unfinished, layer_name
+from core.extraction.layers import ExactLayer, HalfLayer, HalfRow, Head, OpenLayer, Unfinished, layer_name
 from core.extraction.moments import Gathered, LayerSums, Moments, MomentsSpec, Need, bytes_needed
 from core.settings import STORE
 
@@ -23,6 +24,8 @@ AT_LEAST, IN_MEMORY = 2, 2 << 30
 OPEN_LAYERS = 3
 """Layers of a large pass that stay in memory: the one that is looked at, and its neighbours."""
 KIND, UNFINISHED = "moments", "unfinished_moments"
+HEAD = "head"
+"""The part of a large pass that is no layer."""
 
 T = TypeVar("T")
 

@@ -154,6 +154,11 @@ class LoadedModel:
         return self._embedding.device
 
     @property
+    def card(self) -> str:
+        """The name of the graphics card that it lies on; "" elsewhere."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+
+    @property
     def compute_dtype(self) -> torch.dtype:
         """Of the residual stream; quantised weights have another."""
         return self._embedding.dtype

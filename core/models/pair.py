@@ -15,8 +15,8 @@ from core.background import Background, Errand
 from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
 from core.tokens.frames import Arguments, ChatFrame, Template, read_template, start_token
-from core.values import Formerly, ModelSpec, PairSpec, Prompt
-from core.weights import Place, formerly, names_weights
+from core.values import ModelSpec, PairSpec, Prompt
+from core.weights import Place, names_weights
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -45,6 +45,7 @@ class ModelFacts:
     """Of the keys and values that one token takes in memory; 0: not known."""
     former: Place | None = None
     """How the model was keyed before its content named it."""
+    card: str = ""
 
     def has_weights(self, fingerprint: str) -> bool:
         """Whether a fingerprint, of now or of before, names this model."""
@@ -186,9 +187,9 @@ class PairHolder:
         now = self._pair
         return now is not None and pair in (now.spec, PairSpec(**{role: f.spec for role, f in now.facts.items()}))
 
-    def former(self) -> tuple[Formerly, ...]:
-        """How results of the loaded models were keyed before keys named content."""
-        return formerly((loaded.fingerprint, loaded.former) for loaded in self._models())
+    def loaded(self) -> tuple[ModelFacts, ...]:
+        """Facts of the models in memory, if any."""
+        return tuple(self._pair.facts.values()) if self._pair else ()
 
     def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
         """Replace the pair in memory; other jobs go on meanwhile, those on the old pair until it is replaced.

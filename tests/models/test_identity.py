@@ -16,8 +16,9 @@ import pytest
 
 from core.disk import codec, digests
 from core.disk.store import Store
-from core.models.checkpoints import find_checkpoint
+from core.models.checkpoints import Checkpoint, find_checkpoint
 from core.models.folders import former_fingerprint
+from core.models.pair import ModelFacts
 from core.runs.history import RunHistory, run_id_of
 from core.runs.values import Generation, GenerationSpec, LaneKLSpec
 from core.settings import MODEL_ROOTS, cache_folder
@@ -163,6 +164,20 @@ def test_a_damaged_memory_of_digests_is_none(folder: Path, text: str) -> None:
 # --- results of before
 
 
+def known(found: Checkpoint, asked: ModelSpec) -> ModelFacts:
+    """What is known of the model once it is loaded."""
+    return ModelFacts(
+        spec=asked,
+        fingerprint=found.fingerprint,
+        name=asked.name,
+        n_layers=1,
+        d_model=1,
+        d_vocab=1,
+        context_length=1,
+        former=Place(model=asked, fingerprint=found.former),
+    )
+
+
 def _kept_before(root: Path, asked: ModelSpec, former: str) -> Generation:
     """A generation as it was kept when keys named the model's place and device."""
     value = stored_values.generation()
@@ -177,8 +192,7 @@ def test_results_of_before_are_found_by_their_old_key(folder: Path, tmp_path: Pa
     found = find_checkpoint(asked)
     assert found.former == former_fingerprint(folder)
     value = _kept_before(tmp_path / "cache", replace(asked, device=measured_on), found.former)
-    place = Place(model=asked, fingerprint=found.former)
-    store = Store(tmp_path / "cache", former=lambda: formerly([(found.fingerprint, place)]))
+    store = Store(tmp_path / "cache", former=lambda: formerly([known(found, asked)]))
     now = spec_of(asked)
     assert store.get(Generation, "generation", now) == value
     assert store.get(Generation, "generation", replace(now, fingerprint="weights:" + "0" * 64)) is None
@@ -192,8 +206,7 @@ def test_results_of_before_are_found_by_their_old_key(folder: Path, tmp_path: Pa
 def test_a_run_that_was_kept_before_is_found(folder: Path, tmp_path: Path) -> None:
     asked = ModelSpec(repo_id=str(folder))
     found = find_checkpoint(asked)
-    place = Place(model=asked, fingerprint=found.former)
-    store = Store(tmp_path / "cache", former=lambda: formerly([(found.fingerprint, place)]))
+    store = Store(tmp_path / "cache", former=lambda: formerly([known(found, asked)]))
     history = RunHistory(tmp_path / "cache", store)
     value = stored_values.generation()
     value = replace(value, spec=replace(value.spec, model=asked, fingerprint=found.former))
