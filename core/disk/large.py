@@ -83,7 +83,8 @@ class LargeFiles:
         return max(self._stages(kind, key), default=None)
 
     def _stages(self, kind: str, key: str) -> list[Path]:
-        return [path for path in (self._root / FOLDER / kind).glob(f"{key}.*{PARTS}") if _PARTS.fullmatch(path.name)]
+        found = (self._root / FOLDER / kind).glob(f"{key}.*{PARTS}")
+        return [path for path in found if _PARTS.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 
     def entries(self) -> Iterator[Entry]:
         """All files of the store, in no order. What else lies beside them is left alone."""
