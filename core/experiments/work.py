@@ -113,10 +113,10 @@ class Lab:
         ):
             if not fingerprint and self.pair.holds(plan.pair):
                 fingerprint = self.pair.facts(role).fingerprint
-            found = self.store.get(Speed, "speed", _speed_spec(model, fingerprint))
+            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint, device=model.device))
             if found is not None:
                 speeds[role] = found.tokens_per_second
-        kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.spec == plan.pair else 0
+        kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.holds(plan.pair) else 0
         known = speeds if len(speeds) == len(ROLES) else None
         return cost_of(plan, n_labels=len(labels) or 6, speeds=known, kv_bytes=kv_bytes)
 
@@ -271,7 +271,8 @@ class _Run:
         self._tokens += _tokens_of(spec)
         self._seconds += seconds
         speed = Speed(tokens_per_second=_tokens_of(spec) / max(seconds, 1e-6))
-        self._lab.store.put("speed", _speed_spec(spec.model, spec.fingerprint), speed)
+        asked = SpeedSpec(model=spec.model, fingerprint=spec.fingerprint, device=spec.model.device)
+        self._lab.store.put("speed", asked, speed)
 
     def _keep_sometimes(self) -> None:
         if time.monotonic() - self._kept_at > KEEP_EVERY:
@@ -280,10 +281,6 @@ class _Run:
     def _keep(self) -> None:
         self._kept_at = time.monotonic()
         self._lab.experiments.keep(self._id, self._outcome)
-
-
-def _speed_spec(model: ModelSpec, fingerprint: str) -> SpeedSpec:
-    return SpeedSpec(model=model, fingerprint=fingerprint, device=model.device)
 
 
 def _tokens_of(spec: DoseCellSpec) -> int:

@@ -5,7 +5,6 @@ Knows neither hooks nor generation. The caller holds `LoadedModel.lock` for each
 
 from __future__ import annotations
 
-import gc
 import re
 import threading
 from collections.abc import Sequence
@@ -13,12 +12,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core import settings
 from core.background import Tell, silent
 from core.errors import BadInput
 from core.models.checkpoints import Checkpoint, find_checkpoint
@@ -30,12 +27,14 @@ from core.models.loading import (
     Alone,
     check_device,
     check_memory,
+    free_memory,
     load_config,
     load_tokenizer,
     load_weights,
     not_a_decoder,
     prepare_loading,
     told_loading,
+    use_threads,
 )
 from core.models.lock import ModelLock
 from core.models.parts import blocks_of, context_of, final_norm_of
@@ -207,15 +206,6 @@ def set_threads(loaded: LoadedModel) -> int:
     return use_threads(1 if sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL else None)
 
 
-def use_threads(number: int | None) -> int:
-    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number.
-
-    All are those that the environment allows (`core.settings.cpu_threads`), else one for every core.
-    """
-    torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
-    return torch.get_num_threads()
-
-
 def unload(loaded: LoadedModel) -> None:
     """Free the memory of `loaded`; it cannot be used afterwards."""
     loaded.lock.close(loaded.name)
@@ -223,13 +213,6 @@ def unload(loaded: LoadedModel) -> None:
         module._parameters.clear()
         module._buffers.clear()
     free_memory()
-
-
-def free_memory() -> None:
-    """Give back what models took that nothing holds any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def memory_taken(loaded: LoadedModel) -> int:

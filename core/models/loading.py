@@ -5,6 +5,7 @@ Every refusal of the libraries underneath becomes a sentence. Knows neither fram
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import logging
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -26,6 +28,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from core import settings
 from core.background import Errand, Tell
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
 from core.models import checkpoints
@@ -115,6 +118,22 @@ def prepare_pair(pair: PairSpec, taken: Callable[[str], int], errand: Errand) ->
 def _smaller(precision: Precision) -> str:
     lower = {"fp32": "bf16, int8 or nf4", "bf16": "int8 or nf4", "int8": "nf4"}.get(precision)
     return f"Choose {lower}, or a smaller model." if lower else "Choose a smaller model, or free memory first."
+
+
+def use_threads(number: int | None) -> int:
+    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number.
+
+    All are those that the environment allows (`core.settings.cpu_threads`), else one for every core.
+    """
+    torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
+    return torch.get_num_threads()
+
+
+def free_memory() -> None:
+    """Give back what models took that nothing holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_config(folder: Path) -> PreTrainedConfig:

@@ -167,11 +167,7 @@ class PairHolder:
 
     def model_of(self, spec: ModelSpec, fingerprint: str) -> LoadedModel:
         """The loaded model of exactly these weights, wherever they lie. Raises ModelUnavailable: not in memory."""
-        same = [
-            loaded
-            for loaded in self._models()
-            if loaded.spec.precision == spec.precision and loaded.has_weights(fingerprint)
-        ]
+        same = [m for m in self._models() if m.spec.precision == spec.precision and m.has_weights(fingerprint)]
         if not same:
             raise not_loaded(spec.name)
         return next((loaded for loaded in same if loaded.spec == spec), same[0])
@@ -264,7 +260,8 @@ def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tupl
 
 def _load(pair: PairSpec, accept: Accept, is_beside: bool, errand: Errand) -> _Pair:
     """Both models, loaded; beside others at work on one thread, since several would slow both down."""
-    from core.models.loaded import load_model, use_threads
+    from core.models.loaded import load_model
+    from core.models.loading import use_threads
     from core.tokens.readers import readers_of
 
     use_threads(1 if is_beside else None)
@@ -294,8 +291,8 @@ def _taken(models: Sequence[LoadedModel], device: str) -> int:
 
 
 def _free_memory() -> None:
-    if loaded := sys.modules.get("core.models.loaded"):
-        loaded.free_memory()
+    if loading := sys.modules.get("core.models.loading"):
+        loading.free_memory()
 
 
 def _facts_of(loaded: LoadedModel) -> ModelFacts:

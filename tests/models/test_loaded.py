@@ -19,7 +19,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from core.errors import BadInput, ModelUnavailable, OutOfMemory
 from core.models import loading
 from core.models.checkpoints import estimate_memory
-from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload, use_threads
+from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload
+from core.models.loading import use_threads
 from core.tokens.frames import ChatFrame
 from core.values import ModelSpec
 from tests import zoo
