@@ -570,7 +570,7 @@ def test_a_text_ends_where_positions_would_be_turned_otherwise(tmp_path, monkeyp
 @pytest.mark.parametrize(("named", "threads"), [("1", 1), ("2", 2), ("2,1", 2), ("", 3), ("0", 3), ("many", 3)])
 def test_a_model_that_gains_from_several_threads_takes_no_more_than_the_environment_allows(named, threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", named)
-    monkeypatch.setattr("core.models.loaded.psutil.cpu_count", lambda logical: 3)
+    monkeypatch.setattr("core.models.loading.psutil.cpu_count", lambda logical: 3)
     before = torch.get_num_threads()
     try:
         assert use_threads(None) == threads
