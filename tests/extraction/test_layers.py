@@ -322,3 +322,27 @@ def test_8b_is_kept_in_a_fraction_of_the_disk_that_float32_takes():
     assert 1.3e9 < need.kept < 1.6e9
     assert need.unfinished == 2 * 4 * need.kept
     assert need.memory < 6.3e9
+
+
+def test_a_large_pass_without_room_is_refused_before_its_first_forward(loaded, tmp_path, large, monkeypatch):
+    shelf, spec = MomentShelf(Store(tmp_path)), spec_of(loaded)
+    monkeypatch.setattr(Store, "room", lambda self: 1000)
+    with pytest.raises(BadInput, match=r"while it runs, so that it can be stopped and go on.* are free"):
+        next(record(lambda model, fingerprint: loaded, shelf, [spec], TRACES))
+    monkeypatch.undo()
+    monkeypatch.setattr(moments, "WHOLE_BYTES", 0)
+    small = MomentShelf(Store(tmp_path / "small", limit_bytes=1000))
+    with pytest.raises(BadInput, match="results may take"):
+        next(record(lambda model, fingerprint: loaded, small, [spec], TRACES))
+
+
+def test_the_limit_follows_the_disk_or_what_is_set(tmp_path, monkeypatch):
+    free = {"bytes": 10 << 40}
+    usage = type("Usage", (), {"free": property(lambda self: free["bytes"])})()
+    monkeypatch.setattr("core.disk.store.shutil.disk_usage", lambda place: usage)
+    assert Store(tmp_path).limit_bytes == pytest.approx(5 << 40, rel=1e-6)
+    free["bytes"] = 1 << 20
+    assert Store(tmp_path).limit_bytes == 2 << 30
+    for text, want in {"1.5": 1_500_000_000, "0": 2 << 30, "many": 2 << 30, "nan": 2 << 30, "inf": 2 << 30}.items():
+        monkeypatch.setenv("RETRACE_STORE_GB", text)
+        assert Store(tmp_path).limit_bytes == want
