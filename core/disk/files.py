@@ -107,6 +107,14 @@ def bytes_below(folder: Path) -> int:
     return total
 
 
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet; 0 where that cannot be told."""
+    try:
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    except OSError:
+        return 0
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's names survive a crash. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

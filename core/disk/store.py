@@ -10,7 +10,6 @@ import contextlib
 import functools
 import heapq
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Generic, TypeVar
 
 from core.disk import codec, database, files
 from core.disk.database import Database
+from core.disk.files import free_bytes
 from core.disk.guarded import Guarded
 from core.disk.large import Entry
 from core.disk.parts import Parts
@@ -74,8 +74,7 @@ class Store(Guarded):
         asked = store_bytes()
         if asked is not None:
             return asked
-        place = next(path for path in (self.root, *self.root.parents) if path.exists())
-        return max(LEAST_BYTES, int(DISK_SHARE * (shutil.disk_usage(place).free + self.size_bytes())))
+        return max(LEAST_BYTES, int(DISK_SHARE * (free_bytes(self.root) + self.size_bytes())))
 
     @property
     def largest_file(self) -> int:
@@ -207,8 +206,7 @@ class Store(Guarded):
 
     def room(self) -> int:
         """Bytes that a value of many parts may take: what the disk has free, and a little less."""
-        place = next(path for path in (self.root, *self.root.parents) if path.exists())
-        return max(0, shutil.disk_usage(place).free - SPARE_BYTES)
+        return max(0, free_bytes(self.root) - SPARE_BYTES)
 
     def taken(self) -> dict[str, int]:
         """Bytes on disk by what takes them: "" for small values in the database, else the kind of large ones."""

@@ -339,7 +339,7 @@ def test_a_large_pass_without_room_is_refused_before_its_first_forward(loaded, t
 def test_the_limit_follows_the_disk_or_what_is_set(tmp_path, monkeypatch):
     free = {"bytes": 10 << 40}
     usage = type("Usage", (), {"free": property(lambda self: free["bytes"])})()
-    monkeypatch.setattr("core.disk.store.shutil.disk_usage", lambda place: usage)
+    monkeypatch.setattr("core.disk.files.shutil.disk_usage", lambda place: usage)
     assert Store(tmp_path).limit_bytes == pytest.approx(5 << 40, rel=1e-6)
     free["bytes"] = 1 << 20
     assert Store(tmp_path).limit_bytes == 2 << 30
