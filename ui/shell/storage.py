@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.disk.files import bytes_below
 from core.extraction.shelf import KIND, UNFINISHED
+from core.settings import STORE
 from ui.components.safe_text import size
 from ui.shell.state import workbench
 
@@ -40,7 +41,7 @@ def draw_storage() -> None:
     total = sum(taken.values())
     with st.popover(f"Results kept on this machine: {size(total)}", width="stretch", icon=":material/database:"):
         st.caption(
-            f"Results may take {size(store.limit_bytes)}, the oldest make way first (`RETRACE_STORE_GB`). "
+            f"Results may take {size(store.limit_bytes)}, the oldest make way first (`{STORE}`). "
             f"The disk has {size(store.room())} free."
         )
         for part in _parts(taken):
