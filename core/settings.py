@@ -11,6 +11,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 
 CACHE = "RETRACE_CACHE"
+STORE = "RETRACE_STORE_GB"
 PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
 BUNDLE = "RETRACE_BUNDLE"
 MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
@@ -19,6 +20,7 @@ JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", 
 
 VARIABLES = {
     CACHE: "folder for results and saved directions; default `cache/`",
+    STORE: "size in GB that results may take, oldest removed first; default half of what the disk has free",
     PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`; default the embedded pair",
     PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
@@ -38,6 +40,15 @@ VARIABLES = {
 def cache_folder() -> Path:
     """The folder of results and saved directions."""
     return Path(os.environ.get(CACHE, PROJECT / "cache"))
+
+
+def store_bytes() -> int | None:
+    """Bytes that the store of results may take, or None where no usable number is set."""
+    try:
+        asked = float(os.environ.get(STORE, ""))
+    except ValueError:
+        return None
+    return int(asked * 1e9) if 0 < asked < 1e6 else None
 
 
 def first_pair() -> tuple[str, str] | None:

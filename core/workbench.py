@@ -19,14 +19,13 @@ from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces, references_for
 from core.engine import Engine
-from core.errors import BadInput
 from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
 from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
-from core.extraction.values import DirectionSet, ExtractionSpec
+from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
@@ -46,6 +45,7 @@ from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
 from core.values import PairSpec, Spec, T, Trace
+from core.weights import formerly, measured_by
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -58,14 +58,15 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+        self.pair = PairHolder(_accept)
+        models = self.pair.loaded
+        self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
         self.moments = MomentShelf(self.store)
         self.directions = DirectionFolder(root)
         self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
-        self.pair = PairHolder(_accept)
         self.remembered = RememberedPairs(self.store)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
@@ -131,7 +132,7 @@ class Workbench:
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> JobId[DirectionSet]:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[DirectionSet]:
             from core.extraction.work import extract
@@ -144,7 +145,7 @@ class Workbench:
         self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY
     ) -> JobId[tuple[MomentsSpec, ...]]:
         """Job that puts the sums of each spec into `moments`; it results in the specs. BadInput: under two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[tuple[MomentsSpec, ...]]:
             from core.extraction.work import record
@@ -277,11 +278,6 @@ class Workbench:
             self.store.put_file(kind, spec, result)
         else:
             self.store.put(kind, spec, result)
-
-
-def _check_enough(traces: Sequence[Trace]) -> None:
-    if len(traces) < 2:
-        raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
 
 
 def _accept(loaded: LoadedModel) -> None:

@@ -16,7 +16,7 @@ HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 CORE = (
     ("errors",),
     ("values", "statistics", "settings"),
-    ("child", "jobs"),
+    ("child", "jobs", "weights"),
     ("engine", "background"),
     ("text",),
     ("disk", "lora", "tokens"),

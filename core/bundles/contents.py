@@ -138,7 +138,13 @@ def _values(carried: Carried, keys: Iterable[str]) -> list[Source]:
 
 
 def _files(carried: Carried, keys: Iterable[str]) -> list[Source]:
-    return [Source(place="file", key=key, chunks=partial(carried.file_chunks, key)) for key in keys]
+    found = []
+    for key in keys:
+        parts = carried.part_names(key)
+        found += [Source(place="part", key=name, chunks=partial(carried.part_chunks, name)) for name in parts]
+        if not parts:
+            found.append(Source(place="file", key=key, chunks=partial(carried.file_chunks, key)))
+    return found
 
 
 def _travels(key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -17,13 +18,14 @@ MAX_MANIFEST_BYTES = 16 << 20
 FORMAT = "retrace-bundle"
 
 Kind = Literal["experiment", "runs", "directions", "project"]
-Place = Literal["value", "file", "direction", "means", "run", "experiment", "traces"]
+Place = Literal["value", "file", "part", "direction", "means", "run", "experiment", "traces"]
 
 _HEX = "[0-9a-f]"
 _KEY = rf"[a-z][a-z0-9_]{{0,31}}-{_HEX}{{64}}"
 _KEYS: dict[Place, re.Pattern[str]] = {
     "value": re.compile(_KEY),
     "file": re.compile(_KEY),
+    "part": re.compile(rf"{_KEY}\.[0-9]{{8}}/[a-z0-9-]{{1,40}}"),
     "direction": re.compile(rf"{_HEX}{{20}}"),
     "means": re.compile(rf"{_HEX}{{20}}"),
     "run": re.compile(rf"{_HEX}{{20}}"),
@@ -76,8 +78,10 @@ class Manifest:
     items: tuple[Item, ...]
 
     def count(self, place: Place) -> int:
-        """How many things of a place it holds: sets for traces, plans for experiments."""
+        """How many things of a place it holds: sets for traces, values for parts, plans for experiments."""
         if place == "traces":
+            return len({item.key.partition("/")[0] for item in self.items if item.place == place})
+        if place == "part":
             return len({item.key.partition("/")[0] for item in self.items if item.place == place})
         if place == "experiment":
             return len(self.plans)
@@ -98,6 +102,8 @@ def name_of(place: Place, key: str) -> str:
     """The name in the bundle of what has this key. Keys of values are unique over their kinds."""
     if place in ("value", "file"):
         return f"{key[-64:]}.safetensors"
+    if place == "part":
+        return f"{place}-{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     if place in ("experiment", "traces"):
         return f"{place}-{key.replace('/', '-')}"
     return f"{place}-{key}.safetensors"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import sqlite3
 import time
@@ -67,7 +68,7 @@ def merge(bundle: Bundle, root: Path, *, room: float = float("inf")) -> Merged:
     the disk refuses it; what was brought in until then is whole, and merging again goes on from there.
     """
     items = bundle.manifest.items
-    size = sum(item.size for item in items if item.place in ("value", "file"))
+    size = sum(item.size for item in items if item.place in ("value", "file", "part"))
     if size > room:
         raise BadInput(
             f"The results of this bundle take {size / 1e6:,.0f} MB, and there is room for {max(room, 0) / 1e6:,.0f} MB "
@@ -92,7 +93,8 @@ def merge(bundle: Bundle, root: Path, *, room: float = float("inf")) -> Merged:
 def _merge_stored(bundle: Bundle, root: Path, tally: _Tally) -> None:
     values = [item for item in bundle.manifest.items if item.place == "value"]
     large = [item for item in bundle.manifest.items if item.place == "file"]
-    if not values and not large:
+    parts = [item for item in bundle.manifest.items if item.place == "part"]
+    if not (values or large or parts):
         return
     now = time.time()
 
@@ -109,6 +111,25 @@ def _merge_stored(bundle: Bundle, root: Path, tally: _Tally) -> None:
             tally.count(item, is_new=item.key in new)
         for item in large:
             tally.count(item, is_new=store.put_file(item.key, bundle.chunks(item)))
+        for stage, of_it in itertools.groupby(sorted(parts, key=_stage_of), key=_stage_of):
+            mine = list(of_it)
+            is_new = store.put_parts(stage, (_part(bundle, item) for item in mine))
+            for item in mine:
+                tally.count(item, is_new=is_new)
+
+
+def _stage_of(item: Item) -> str:
+    """The value of many parts that an item is one of."""
+    return item.key.partition("/")[0]
+
+
+def _part(bundle: Bundle, item: Item) -> tuple[str, bytes]:
+    """(name, bytes) of a part. Raises BadBundle where it is not the part that its key names."""
+    stage, _, name = item.key.partition("/")
+    data = bundle.read(item)
+    if not codec.belongs_to(data, f"{stage.partition('.')[0]}/{name}"):
+        raise BadBundle(f"{item.name} is not a value of its key.")
+    return name, data
 
 
 def _merge_own(bundle: Bundle, root: Path, tally: _Tally) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.disk import codec, database, files
-from core.disk.large import Entry, LargeFiles
-from core.disk.store import VALUES
+from core.disk.guarded import VALUES
+from core.disk.large import PARTS, SUFFIX, Entry, LargeFiles
+from core.disk.parts import Parts
 
 T = TypeVar("T")
 
@@ -53,15 +54,36 @@ class Carried:
         return new
 
     def file_keys(self) -> list[str]:
-        """The keys of all large files."""
+        """The keys of all large values, those of many parts too."""
         return sorted(self.file_sizes())
+
+    def part_names(self, key: str) -> list[str]:
+        """The parts of a large value as "<key>.<stage>/<name>"; [] for one that is a single file."""
+        folder = self._files.parts(kind_of(key), key)
+        stage = folder.name.removesuffix(PARTS) if folder else ""
+        return sorted(f"{stage}/{path.stem}" for path in folder.glob(f"*{SUFFIX}")) if folder else []
+
+    def part_chunks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a part. Raises OSError where it is not there any more."""
+        stage, _, part = name.partition("/")
+        key = stage.partition(".")[0]
+        folder = self._files.parts(kind_of(key), key)
+        yield _there(Parts(folder=folder, key=key).read(part) if folder else None, name)
+
+    def put_parts(self, stage: str, parts: Iterable[tuple[str, bytes]]) -> bool:
+        """Keep a value of many parts, named "<key>.<stage>", as (name, bytes); False where there is one of that key."""
+        key, _, number = stage.partition(".")
+        if key in self.file_sizes():
+            return False
+        self._files.write_parts(kind_of(key), key, int(number), parts)
+        return True
 
     def file_chunks(self, key: str) -> Iterator[bytes]:
         """The bytes of a large file. Raises OSError where it is not there any more."""
         yield _there(self._files.read(kind_of(key), key), key)
 
     def file_sizes(self) -> dict[str, int]:
-        """Bytes of each large file by its key."""
+        """Bytes of each large value by its key."""
         return {key: size for _, size, key, _ in self._files.entries()}
 
     def file_mentions(self, key: str, words: Iterable[str]) -> bool:

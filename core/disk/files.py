@@ -127,6 +127,25 @@ def locked_folder(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def bytes_below(folder: Path) -> int:
+    """Bytes of all regular files in a folder and its folders; what cannot be looked at is left out."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.lstat(os.path.join(place, name))
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet; 0 where that cannot be told."""
+    try:
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    except OSError:
+        return 0
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's names survive a crash. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

@@ -107,7 +107,7 @@ def draw_form(facts: Facts) -> Request | None:
 
 def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:
     """The loaded model that wrote it, by its weights and tokenizer."""
-    return next((role for role in ROLES if by_role[role].fingerprint == generation.spec.fingerprint), None)
+    return next((role for role in ROLES if by_role[role].has_weights(generation.spec.fingerprint)), None)
 
 
 def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:

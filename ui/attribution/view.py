@@ -24,6 +24,7 @@ from ui.attribution.pinned import Marks, draw_pinned
 from ui.attribution.recorded import recorded_words
 from ui.components.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.components.value_line import ValueLine, choose_form, value_line
+from ui.shell.measured import measured
 from ui.shell.state import workbench
 
 STRIP_KEY = "attribution_strip"
@@ -76,7 +77,10 @@ def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops:
             pinned=pinned,
             first=readings.start,
         )
-        st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
+        st.caption(
+            f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on. "
+            f"{measured('attribution', readings.attribution.spec)}"
+        )
         if method.key not in WITHOUT_KEYWORDS:
             say_forms(request)
         if method.needs in ("gradients", "interventions"):

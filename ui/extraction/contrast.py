@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.extraction.contrast import contrast
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec
 from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.models.pair import ROLES, Role
 from core.traces.events import BACKTRACKING
@@ -39,7 +39,7 @@ class Choice:
     weighting: Weighting
 
 
-def ask_contrast(have: dict[Role, Moments]) -> Choice:
+def ask_contrast(have: dict[Role, Gathered]) -> Choice:
     """The choice, from sums of one or both models with the same labels and offsets."""
     moments = next(iter(have.values()))
     _set_defaults(have, moments)
@@ -80,7 +80,7 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     return Choice(role=chosen, label=label, window=window, negatives=negatives, weighting=weighting)
 
 
-def made_of(moments: Moments, choice: Choice) -> DirectionSet:
+def made_of(moments: Gathered, choice: Choice) -> DirectionSet:
     """The directions of the choice: its window first, then the single offsets, where there are none all windows. Kept
     until another one is asked for.
 
@@ -102,7 +102,7 @@ def made_of(moments: Moments, choice: Choice) -> DirectionSet:
     return kept[key]
 
 
-def _ask_window(moments: Moments) -> Window:
+def _ask_window(moments: Gathered) -> Window:
     if not _singles(moments):
         return _ask_gathered(moments)
     first, last = _span(moments)
@@ -127,7 +127,7 @@ def _ask_window(moments: Moments) -> Window:
     return Window(start=low, stop=high + 1)
 
 
-def _ask_gathered(moments: Moments) -> Window:
+def _ask_gathered(moments: Gathered) -> Window:
     """One of the windows of a pass that gathered no single offsets, as an experiment's does."""
     windows = {window.label: window for window in moments.spec.windows}
     if st.session_state.get(_GATHERED) not in windows:
@@ -139,11 +139,11 @@ def _ask_gathered(moments: Moments) -> Window:
     ]
 
 
-def _singles(moments: Moments) -> list[Window]:
+def _singles(moments: Gathered) -> list[Window]:
     return [window for window in moments.spec.windows if window.stop - window.start == 1]
 
 
-def _span(moments: Moments) -> tuple[int, int]:
+def _span(moments: Gathered) -> tuple[int, int]:
     """The first and last offset that the slider reaches; those of the paper where no single one was gathered."""
     starts = [window.start for window in _singles(moments)] or [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
     return min(starts), max(starts)
@@ -153,7 +153,7 @@ def _use_paper_window() -> None:
     st.session_state[RANGE] = (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1)
 
 
-def _set_defaults(have: dict[Role, Moments], moments: Moments) -> None:
+def _set_defaults(have: dict[Role, Gathered], moments: Gathered) -> None:
     first, last = _span(moments)
     kept: tuple[int, int] = st.session_state.get(RANGE, (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1))
     low, high = kept

@@ -12,7 +12,7 @@ from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
 from core.experiments.words import caption
-from core.models.pair import ModelFacts
+from core.models.pair import ModelFacts, are_of
 from ui.components.safe_text import done, plain
 from ui.components.ticks import draw_row, draw_ticks
 from ui.home.quick import quick_plan
@@ -90,7 +90,7 @@ def _kept(pair: Pair) -> Found | None:
 
 
 def _is_of(outcome: Outcome, pair: Pair) -> bool:
-    return outcome.fingerprints == (pair[0].fingerprint, pair[1].fingerprint)
+    return are_of(outcome.fingerprints, pair)
 
 
 def _choose(recorded: Found | None, here: Found | None) -> Found | None:

@@ -8,10 +8,9 @@ from streamlit.navigation.page import StreamlitPage
 from core.models.pair import ModelFacts
 from core.remembered import has_torch
 from core.settings import PROJECT
-from ui.components.safe_text import plain, show_error, size
+from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
-from ui.shell.linked_pair import offer_linked_pair
-from ui.shell.pair_picker import draw_pair_picker
+from ui.shell.pair_picker import draw_pair_picker, offer_linked_pair
 from ui.shell.recorded import draw_bundle_card, draw_recorded_card, draw_recorded_line
 from ui.shell.state import (
     FIRST_FAILED,
@@ -25,6 +24,7 @@ from ui.shell.state import (
     take_over,
     workbench,
 )
+from ui.shell.storage import draw_storage
 
 _PAGES = (
     ("home", "Home"),
@@ -166,4 +166,4 @@ def _draw_store() -> None:
     bench = workbench()
     if bench.store.warning:
         st.warning(plain(bench.store.warning), icon=":material/save:")
-    st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")
+    draw_storage()
