@@ -103,7 +103,7 @@ def name_of(place: Place, key: str) -> str:
     if place in ("value", "file"):
         return f"{key[-64:]}.safetensors"
     if place == "part":
-        return f"{place}-{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+        return f"{place}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.safetensors"
     if place in ("experiment", "traces"):
         return f"{place}-{key.replace('/', '-')}"
     return f"{place}-{key}.safetensors"

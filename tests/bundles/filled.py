@@ -15,6 +15,7 @@ from core.disk import codec
 from core.disk.carried import carried
 from core.disk.store import Store
 from core.experiments.folder import ExperimentFolder
+from core.extraction.layers import Head
 from core.extraction.moments import Moments
 from core.extraction.shelf import MomentShelf
 from core.models.pair import ModelFacts
@@ -35,6 +36,7 @@ def fill(root: Path, *, seed: int = 0) -> str:
         put = store.put_file if kind == "extraction" else store.put
         assert put(kind, spec, value)
     MomentShelf(store).put(moments())
+    assert store.put_parts("moments", large().spec, parts(), stage=3, n_bytes=1)
     RememberedPairs(store).keep(PairFacts(base=facts("base", PRINTS[0]), reasoner=facts("reasoner", PRINTS[1])))
     DirectionFolder(root).save(every_kind.direction(layer=seed))
     MeanVectorFolder(root).save(every_kind.mean_vectors())
@@ -59,6 +61,19 @@ def moments() -> Moments:
         all_squares=np.full(few.all_squares.shape, 400, np.float32),
         skipped=(),
     )
+
+
+def large() -> Moments:
+    """Sums of another pass, which `fill` keeps in parts."""
+    few = moments()
+    return replace(
+        few, spec=replace(few.spec, model=replace(few.spec.model, repo_id="tiny/large"), fingerprint="large")
+    )
+
+
+def parts() -> list[tuple[str, object]]:
+    """The parts of `large`, of which a layer stands for all."""
+    return [("head", Head.of(large())), ("layer-000", large())]
 
 
 def fill_experiment(root: Path) -> str:

@@ -20,13 +20,15 @@ from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
 from core.experiments.folder import ExperimentFolder
 from core.experiments.plans import plan_id
+from core.extraction.layers import Head
+from core.extraction.moments import Moments
 from core.extraction.shelf import MomentShelf
 from core.runs.cells import DoseCell
 from core.runs.history import RunHistory
 from core.traces.sets import TraceFolder
 from core.values import Part
 from tests import every_kind
-from tests.bundles.filled import bundled, files_of, fill, values_of
+from tests.bundles.filled import bundled, files_of, fill, large, values_of
 from tests.experiments import outcomes
 
 
@@ -47,6 +49,30 @@ def opened():
 def carry(root, path, opened):
     bundled(root, path)
     return opened(path)
+
+
+def test_the_parts_of_a_large_pass_travel_whole_and_once(tmp_path, opened):
+    fill(tmp_path / "a")
+    bundle = carry(tmp_path / "a", tmp_path / "a.retrace", opened)
+    assert bundle.manifest.count("part") == 1
+    merge(bundle, tmp_path / "b")
+    store = Store(tmp_path / "b")
+    found = store.parts("moments", large().spec)
+    assert found is not None
+    for cls, name, value in ((Head, "head", Head.of(large())), (Moments, "layer-000", large())):
+        assert codec.dump(found.load(cls, name), key=name, saved_at=0.0) == codec.dump(value, key=name, saved_at=0.0)
+    assert large().spec in MomentShelf(store).stored()
+    before = files_of(tmp_path / "b")
+    assert merge(bundle, tmp_path / "b").new == frozenset()
+    assert files_of(tmp_path / "b") == before
+
+
+def test_a_part_under_anothers_name_is_refused(tmp_path, opened):
+    fill(tmp_path / "a")
+    (folder,) = (tmp_path / "a" / "files" / "moments").glob("*.parts")
+    (folder / "layer-000.safetensors").write_bytes((folder / "head.safetensors").read_bytes())
+    with pytest.raises(BadBundle, match="not a value of its key"):
+        merge(carry(tmp_path / "a", tmp_path / "a.retrace", opened), tmp_path / "b")
 
 
 def test_a_merge_into_nothing_is_the_cache_itself(tmp_path, opened):
