@@ -67,9 +67,9 @@ class Workbench:
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
-        self.remembered = RememberedPairs(self.store)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
+        self.remembered = RememberedPairs(self.store, self.experiments)
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )

@@ -37,7 +37,9 @@ def fill(root: Path, *, seed: int = 0) -> str:
         assert put(kind, spec, value)
     MomentShelf(store).put(moments())
     assert store.put_parts("moments", large().spec, parts(), stage=3, n_bytes=1)
-    RememberedPairs(store).keep(PairFacts(base=facts("base", PRINTS[0]), reasoner=facts("reasoner", PRINTS[1])))
+    RememberedPairs(store, ExperimentFolder(root)).keep(
+        PairFacts(base=facts("base", PRINTS[0]), reasoner=facts("reasoner", PRINTS[1]))
+    )
     DirectionFolder(root).save(every_kind.direction(layer=seed))
     MeanVectorFolder(root).save(every_kind.mean_vectors())
     history = RunHistory(root, store)

@@ -9,7 +9,8 @@ import pytest
 from core.bundles.merging import merge
 from core.bundles.reading import open_bundle
 from core.settings import CACHE
-from tests.bundles.filled import bundled, fill
+from core.workbench import Workbench
+from tests.bundles.filled import PRINTS, bundled, fill, fill_experiment
 from tests.page_helpers import page_test
 from ui.bundles.make import ALL, DIRECTIONS, EXPERIMENT, KIND_KEY, RUNS
 from ui.shell.state import OPEN_BUNDLE, bundle_shelf, workbench
@@ -66,3 +67,15 @@ def test_what_was_merged_is_listed_with_its_date(bench, tmp_path):
     assert list(app.dataframe[0].value["bundle"]) == ["All results"]
     directions = page_test("directions").run()
     assert "All results" in directions.dataframe[0].value["came"].iloc[0]
+
+
+def test_a_cache_that_remembers_no_pair_takes_it_from_its_experiments(tmp_path):
+    root = tmp_path / "cache"
+    experiment_id = fill_experiment(root)
+    bench = Workbench(root)
+    (pair,) = bench.remembered.list()
+    plan = bench.experiments.plan(experiment_id)
+    assert (pair.base.spec, pair.reasoner.spec) == (plan.pair.base, plan.pair.reasoner)
+    assert pair.fingerprints == PRINTS
+    assert pair.reasoner.n_layers == max(plan.layers) + 1
+    bench.close()

@@ -125,7 +125,8 @@ def _choose_pair() -> None:
         )
     shown = next((pair for pair in found if pair.fingerprints == st.session_state.get(SHOWN_PAIR)), found[0])
     facts = shown.reasoner
+    width = f" · d_model {facts.d_model}" if facts.d_model else ""
     st.markdown(
-        f"**{plain(facts.name)}** finetuned from **{plain(shown.base.name)}**  \n:small[{facts.n_layers} layers · "
-        f"d_model {facts.d_model} · {facts.spec.precision} · measured on {plain(facts.spec.device)}]"
+        f"**{plain(facts.name)}** finetuned from **{plain(shown.base.name)}**  \n:small[{facts.n_layers} layers"
+        f"{width} · {facts.spec.precision} · measured on {plain(facts.spec.device)}]"
     )
