@@ -106,7 +106,7 @@ def _effects(loaded: LoadedModel, plain: _Unedited, edits: Sequence[SteeringSpec
         else:
             normed = loaded.decoder(input_ids=plain.ids, use_cache=False).last_hidden_state
         logits = unembed(loaded, normed[:, plain.places[reached] - start])
-    if steering.finite is not None and not bool(steering.finite):
+    if steering.finite is not None and not bool(steering.finite.all()):
         raise BadInput(
             f"The residual stream of {loaded.name} is not finite with this coefficient.", "Choose a smaller one."
         )
