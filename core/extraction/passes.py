@@ -1,8 +1,8 @@
 """Sums of activations around events over all labels × windows × layers, in one pass over the traces (paper, Eq. 3).
 
-Per trace, one forward up to the deepest layer asked for; a sparse selection matrix takes what each window needs, and
-float64 sums grow as layers come, so that no hidden state outlives its trace. Positions of D are the tokens of the
-reasoning text: the prompt, chat tokens and BOS belong to neither mean.
+Per trace, one forward up to the deepest layer asked for; a selection matrix takes what each window needs, and float64
+sums grow as layers come, a few at a time on a card, so that no hidden state outlives its trace. Positions of D are the
+tokens of the reasoning text: the prompt, chat tokens and BOS belong to neither mean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.errors import BadInput
 from core.extraction.contrast import contrast
 from core.extraction.controls import with_shuffled
 from core.extraction.moments import NEGATIVES, ExactSums, Moments, MomentsSpec, bytes_needed
-from core.extraction.selection import Selection, select
+from core.extraction.selection import Selection, select, select_sums
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
@@ -33,6 +33,8 @@ KEEP_SECONDS, KEEP_SHARE = 30.0, 0.05
 """How often what a pass has gathered is kept, and the share of its time that keeping may take."""
 ROOM = 0.5
 """Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
+HELD_BYTES = 2**27
+"""Of the layers whose streams wait to be added together on a card; on the CPU each is added as it comes."""
 
 
 @dataclass(kw_only=True)
@@ -206,31 +208,54 @@ def _totals(sums: _Sums) -> tuple[Tensor, ...]:
 
 
 def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
-    fold, windows = sums.n_traces % spec.folds, len(spec.windows)
-    device, home = loaded.device, sums.squares.device
-    matrix, background = selection.matrix.to(device), selection.background.to(home)
-    shares, shape = selection.shares.to(home).float(), (len(selection.present), windows, loaded.d_model)
-    n = len(selection.present) * windows
+    fold = sums.n_traces % spec.folds
+    matrix, home = selection.matrix_on(loaded.device), sums.squares.device
+    background, shares = selection.background.to(home), selection.shares.to(home).float()
+    held: list[Tensor] = []
+    waits = loaded.device.type != "cpu" and list(spec.layers) == sorted(spec.layers)
+
+    def add(here: slice) -> None:
+        streams = torch.stack(held) if len(held) > 1 else held[0][None]
+        inside, squares, norms = (part.to(home) for part in select_sums(matrix, streams))
+        _add_layers(sums, selection, fold, here, inside, squares, background=background, shares=shares)
+        sums.norms[here] += norms
+        held.clear()
 
     def sink(layer: int, hidden: Tensor) -> None:
-        i = spec.layers.index(layer)
-        activations = hidden[0, reading.text_start :].float()
-        squares = activations.square()
-        inside, inside_squares = (torch.sparse.mm(matrix, part).to(home) for part in (activations, squares))
-        block = inside[:n].view(shape)
-        scaled = block * shares
-        for a, row in enumerate(selection.present):
-            sums.positive[0][row, fold, i] += scaled[a]
-            sums.positive[1][row, fold, i] += block[a]
-            sums.squares[row, i] += inside_squares[a * windows : (a + 1) * windows]
-        sums.negative[fold, i] += background @ inside[n:].double()
-        sums.all_squares[i] += inside_squares[n:].sum(0)
-        sums.norms[i] += squares.sum(1).sqrt().sum().to(home)
+        held.append(hidden[0, reading.text_start :])
+        if not waits or layer == max(spec.layers) or len(held) * hidden.nbytes >= HELD_BYTES:
+            stop = spec.layers.index(layer) + 1
+            add(slice(stop - len(held), stop))
 
     with loaded.lock:
         run_decoder(loaded, torch.tensor([reading.token_ids]), spec.layers, sink)
     _count(selection, fold, sums)
     sums.n_tokens += len(reading.spans)
+
+
+def _add_layers(
+    sums: _Sums,
+    selection: Selection,
+    fold: int,
+    here: slice,
+    inside: Tensor,
+    squares: Tensor,
+    *,
+    background: Tensor,
+    shares: Tensor,
+) -> None:
+    """Add what a trace's lines select, (layers, lines, d_model) each, at the layers `here`."""
+    windows = shares.shape[1]
+    n = len(selection.present) * windows
+    block = inside[:, :n].view(len(inside), len(selection.present), windows, inside.shape[-1])
+    scaled = block * shares
+    for a, row in enumerate(selection.present):
+        sums.positive[0][row, fold, here] += scaled[:, a]
+        sums.positive[1][row, fold, here] += block[:, a]
+        sums.squares[row, here] += squares[:, a * windows : (a + 1) * windows]
+    for i, groups in zip(range(here.start, here.stop), inside[:, n:].double(), strict=True):
+        sums.negative[fold, i] += background @ groups
+    sums.all_squares[here] += squares[:, n:].sum(1)
 
 
 def _count(selection: Selection, fold: int, sums: _Sums) -> None:

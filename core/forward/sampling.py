@@ -114,11 +114,12 @@ def by_sorting(probabilities: Tensor, nuclei: Tensor, draws: Tensor) -> Tensor:
 def by_prefix(probabilities: Tensor, nuclei: Tensor, draws: Tensor) -> Tensor:
     """As `by_sorting`, of which it is done only for rows that the likeliest few do not decide.
 
-    These are rows whose draw or nucleus ends beyond the few, or whose token is as likely as the one beside it.
+    These are rows whose draw or nucleus ends beyond the few, or whose token is as likely as the one beside it; all of
+    them where the few cannot hold much, as in a model of random weights.
     """
     n = probabilities.shape[-1]
     few = max(LEAST_SORTED, n // SORTED_SHARE)
-    if few >= n:
+    if few >= n or bool((few * probabilities.amax(-1)).mean() < 1):
         return by_sorting(probabilities, nuclei, draws)
     ordered, ids = probabilities.topk(few)
     cumulative = ordered.cumsum(-1)
