@@ -12,142 +12,35 @@ import inspect
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
-from benchmarks.extraction import Characters, random_traces
-from core.attribution.costs import Sizes, effects_cost, gradients_cost, reading_cost
+from benchmarks.extraction import random_traces
+from benchmarks.shape_8b import LARGE, SMALL, TINY, Shape, direction_of, fresh_peak, loaded_of, peak, settled
+from core.attribution.costs import Cost, Sizes, effects_cost, gradients_cost, reading_cost
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.one_text import attribute_tokens
 from core.attribution.values import AttributionSpec, GradientSpec, InterventionSpec, TargetText
-from core.directions.direction import Direction
 from core.errors import UserFacingError
 from core.extraction.moments import MomentsSpec, single_offsets
 from core.extraction.passes import record_moments
 from core.forward.edits import SteeringSpec
 from core.forward.hooks import run_decoder
-from core.models.loaded import LoadedModel, load_model
-from core.models.pair import DEMO_PAIR
+from core.models.loaded import LoadedModel
 from core.runs.generation import stream_completions
 from core.runs.values import GenerationSpec
 from core.text.words import KEYWORDS
 from core.traces.events import LABELS
-from core.values import ModelSpec, Prompt, SamplingSpec
+from core.values import Prompt, SamplingSpec
 
 Figures = dict[str, float | str | bool]
 WARM, GENERATED = 32, 48
 """Tokens before the steady rate is taken, and tokens of `generate`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A Llama, and how much is asked of it."""
-
-    layers: int
-    width: int
-    heads: int
-    groups: int
-    inner: int
-    vocabulary: int
-    traces: int
-    trace_tokens: int
-    text: int
-    positions: int
-    batches: tuple[int, ...]
-
-
-LARGE = Shape(
-    layers=32,
-    width=4096,
-    heads=32,
-    groups=8,
-    inner=14336,
-    vocabulary=128_256,
-    traces=40,
-    trace_tokens=920,
-    text=2000,
-    positions=256,
-    batches=(1, 12, 96),
-)
-SMALL = replace(LARGE, layers=4, width=256, heads=8, groups=2, inner=704, vocabulary=4096, traces=6, text=400)
-SMALL = replace(SMALL, trace_tokens=300, positions=32)
-TINY = replace(SMALL, layers=3, width=128, heads=4, inner=256, vocabulary=2048)
-
-
-class _Numbers(Characters):
-    """Each token's text is its number."""
-
-    def pieces(self, token_ids: Sequence[int]) -> tuple[str, ...]:
-        return tuple(f"{i} " for i in token_ids)
-
-
-def loaded_of(shape: Shape, device: str, dtype: torch.dtype) -> LoadedModel:
-    """Random weights made on the device; the tokenizer is the embedded pair's, which knows fewer tokens."""
-    config = transformers.LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.inner,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.groups,
-        max_position_embeddings=8192,
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
-    return replace(
-        load_model(DEMO_PAIR.reasoner),
-        spec=ModelSpec(repo_id="random", precision="bf16" if dtype == torch.bfloat16 else "fp32", device=device),
-        fingerprint="random",
-        model=model,
-        encoder=_Numbers(),
-        layers=tuple(model.model.layers),
-        decoder=model.model,
-        final_norm=model.model.norm,
-        unembed=model.lm_head,
-        head=lambda normed: model.lm_head(normed).float(),
-        n_layers=shape.layers,
-        d_model=shape.width,
-        d_vocab=shape.vocabulary,
-        context_length=8192,
-        eos_ids=frozenset(),
-        _texts=[],
-        _forms={},
-    )
-
-
-def settled(device: torch.device) -> float:
-    """The clock, once the device has nothing left to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def fresh_peak(device: torch.device) -> int:
-    """Begin to watch the device's highest memory; bytes that are taken now."""
-    if device.type != "cuda":
-        return 0
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
-
-
-def peak(device: torch.device) -> int:
-    """Highest bytes since `fresh_peak`."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-
-
-def direction_of(loaded: LoadedModel, seed: int = 0) -> Direction:
-    """A random one."""
-    raw = np.random.default_rng(seed).standard_normal(loaded.d_model).astype(np.float32)
-    return Direction.from_raw(raw, name="random", layer=loaded.n_layers // 3)
 
 
 def specs_of(loaded: LoadedModel, n: int, tokens: int, temperature: float) -> list[GenerationSpec]:
@@ -171,7 +64,7 @@ def tokens_of(loaded: LoadedModel, specs: list[GenerationSpec], fixed: bool | No
     """The rows' tokens; `fixed` where this version of the project knows it."""
     knows = "fixed" in inspect.signature(stream_completions).parameters
     rows: list[list[int]] = [[] for _ in specs]
-    for step in stream_completions(loaded, specs, **({"fixed": fixed} if knows else {})):
+    for step in stream_completions(loaded, specs, fixed=fixed) if knows else stream_completions(loaded, specs):
         for token in step:
             rows[token.row].append(token.token_id)
     return rows
@@ -194,6 +87,7 @@ def equality(loaded: LoadedModel, _shape: Shape, _tokens: int) -> Figures:
     """Tokens of a tiny fp32 model on this device and on the CPU, and of steps that are fixed and that are not."""
     here = loaded_of(TINY, loaded.device.type, torch.float32)
     there = loaded_of(TINY, "cpu", torch.float32)
+    here.model.lm_head.weight.mul_(20)
     there.model.load_state_dict(here.model.state_dict())
     found: Figures = {}
     for temperature in (0.0, 0.8):
@@ -275,8 +169,8 @@ def extraction(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
     }
 
 
-def readings(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
-    """Seconds and memory of a reading, gradients and exact effects, and memory's estimates."""
+def asked(loaded: LoadedModel, shape: Shape) -> tuple[AttributionSpec, GradientSpec, InterventionSpec]:
+    """A long random text, read, differentiated and edited."""
     reading = AttributionSpec(
         model=loaded.spec,
         fingerprint="random",
@@ -295,21 +189,19 @@ def readings(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
         coefficient=4.0,
         first=shape.text - 1 - shape.positions,
     )
-    sizes = Sizes(
-        n_layers=loaded.n_layers,
-        d_model=loaded.d_model,
-        d_vocab=loaded.d_vocab,
-        seq=shape.text,
-        width=loaded.compute_dtype.itemsize,
-    )
+    return reading, GradientSpec(text=text, direction=reading.direction), effects
+
+
+def readings(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
+    """Seconds and memory of a reading, gradients and exact effects, and memory's estimates."""
+    reading, gradients, effects = asked(loaded, shape)
+    width = loaded.compute_dtype.itemsize
+    sizes = Sizes(n_layers=loaded.n_layers, d_model=loaded.d_model, d_vocab=loaded.d_vocab, seq=shape.text, width=width)
     cost = effects_cost(sizes, layer=effects.layer, stop=shape.text - 1, positions=shape.positions)
-    ways: dict[str, tuple[Callable[[], Iterator[object]], int]] = {
-        "reading": (lambda: attribute_tokens(loaded, reading), int(reading_cost(sizes).bytes)),
-        "gradients": (
-            lambda: attribute_gradients(loaded, GradientSpec(text=text, direction=reading.direction)),
-            int(gradients_cost(sizes).bytes),
-        ),
-        "effects": (lambda: measure_effects(loaded, effects), int(cost.bytes)),
+    ways: dict[str, tuple[Callable[[], Iterator[object]], Cost]] = {
+        "reading": (lambda: attribute_tokens(loaded, reading), reading_cost(sizes)),
+        "gradients": (lambda: attribute_gradients(loaded, gradients), gradients_cost(sizes)),
+        "effects": (lambda: measure_effects(loaded, effects), cost),
     }
     loaded.keyword_forms(KEYWORDS)
     weights = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
@@ -320,7 +212,7 @@ def readings(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
             pass
         found[f"{name}, s"] = settled(loaded.device) - began
         found[f"{name}, GB beside the weights"] = (peak(loaded.device) - taken) / 1e9
-        found[f"{name}, estimate, GB"] = estimate / 1e9
+        found[f"{name}, estimate, GB"] = estimate.bytes / 1e9
         found[f"{name}, peak ÷ weights"] = peak(loaded.device) / weights
     return found
 

@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from core.forward.fused_norms import fused_norms
 from core.forward.hooks import steer_residuals
 from core.forward.kv_cache import FixedLayer
 from core.forward.sampling import Draws, Sampling, choose
+from core.forward.stand_ins import Forward, stand_in
 from core.forward.steering import Steering
 from core.models.loaded import LoadedModel
 
@@ -58,7 +60,12 @@ class FixedRows:
     logits: Tensor = field(init=False)
     """(rows, d_vocab) of the last step."""
     pending: list[tuple[Tensor, Callable[[], object]]] = field(default_factory=list)
+    norms: dict[nn.Module, Forward] = field(init=False)
+    """Other forwards for some of the model's norms."""
     _again: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        self.norms = fused_norms(self.loaded) if self.pads.device.type == "cuda" else {}
 
     @property
     def n_rows(self) -> int:
@@ -139,7 +146,7 @@ class FixedRows:
         """Read the tokens of the column `place`, choose those of the next one, and move on."""
         positions = self.place - self.pads[:, None]
         self.steering.positions, self.steering.finite, self.steering.padded = positions, None, False
-        with steer_residuals(self.loaded, self.steering), torch.inference_mode():
+        with steer_residuals(self.loaded, self.steering), stand_in(self.norms), torch.inference_mode():
             output = self.loaded.model(
                 input_ids=self.tokens.index_select(1, self.place),
                 position_ids=positions.clamp(0, self.loaded.context_length - 1),
