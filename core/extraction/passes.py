@@ -1,8 +1,8 @@
 """Sums of activations around events over all labels × windows × layers, in one pass over the traces (paper, Eq. 3).
 
-Per trace, one forward up to the deepest layer asked for; a selection matrix takes what each window needs, and float64
-sums grow as layers come, a few at a time on a card, so that no hidden state outlives its trace. Positions of D are the
-tokens of the reasoning text: the prompt, chat tokens and BOS belong to neither mean.
+Per trace, or few of them on a card, one forward up to the deepest layer asked for; a selection matrix takes what each
+window needs, and float64 sums grow as layers come, a few at a time on a card, so that no hidden state outlives its
+traces. Positions of D are the tokens of the reasoning text: the prompt, chat tokens and BOS belong to neither mean.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from core.errors import BadInput
 from core.extraction.contrast import contrast
 from core.extraction.controls import with_shuffled
 from core.extraction.moments import NEGATIVES, ExactSums, Moments, MomentsSpec, bytes_needed
-from core.extraction.selection import Selection, select, select_sums
+from core.extraction.packs import Member, next_pack, tokens_at_once
+from core.extraction.selection import Selection, select_sums, sent
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
-from core.tokens.encoding import Reading
 from core.values import Trace
 
 FOLDS = 4
@@ -33,7 +33,7 @@ KEEP_SECONDS, KEEP_SHARE = 30.0, 0.05
 """How often what a pass has gathered is kept, and the share of its time that keeping may take."""
 ROOM = 0.5
 """Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
-HELD_BYTES = 2**27
+HELD_BYTES = 2**28
 """Of the layers whose streams wait to be added together on a card; on the CPU each is added as it comes."""
 
 
@@ -85,17 +85,13 @@ def record_moments(
     keeper = _Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
     extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
     try:
-        for number in range(sums.n_traces, len(traces)):
-            trace = traces[number]
-            try:
-                reading = loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
-            except BadInput as error:
-                sums.skipped.append(f"{trace.trace_id}: {error.problem}")
-            else:
-                _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
-            sums.n_traces += 1
+        while sums.n_traces < len(traces):
+            pack, stop = next_pack(loaded, traces, extra, spec, begin=sums.n_traces, skipped=sums.skipped)
+            if pack:
+                _add_pack(loaded, pack, spec, sums)
+            sums.n_traces = stop
             keeper.look()
-            yield number + 1
+            yield stop
     except GeneratorExit:
         keeper.keep()
         raise
@@ -207,44 +203,45 @@ def _totals(sums: _Sums) -> tuple[Tensor, ...]:
     return (*sums.positive, sums.squares, sums.negative, sums.all_squares, sums.norms)
 
 
-def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
-    fold = sums.n_traces % spec.folds
-    matrix, home = selection.matrix_on(loaded.device), sums.squares.device
-    background, shares = selection.background.to(home), selection.shares.to(home).float()
+def _add_pack(loaded: LoadedModel, pack: Sequence[Member], spec: MomentsSpec, sums: _Sums) -> None:
+    """Read some traces by one forward; shorter ones are padded to the right, where causal attention cannot see it."""
+    home = sums.squares.device
+    chosen = [m.selection for m in pack]
+    matrices = [selection.matrix_on(loaded.device, loaded.compute_dtype) for selection in chosen]
+    weights = [(sent(s.background, home), sent(s.shares.float(), home)) for s in chosen]
+    waits = tokens_at_once(loaded.device) > 0 and list(spec.layers) == sorted(spec.layers)
     held: list[Tensor] = []
-    waits = loaded.device.type != "cpu" and list(spec.layers) == sorted(spec.layers)
 
     def add(here: slice) -> None:
-        streams = torch.stack(held) if len(held) > 1 else held[0][None]
-        inside, squares, norms = (part.to(home) for part in select_sums(matrix, streams))
-        _add_layers(sums, selection, fold, here, inside, squares, background=background, shares=shares)
-        sums.norms[here] += norms
+        for row, (member, matrix, shared) in enumerate(zip(pack, matrices, weights, strict=True)):
+            text = slice(member.reading.text_start, len(member.reading.token_ids))
+            streams = torch.stack([hidden[row, text] for hidden in held]) if waits else held[0][None, row, text]
+            inside, squares, norms = (part.to(home) for part in select_sums(matrix, streams))
+            _add_layers(sums, member, here, inside, squares, *shared)
+            sums.norms[here] += norms
         held.clear()
 
     def sink(layer: int, hidden: Tensor) -> None:
-        held.append(hidden[0, reading.text_start :])
+        held.append(hidden)
         if not waits or layer == max(spec.layers) or len(held) * hidden.nbytes >= HELD_BYTES:
             stop = spec.layers.index(layer) + 1
             add(slice(stop - len(held), stop))
 
+    ids = torch.zeros(len(pack), max(len(m.reading.token_ids) for m in pack), dtype=torch.int64)
+    for row, member in enumerate(pack):
+        ids[row, : len(member.reading.token_ids)] = torch.tensor(member.reading.token_ids)
     with loaded.lock:
-        run_decoder(loaded, torch.tensor([reading.token_ids]), spec.layers, sink)
-    _count(selection, fold, sums)
-    sums.n_tokens += len(reading.spans)
+        run_decoder(loaded, sent(ids, loaded.device), spec.layers, sink)
+    for member in pack:
+        _count(member.selection, member.fold, sums)
+        sums.n_tokens += len(member.reading.spans)
 
 
 def _add_layers(
-    sums: _Sums,
-    selection: Selection,
-    fold: int,
-    here: slice,
-    inside: Tensor,
-    squares: Tensor,
-    *,
-    background: Tensor,
-    shares: Tensor,
+    sums: _Sums, member: Member, here: slice, inside: Tensor, squares: Tensor, background: Tensor, shares: Tensor
 ) -> None:
     """Add what a trace's lines select, (layers, lines, d_model) each, at the layers `here`."""
+    selection, fold = member.selection, member.fold
     windows = shares.shape[1]
     n = len(selection.present) * windows
     block = inside[:, :n].view(len(inside), len(selection.present), windows, inside.shape[-1])
@@ -280,7 +277,7 @@ def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Moments
     for weighting in range(2):
         total = sums.positive[weighting] if goes_on else sums.positive.pop(0)
         assert math.isfinite(float(total.sum())), "a sum of activations is not finite"
-        positive[weighting] = total.cpu().numpy()
+        torch.from_numpy(positive[weighting]).copy_(total.float() if total.is_cuda else total)
         del total
     negative = sums.negative.view(spec.folds, layers, 2, rows, len(NEGATIVES), d).permute(2, 3, 4, 0, 1, 5)
     return Moments(

@@ -42,9 +42,14 @@ class Selection:
     events: NDArray[np.int64]
     """(n_rows,)."""
 
-    def matrix_on(self, device: torch.device) -> Tensor:
+    def matrix_on(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The matrix on a device: dense on a card, where one product of everything is the quickest."""
-        return self.matrix if device.type == "cpu" else self.matrix.to_dense().to(device)
+        return self.matrix if device.type == "cpu" else sent(self.matrix.to_dense().to(dtype), device)
+
+
+def sent(numbers: Tensor, device: torch.device) -> Tensor:
+    """On a device, without waiting for what a card still has to do."""
+    return numbers if device.type == "cpu" else numbers.pin_memory().to(device, non_blocking=True)
 
 
 def select_sums(matrix: Tensor, streams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,7 +68,7 @@ def select_sums(matrix: Tensor, streams: Tensor) -> tuple[Tensor, Tensor, Tensor
         return torch.matmul(matrix, values), torch.matmul(matrix, squares), norms
     high = squares.bfloat16()
     low = (squares - high).bfloat16()
-    inside, tops, rests = (_product(matrix.bfloat16(), part) for part in (streams, high, low))
+    inside, tops, rests = (_product(matrix.to(streams.dtype), part) for part in (streams, high, low))
     return inside, tops + rests, norms
 
 

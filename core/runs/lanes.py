@@ -22,7 +22,7 @@ SCORE_TOKENS = 2048
 """Of the texts that are scored in one forward pass; a longer one is scored alone."""
 
 SHOWN_SECONDS = 0.05
-"""How old what is shown of running lanes may be: copying all their tokens at each new one takes longer than to write it."""
+"""How old what is shown of running lanes may be: at each token a copy of all takes longer than the token."""
 
 OnToken = Callable[[int, int, str], None]
 
