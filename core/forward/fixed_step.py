@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from core.forward.fused_norms import fused_norms
+from core.forward.fused_parts import NOTHING, Fused, find_fused, use_fused
 from core.forward.hooks import steer_residuals
 from core.forward.kv_cache import FixedLayer
 from core.forward.sampling import Draws, Sampling, choose
-from core.forward.stand_ins import Forward, stand_in
 from core.forward.steering import Steering
 from core.models.loaded import LoadedModel
 
@@ -60,12 +59,11 @@ class FixedRows:
     logits: Tensor = field(init=False)
     """(rows, d_vocab) of the last step."""
     pending: list[tuple[Tensor, Callable[[], object]]] = field(default_factory=list)
-    norms: dict[nn.Module, Forward] = field(init=False)
-    """Other forwards for some of the model's norms."""
+    fused: Fused = field(init=False)
     _again: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
-        self.norms = fused_norms(self.loaded) if self.pads.device.type == "cuda" else {}
+        self.fused = find_fused(self.loaded) if self.pads.device.type == "cuda" else NOTHING
 
     @property
     def n_rows(self) -> int:
@@ -146,7 +144,7 @@ class FixedRows:
         """Read the tokens of the column `place`, choose those of the next one, and move on."""
         positions = self.place - self.pads[:, None]
         self.steering.positions, self.steering.finite, self.steering.padded = positions, None, False
-        with steer_residuals(self.loaded, self.steering), stand_in(self.norms), torch.inference_mode():
+        with steer_residuals(self.loaded, self.steering), use_fused(self.fused), torch.inference_mode():
             output = self.loaded.model(
                 input_ids=self.tokens.index_select(1, self.place),
                 position_ids=positions.clamp(0, self.loaded.context_length - 1),
