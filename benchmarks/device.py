@@ -115,7 +115,7 @@ def decode(loaded: LoadedModel, shape: Shape, tokens: int) -> Figures:
                 times.append(time.perf_counter())
             end = settled(loaded.device)
             name = f"B{n} t{temperature:g}"
-            step = (end - times[WARM]) / (len(times) - 1 - WARM)
+            step = (times[-1] - times[WARM]) / (len(times) - 1 - WARM)
             found |= {f"{name} tokens/s": n / step, f"{name} first token, s": times[1] - times[0]}
             found |= {f"{name} whole run, tokens/s": n * tokens / (end - times[0])}
             found |= {
