@@ -29,7 +29,7 @@ class Member:
 
 def tokens_at_once(device: torch.device) -> int:
     """How many tokens are read together; 0 for one trace at a time."""
-    return 0 if device.type == "cpu" else PACKED_TOKENS
+    return PACKED_TOKENS if device.type == "cuda" else 0
 
 
 def next_pack(

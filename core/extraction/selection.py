@@ -44,12 +44,12 @@ class Selection:
 
     def matrix_on(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The matrix on a device: dense on a card, where one product of everything is the quickest."""
-        return self.matrix if device.type == "cpu" else sent(self.matrix.to_dense().to(dtype), device)
+        return sent(self.matrix.to_dense().to(dtype), device) if device.type == "cuda" else self.matrix.to(device)
 
 
 def sent(numbers: Tensor, device: torch.device) -> Tensor:
     """On a device, without waiting for what a card still has to do."""
-    return numbers if device.type == "cpu" else numbers.pin_memory().to(device, non_blocking=True)
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
 
 def select_sums(matrix: Tensor, streams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,7 +74,7 @@ def select_sums(matrix: Tensor, streams: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def _product(matrix: Tensor, part: Tensor) -> Tensor:
     """(layers, lines, d_model) float32 of bf16 factors, (lines, seq) and (layers, seq, d_model)."""
-    if part.device.type == "cpu":
+    if not part.is_cuda:
         return torch.matmul(matrix.float(), part.float())
     lines = matrix.expand(len(part), -1, -1)
     found: Tensor = torch.bmm(lines, part, out_dtype=torch.float32)

@@ -49,7 +49,7 @@ class FixedRows:
     tokens: Tensor
     """(rows, room) by column; those before the first step are not needed."""
     draws: Tensor
-    """(rows, room) float64: the number that each column's token is drawn with."""
+    """(rows, room) the number that each column's token is drawn with, where it is."""
     numbers: list[tuple[Draws, int]]
     """Per row, its random numbers and the column of its completion's first token."""
     column: int
@@ -209,7 +209,7 @@ def fixed_rows(
         windows=windows,
         place=place,
         tokens=tokens,
-        draws=torch.zeros(tokens.shape, dtype=torch.float64, device=pads.device),
+        draws=torch.zeros(tokens.shape, dtype=sampling.heats.dtype, device=pads.device),
         column=n_read,
         found=torch.zeros(len(pads), 2, dtype=torch.int64, device=pads.device),
     )

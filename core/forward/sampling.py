@@ -43,9 +43,9 @@ class Sampling:
     """How the tokens of a batch are chosen, a row each."""
 
     heats: Tensor
-    """(batch, 1) float64 temperatures; 1 where the likeliest is taken."""
+    """(batch, 1) temperatures; 1 where the likeliest is taken. Like `nuclei` float64, where anything is drawn."""
     nuclei: Tensor
-    """(batch, 1) float64 shares of the probability that may be drawn from."""
+    """(batch, 1) shares of the probability that may be drawn from."""
     drawn: Tensor
     """(batch,) whether a token is drawn, or the likeliest taken."""
     banned: Tensor | None
@@ -71,9 +71,10 @@ def sampling_of(specs: Sequence[SamplingSpec], d_vocab: int, device: torch.devic
         for row, spec in enumerate(specs):
             banned[row, list(spec.banned)] = True
         banned = banned.to(device)
+    digits = torch.float64 if any(drawn) else torch.float32
     return Sampling(
-        heats=torch.tensor([[spec.temperature or 1.0] for spec in specs], dtype=torch.float64, device=device),
-        nuclei=torch.tensor([[spec.top_p] for spec in specs], dtype=torch.float64, device=device),
+        heats=torch.tensor([[spec.temperature or 1.0] for spec in specs], dtype=digits, device=device),
+        nuclei=torch.tensor([[spec.top_p] for spec in specs], dtype=digits, device=device),
         drawn=torch.tensor(drawn, device=device),
         banned=banned,
         draws_any=any(drawn),

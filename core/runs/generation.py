@@ -240,7 +240,7 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
 def _sample(batch: _Batch, logits: Tensor) -> list[int]:
     """One token id per row; each row draws one number from its own generator, whatever its neighbours do."""
     numbers = [batch.draws[row].between(n, n + 1) for row in batch.rows for n in (batch.counts[row],)]
-    draws = torch.tensor(numbers, dtype=torch.float64).to(logits.device)
+    draws = torch.tensor(numbers, dtype=batch.sampling.heats.dtype).to(logits.device)
     ids: list[int] = choose(logits, batch.sampling, draws).tolist()
     return ids
 

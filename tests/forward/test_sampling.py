@@ -74,3 +74,11 @@ def test_greedy_rows_beside_drawn_ones_take_the_likeliest_that_is_not_banned():
     assert choose(logits, sampling, torch.full((3, 1), 0.99, dtype=torch.float64)).tolist() == [1, 2, 2]
     chosen = choose(logits[1:2], sampling.select(torch.tensor([1])), torch.zeros(1, 1, dtype=torch.float64))
     assert chosen.tolist() == [2]
+
+
+def test_a_batch_that_draws_nothing_holds_no_float64():
+    """Which some devices do not have."""
+    greedy = sampling_of([SamplingSpec(), SamplingSpec(banned=(2,))], 4, torch.device("cpu"))
+    assert greedy.heats.dtype == greedy.nuclei.dtype == torch.float32
+    drawn = sampling_of([SamplingSpec(), SamplingSpec(temperature=0.5)], 4, torch.device("cpu"))
+    assert drawn.heats.dtype == drawn.nuclei.dtype == torch.float64
