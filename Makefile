@@ -1,6 +1,7 @@
-# make run [PORT=8501] [HEADLESS=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make models · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [BUNDLE=file.retrace] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make models · make screenshots
 PORT ?= 8501
 HEADLESS ?=
+BUNDLE ?= $(RETRACE_BUNDLE)
 PYTHON ?=
 DATA ?= ../shared/data/traces
 VENV := .venv
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 run: $(VENV)/.run-ready
 	@echo "Retrace is at http://127.0.0.1:$(PORT)"
-	@$(BIN)/streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
+	@RETRACE_BUNDLE="$(BUNDLE)" $(BIN)/streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 $(VENV)/bin/python:
 	@PYTHON="$(PYTHON)" sh tools/create_env.sh $(VENV)

@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from core.extraction.moments import Moments, MomentsSpec, bytes_needed, single_offsets
+from core.extraction.moments import Gathered, MomentsSpec, bytes_needed, single_offsets
 from core.extraction.passes import record_moments
 from core.forward.hooks import record_residuals, run_decoder
 from core.models.loaded import LoadedModel
@@ -50,7 +50,9 @@ class Characters(Encoder):
         return Reading(token_ids=tuple(int(word) for word in words), spans=spans, text_start=0)
 
 
-def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
+def random_model(
+    width: int = int(3.5 * D_MODEL), *, d_model: int = D_MODEL, n_layers: int = N_LAYERS, d_vocab: int = D_VOCAB
+) -> LoadedModel:
     """A Llama with random weights whose lm_head takes the share of the work that it takes in Llama-3.1-8B.
 
     `width` of the MLP does not change what an extraction keeps: for memory a narrow one measures the same sooner.
@@ -58,10 +60,10 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=D_VOCAB,
-        hidden_size=D_MODEL,
+        vocab_size=d_vocab,
+        hidden_size=d_model,
         intermediate_size=width,
-        num_hidden_layers=N_LAYERS,
+        num_hidden_layers=n_layers,
         num_attention_heads=8,
         num_key_value_heads=2,
         max_position_embeddings=4096,
@@ -80,9 +82,9 @@ def random_model(width: int = int(3.5 * D_MODEL)) -> LoadedModel:
         final_norm=model.model.norm,
         unembed=model.lm_head,
         head=lambda normed: model.lm_head(normed).float(),
-        n_layers=N_LAYERS,
-        d_model=D_MODEL,
-        d_vocab=D_VOCAB,
+        n_layers=n_layers,
+        d_model=d_model,
+        d_vocab=d_vocab,
         context_length=4096,
         eos_ids=frozenset(),
     )
@@ -113,10 +115,10 @@ def spec_of(traces: Sequence[Trace]) -> MomentsSpec:
     )
 
 
-def ours(loaded: LoadedModel, traces: Sequence[Trace]) -> Moments:
+def ours(loaded: LoadedModel, traces: Sequence[Trace]) -> Gathered:
     """One pass with running sums."""
     *_, moments = record_moments(loaded, traces, spec_of(traces))
-    assert isinstance(moments, Moments)
+    assert isinstance(moments, Gathered)
     return moments
 
 
@@ -239,7 +241,7 @@ def compare_memory() -> None:
     few, many = MEMORY_TRACES
     grown = {n: peak_growth("ours", n) for n in MEMORY_TRACES}
     kept = peak_growth("kept", few)
-    estimate = bytes_needed(spec_of([]), D_MODEL)[1] / MB
+    estimate = bytes_needed(spec_of([]), D_MODEL).memory / MB
     print(f"memory, traces of {MEMORY_SEQ} tokens; the estimate before the run is {estimate:.0f} MB:")
     print(f"one pass grows by {grown[few]:.0f} MB at {few} traces, by {grown[many]:.0f} MB at {many}")
     print(f"kept hidden states grow by {kept:.0f} MB at {few} traces, that is {kept * many / few:.0f} MB at {many}")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.settings import PROJECT
+from core.settings import PROJECT, THREADS
 
 MEMORY_BYTES = 512 * 2**20
 _VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ", "TMPDIR", "HOME")
@@ -33,7 +33,7 @@ def run_child(module: str, request: Mapping[str, object], *, seconds: float) -> 
             capture_output=True,
             timeout=seconds,
             cwd=PROJECT,
-            env=known | {"OMP_NUM_THREADS": "1"},
+            env=known | {THREADS: "1"},
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -11,16 +11,20 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 
 CACHE = "RETRACE_CACHE"
+STORE = "RETRACE_STORE_GB"
 PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
+BUNDLE = "RETRACE_BUNDLE"
 MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
 THREADS = "OMP_NUM_THREADS"
 JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
 
 VARIABLES = {
     CACHE: "folder for results and saved directions; default `cache/`",
+    STORE: "size in GB that results may take, oldest removed first; default half of what the disk has free",
     PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`; default the embedded pair",
     PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
+    BUNDLE: "a bundle that every session begins with, read-only",
     MODEL_ROOTS: "folders (separated by `:`) that local models may be loaded from",
     DATA_ROOTS: "folders (separated by `:`) that trace files may be read from",
     THREADS: "CPU threads of a model that gains from several; default one for every core of the machine",
@@ -38,6 +42,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE, PROJECT / "cache"))
 
 
+def store_bytes() -> int | None:
+    """Bytes that the store of results may take, or None where no usable number is set."""
+    try:
+        asked = float(os.environ.get(STORE, ""))
+    except ValueError:
+        return None
+    return int(asked * 1e9) if 0 < asked < 1e6 else None
+
+
 def first_pair() -> tuple[str, str] | None:
     """(base, reasoner) ids of the pair to load at the start, or None where none is named."""
     base, _, reasoner = (part.strip() for part in os.environ.get(PAIR, "").partition(","))
@@ -52,6 +65,12 @@ def first_precision() -> str:
 def first_device() -> str:
     """Device of the first pair as written."""
     return os.environ.get(DEVICE, "cpu")
+
+
+def first_bundle() -> Path | None:
+    """The bundle that sessions begin with, or None."""
+    named = os.environ.get(BUNDLE, "").strip()
+    return Path(named).expanduser() if named else None
 
 
 def model_roots() -> tuple[Path, ...]:

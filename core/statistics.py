@@ -21,6 +21,7 @@ ALPHA = 0.05
 MIN_DESIGN_EFFECT, DESIGN_EFFECT_GROWTH = 1.5, 6.0
 """How much more than a binomial a rate is taken to vary at least, and how that is enlarged where prompts are few."""
 RESAMPLES = 1999
+_BOOTSTRAPS = 2_000
 _BOOTSTRAP_NUMBERS = 4_000_000
 
 
@@ -185,26 +186,23 @@ def bootstrap_sums(rows: Doubles, statistic: Callable[[Doubles], Doubles], *, se
     mean = float(statistic(rows.sum(axis=0)))
     if n < 2:
         return Interval(mean=mean, low=math.nan, high=math.nan, n=n)
-    from scipy.stats import bootstrap
-
-    interval = bootstrap(
-        tuple(rows.T),
-        lambda *columns, axis=-1: statistic(np.stack([column.sum(axis) for column in columns], axis=-1)),
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        batch=max(1, _BOOTSTRAP_NUMBERS // n),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(mean=mean, low=float(interval.low), high=float(interval.high), n=n)
+    rng, batch = np.random.default_rng(seed), max(1, _BOOTSTRAP_NUMBERS // n)
+    found = []
+    for first in range(0, _BOOTSTRAPS, batch):
+        picked = rng.integers(0, n, (min(batch, _BOOTSTRAPS - first), n))
+        found.append(statistic(np.stack([column[picked].sum(axis=-1) for column in rows.T], axis=-1)))
+    low, high = np.quantile(np.concatenate(found), (ALPHA / 2, 1 - ALPHA / 2))
+    return Interval(mean=mean, low=float(low), high=float(high), n=n)
 
 
 def wilson(hits: int, n: int) -> Interval:
     """Share with its Wilson score interval."""
     if n == 0:
         return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
 
-    interval = binomtest(hits, n).proportion_ci(1 - ALPHA, method="wilson")
-    return Interval(mean=hits / n, low=float(interval.low), high=float(interval.high), n=n)
+    z, p = float(ndtri(1 - ALPHA / 2)), hits / n
+    whole = 2 * (n + z**2)
+    centre, half = (2 * n * p + z**2) / whole, z / whole * math.sqrt(4 * n * p * (1 - p) + z**2)
+    low, high = 0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half
+    return Interval(mean=p, low=low, high=high, n=n)

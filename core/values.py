@@ -38,6 +38,7 @@ class Numbers:
 AnyArray = NDArray[np.generic]
 Floats = Annotated[NDArray[np.float32], Numbers("float32")]
 Doubles = Annotated[NDArray[np.float64], Numbers("float64")]
+Halves = Annotated[NDArray[np.float16], Numbers("float16")]
 Integers = Annotated[NDArray[np.int64], Numbers("int64")]
 
 
@@ -50,6 +51,22 @@ Kinds = Mapping[type, tuple[str, type]]
 
 RESULT_REVISION = "RESULT_REVISION"
 """Class attribute of what is asked for: 2 or more where the same fields give another result than before. In its key."""
+
+QUANTISED: Mapping[str, Mapping[str, bool | str]] = {
+    "int8": {"load_in_8bit": True},
+    "nf4": {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": "bfloat16",
+    },
+}
+"""How weights are quantised, by precision: what loading asks for, and a part of every key."""
+
+BY_CONTENT = "weights:"
+"""How a fingerprint begins that names a model's content, wherever it lies (`core.weights`)."""
+Formerly = Mapping[str, tuple["ModelSpec", str]]
+"""A fingerprint → the model's spec and fingerprint that keys were made of before they named content."""
 
 ADDED_LATER = {"added_later": True}
 """Metadata of a field that keys leave out at its default, so that what was stored before it came is still found."""
@@ -80,34 +97,10 @@ class ModelSpec:
         parts = [self.repo_id, self.adapter] if self.adapter else [self.repo_id]
         return " + ".join(part.rstrip("/").rsplit("/", 1)[-1] for part in parts)
 
-
-_WITH_ADAPTER = "+"
-"""Between the fingerprints of a model and of its adapter; neither a digest nor a hub id holds it."""
-
-
-def hub_fingerprint(spec: ModelSpec, commit: str) -> str:
-    """What identifies a model of the hub: its id and the commit that was loaded."""
-    return f"{spec.repo_id}@{commit}"
-
-
-def merged_fingerprint(base: str, adapter: str) -> str:
-    """What identifies a model with an adapter merged into it: both fingerprints."""
-    return f"{base}{_WITH_ADAPTER}{adapter}"
-
-
-def commit_of(spec: ModelSpec, fingerprint: str) -> str | None:
-    """The commit that a `hub_fingerprint` names; None for a folder, which has a digest of its files instead."""
-    return _commit(spec.repo_id, fingerprint.partition(_WITH_ADAPTER)[0])
-
-
-def adapter_commit_of(spec: ModelSpec, fingerprint: str) -> str | None:
-    """The same of the adapter; None where there is none."""
-    return _commit(spec.adapter, fingerprint.partition(_WITH_ADAPTER)[2])
-
-
-def _commit(name: str | None, fingerprint: str) -> str | None:
-    repo_id, at, commit = fingerprint.rpartition("@")
-    return commit if at and repo_id == name else None
+    @property
+    def computed_in(self) -> dict[str, object]:
+        """All of the spec that results depend on beside the weights: neither their place nor the device."""
+        return {"precision": self.precision, **QUANTISED.get(self.precision, {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,23 +243,47 @@ class Digested:
         raise NotImplementedError
 
 
-def canonical(value: object) -> object:
-    """JSON-ready form of a spec, for keys: dataclasses become sorted objects, arrays their sha256."""
+def is_content(fingerprint: object) -> bool:
+    """Whether a fingerprint names content, so that keys leave out where the model lies and on what it runs."""
+    return isinstance(fingerprint, str) and fingerprint.startswith(BY_CONTENT)
+
+
+def canonical(value: object, before: Formerly | None = None) -> object:
+    """JSON-ready form of a spec, for keys: dataclasses become sorted objects, arrays their sha256.
+
+    A model that a fingerprint names by content is that fingerprint and its precision; with `before`, it is what it was
+    in the keys of before.
+    """
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Digested):
         return {"digest": value.digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         revision = getattr(type(value), RESULT_REVISION, 1)
-        return ({"result_revision": revision} if revision > 1 else {}) | {
-            f.name: canonical(getattr(value, f.name))
+        found = ({"result_revision": revision} if revision > 1 else {}) | {
+            f.name: canonical(getattr(value, f.name), before)
             for f in dataclasses.fields(value)
             if not (f.metadata == ADDED_LATER and getattr(value, f.name) == f.default)
         }
+        return found | _models_by_content(value, before or {})
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, tuple | list):
-        return list(value) if is_simple(value) else [canonical(item) for item in value]
+        return list(value) if is_simple(value) else [canonical(item, before) for item in value]
     if isinstance(value, dict):
-        return {str(k): canonical(v) for k, v in sorted(value.items())}
+        return {str(k): canonical(v, before) for k, v in sorted(value.items())}
     return value
+
+
+def _models_by_content(value: object, before: Formerly) -> dict[str, object]:
+    """The fields of a spec that name models, where fingerprints beside them do so by content."""
+    found: dict[str, object] = {}
+    for name, mark in (("model", "fingerprint"), ("reader", "reader_fingerprint")):
+        model, fingerprint = getattr(value, name, None), getattr(value, mark, "")
+        if isinstance(model, ModelSpec) and is_content(fingerprint):
+            place, named = before.get(fingerprint, (None, fingerprint))
+            found |= {name: canonical(place) if place else model.computed_in, mark: named}
+    pair, fingerprints = getattr(value, "pair", None), getattr(value, "fingerprints", ())
+    if isinstance(pair, PairSpec) and fingerprints and all(map(is_content, fingerprints)):
+        found["pair"] = {"base": pair.base.computed_in, "reasoner": pair.reasoner.computed_in}
+    return found

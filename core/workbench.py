@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from core.attribution import corpus, readouts
-from core.attribution import values as attribution
 from core.attribution.corpus import CorpusText, CorpusTextSpec
 from core.attribution.readouts import StreamLens, StreamLensSpec
 from core.attribution.values import DirectionLens, LensSpec, ReadingSpec
@@ -21,17 +19,15 @@ from core.directions.mean_vectors import MeanVectorFolder
 from core.disk.store import Store
 from core.embedded import example_traces, references_for
 from core.engine import Engine
-from core.errors import BadInput
 from core.experiments.check import Cost
 from core.experiments.folder import ExperimentFolder
 from core.experiments.values import Outcome, Plan
 from core.experiments.work import Lab
-from core.extraction import values as extraction
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
-from core.extraction.values import DirectionSet, ExtractionSpec
+from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
 from core.jobs import NOBODY, Caller, JobId, Progress
-from core.labelling import judge
+from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
@@ -39,8 +35,7 @@ from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
-from core.runs import cells
-from core.runs import values as runs
+from core.remembered import PairFacts, RememberedPairs
 from core.runs.cells import DoseCell
 from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
@@ -49,22 +44,13 @@ from core.runs.work import LaneJobs
 from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
-from core.values import Kinds, PairSpec, Spec, T, Trace
+from core.values import PairSpec, Spec, T, Trace
+from core.weights import formerly, measured_by
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
 _MONTH, _HOUR = 30 * 86_400.0, 3_600.0
-_KINDS: Kinds = {
-    **attribution.KINDS,
-    **corpus.KINDS,
-    **readouts.KINDS,
-    **extraction.KINDS,
-    **judge.KINDS,
-    **cells.KINDS,
-    **runs.KINDS,
-}
-
 Work = Generator[Progress, None, T]
 
 
@@ -72,14 +58,16 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+        self.pair = PairHolder(_accept)
+        models = self.pair.loaded
+        self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
         self.moments = MomentShelf(self.store)
         self.directions = DirectionFolder(root)
         self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
-        self.pair = PairHolder(_accept)
+        self.remembered = RememberedPairs(self.store)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self._lab = Lab(
@@ -95,8 +83,13 @@ class Workbench:
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
         """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
-        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self.pair.load(pair)
+        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair)
         return self.engine.submit("load", work, title=title, caller=caller, seconds=2 * _HOUR, lasting=True)
+
+    def _load(self, pair: PairSpec) -> Work[PairSpec]:
+        loaded = yield from self.pair.load(pair)
+        self.remembered.keep(PairFacts(base=self.pair.facts("base"), reasoner=self.pair.facts("reasoner")))
+        return loaded
 
     def estimate_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairNeed]:
         """Job whose result is what the pair would take; nothing is loaded."""
@@ -139,7 +132,7 @@ class Workbench:
 
     def extract(self, spec: ExtractionSpec, traces: Sequence[Trace], caller: Caller = NOBODY) -> JobId[DirectionSet]:
         """Job whose result is the DirectionSet of the spec. Raises BadInput for fewer than two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[DirectionSet]:
             from core.extraction.work import extract
@@ -152,7 +145,7 @@ class Workbench:
         self, specs: Sequence[MomentsSpec], traces: Sequence[Trace], caller: Caller = NOBODY
     ) -> JobId[tuple[MomentsSpec, ...]]:
         """Job that puts the sums of each spec into `moments`; it results in the specs. BadInput: under two traces."""
-        _check_enough(traces)
+        check_enough(traces)
 
         def work() -> Work[tuple[MomentsSpec, ...]]:
             from core.extraction.work import record
@@ -285,11 +278,6 @@ class Workbench:
             self.store.put_file(kind, spec, result)
         else:
             self.store.put(kind, spec, result)
-
-
-def _check_enough(traces: Sequence[Trace]) -> None:
-    if len(traces) < 2:
-        raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
 
 
 def _accept(loaded: LoadedModel) -> None:

@@ -8,12 +8,12 @@ from core.attribution.costs import Sizes, reading_cost
 from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ModelFacts
 from ui.attribution.form import draw_form
-from ui.attribution.view import draw_attribution
+from ui.attribution.view import draw_attribution, draw_stored
 from ui.components.safe_text import plain, size
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import Offer, forward_macs, obtain
-from ui.shell.state import caller, pair_facts, workbench
+from ui.shell.state import caller, is_recorded, pair_facts, workbench
 
 SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction lens")
 
@@ -36,6 +36,9 @@ st.title("Token attribution")
 st.markdown("See, token by token, where a text leans on a direction and where the model would turn back next.")
 
 loaded = pair_facts()
+if loaded is None and is_recorded():
+    st.info("No reading of a text is stored here.", icon=":material/inventory_2:")
+    st.stop()
 if loaded is None:
     st.info(
         "The first text appears here as soon as a model pair is loaded. The sidebar shows how far that is; if nothing "
@@ -45,6 +48,9 @@ if loaded is None:
     st.stop()
 
 say_vocabularies()
+if is_recorded():
+    draw_stored(loaded)
+    st.stop()
 request = draw_form(loaded)
 if request is None:
     st.stop()

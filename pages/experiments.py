@@ -13,7 +13,7 @@ from ui.shell.handoff import PLANNED
 from ui.shell.how_read import say_vocabularies
 from ui.shell.links import linked, read_link, write_link
 from ui.shell.notice import show_notice
-from ui.shell.state import attach, take_over, workbench
+from ui.shell.state import attach, can_run, take_over, workbench
 
 _TAKEN = "exp_planned"
 """The plan of another page that was shown already."""
@@ -29,8 +29,11 @@ def open_first() -> None:
         return
     attach(SLOT, st.query_params.get("run", ""), kind="experiment")
     is_there = live_job() is not None or "experiment" in linked("experiments")
-    st.session_state[VIEW_KEY] = "Results" if is_there else "New"
     st.session_state[OPEN_KEY] = st.session_state[OPEN_KEY] or running_id()
+    kept = [] if can_run() else workbench().experiments.list()
+    if kept and not is_there:
+        st.session_state[OPEN_KEY] = kept[0].experiment_id
+    st.session_state[VIEW_KEY] = "Results" if is_there or len(kept) == 1 else "Kept" if kept else "New"
 
 
 require_shell()
@@ -51,7 +54,11 @@ with views, st.container(horizontal=True, horizontal_alignment="right"):
         persist_state="session",
     )
 say_vocabularies()
-if view == "New":
+if view == "New" and not can_run():
+    st.info(
+        "A new experiment needs the models. Those that are stored are under **Kept**.", icon=":material/inventory_2:"
+    )
+elif view == "New":
     st.write(
         "What does the direction do, beyond chance, beyond its controls, and only in the reasoning model? Layer, "
         "window and dose are chosen on one half of the questions and reported on the other."

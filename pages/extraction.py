@@ -6,7 +6,8 @@ from functools import partial
 
 import streamlit as st
 
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec
+from core.extraction.shelf import KIND
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from ui.components.safe_text import plain, tried
@@ -18,15 +19,17 @@ from ui.extraction.form import Request, draw_exact, draw_form, draw_stopped
 from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, paper_note
 from ui.extraction.reliability import draw_reliability
+from ui.extraction.stored import choose_stored
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, pair_facts, take_over, workbench
+from ui.shell.measured import said_of
+from ui.shell.state import caller, guarded, is_recorded, opened_bundle, pair_facts, take_over, workbench
 
 JOB = "extraction:job"
 FOUND = "extraction:found"
 Facts = tuple[ModelFacts, ModelFacts]
-Have = dict[Role, Moments]
+Have = dict[Role, Gathered]
 
 
 def start(request: Request) -> None:
@@ -80,13 +83,13 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
     found, twins = made[choice.role], [directions for role, directions in made.items() if role != choice.role]
     st.caption(
         f"{found.n_events:,} {plain(found.spec.label)} events in {found.n_traces:,} traces, read by "
-        f"{plain(found.spec.model.name)} ({found.spec.model.precision})."
+        f"{plain(found.spec.model.name)} ({found.spec.model.precision}){said_of(KIND, have[choice.role].spec)}."
     )
     draw_skipped(have[choice.role].skipped)
     draw_found(have[choice.role], found, twins[0] if twins else None, choice, facts)
 
 
-def draw_found(moments: Moments, found: DirectionSet, twin: DirectionSet | None, choice: Choice, facts: Facts) -> None:
+def draw_found(moments: Gathered, found: DirectionSet, twin: DirectionSet | None, choice: Choice, facts: Facts) -> None:
     """The map and the card of one model's directions."""
     chart, card = st.columns([3, 2], gap="large")
     with chart:
@@ -112,14 +115,21 @@ def draw_found(moments: Moments, found: DirectionSet, twin: DirectionSet | None,
 require_shell()
 st.title("Extraction", anchor=False)
 st.write(
-    "Average what a model has in mind just before a reasoning trace turns back, subtract its average over everything, "
-    "and a direction is left: one for each layer and offset."
+    "What a model has in mind just before it turns back, less its average over everything: for each layer and offset."
 )
 
 loaded = pair_facts()
 if loaded is None:
-    st.info("The model pair is still loading; the sidebar shows how far it is. The form appears here after that.")
+    loading = "The model pair is still loading; the sidebar shows how far it is. The form appears here after that."
+    st.info("No pass over traces is stored here." if is_recorded() else loading)
     draw_list(None)
+    st.stop()
+
+if is_recorded():
+    passes = on_hand(choose_stored(loaded), loaded)
+    if passes:
+        draw_result(passes, "CACHED" if opened_bundle() is None else "RECORDED", loaded)
+    draw_list(loaded[0])
     st.stop()
 
 say_vocabularies()
@@ -132,8 +142,8 @@ if shown:
     draw_result(*shown, loaded)
 elif JOB not in st.session_state and request is not None:
     st.info(
-        f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels, and "
-        "the map appears here. Window and label can then be changed without reading them again.",
+        f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels. "
+        "Window and label can then be changed without reading them again.",
         icon=":material/explore:",
     )
 draw_stopped()

@@ -4,6 +4,7 @@ import streamlit as st
 
 from ui.shell.frame import page_path, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
+from ui.shell.state import can_run, is_recorded, pair_facts
 
 require_shell()
 st.subheader("One direction makes a reasoning model turn back. Does it?", anchor=False)
@@ -11,13 +12,19 @@ st.caption(
     "It was found in the **base** model, before that ever reasoned. Here it is added to the **reasoning** model, and "
     "to the base model; a random push of the same size shows what any push does."
 )
+if pair_facts() is None and is_recorded():
+    from ui.home.experiment import draw_embedded
+
+    draw_embedded()
+    st.stop()
 pair = wait_for_pair()
 
 from ui.home.experiment import draw_badges, draw_experiment  # noqa: E402  tables take a second to import: not before
 from ui.home.live import draw_live  # noqa: E402
 from ui.home.trainings import draw_trainings  # noqa: E402
 
-draw_live(pair)
+if can_run():
+    draw_live(pair)
 draw_badges(pair)
 say_vocabularies()
 

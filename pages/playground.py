@@ -17,12 +17,13 @@ from ui.playground.plan import plan_lanes, steered_spec
 from ui.playground.prompt import prompts_of
 from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
+from ui.playground.recorded import draw_recorded
 from ui.playground.settings import Settings, on_stage
 from ui.shell.frame import require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
 from ui.shell.links import linked, read_link, write_link
-from ui.shell.state import attach, workbench
+from ui.shell.state import attach, is_recorded, workbench
 
 SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
 KINDS = {"lanes": "generate", "strip": "generate", "set": "generate_set", "history": "generate"}
@@ -93,6 +94,10 @@ if not on_stage():
         "Add a direction to the residual stream while the model writes, and see the same question answered without it."
     )
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
+if is_recorded():
+    draw_recorded()
+    write_link(FIELDS)
+    st.stop()
 _, reasoner_facts = wait_for_pair()
 say_vocabularies()
 

@@ -47,7 +47,7 @@ def extract(args: argparse.Namespace, console: Console, stop: Stop) -> None:
         loaded = dict(zip(ROLES, session.load(pair), strict=True))
         specs = {role: _spec(args, loaded[role], traces, windows, layers) for role in roles}
         for role, spec in specs.items():
-            _check_files(out, role, spec)
+            _check_files(out, role, spec, loaded[role])
         for role, spec in specs.items():
             found = session.follow(session.bench.extract(spec, traces))
             for direction, window, told in _directions(found, console):
@@ -99,23 +99,23 @@ def _name(role: Role, label: str, layer: int, window: Window) -> str:
     return f"{words}-{role}-layer{layer:02d}_{window.label}.safetensors"
 
 
-def _check_files(out: Path, role: Role, spec: ExtractionSpec) -> None:
+def _check_files(out: Path, role: Role, spec: ExtractionSpec, facts: ModelFacts) -> None:
     """Raise BadInput where a file of one of the names holds anything but the same direction."""
     for layer in spec.layers:
         for window in spec.windows:
             path = out / _name(role, spec.label, layer, window)
-            if path.exists() and not _is_of(path, spec):
+            if path.exists() and not _is_of(path, spec, facts):
                 raise BadInput(f"{str(path)!r} holds another direction.", "Name another folder with --out.")
 
 
-def _is_of(path: Path, spec: ExtractionSpec) -> bool:
+def _is_of(path: Path, spec: ExtractionSpec, facts: ModelFacts) -> bool:
     try:
         held = read_direction_bytes(read_file(path, limit=MAX_FILE_BYTES, what="The file"), name=path.name)
     except UserFacingError:
         return False
     told = dict(held.provenance)
     asked = {"traces_digest": spec.traces_digest, "negatives": spec.negatives, "weighting": spec.weighting}
-    return held.fingerprint == spec.fingerprint and all(told.get(name) == value for name, value in asked.items())
+    return facts.has_weights(held.fingerprint) and all(told.get(name) == value for name, value in asked.items())
 
 
 def _directions(found: DirectionSet, console: Console) -> Iterator[tuple[Direction, Window, dict[str, object]]]:

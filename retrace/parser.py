@@ -93,6 +93,29 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `paper` or `run` made")
 
 
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help="a folder that `paper` or `run` made, an experiment's id, a cache folder, a folder of directions, or one "
+        "of the words all, runs, directions",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the bundle, FILE.retrace")
+    parser.add_argument("--title", metavar="TEXT", help="what it is called (default: the experiment's title)")
+    parser.add_argument(
+        "--no-sums",
+        action="store_true",
+        help="leave the sums of extraction passes out: smaller, and without the maps of the Extraction page",
+    )
+
+
+def _add_open(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a bundle")
+    parser.add_argument("--check", action="store_true", help="verify it, list what it holds, and start nothing")
+    parser.add_argument("--port", type=int, default=8501, metavar="N", help="where the pages are (default 8501)")
+    parser.add_argument("--headless", action="store_true", help="open no browser")
+
+
 def _add_extract(parser: argparse.ArgumentParser) -> None:
     add_pair(parser)
     parser.add_argument("--traces", metavar="FILE", help=f"labelled traces: a file, or {SET}ID of a saved set")
@@ -152,6 +175,18 @@ def _report(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.report import report
 
     report(args, console, stop)
+
+
+def _bundle(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.bundle import bundle
+
+    bundle(args, console, stop)
+
+
+def _open(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.bundle import open_file
+
+    open_file(args, console, stop)
 
 
 def _extract(args: Namespace, console: Console, stop: Stop) -> None:
@@ -217,5 +252,22 @@ COMMANDS = {
   python -m retrace report results""",
         _add_report,
         _report,
+    ),
+    "bundle": Command(
+        "put results into one file that opens anywhere, without models",
+        """\
+  python -m retrace bundle results --out results.retrace
+  python -m retrace bundle 272d4893df6c097f5ade --no-sums --out small.retrace
+  python -m retrace bundle all --out everything.retrace""",
+        _add_bundle,
+        _bundle,
+    ),
+    "open": Command(
+        "look at a bundle in the pages, read-only, or check it",
+        """\
+  python -m retrace open results.retrace
+  python -m retrace open results.retrace --check""",
+        _add_open,
+        _open,
     ),
 }

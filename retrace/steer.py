@@ -94,8 +94,7 @@ def _unit(name: str, direction: Direction) -> float:
 
 
 def _check_source(direction: Direction, pair: Sequence[ModelFacts]) -> None:
-    known = {facts.fingerprint for facts in pair}
-    if direction.fingerprint and direction.fingerprint not in known:
+    if direction.fingerprint and not any(facts.has_weights(direction.fingerprint) for facts in pair):
         raise BadInput(
             f"The direction {direction.name!r} was found in other weights, of {direction.source_model or 'no name'}.",
             "Name the pair that it was found in, or pass --other-model to add it nevertheless.",

@@ -16,16 +16,16 @@ HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 CORE = (
     ("errors",),
     ("values", "statistics", "settings"),
-    ("child", "jobs"),
+    ("child", "jobs", "weights"),
     ("engine", "background"),
     ("text",),
     ("disk", "lora", "tokens"),
     ("models", "directions"),
-    ("traces",),
+    ("traces", "remembered"),
     ("importing", "labelling", "forward"),
     ("extraction", "runs", "attribution"),
     ("experiments",),
-    ("embedded",),
+    ("embedded", "kinds", "bundles"),
     ("workbench",),
     ("api",),
 )
@@ -35,7 +35,7 @@ UI = (
     ("figures",),
     ("shell",),
     ("directions",),
-    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments"),
+    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles"),
 )
 """Packages of `ui/`; those of a row do not know each other."""
 MAX_PACKAGE, MAX_MODULE, MAX_PAGE, MAX_FUNCTION = 16, 300, 150, 40

@@ -95,7 +95,7 @@ def test_a11_any_change_of_what_a_run_depends_on_is_a_miss(bench, make_direction
         replace(spec, fingerprint="other weights, tokenizer or template"),
         replace(spec, model=replace(spec.model, precision="bf16")),
         replace(spec, model=replace(spec.model, precision="nf4")),
-        replace(spec, model=replace(spec.model, revision="abc")),
+        replace(spec, fingerprint="weights:" + "0" * 64),
         replace(spec, sampling=replace(spec.sampling, seed=1)),
         replace(spec, sampling=replace(spec.sampling, max_new_tokens=9)),
         replace(spec, steering=(replace(edit, coefficient=9.5),)),
@@ -106,6 +106,8 @@ def test_a11_any_change_of_what_a_run_depends_on_is_a_miss(bench, make_direction
     ]
     assert [bench.cached(other) for other in changed] == [None] * len(changed)
     assert bench.cached(replace(spec)) is not None
+    elsewhere = replace(spec.model, device="cuda", repo_id="maker/the-same", revision="abc")
+    assert bench.cached(replace(spec, model=elsewhere)) is not None, "the same weights elsewhere"
 
 
 def test_a1_sessions_do_not_disturb_each_other(bench, make_direction):

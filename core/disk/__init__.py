@@ -1,6 +1,6 @@
 """Bytes on disk: whole files, the store that finds a value by its spec, kept values, keys.
 
-Knows no kind of value, no model and no page. `database` and `large` are its own.
+Knows no kind of value, no model and no page. `database`, `guarded` and `large` are its own.
 
-Face: files, fields, codec, store, kept
+Face: files, digests, fields, codec, store, parts, kept, carried
 """

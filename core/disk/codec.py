@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as to_safetensors
 
 from core.disk.fields import Arrays, decode, encode
-from core.values import AnyArray, canonical, is_simple
+from core.values import AnyArray, Formerly, canonical, is_simple
 
 T = TypeVar("T")
 
@@ -37,6 +38,14 @@ _DTYPES = {"F32": "<f4", "I64": "<i8", "F64": "<f8", "F16": "<f2"}
 
 class CorruptValue(ValueError):
     """Bytes that are not an intact value of the type, or under the key, that was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """When a value was written, in seconds since 1970, and what it was measured on, as far as it is known."""
+
+    saved_at: float
+    measured: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +73,32 @@ class Container:
         return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def canonical_json(spec: object) -> bytes:
-    """The spec as JSON with sorted keys; equal specs give equal bytes in every process."""
-    return json.dumps(_plain(canonical(spec)), sort_keys=True, separators=(",", ":")).encode("ascii")
+def canonical_json(spec: object, before: Formerly | None = None) -> bytes:
+    """The spec as JSON with sorted keys; equal specs give equal bytes in every process. `before` as for `canonical`."""
+    return json.dumps(_plain(canonical(spec, before)), sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def key_of(kind: str, spec: object) -> str:
-    """The key of what `spec` gives: the kind and a sha256 of the spec and SCHEMA_VERSION. ValueError: a bad kind."""
+def key_of(kind: str, spec: object, before: Formerly | None = None) -> str:
+    """The key of what `spec` gives: the kind and a sha256 of the spec and SCHEMA_VERSION. ValueError: a bad kind.
+
+    With `before`, the key that it had before keys named models by content.
+    """
     if not KIND.fullmatch(kind):
         raise ValueError(f"{kind!r} is not a kind: lower-case letters, digits and _, at most 32.")
     head = f"{SCHEMA_VERSION}\n{kind}\n".encode()
-    return f"{kind}-{hashlib.sha256(head + canonical_json(spec)).hexdigest()}"
+    return f"{kind}-{hashlib.sha256(head + canonical_json(spec, before)).hexdigest()}"
 
 
-def dump(value: object, *, key: str = "", saved_at: float = 0.0) -> bytes:
-    """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type."""
+def dump(value: object, *, key: str = "", saved_at: float = 0.0, measured: Mapping[str, str] | None = None) -> bytes:
+    """The value, a dataclass, as safetensors bytes bound to `key`. Raises TypeError when a field is not of its type.
+
+    `measured` is told beside it (`read_stamp`).
+    """
     arrays: Arrays = {}
     fields = encode(type(value), value, "", arrays)
     envelope = {"digest": _UNSIGNED, "format": FORMAT, "type": type(value).__name__}
-    text = json.dumps(envelope | {"saved_at": saved_at, "value": fields}, separators=(",", ":"))
+    told = {"measured": dict(measured)} if measured else {}
+    text = json.dumps(envelope | told | {"saved_at": saved_at, "value": fields}, separators=(",", ":"))
     data = bytearray(to_safetensors(arrays, metadata={METADATA: text}))
     assert data[8 : _DIGEST.start] == _BEFORE_DIGEST, bytes(data[:80])
     data[_DIGEST] = _digest(data, key)
@@ -113,6 +129,34 @@ def load_stamped(cls: type[T], data: bytes, *, key: str = "", max_header: int = 
     if arrays:
         raise CorruptValue(f"It holds unknown arrays: {sorted(arrays)[:5]}.")
     return Stamped(value=value, saved_at=saved_at)
+
+
+def peek(cls: type[T], head: bytes, name: str) -> T:
+    """A field without arrays of a stored value, from the beginning of its bytes. The digest is not looked at.
+
+    Raises CorruptValue.
+    """
+    try:
+        metadata = json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])["__metadata__"]
+        found: T = decode(cls, json.loads(metadata[METADATA])["value"][name], "", {})
+        return found
+    except Exception as error:
+        raise CorruptValue(f"There is no field {name!r}.") from error
+
+
+def read_stamp(data: bytes, *, key: str = "") -> Stamp:
+    """When and on what the value was made that `dump` wrote for the same key. Raises CorruptValue for anything else."""
+    if not belongs_to(data, key):
+        raise CorruptValue("The bytes are damaged, or belong to another key.")
+    try:
+        size = int.from_bytes(data[:8], "little")
+        envelope = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][METADATA])
+        told = envelope.get("measured") or {}
+        return Stamp(
+            saved_at=float(envelope["saved_at"]), measured={str(k)[:40]: str(v)[:200] for k, v in told.items()}
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptValue("It tells nothing of when it was written.") from error
 
 
 def is_ours(data: bytes) -> bool:

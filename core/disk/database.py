@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -28,6 +29,8 @@ FOREIGN_KEY = ""
 """What iterating yields for a key that is not ours; no key of ours is empty."""
 BUSY_SECONDS = 2
 DATABASE = "cache.db"
+BESIDE = ("-wal", "-shm", "-journal")
+"""Ends of the names of files that SQLite makes beside it, opens where they are, and writes to."""
 
 SETTINGS = {
     "statistics": 0,
@@ -142,7 +145,7 @@ def put_value(cache: Database, key: str, data: bytes, *, when: float) -> None:
 
 def remove_database(folder: Path) -> None:
     """Remove the cache database with its logs, for when there is no space left to empty it. Raises OSError."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", *BESIDE):
         (folder / (DATABASE + suffix)).unlink(missing_ok=True)
 
 
@@ -151,8 +154,9 @@ def clean_database(path: Path) -> None:
 
     Raises sqlite3.Error when it is locked (after BUSY_SECONDS) or damaged, as where a table has another form.
     """
-    if path.is_symlink():
-        raise sqlite3.DatabaseError("The cache database is a link.")
+    for place in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+        if os.path.lexists(place) and not stat.S_ISREG(place.lstat().st_mode):
+            raise sqlite3.DatabaseError(f"{place.name} is a link, or no file: SQLite would write where it leads.")
     if not path.exists():
         return
     keep = (*SETTINGS, *_COUNTERS)

@@ -6,15 +6,18 @@ Knows no value types and no database.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_READ_BYTES = 1 << 29
+_sealed: set[Path] = set()
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
@@ -24,6 +27,17 @@ def private_folder(path: Path) -> Path:
     if stat.S_IMODE(path.stat().st_mode) != 0o700:
         path.chmod(0o700)
     return path
+
+
+def seal(root: Path) -> None:
+    """From now on this process writes no file below the folder: it holds somebody else's results."""
+    _sealed.add(root.absolute())
+
+
+def _check_sealed(folder: Path) -> None:
+    """Raise OSError where the folder lies in a sealed one."""
+    if _sealed and not _sealed.isdisjoint((folder, *folder.parents)):
+        raise OSError(errno.EROFS, "it belongs to an opened bundle, which is read-only: merge the bundle first")
 
 
 READ_AGAIN = "Check the disk, the memory and the rights of the cache folder, then try again."
@@ -48,10 +62,25 @@ def read_regular(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path`: after a crash the old file is there or the new one. Raises OSError, leaving no part."""
+    write_whole_from(path, (data,))
+
+
+def write_whole_from(path: Path, chunks: Iterable[bytes]) -> None:
+    """As `write_whole`, piece by piece; what `chunks` raises leaves no part either."""
+    with new_whole(path) as file:
+        file.writelines(chunks)
+
+
+@contextlib.contextmanager
+def new_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill; it appears at `path` when the block ends, and nothing is left when the block raises.
+
+    Raises OSError.
+    """
     temporary, fd = _new_locked(path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(fd)
             os.replace(temporary, path)
@@ -68,6 +97,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises OSError, also where `path` is already there. The caller syncs the files that it writes.
     """
+    _check_sealed(path.parent)
     private_folder(path.parent)
     temporary = path.parent / f".{os.urandom(8).hex()}.tmp"
     temporary.mkdir(mode=0o700)
@@ -88,12 +118,32 @@ def whole_folder(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def locked_folder(path: Path) -> Iterator[None]:
     """Hold the folder's lock, waiting for other threads and processes that hold it. Raises OSError."""
+    _check_sealed(path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of all regular files in a folder and its folders; what cannot be looked at is left out."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.lstat(os.path.join(place, name))
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet; 0 where that cannot be told."""
+    try:
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    except OSError:
+        return 0
 
 
 def sync_folder(folder: Path) -> None:
@@ -142,6 +192,7 @@ def remove_if_unlocked(path: Path) -> bool:
 
 def _new_locked(folder: Path) -> tuple[Path, int]:
     """A new temporary file of this process; while it is locked, `remove_unfinished` leaves it."""
+    _check_sealed(folder)
     for _ in range(10):
         path = folder / f".{os.urandom(8).hex()}.tmp"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -10,28 +10,34 @@ import contextlib
 import functools
 import heapq
 import logging
-import os
-import threading
+import operator
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from core.disk import codec, database
+from core.disk import codec, database, files
 from core.disk.database import Database
-from core.disk.large import Entry, LargeFiles
+from core.disk.files import free_bytes
+from core.disk.guarded import Guarded
+from core.disk.large import Entry
+from core.disk.parts import Parts
+from core.settings import store_bytes
+from core.values import Formerly
 
 T = TypeVar("T")
-R = TypeVar("R")
 
-LIMIT_BYTES = 2 << 30
+LEAST_BYTES, DISK_SHARE = 2 << 30, 0.5
+"""The limit where none is set: this share of what the disk has free and the store takes already, and no less."""
+SPARE_BYTES = 256 << 20
+MAX_VALUE_BYTES = 256 << 20
+UNFINISHED = "unfinished_"
+"""How the kinds of work begin that goes on from where it was stopped: it is the user's to free."""
 TRIM_ABOVE, TRIM_TO = 0.8, 0.7
 VALUE_SHARE, FILE_SHARE = 0.05, 0.25
-RETRY_SECONDS = 5.0
 SPARE = 100
 """Damaged values that a list of recent ones can make up for."""
-VALUES = "values"
 
 log = logging.getLogger(__name__)
 
@@ -45,29 +51,52 @@ class Stored(Generic[T]):
     stored_at: float
 
 
-class Store:
-    """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread."""
+class Store(Guarded):
+    """Values by spec under `root`, trimmed oldest first above 80% of `limit_bytes`. Safe to use from any thread.
 
-    def __init__(self, root: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.root = Path(root).absolute()
-        self.limit_bytes = limit_bytes
-        self._folder = self.root / VALUES
-        self._large = LargeFiles(self.root)
-        self._lock = threading.RLock()
-        self._cache: Database | None = None
-        self._retry_at = 0.0
-        self._fault: str | None = None
-        self._set_aside_note: str | None = None
-        self._opened()
+    `former` tells how models were keyed before keys named them by content: what was kept then is still found.
+    `measured` tells what results are measured on now: kept beside each, and part of no key.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        limit_bytes: int | None = None,
+        former: Callable[[], Iterable[Formerly]] = tuple,
+        measured: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        super().__init__(root)
+        self._former, self._measured = former, measured
+        self.limit_bytes = self._limit() if limit_bytes is None else limit_bytes
+
+    def _limit(self) -> int:
+        """What is set, else a share of the disk."""
+        asked = store_bytes()
+        if asked is not None:
+            return asked
+        return max(LEAST_BYTES, int(DISK_SHARE * (free_bytes(self.root) + self.size_bytes())))
 
     @property
-    def warning(self) -> str | None:
-        """One sentence for a banner while results are not kept or were lost; None when all is well."""
-        return self._fault or self._set_aside_note
+    def largest_file(self) -> int:
+        """Bytes that a value of one file may take."""
+        return int(min(FILE_SHARE * self.limit_bytes, files.MAX_READ_BYTES))
 
     def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
-        return self.get_by_key(cls, codec.key_of(kind, spec))
+        found = (self.get_by_key(cls, key) for key in self.keys_of(kind, spec))
+        return next((value for value in found if value is not None), None)
+
+    def keys_of(self, kind: str, spec: object) -> Iterator[str]:
+        """The key of a spec, then those that it had before keys named models by content."""
+        key = codec.key_of(kind, spec)
+        yield key
+        seen = {key}
+        for before in self._former():
+            older = codec.key_of(kind, spec, before)
+            if older not in seen:
+                seen.add(older)
+                yield older
 
     def get_by_key(self, cls: type[T], key: str) -> T | None:
         """As `get`, for a key that `codec.key_of` gave before."""
@@ -77,8 +106,8 @@ class Store:
     def put(self, kind: str, spec: object, value: object) -> bool:
         """Keep the value for the spec; False when it is too large or the disk refused it."""
         key, now = codec.key_of(kind, spec), time.time()
-        data = codec.dump(value, key=key, saved_at=now)
-        if len(data) > VALUE_SHARE * self.limit_bytes:
+        data = codec.dump(value, key=key, saved_at=now, measured=self._measured())
+        if len(data) > min(VALUE_SHARE * self.limit_bytes, MAX_VALUE_BYTES):
             return False
 
         def write(cache: Database) -> bool:
@@ -104,15 +133,15 @@ class Store:
 
     def delete(self, kind: str, spec: object) -> None:
         """Forget what is kept for the spec, value and file."""
-        key = codec.key_of(kind, spec)
-        self._guarded(lambda cache: cache.delete(key), None)
-        self._on_disk(lambda: self._large.remove(kind, key), None)
+        for key in self.keys_of(kind, spec):
+            self._guarded(operator.methodcaller("delete", key), None)
+            self._on_disk(functools.partial(self._large.remove, kind, key), None)
 
     def put_file(self, kind: str, spec: object, value: object) -> bool:
         """As `put`, for values of many megabytes: each is a file of its own below `<root>/files`."""
         key = codec.key_of(kind, spec)
-        data = codec.dump(value, key=key, saved_at=time.time())
-        if len(data) > FILE_SHARE * self.limit_bytes:
+        data = codec.dump(value, key=key, saved_at=time.time(), measured=self._measured())
+        if len(data) > self.largest_file:
             return False
 
         def write() -> bool:
@@ -126,8 +155,10 @@ class Store:
 
     def get_file(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that `put_file` kept for an equal spec, or None."""
-        key = codec.key_of(kind, spec)
+        found = (self._file(cls, kind, key) for key in self.keys_of(kind, spec))
+        return next((value for value in found if value is not None), None)
 
+    def _file(self, cls: type[T], kind: str, key: str) -> T | None:
         def read() -> T | None:
             data = self._large.read(kind, key)
             try:
@@ -138,6 +169,66 @@ class Store:
                 return None
 
         return self._on_disk(read, None)
+
+    def put_parts(
+        self, kind: str, spec: object, parts: Iterable[tuple[str, object]], *, stage: int, n_bytes: int
+    ) -> bool:
+        """Keep a value of many parts, each under its name, in place of those of an earlier stage.
+
+        Parts are made one by one. False when the disk has no room for `n_bytes`, or refuses them; then what was there
+        before is there still, unless there is room for one of the two only.
+        """
+        key = codec.key_of(kind, spec)
+
+        def write() -> bool:
+            room, before = self.room(), self._large.parts_bytes(kind, key)
+            if room + before < n_bytes:
+                self._note(f"{n_bytes / 1e9:.1f} GB do not fit on the disk and were not kept: free some space.")
+                return False
+            if room < n_bytes:
+                self._large.remove_parts(kind, key)
+            now, on = time.time(), self._measured()
+            made = ((n, codec.dump(value, key=f"{key}/{n}", saved_at=now, measured=on)) for n, value in parts)
+            self._large.write_parts(kind, key, stage, made)
+            self._fault = None
+            return True
+
+        done = self._on_disk(write, False)
+        self._guarded(self._trim, None)
+        return done
+
+    def parts(self, kind: str, spec: object) -> Parts | None:
+        """The value that `put_parts` kept for an equal spec, or None."""
+        for key in self.keys_of(kind, spec):
+            folder = self._on_disk(functools.partial(self._large.parts, kind, key), None)
+            if folder is not None:
+                return Parts(folder=folder, key=key)
+        return None
+
+    def room(self) -> int:
+        """Bytes that a value of many parts may take: what the disk has free, and a little less."""
+        return max(0, free_bytes(self.root) - SPARE_BYTES)
+
+    def taken(self) -> dict[str, int]:
+        """Bytes on disk by what takes them: "" for small values in the database, else the kind of large ones."""
+        found = {"": self._guarded(lambda cache: int(cache.volume()), 0)}
+        none: list[Entry] = []
+        for _, size, key, _ in self._on_disk(lambda: list(self._large.entries()), none):
+            kind = key.rpartition("-")[0]
+            found[kind] = found.get(kind, 0) + size
+        return found
+
+    def stamp(self, kind: str, spec: object, *, part: str = "") -> codec.Stamp | None:
+        """When and on what the value of a spec was measured; None where there is none. `part` is one that it has."""
+        for key in self.keys_of(kind, spec):
+            data, name = self._guarded(functools.partial(_bytes_of, key), None), key
+            data = data or self._on_disk(functools.partial(self._large.read, kind, key), None)
+            if data is None and part and (parts := self.parts(kind, spec)):
+                data, name = parts.read(part), f"{parts.key}/{part}"
+            with contextlib.suppress(codec.CorruptValue):
+                if data is not None:
+                    return codec.read_stamp(data, key=name)
+        return None
 
     def files_bytes(self, kind: str) -> int:
         """Bytes that the files of a kind take."""
@@ -155,6 +246,10 @@ class Store:
         values = self._guarded(lambda cache: int(cache.volume()), 0)
         return values + self._on_disk(lambda: sum(size for _, size, _, _ in self._large.entries()), 0)
 
+    def room_bytes(self) -> float:
+        """Bytes that more results may take before the oldest are dropped."""
+        return TRIM_ABOVE * self.limit_bytes - self.size_bytes()
+
     def clear(self) -> None:
         """Remove every value and file of the store; directions and unfinished runs stay."""
         if self._guarded(lambda cache: cache.clear(), None) is None:
@@ -163,13 +258,6 @@ class Store:
                 self._on_disk(lambda: database.remove_database(self._folder), None)
                 self._retry_at = 0.0
         self._on_disk(lambda: [remove() for *_, remove in list(self._large.entries())], None)
-
-    def close(self) -> None:
-        """Close this thread's connection; a later call opens the store again."""
-        with self._lock:
-            if self._cache is not None:
-                self._cache.close()
-                self._cache = None
 
     def _read(self, cache: Database, cls: type[T], key: str) -> codec.Stamped[T] | None:
         data, _ = cache.get(key, tag=True)
@@ -190,8 +278,8 @@ class Store:
                 yield when, len(value), key, functools.partial(cache.delete, key)
 
     def _trim(self, cache: Database) -> None:
-        """Remove the oldest values and files until the store is below TRIM_TO of its limit."""
-        kept = sorted(self._large.entries(), key=_age)
+        """Remove the oldest values and files until the store is below TRIM_TO of its limit; unfinished work stays."""
+        kept = sorted((e for e in self._large.entries() if not e[2].startswith(UNFINISHED)), key=_age)
         total = cache.volume() + sum(size for _, size, _, _ in kept)
         if total <= TRIM_ABOVE * self.limit_bytes:
             return
@@ -202,86 +290,9 @@ class Store:
             remove()
             total -= size
 
-    def _on_disk(self, operation: Callable[[], R], default: R) -> R:
-        """What the operation returns; the default, and a warning, after a fault of the file system or of memory."""
-        try:
-            return operation()
-        except (OSError, MemoryError) as error:
-            self._warn(error)
-            return default
 
-    def _guarded(self, operation: Callable[[Database], R], default: R) -> R:
-        """What the operation returns on the open cache; the default, and a warning, after any fault of the cache."""
-        cache = self._opened()
-        if cache is None:
-            return default
-        try:
-            result = operation(cache)
-        except Exception as error:
-            # A failed COMMIT leaves the transaction open: closing gives its lock back.
-            with contextlib.suppress(Exception):
-                cache.close()
-            self._fail(cache, error)
-            return default
-        if self._retry_at:
-            self._retry_at, self._fault = 0.0, None
-        return result
-
-    def _fail(self, cache: Database, error: Exception) -> None:
-        with self._lock:
-            if cache is not self._cache:
-                return
-            if not database.blames_environment(error) and database.is_damaged(self._folder / database.DATABASE):
-                self._set_aside()
-            elif database.is_locked(error):
-                self._pause(error)
-            else:
-                self._warn(error)
-
-    def _opened(self) -> Database | None:
-        """The cache, opened if need be; None while it cannot be used."""
-        with self._lock:
-            if time.monotonic() < self._retry_at:
-                return None
-            if self._cache is None:
-                self._cache = self._try_open()
-            return self._cache
-
-    def _try_open(self) -> Database | None:
-        for may_set_aside in (True, False):
-            try:
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._large.remove_unfinished()
-                return database.open_cache(self._folder)
-            except Exception as error:
-                if database.blames_environment(error) or not (may_set_aside and self._set_aside()):
-                    self._pause(error)
-                    break
-        return None
-
-    def _set_aside(self) -> bool:
-        """Move the damaged cache out of the way; the next call starts a new one."""
-        self._cache = None
-        name = f"{VALUES}.broken-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
-        try:
-            self._folder.rename(self.root / name)
-        except OSError as error:
-            self._pause(error)
-            return False
-        self._set_aside_note = f"The stored results were damaged and are set aside in {name}; a new store was started."
-        log.warning("%s", self._set_aside_note)
-        return True
-
-    def _pause(self, error: Exception) -> None:
-        """Warn, and leave the cache alone for a while: every try would wait for the lock again."""
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        sentence = database.sentence_for(error)
-        if self._fault != sentence:
-            log.warning("%s (%s)", sentence, type(error).__name__)
-        self._fault = sentence
+def _bytes_of(key: str, cache: Database) -> bytes | None:
+    return cache.get(key, tag=True)[0]
 
 
 def _age(entry: Entry) -> float:

@@ -59,14 +59,13 @@ def check_plan(plan: Plan, pair: Pair) -> None:
 
 
 def _check_pair(plan: Plan, pair: Pair) -> None:
-    loaded = (pair[0].fingerprint, pair[1].fingerprint)
     asked = plan.fingerprints
-    if all(mine in ("", there) for mine, there in zip(asked, loaded, strict=True)):
+    if all(not mine or there.has_weights(mine) for mine, there in zip(asked, pair, strict=True)):
         return
-    if asked == loaded[::-1]:
+    if all(there.has_weights(mine) for mine, there in zip(asked, pair[::-1], strict=True)):
         raise BadInput("The plan's base and reasoning models are swapped in the loaded pair.", "Load them in order.")
-    for name, mine, there in zip(("base", "reasoning"), asked, loaded, strict=True):
-        if mine not in ("", there):
+    for name, mine, there in zip(("base", "reasoning"), asked, pair, strict=True):
+        if mine and not there.has_weights(mine):
             raise BadInput(
                 f"The plan was made for another {name} model than the loaded one: other weights.",
                 "Load that pair, or make the plan again for this one.",
@@ -113,10 +112,9 @@ def check_directions(plan: Plan, saved: Mapping[Role, Direction], traces: Sequen
     facts = dict(zip(ROLES, pair, strict=True))
     for role, direction in saved.items():
         other = facts["reasoner" if role == "base" else "base"]
-        if direction.fingerprint not in ("", facts[role].fingerprint):
-            swapped = (
-                " It was found in the other model of the pair." if direction.fingerprint == other.fingerprint else ""
-            )
+        if direction.fingerprint and not facts[role].has_weights(direction.fingerprint):
+            is_swapped = other.has_weights(direction.fingerprint)
+            swapped = " It was found in the other model of the pair." if is_swapped else ""
             raise BadInput(
                 f"The direction {direction.name!r} was not found in {facts[role].name}.{swapped}",
                 "Choose one that was extracted from that model.",

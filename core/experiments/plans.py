@@ -52,6 +52,13 @@ def read_outcome(data: bytes, *, source: str = "The results") -> Outcome:
     return _made(Outcome, fields, source)
 
 
+def plan_of_outcome(data: bytes, *, source: str = "The results") -> Plan:
+    """The plan in a file of results, whose points are not looked at. Raises BadInput as `read_plan`."""
+    found = _object(data, source, MAX_OUTCOME_BYTES)
+    _check_schema(found, OUTCOME_SCHEMA, source)
+    return _made(Plan, found.get("plan"), source)
+
+
 def plan_id(plan: Plan) -> str:
     """(20,) hex that names the plan by all that its results depend on: not by its title, nor where its traces lie."""
     traces = TraceSource(kind="set", digest=plan.traces.digest) if plan.traces.digest else plan.traces

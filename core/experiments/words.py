@@ -9,7 +9,8 @@ from core.experiments.values import Figure, Outcome, Plan, Point, Unit
 from core.extraction.values import Negatives
 from core.models.pair import ROLES, Role
 from core.runs.coherence import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR, REPORTED
-from core.values import ModelSpec, Positions, adapter_commit_of, commit_of
+from core.values import ModelSpec, Positions
+from core.weights import adapter_commit_of, commit_of
 
 TITLES: dict[Figure, str] = {
     "fig3": "Both directions in both models (Fig. 3)",

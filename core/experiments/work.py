@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from core.directions.direction import Direction
@@ -40,9 +39,8 @@ from core.traces.records import read_traces
 from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
 from core.values import Kinds, ModelSpec, Spec, Trace
+from core.weights import PACKAGES, version
 
-PACKAGES = ("torch", "transformers")
-"""Whose versions are told beside the numbers."""
 KEEP_EVERY = 20.0
 """Seconds after which what came out so far is written again."""
 
@@ -55,6 +53,7 @@ class SpeedSpec(Spec["Speed"]):
 
     model: ModelSpec
     fingerprint: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +111,12 @@ class Lab:
         for role, model, fingerprint in zip(
             ROLES, (plan.pair.base, plan.pair.reasoner), plan.fingerprints, strict=True
         ):
-            if not fingerprint and self.pair.spec == plan.pair:
+            if not fingerprint and self.pair.holds(plan.pair):
                 fingerprint = self.pair.facts(role).fingerprint
-            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint))
+            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint, device=model.device))
             if found is not None:
                 speeds[role] = found.tokens_per_second
-        kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.spec == plan.pair else 0
+        kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.holds(plan.pair) else 0
         known = speeds if len(speeds) == len(ROLES) else None
         return cost_of(plan, n_labels=len(labels) or 6, speeds=known, kv_bytes=kv_bytes)
 
@@ -272,7 +271,8 @@ class _Run:
         self._tokens += _tokens_of(spec)
         self._seconds += seconds
         speed = Speed(tokens_per_second=_tokens_of(spec) / max(seconds, 1e-6))
-        self._lab.store.put("speed", SpeedSpec(model=spec.model, fingerprint=spec.fingerprint), speed)
+        asked = SpeedSpec(model=spec.model, fingerprint=spec.fingerprint, device=spec.model.device)
+        self._lab.store.put("speed", asked, speed)
 
     def _keep_sometimes(self) -> None:
         if time.monotonic() - self._kept_at > KEEP_EVERY:
@@ -290,7 +290,8 @@ def _tokens_of(spec: DoseCellSpec) -> int:
 
 def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:
     """What the numbers were made with, and on which day."""
-    label, device = setting.plan.label, setting.facts["reasoner"].spec.device
+    label, reasoner = setting.plan.label, setting.facts["reasoner"]
+    device = ", ".join(filter(None, (reasoner.spec.device, reasoner.card)))
     events = sum(part.label == label for trace in traces for part in trace.parts)
     found = [("traces", f"{len(traces)} with {events} events")] if traces else []
     found += [(name, version(name)) for name in PACKAGES]

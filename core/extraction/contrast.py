@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from core.errors import BadInput
-from core.extraction.moments import NEGATIVES, Moments, MomentsSpec
+from core.extraction.moments import NEGATIVES, Gathered, MomentsSpec
 from core.extraction.values import DirectionSet, ExtractionSpec, Negatives, Weighting
 from core.extraction.view import Doubles, View, cosine
 from core.values import Floats, Window
@@ -47,7 +47,7 @@ class ReliabilityCurve:
 
 
 def contrast(
-    moments: Moments,
+    moments: Gathered,
     label: str,
     *,
     windows: Sequence[Window] | None = None,
@@ -116,15 +116,15 @@ def cosine_map(one: DirectionSet, other: DirectionSet) -> Floats:
     return np.where(one.differs & other.differs, cosines, np.nan).astype(np.float32)
 
 
-def mean_activation(moments: Moments, layer: int) -> Floats:
+def mean_activation(moments: Gathered, layer: int) -> Floats:
     """(d_model,) mean over traces of the mean over all tokens of the text: MeanAct(D) of Eq. 3."""
     i = layer_index(moments, layer)
-    total = moments.negative_sums[0, 0, NEGATIVES.index("all"), :, i].sum(0, dtype=np.float64)
+    total = moments.layer(i).negative(0, 0, NEGATIVES.index("all")).sum(0, dtype=np.float64)
     mean = total / moments.negative_counts[0, 0, NEGATIVES.index("all")].sum()
     return cast(Floats, mean.astype(np.float32))
 
 
-def layer_index(moments: Moments, layer: int) -> int:
+def layer_index(moments: Gathered, layer: int) -> int:
     """Index of a layer in the sums. Raises BadInput when it was not gathered."""
     if layer not in moments.spec.layers:
         raise BadInput(f"Layer {layer} was not gathered.", "Choose a layer of the map.")
@@ -132,7 +132,7 @@ def layer_index(moments: Moments, layer: int) -> int:
 
 
 def reliability_curve(
-    moments: Moments,
+    moments: Gathered,
     label: str,
     *,
     layer: int,

@@ -18,7 +18,7 @@ from core.directions import algebra
 from core.directions.direction import MIN_NORM, Direction
 from core.errors import BadDirection, BadInput, UserFacingError
 from core.extraction.contrast import contrast, mean_activation
-from core.extraction.moments import SHUFFLED, Moments
+from core.extraction.moments import SHUFFLED, Gathered
 from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.traces.events import BACKTRACKING
 from core.values import Part, Trace, Window
@@ -64,7 +64,7 @@ def nearest_projected_out(direction: Direction, others: Sequence[Direction]) -> 
 
 
 def label_controls(
-    moments: Moments,
+    moments: Gathered,
     layer: int,
     window: Window,
     exclude: str,
@@ -88,13 +88,13 @@ def label_controls(
     return tuple(found)
 
 
-def overall_mean(moments: Moments, direction: Direction) -> Direction:
+def overall_mean(moments: Gathered, direction: Direction) -> Direction:
     """The mean activation over all tokens at the direction's layer, as a direction of its norm."""
     mean = mean_activation(moments, direction.layer)
     return _control(direction, mean, "overall mean", "mean activation over all tokens")
 
 
-def position_matched(moments: Moments, found: DirectionSet, direction: Direction, window: Window) -> Direction | None:
+def position_matched(moments: Gathered, found: DirectionSet, direction: Direction, window: Window) -> Direction | None:
     """The direction against the same window around other labels' events, norm matched; None where there are none.
 
     What is left of a direction near an event without "a part begins here", which every label's direction has in it.
@@ -120,7 +120,7 @@ def matched(control: Direction, direction: Direction) -> Direction:
 
 
 def control_set(
-    moments: Moments,
+    moments: Gathered,
     found: DirectionSet,
     direction: Direction,
     window: Window,

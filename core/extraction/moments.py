@@ -6,10 +6,13 @@ assigned to folds in turn, so that what is estimated on some folds can be checke
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import BadInput
 from core.extraction.values import Negatives, Weighting
@@ -20,6 +23,9 @@ NEGATIVES: tuple[Negatives, ...] = ("all", "other", "same")
 WEIGHTINGS: tuple[Weighting, ...] = ("trace", "token")
 SHUFFLED = "shuffled "
 FOLDS = (8, 4, 2)
+WHOLE_BYTES = 128 << 20
+"""Of float32 sums: up to here they are kept exactly and in one file."""
+AnyFloats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +76,38 @@ class ExactSums:
     """(n_layers,) Σ over all tokens."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moments:
-    """Sums over traces. The first axis of sums and counts is the weighting: per trace (Eq. 3), per token.
+class LayerSums(Protocol):
+    """The sums of one layer; weightings, rows and NEGATIVES by index."""
 
-    Per trace, the sum runs over the traces' means and the count is of traces; per token, both run over tokens.
+    def positive(self, weighting: int, row: int) -> AnyFloats:
+        """(folds, n_windows, d_model) over the positions of D+."""
+        ...
+
+    def squares(self, row: int) -> AnyFloats:
+        """(n_windows, d_model) Σ over tokens of D+ of squared activations."""
+        ...
+
+    def negative(self, weighting: int, row: int, negatives: int) -> AnyFloats:
+        """(folds, d_model) over the positions that the negatives name for the row's label."""
+        ...
+
+    def all_squares(self) -> AnyFloats:
+        """(d_model,) Σ over all tokens of squared activations."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered(ABC):
+    """What one pass gathered: counts, and sums by layer. The first axis of counts is the weighting.
+
+    Per trace (Eq. 3), a sum runs over the traces' means and its count is of traces; per token, both run over tokens.
     """
 
     spec: MomentsSpec
-    sums: Floats = field(repr=False)
-    """(2, n_rows, folds, n_layers, n_windows, d_model) over the positions of D+."""
     counts: Integers = field(repr=False)
     """(2, n_rows, folds, n_windows)."""
-    squares: Floats = field(repr=False)
-    """(n_rows, n_layers, n_windows, d_model) Σ over tokens of D+ of squared activations."""
-    negative_sums: Floats = field(repr=False)
-    """(2, n_rows, 3, folds, n_layers, d_model) over the positions that NEGATIVES name for the row's label."""
     negative_counts: Integers = field(repr=False)
     """(2, n_rows, 3, folds)."""
-    all_squares: Floats = field(repr=False)
-    """(n_layers, d_model) Σ over all tokens of squared activations."""
     norms: Floats = field(repr=False)
     """(n_layers,) mean norm of the residual stream over all tokens."""
     events: Integers = field(repr=False)
@@ -99,25 +117,20 @@ class Moments:
     n_tokens: int
     skipped: tuple[str, ...] = ()
     """Traces that the model could not read, with the reason."""
-    exact: ExactSums | None = field(default=None, repr=False)
-    """Of a pass that is not finished."""
-
-    def __post_init__(self) -> None:
-        rows, layers, windows = len(self.spec.rows), len(self.spec.layers), len(self.spec.windows)
-        want = (2, rows, self.spec.folds, layers, windows, self.d_model)
-        assert self.sums.shape == want, f"sums has shape {self.sums.shape}, the spec asks for {want}"
-        want = (2, rows, len(NEGATIVES), self.spec.folds, layers, self.d_model)
-        assert self.negative_sums.shape == want, f"negative_sums has shape {self.negative_sums.shape}, not {want}"
 
     @property
+    @abstractmethod
     def d_model(self) -> int:
-        return int(self.sums.shape[-1])
+        """Width of the residual stream."""
 
     @property
+    @abstractmethod
     def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        values = [*vars(self).values(), *(vars(self.exact).values() if self.exact else ())]
-        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+        """Bytes that it takes in memory."""
+
+    @abstractmethod
+    def layer(self, i: int) -> LayerSums:
+        """The sums of a layer, by its index. Raises BadInput where they are not kept any more."""
 
     def row(self, label: str) -> int:
         """Index of a label. Raises BadInput when the pass did not gather it."""
@@ -143,20 +156,98 @@ class Moments:
         return tuple(places[single] for single in singles)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moments(Gathered):
+    """All layers' sums in memory. The first axis of sums is the weighting, as of counts."""
+
+    sums: Floats = field(repr=False)
+    """(2, n_rows, folds, n_layers, n_windows, d_model) over the positions of D+."""
+    squares: Floats = field(repr=False)
+    """(n_rows, n_layers, n_windows, d_model) Σ over tokens of D+ of squared activations."""
+    negative_sums: Floats = field(repr=False)
+    """(2, n_rows, 3, folds, n_layers, d_model) over the positions that NEGATIVES name for the row's label."""
+    all_squares: Floats = field(repr=False)
+    """(n_layers, d_model) Σ over all tokens of squared activations."""
+    exact: ExactSums | None = field(default=None, repr=False)
+    """Of a pass that is not finished."""
+
+    def __post_init__(self) -> None:
+        rows, layers, windows = len(self.spec.rows), len(self.spec.layers), len(self.spec.windows)
+        want = (2, rows, self.spec.folds, layers, windows, self.d_model)
+        assert self.sums.shape == want, f"sums has shape {self.sums.shape}, the spec asks for {want}"
+        want = (2, rows, len(NEGATIVES), self.spec.folds, layers, self.d_model)
+        assert self.negative_sums.shape == want, f"negative_sums has shape {self.negative_sums.shape}, not {want}"
+
+    @property
+    def d_model(self) -> int:
+        return int(self.sums.shape[-1])
+
+    @property
+    def nbytes(self) -> int:
+        values = [*vars(self).values(), *(vars(self.exact).values() if self.exact else ())]
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+
+    def layer(self, i: int) -> LayerSums:
+        return _LayerOf(self, i)
+
+
+@dataclass(frozen=True)
+class _LayerOf:
+    """One layer of sums that are in memory."""
+
+    of: Moments
+    i: int
+
+    def positive(self, weighting: int, row: int) -> AnyFloats:
+        return cast(AnyFloats, self.of.sums[weighting, row, :, self.i])
+
+    def squares(self, row: int) -> AnyFloats:
+        return cast(AnyFloats, self.of.squares[row, self.i])
+
+    def negative(self, weighting: int, row: int, negatives: int) -> AnyFloats:
+        return cast(AnyFloats, self.of.negative_sums[weighting, row, negatives, :, self.i])
+
+    def all_squares(self) -> AnyFloats:
+        return cast(AnyFloats, self.of.all_squares[self.i])
+
+
 def single_offsets(first: int, last: int) -> tuple[Window, ...]:
     """One single-offset window for each offset from first to last, both included."""
     return tuple(Window(start=offset, stop=offset + 1) for offset in range(first, last + 1))
 
 
-def bytes_needed(spec: MomentsSpec, d_model: int) -> tuple[int, int]:
-    """(kept, while it runs): float32 when it is done, float64 while sums grow. Hidden states of one trace come on top.
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Bytes that a pass takes. Hidden states of one trace come on top in memory."""
 
-    Per label × layer × window × component: one number per weighting and fold, and one for the squares.
-    """
+    memory: int
+    """While it runs: float64 sums that grow, and their copy while it is kept."""
+    kept: int
+    """On disk when it is done."""
+    unfinished: int
+    """On disk while it runs: what Stop or a killed process leaves, and what takes its place."""
+
+
+def numbers_of(spec: MomentsSpec, d_model: int) -> int:
+    """Per label × layer × window × component: one number per weighting and fold, and one for the squares."""
     cells = len(spec.rows) * len(spec.layers) * len(spec.windows) * d_model
     background = 2 * len(spec.rows) * len(NEGATIVES) * spec.folds * len(spec.layers) * d_model
-    numbers = cells * (2 * spec.folds + 1) + background
-    return 4 * numbers, 8 * numbers + 4 * cells * spec.folds
+    return cells * (2 * spec.folds + 1) + background
+
+
+def is_large(spec: MomentsSpec, d_model: int) -> bool:
+    """Whether the sums are kept layer by layer, in half precision; else in one file, as float32."""
+    return 4 * numbers_of(spec, d_model) > WHOLE_BYTES
+
+
+def bytes_needed(spec: MomentsSpec, d_model: int) -> Need:
+    """What a pass takes in memory and on disk."""
+    numbers = numbers_of(spec, d_model)
+    if is_large(spec, d_model):
+        layer = numbers // len(spec.layers)
+        return Need(memory=8 * numbers + 24 * layer, kept=2 * numbers, unfinished=2 * 8 * numbers)
+    cells = len(spec.rows) * len(spec.layers) * len(spec.windows) * d_model
+    return Need(memory=8 * numbers + 4 * cells * spec.folds, kept=4 * numbers, unfinished=2 * 12 * numbers)
 
 
 def largest_folds(spec_folds: Sequence[int], needed: Sequence[int], limit: int) -> int:

@@ -17,6 +17,9 @@ from core.values import Part, Trace
 PACKED_TOKENS = 4096
 """Tokens, padding included, of the traces that a card reads together: one alone leaves it waiting for the host."""
 
+HELD_BYTES = 2**28
+"""Of the layers whose streams wait to be added together on a card; on the CPU each is added as it comes."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -61,3 +64,9 @@ def next_pack(
         if most == 0:
             return pack, number + 1
     return pack, len(traces)
+
+
+def padded(pack: Sequence[Member]) -> torch.Tensor:
+    """(traces, seq) their token ids; shorter ones are followed by zeros."""
+    rows = [torch.tensor(member.reading.token_ids) for member in pack]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

@@ -8,9 +8,9 @@ traces. Positions of D are the tokens of the reasoning text: the prompt, chat to
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,21 +20,19 @@ from torch import Tensor
 from core.errors import BadInput
 from core.extraction.contrast import contrast
 from core.extraction.controls import with_shuffled
-from core.extraction.moments import NEGATIVES, ExactSums, Moments, MomentsSpec, bytes_needed
-from core.extraction.packs import Member, next_pack, tokens_at_once
-from core.extraction.selection import Selection, select_sums, sent
+from core.extraction.keeping import Keeper
+from core.extraction.layers import ExactLayer, Growing, Unfinished
+from core.extraction.moments import NEGATIVES, ExactSums, Gathered, Moments, MomentsSpec, bytes_needed, is_large
+from core.extraction.packs import HELD_BYTES, Member, next_pack, padded, tokens_at_once
+from core.extraction.selection import select_sums, sent
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
-from core.values import Trace
+from core.values import T, Trace
 
 FOLDS = 4
-KEEP_SECONDS, KEEP_SHARE = 30.0, 0.05
-"""How often what a pass has gathered is kept, and the share of its time that keeping may take."""
 ROOM = 0.5
 """Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
-HELD_BYTES = 2**28
-"""Of the layers whose streams wait to be added together on a card; on the CPU each is added as it comes."""
 
 
 @dataclass(kw_only=True)
@@ -67,10 +65,10 @@ def record_moments(
     traces: Sequence[Trace],
     spec: MomentsSpec,
     *,
-    begun: Moments | None = None,
-    keep: Callable[[Moments], None] = lambda moments: None,
-) -> Generator[int | Moments, None, None]:
-    """Yield the number of traces read so far after each trace, and at last the Moments.
+    begun: Gathered | None = None,
+    keep: Callable[[Gathered], None] = lambda gathered: None,
+) -> Generator[int | Gathered, None, None]:
+    """Yield the number of traces read so far after each trace, and at last the Moments; of a large pass, its layers.
 
     Trace i belongs to fold i mod folds. Where two events of a label share a token or their windows a position, it
     counts once. `keep` gets what was gathered every KEEP_SECONDS, and when the pass is closed before its end; it may
@@ -82,7 +80,7 @@ def record_moments(
     sums = _empty(loaded, spec)
     if begun is not None:
         _resume(sums, begun)
-    keeper = _Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
+    keeper = Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
     extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
     try:
         while sums.n_traces < len(traces):
@@ -98,22 +96,6 @@ def record_moments(
     if sums.skipped and len(sums.skipped) == len(traces):
         raise BadInput(f"None of the traces can be read. {sums.skipped[0]}", "Choose a set with shorter traces.")
     yield _finish(spec, sums)
-
-
-class _Keeper:
-    """Keeps now and then what a pass has gathered: a killed process loses no more than the time since."""
-
-    def __init__(self, keep: Callable[[], None]) -> None:
-        self.keep = keep
-        self._next = time.monotonic() + KEEP_SECONDS
-
-    def look(self) -> None:
-        """Keep, if it is time."""
-        began = time.monotonic()
-        if began >= self._next:
-            self.keep()
-            ended = time.monotonic()
-            self._next = ended + max(KEEP_SECONDS, (ended - began) / KEEP_SHARE)
 
 
 def extract_directions(
@@ -135,7 +117,7 @@ def extract_directions(
         frame=spec.frame,
     )
     for item in record_moments(loaded, traces, moments):
-        if isinstance(item, Moments):
+        if isinstance(item, Gathered):
             yield contrast(item, spec.label, negatives=spec.negatives, weighting=spec.weighting)
         else:
             yield item
@@ -162,7 +144,7 @@ def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
     device = torch.device("cpu")
     if loaded.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(loaded.device)
-        device = loaded.device if bytes_needed(spec, d)[1] < ROOM * free else device
+        device = loaded.device if bytes_needed(spec, d).memory < ROOM * free else device
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=device)
@@ -179,12 +161,18 @@ def _empty(loaded: LoadedModel, spec: MomentsSpec) -> _Sums:
     )
 
 
-def _resume(sums: _Sums, begun: Moments) -> None:
+def _resume(sums: _Sums, begun: Gathered) -> None:
     """Take over what an earlier pass had gathered: unrounded, unless it was kept by an older version."""
     sums.counts, sums.negative_counts, sums.events = (
         array.copy() for array in (begun.counts, begun.negative_counts, begun.events)
     )
     sums.n_traces, sums.n_tokens, sums.skipped = begun.n_traces, begun.n_tokens, list(begun.skipped)
+    if isinstance(begun, Unfinished):
+        for i in range(len(begun.spec.layers)):
+            for total, kept in zip(_layer_of(sums, i), vars(begun.exact(i)).values(), strict=True):
+                total.copy_(torch.from_numpy(kept))
+        return
+    assert isinstance(begun, Moments), type(begun)
     if begun.exact is not None:
         for total, kept in zip(_totals(sums), vars(begun.exact).values(), strict=True):
             total.copy_(torch.from_numpy(kept))
@@ -198,6 +186,12 @@ def _resume(sums: _Sums, begun: Moments) -> None:
     sums.norms.copy_(torch.from_numpy(begun.norms).double() * begun.n_tokens)
 
 
+def _layer_of(sums: _Sums, i: int) -> tuple[Tensor, ...]:
+    """What grows with the traces of one layer, in the order of `ExactLayer`."""
+    positive = (total[:, :, i] for total in sums.positive)
+    return *positive, sums.squares[:, i], sums.negative[:, i], sums.all_squares[i], sums.norms[i : i + 1]
+
+
 def _totals(sums: _Sums) -> tuple[Tensor, ...]:
     """Everything that grows with the traces, in the order of `ExactSums`."""
     return (*sums.positive, sums.squares, sums.negative, sums.all_squares, sums.norms)
@@ -206,73 +200,88 @@ def _totals(sums: _Sums) -> tuple[Tensor, ...]:
 def _add_pack(loaded: LoadedModel, pack: Sequence[Member], spec: MomentsSpec, sums: _Sums) -> None:
     """Read some traces by one forward; shorter ones are padded to the right, where causal attention cannot see it."""
     home = sums.squares.device
-    chosen = [m.selection for m in pack]
-    matrices = [selection.matrix_on(loaded.device, loaded.compute_dtype) for selection in chosen]
-    weights = [(sent(s.background, home), sent(s.shares.float(), home)) for s in chosen]
+    matrices = [m.selection.matrix_on(loaded.device, loaded.compute_dtype) for m in pack]
+    weights = [(sent(m.selection.background, home), sent(m.selection.shares.float(), home)) for m in pack]
     waits = tokens_at_once(loaded.device) > 0 and list(spec.layers) == sorted(spec.layers)
     held: list[Tensor] = []
 
-    def add(here: slice) -> None:
+    def add(stop: int) -> None:
         for row, (member, matrix, shared) in enumerate(zip(pack, matrices, weights, strict=True)):
             text = slice(member.reading.text_start, len(member.reading.token_ids))
             streams = torch.stack([hidden[row, text] for hidden in held]) if waits else held[0][None, row, text]
-            inside, squares, norms = (part.to(home) for part in select_sums(matrix, streams))
-            _add_layers(sums, member, here, inside, squares, *shared)
-            sums.norms[here] += norms
+            selected = [part.to(home) for part in select_sums(matrix, streams)]
+            _add_layers(sums, member, slice(stop - len(held), stop), selected, shared)
         held.clear()
 
     def sink(layer: int, hidden: Tensor) -> None:
         held.append(hidden)
         if not waits or layer == max(spec.layers) or len(held) * hidden.nbytes >= HELD_BYTES:
-            stop = spec.layers.index(layer) + 1
-            add(slice(stop - len(held), stop))
+            add(spec.layers.index(layer) + 1)
 
-    ids = torch.zeros(len(pack), max(len(m.reading.token_ids) for m in pack), dtype=torch.int64)
-    for row, member in enumerate(pack):
-        ids[row, : len(member.reading.token_ids)] = torch.tensor(member.reading.token_ids)
     with loaded.lock:
-        run_decoder(loaded, sent(ids, loaded.device), spec.layers, sink)
+        run_decoder(loaded, sent(padded(pack), loaded.device), spec.layers, sink)
     for member in pack:
-        _count(member.selection, member.fold, sums)
-        sums.n_tokens += len(member.reading.spans)
+        _count(member, sums)
 
 
-def _add_layers(
-    sums: _Sums, member: Member, here: slice, inside: Tensor, squares: Tensor, background: Tensor, shares: Tensor
-) -> None:
-    """Add what a trace's lines select, (layers, lines, d_model) each, at the layers `here`."""
-    selection, fold = member.selection, member.fold
-    windows = shares.shape[1]
-    n = len(selection.present) * windows
-    block = inside[:, :n].view(len(inside), len(selection.present), windows, inside.shape[-1])
-    scaled = block * shares
-    for a, row in enumerate(selection.present):
-        sums.positive[0][row, fold, here] += scaled[:, a]
+def _add_layers(sums: _Sums, member: Member, here: slice, selected: Sequence[Tensor], shared: Sequence[Tensor]) -> None:
+    """Add what a trace's lines select (see `select_sums`) at the layers `here`; `shared` are background and shares."""
+    (inside, squares, norms), (background, shares) = selected, shared
+    present, fold, windows = member.selection.present, member.fold, shares.shape[1]
+    n = len(present) * windows
+    block = inside[:, :n].view(len(inside), len(present), windows, inside.shape[-1])
+    for a, row in enumerate(present):
+        sums.positive[0][row, fold, here] += block[:, a] * shares[a]
         sums.positive[1][row, fold, here] += block[:, a]
         sums.squares[row, here] += squares[:, a * windows : (a + 1) * windows]
     for i, groups in zip(range(here.start, here.stop), inside[:, n:].double(), strict=True):
         sums.negative[fold, i] += background @ groups
     sums.all_squares[here] += squares[:, n:].sum(1)
+    sums.norms[here] += norms
 
 
-def _count(selection: Selection, fold: int, sums: _Sums) -> None:
+def _count(member: Member, sums: _Sums) -> None:
+    selection, fold = member.selection, member.fold
     for a, row in enumerate(selection.present):
         sums.counts[0, row, fold] += selection.counts[a] > 0
         sums.counts[1, row, fold] += selection.counts[a]
     sums.negative_counts[0, :, :, fold] += selection.background_tokens > 0
     sums.negative_counts[1, :, :, fold] += selection.background_tokens
     sums.events += selection.events
+    sums.n_tokens += len(member.reading.spans)
 
 
-def _exact(sums: _Sums) -> ExactSums:
-    names = (item.name for item in fields(ExactSums))
-    return ExactSums(**{name: total.cpu().numpy() for name, total in zip(names, _totals(sums), strict=True)})
+def _named(cls: type[T], totals: Iterable[Tensor]) -> T:
+    """The totals under the names of the fields of ExactSums or ExactLayer, on the CPU."""
+    names = (item.name for item in fields(cls))  # type: ignore[arg-type]
+    return cls(**{name: total.cpu().numpy() for name, total in zip(names, totals, strict=True)})
 
 
-def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Moments:
-    """The sums as they are kept; a pass that goes on keeps its own, and has them copied unrounded too."""
-    exact = _exact(sums) if goes_on else None
+def _counted(spec: MomentsSpec, sums: _Sums) -> dict[str, Any]:
+    """All that was gathered but the sums."""
+    return {
+        "spec": spec,
+        "counts": sums.counts,
+        "negative_counts": sums.negative_counts,
+        "norms": (sums.norms / max(sums.n_tokens, 1)).float().cpu().numpy(),
+        "events": sums.events,
+        "n_traces": sums.n_traces,
+        "n_tokens": sums.n_tokens,
+        "skipped": tuple(sums.skipped),
+    }
+
+
+def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Gathered:
+    """The sums as they are kept; a pass that goes on keeps its own, and has them copied unrounded too.
+
+    Of a large pass they are read layer by layer, before its next trace.
+    """
     rows, layers, d = len(spec.rows), len(spec.layers), int(sums.squares.shape[-1])
+    counted = _counted(spec, sums)
+    if is_large(spec, d):
+        assert all(math.isfinite(float(total.sum())) for total in sums.positive), "a sum of activations is not finite"
+        return Growing(**counted, width=d, read=lambda i: _named(ExactLayer, _layer_of(sums, i)))
+    exact = _named(ExactSums, _totals(sums)) if goes_on else None
     positive = np.empty((2, rows, spec.folds, layers, len(spec.windows), d), np.float32)
     for weighting in range(2):
         total = sums.positive[weighting] if goes_on else sums.positive.pop(0)
@@ -281,17 +290,10 @@ def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Moments
         del total
     negative = sums.negative.view(spec.folds, layers, 2, rows, len(NEGATIVES), d).permute(2, 3, 4, 0, 1, 5)
     return Moments(
-        spec=spec,
+        **counted,
         sums=positive,
-        counts=sums.counts,
         squares=sums.squares.float().cpu().numpy(),
         negative_sums=negative.float().cpu().numpy(),
-        negative_counts=sums.negative_counts,
         all_squares=sums.all_squares.float().cpu().numpy(),
-        norms=(sums.norms / max(sums.n_tokens, 1)).float().cpu().numpy(),
-        events=sums.events,
-        n_traces=sums.n_traces,
-        n_tokens=sums.n_tokens,
-        skipped=tuple(sums.skipped),
         exact=exact,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from core.directions.direction import Direction
 from core.errors import BadInput, UserFacingError
 from core.extraction.contrast import contrast, mean_activation
-from core.extraction.moments import SHUFFLED, Moments, MomentsSpec
+from core.extraction.moments import SHUFFLED, Gathered, MomentsSpec
 from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.tokens.frames import ChatFrame
 from core.values import Floats, Kinds, ModelSpec, Spec, Window
@@ -128,7 +128,7 @@ class DirectionTable:
 KINDS: Kinds = {TableSpec: ("direction_table", DirectionTable)}
 
 
-def table_of(moments: Moments, spec: TableSpec) -> DirectionTable:
+def table_of(moments: Gathered, spec: TableSpec) -> DirectionTable:
     """All directions that follow from the sums. Raises BadInput where the label itself has none."""
     main = contrast(
         moments,
@@ -154,7 +154,7 @@ def table_of(moments: Moments, spec: TableSpec) -> DirectionTable:
     )
 
 
-def _vectors(moments: Moments, label: str, spec: TableSpec, negatives: Negatives, *, like: DirectionSet) -> Floats:
+def _vectors(moments: Gathered, label: str, spec: TableSpec, negatives: Negatives, *, like: DirectionSet) -> Floats:
     """(n_layers, n_windows, d_model), NaN throughout for a label without enough events."""
     try:
         found = contrast(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,7 @@ from core.directions.direction import Direction, check_differs, rounding_of
 from core.errors import BadInput
 from core.tokens.frames import ChatFrame
 from core.traces.events import BACKTRACKING
-from core.values import PAPER_WINDOW, Floats, Integers, Kinds, ModelSpec, Spec, Window
+from core.values import PAPER_WINDOW, Floats, Integers, Kinds, ModelSpec, Spec, Trace, Window
 
 Negatives = Literal["all", "other", "same", "position"]
 """What is subtracted: the mean over all of D (Eq. 3), over the parts with other labels, over D of the traces with an
@@ -129,6 +130,12 @@ class DirectionSet:
             ("precision", self.spec.model.precision),
             *((("question_frame", f"{frame.prefix!r} … {frame.suffix!r}"),) if (frame := self.spec.frame) else ()),
         )
+
+
+def check_enough(traces: Sequence[Trace]) -> None:
+    """Raise BadInput for fewer traces than a mean over traces needs."""
+    if len(traces) < 2:
+        raise BadInput(f"The set has {len(traces)} traces.", "Choose one with at least two.")
 
 
 KINDS: Kinds = {ExtractionSpec: ("extraction", DirectionSet)}

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.extraction.moments import NEGATIVES, SHUFFLED, WEIGHTINGS, Moments
+from core.extraction.moments import NEGATIVES, SHUFFLED, WEIGHTINGS, Gathered, LayerSums
 from core.extraction.values import Negatives, Weighting
 from core.values import Window
 
@@ -22,7 +22,7 @@ class View:
     """One label, weighting and kind of negatives of the sums, with windows as mixtures of their columns."""
 
     def __init__(
-        self, moments: Moments, label: str, windows: Sequence[Window], negatives: Negatives, weighting: Weighting
+        self, moments: Gathered, label: str, windows: Sequence[Window], negatives: Negatives, weighting: Weighting
     ) -> None:
         self.moments, self.label, self.windows = moments, label, tuple(windows)
         self.row = moments.row(label)
@@ -48,25 +48,24 @@ class View:
 
     def vectors(self, i: int, groups: Doubles) -> Doubles:
         """(n_groups, n_windows, d_model) difference of means at layer index i; NaN where a group has no D+."""
-        moments = self.moments
-        sums = moments.sums[self.w, self.row, :, i, self.used].transpose(1, 0, 2)
+        moments, layer = self.moments, self.moments.layer(i)
+        sums = layer.positive(self.w, self.row)[:, self.used]
         inside = _mixed(self.mix, groups, sums, moments.counts[self.w, self.row][:, self.used])
         if self.negatives == "position":
-            return inside - self._elsewhere(i, groups)
+            return inside - self._elsewhere(layer, groups)
         n = NEGATIVES.index(self.negatives)
-        negative = np.einsum("gk,kd->gd", groups, moments.negative_sums[self.w, self.row, n, :, i])
+        negative = np.einsum("gk,kd->gd", groups, layer.negative(self.w, self.row, n))
         counts = groups @ moments.negative_counts[self.w, self.row, n]
         with np.errstate(invalid="ignore", divide="ignore"):
             return cast(Doubles, inside - (negative / np.where(counts > 0, counts, np.nan)[:, None])[:, None])
 
-    def _elsewhere(self, i: int, groups: Doubles) -> Doubles:
+    def _elsewhere(self, layer: LayerSums, groups: Doubles) -> Doubles:
         """(n_groups, n_windows, d_model) mean in the same windows around the events of all other labels.
 
         Per trace, a trace counts once for every label that it has an event of.
         """
-        moments = self.moments
-        sums = moments.sums[self.w, self.others][:, :, i][:, :, self.used].sum(0, dtype=np.float64)
-        counts = moments.counts[self.w, self.others][:, :, self.used].sum(0)
+        sums = sum((layer.positive(self.w, row)[:, self.used].astype(np.float64) for row in self.others), np.zeros(()))
+        counts = self.moments.counts[self.w, self.others][:, :, self.used].sum(0)
         found = _mixed(self.mix, groups, sums, counts)
         return cast(Doubles, np.where((groups @ counts).max(-1)[:, None, None] > 0, found, np.nan))
 
@@ -82,14 +81,15 @@ class View:
     def _variance(self, i: int) -> Doubles:
         """(n_windows, d_model) variance per component over tokens, the mean of D+'s and all tokens'."""
         moments, token, whole = self.moments, WEIGHTINGS.index("token"), np.ones((1, self.moments.spec.folds))
+        layer = moments.layer(i)
         counts = moments.counts[token, self.row].sum(0, keepdims=True)[:, self.used]
-        sums = moments.sums[token, self.row, :, i, self.used].sum(1, dtype=np.float64)[None]
-        squares = moments.squares[self.row, i, self.used][None]
+        sums = layer.positive(token, self.row)[:, self.used].sum(0, dtype=np.float64)[None]
+        squares = layer.squares(self.row)[self.used][None]
         mean, square = (_mixed(self.mix, whole[:, :1], part, counts)[0] for part in (sums, squares))
         n = max(moments.n_tokens, 1)
-        total = moments.negative_sums[token, self.row, NEGATIVES.index("all"), :, i].sum(0, dtype=np.float64) / n
+        total = layer.negative(token, self.row, NEGATIVES.index("all")).sum(0, dtype=np.float64) / n
         inside = (square - mean**2).clip(0)
-        everything = (moments.all_squares[i].astype(np.float64) / n - total**2).clip(0)
+        everything = (layer.all_squares().astype(np.float64) / n - total**2).clip(0)
         return cast(Doubles, (inside + everything) / 2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec, bytes_needed, is_large
 from core.extraction.passes import extract_directions, record_moments
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
@@ -31,14 +31,20 @@ def record(
     specs: Sequence[MomentsSpec],
     traces: Sequence[Trace],
 ) -> Generator[Progress, None, tuple[MomentsSpec, ...]]:
-    """Put the sums of every spec on the shelf, one trace a step; those that lie there are not gathered again."""
+    """Put the sums of every spec on the shelf, one trace a step; those that lie there are not gathered again.
+
+    Raises BadInput before the first forward where sums that are kept layer by layer have no room.
+    """
     todo = [spec for spec in specs if shelf.get(spec) is None]
     for number, spec in enumerate(todo):
         loaded, before = find_model(spec.model, spec.fingerprint), number * len(traces)
-        reading = record_moments(loaded, traces, spec, begun=shelf.unfinished(spec), keep=shelf.put_unfinished)
+        begun = shelf.unfinished(spec)
+        if begun is None and is_large(spec, loaded.d_model):
+            shelf.check_room(bytes_needed(spec, loaded.d_model))
+        reading = record_moments(loaded, traces, spec, begun=begun, keep=shelf.put_unfinished)
         with contextlib.closing(reading):
             for item in reading:
-                if isinstance(item, Moments):
+                if isinstance(item, Gathered):
                     shelf.put(item)
                     continue
                 message = f"reading trace {item} of {len(traces)} with {loaded.name}"

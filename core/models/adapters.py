@@ -20,14 +20,13 @@ from core.models.folders import (
     ADAPTER_WEIGHTS,
     TOKENIZER_FILES,
     check_adapter_names,
-    folder_fingerprint,
     local_folder,
     made_for,
     read_config,
     refuse_code,
 )
 from core.models.hub import adapter_files, download
-from core.values import ModelSpec, hub_fingerprint
+from core.values import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +44,13 @@ class Adapter:
     """The folder of its own tokenizer, where it brings one."""
 
 
-def find_adapter(spec: ModelSpec, *, progress: Tell) -> tuple[Adapter, str]:
-    """The adapter that `spec` names, and its fingerprint; raises ModelUnavailable as `find_checkpoint` does."""
-    own = _spec_of(spec)
+def find_adapter(spec: ModelSpec, *, progress: Tell) -> tuple[Adapter, str | None]:
+    """The adapter that `spec` names, and the commit of a hub one; raises ModelUnavailable as `find_checkpoint` does."""
+    own, commit = _spec_of(spec), None
     folder = local_folder(own.repo_id)
     if folder is None:
         folder, commit = download(own, progress=progress, adapter=True)
-        return read_adapter(folder, own.name), hub_fingerprint(own, commit)
-    adapter = read_adapter(folder, own.name)
-    return adapter, folder_fingerprint(folder, tell=progress)
+    return read_adapter(folder, own.name), commit
 
 
 def peek_adapter(spec: ModelSpec) -> Adapter | None:

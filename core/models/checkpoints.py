@@ -18,13 +18,15 @@ from core.models.folders import (
     Config,
     check_beside,
     check_folder,
-    folder_fingerprint,
+    content_of,
+    former_fingerprint,
     local_folder,
     read_config,
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, PairSpec, Precision, hub_fingerprint, merged_fingerprint
+from core.values import ModelSpec, PairSpec, Precision
+from core.weights import hub_fingerprint, merged_fingerprint
 
 LOADED_AT_ONCE = 4
 """Weights that transformers reads at a time; one where they are quantised."""
@@ -42,8 +44,11 @@ class Checkpoint:
     path: Path
     commit: str | None
     fingerprint: str
-    """Of the model, and of the adapter that is merged into it."""
+    """Of the content of the model, and of the adapter that is merged into it."""
+    former: str
+    """Its fingerprint of before, by place."""
     adapter: Adapter | None = None
+    adapter_commit: str | None = None
 
     @property
     def tokenizer(self) -> Path:
@@ -79,9 +84,17 @@ def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
     """
     if spec.adapter is None:
         return _find_model(spec, progress)
-    adapter, fingerprint = find_adapter(spec, progress=progress)
+    adapter, commit = find_adapter(spec, progress=progress)
     found = _find_model(spec, progress)
-    return replace(found, adapter=adapter, fingerprint=merged_fingerprint(found.fingerprint, fingerprint))
+    own = ModelSpec(repo_id=spec.adapter)
+    now, former = _fingerprints(own, adapter.path, commit, progress)
+    return replace(
+        found,
+        adapter=adapter,
+        adapter_commit=commit,
+        fingerprint=merged_fingerprint(found.fingerprint, now),
+        former=merged_fingerprint(found.former, former),
+    )
 
 
 def _find_model(spec: ModelSpec, tell: Tell) -> Checkpoint:
@@ -89,9 +102,14 @@ def _find_model(spec: ModelSpec, tell: Tell) -> Checkpoint:
     if folder is None:
         folder, commit = download(spec, progress=tell)
     _check_model(spec, folder)
-    if commit is not None:
-        return Checkpoint(path=folder, commit=commit, fingerprint=hub_fingerprint(spec, commit))
-    return Checkpoint(path=folder, commit=None, fingerprint=folder_fingerprint(folder, tell=tell))
+    now, former = _fingerprints(spec, folder, commit, tell)
+    return Checkpoint(path=folder, commit=commit, fingerprint=now, former=former)
+
+
+def _fingerprints(spec: ModelSpec, folder: Path, commit: str | None, tell: Tell) -> tuple[str, str]:
+    """How the files in a folder are identified now, and were before."""
+    now = content_of(folder, named_by_hub=commit is not None, tell=tell)
+    return now, hub_fingerprint(spec, commit) if commit else former_fingerprint(folder, tell=tell)
 
 
 def _check_model(spec: ModelSpec, folder: Path) -> None:

@@ -6,33 +6,48 @@ Files are judged by their names and headers only; nothing is loaded. Knows neith
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.background import Tell, silent
+from core.disk.digests import digests_of
 from core.errors import ModelUnavailable
 from core.models.files import AGAIN, check_count, check_file, read_header, read_json
 from core.settings import MODEL_ROOTS, PROJECT, model_roots
 from core.text.lines import shown_line
 from core.values import ModelSpec
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from core.weights import content_fingerprint
 
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
 MORE_TEMPLATES = "additional_chat_templates"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ADAPTER_FILES = {ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+SETTINGS_FILES = {
+    "config.json",
+    ADAPTER_CONFIG,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+}
 MAX_SHARDS = 1000
 """Files of weights that an index may name; the largest models have about 200."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_digests: dict[tuple[object, ...], str] = {}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLACES = {
+    "_name_or_path",
+    "name_or_path",
+    "base_model_name_or_path",
+    "special_tokens_map_file",
+    "tokenizer_file",
+    "transformers_version",
+    "peft_version",
+}
+"""In settings files: where something was when they were written, and by which version."""
 
 
 Config = Mapping[str, object]
@@ -159,44 +174,56 @@ def read_config(path: Path) -> Config:
     return read_json(path)
 
 
-def folder_fingerprint(folder: Path, *, tell: Tell = silent) -> str:
-    """(64 hex digits) sha256 over names and contents of all files that loading reads, remembered while unchanged."""
+def content_of(folder: Path, *, named_by_hub: bool = False, tell: Tell = silent) -> str:
+    """The fingerprint of a model's or an adapter's content: weights, tokenizer, templates and settings.
+
+    Names and order of weight files do not count, nor do places and versions that settings name. With `named_by_hub`,
+    a link to a file that the hub's cache named by its sha256 is taken at its word; else digests are computed once.
+    """
+    adapter = is_adapter([p.name for p in folder.iterdir()])
+    weights = [folder / ADAPTER_WEIGHTS] if adapter else weight_files(folder)
+    read = [f for f in _tokenizer_files(folder) if f.is_file()]
+    known = {f: digest for f in weights if named_by_hub and (digest := _named_digest(f))}
+    asked = [f for f in (*weights, *read) if f not in known]
+    known |= dict(zip(asked, digests_of(asked, name=folder.name, tell=tell), strict=True))
+    rows = [("weights", digest) for digest in sorted(known[f] for f in weights)]
+    rows += [(str(f.relative_to(folder)), known[f]) for f in read]
+    rows += [(f.name, _said(f)) for f in sorted(folder.glob("*.json")) if f.name in SETTINGS_FILES]
+    ends = folder / "generation_config.json"
+    rows.append(("ends", json.dumps(read_json(ends).get("eos_token_id") if ends.exists() else None)))
+    return content_fingerprint(hashlib.sha256(json.dumps(rows).encode()).hexdigest())
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    """What the tokenizer is made of, settings apart: tokenizer.json stands for the files that it was made from."""
+    whole = folder / TOKENIZER_FILES[0]
+    names = [whole.name] if whole.exists() else [p.name for p in folder.iterdir() if _is_vocabulary(p.name)]
+    templates = [f for f in (folder / n for n in ("chat_template.jinja", "chat_template.json")) if f.exists()]
+    return [*(folder / n for n in sorted(names)), *templates, *sorted((folder / MORE_TEMPLATES).glob("*.jinja"))]
+
+
+def _is_vocabulary(name: str) -> bool:
+    return name in ("vocab.json", "merges.txt", "vocab.txt") or name.endswith((".model", ".tiktoken"))
+
+
+def _said(file: Path) -> str:
+    """What a settings file says, however it is written, without places and versions."""
+    return json.dumps({k: v for k, v in read_json(file).items() if k not in _PLACES}, sort_keys=True)
+
+
+def _named_digest(file: Path) -> str | None:
+    """The sha256 that the hub's cache names a file by: it keeps large files under their digest."""
+    place = Path(os.readlink(file)) if file.is_symlink() else file
+    return place.name if place.parent.name == "blobs" and _SHA256.fullmatch(place.name) else None
+
+
+def former_fingerprint(folder: Path, *, tell: Tell = silent) -> str:
+    """(64 hex digits) how a folder was identified before: sha256 over names and contents of all files in it."""
     files = [f for f in _loaded_files(folder) if f.parent == folder and f.is_file()]
-    stats = [(f.name, f.stat()) for f in files]
-    key = (str(folder), *((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats))
-    if key not in _digests:
-        total, read = hashlib.sha256(), _Meter(sum(s.st_size for _, s in stats), folder.name, tell)
-        for file in files:
-            with _Metered(file, read) as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(f"{len(file.name)}:{file.name}:{content}\n".encode())
-        _digests[key] = total.hexdigest()
-    return _digests[key]
-
-
-class _Meter:
-    """Tells how much of a folder has been read."""
-
-    def __init__(self, total: int, name: str, tell: Tell) -> None:
-        self._total, self._name, self._tell, self._done = max(total, 1), name, tell, 0
-
-    def add(self, n_bytes: int) -> None:
-        self._done += n_bytes
-        words = f"{self._done / 1e9:.1f} of {self._total / 1e9:.1f} GB"
-        self._tell(f"Checking the files of {self._name}: {words}", self._done / self._total)
-
-
-class _Metered(io.FileIO):
-    """A file whose reading is told."""
-
-    def __init__(self, path: Path, meter: _Meter) -> None:
-        super().__init__(path, "rb")
-        self._meter = meter
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        n_bytes = super().readinto(buffer)
-        self._meter.add(n_bytes)
-        return n_bytes
+    total = hashlib.sha256()
+    for file, content in zip(files, digests_of(files, name=folder.name, tell=tell), strict=True):
+        total.update(f"{len(file.name)}:{file.name}:{content}\n".encode())
+    return total.hexdigest()
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +21,7 @@ from core.models.folders import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     LOADED_PATTERNS,
+    MORE_TEMPLATES,
     Config,
     an_adapter,
     check_adapter_names,
@@ -34,6 +35,7 @@ from core.models.folders import (
     weight_files,
 )
 from core.values import ModelSpec
+from core.weights import is_commit
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -52,7 +54,7 @@ def download(spec: ModelSpec, *, progress: Tell, adapter: bool = False) -> tuple
     # The library's other way of fetching cannot be stopped by its progress bar.
     constants.HF_HUB_DISABLE_XET = True
     cached = _cached(spec, adapter=adapter)
-    if cached is not None and _is_commit(spec.revision):
+    if cached is not None and is_commit(spec.revision):
         return cached, cached.name
     progress(f"Looking for {spec.repo_id} on the hub")
     try:
@@ -65,7 +67,8 @@ def download(spec: ModelSpec, *, progress: Tell, adapter: bool = False) -> tuple
     commit = str(info.sha)
     sizes = {s.rfilename: int(s.size or 0) for s in info.siblings or []}
     _judge_files(spec, info, adapter=adapter)
-    missing = _bytes_to_fetch(spec.repo_id, commit, sizes)
+    wanted = _wanted(sizes)
+    missing = _bytes_to_fetch(spec.repo_id, commit, {name: sizes[name] for name in wanted})
     _check_space(spec, missing)
     if missing:
         progress(f"Downloading {missing / 1e9:.1f} GB of {spec.repo_id}")
@@ -73,8 +76,7 @@ def download(spec: ModelSpec, *, progress: Tell, adapter: bool = False) -> tuple
         folder = hub.snapshot_download(
             spec.repo_id,
             revision=commit,
-            allow_patterns=list(LOADED_PATTERNS),
-            ignore_patterns=list(IGNORED_PATTERNS),
+            allow_patterns=wanted,
             tqdm_class=_bar(progress, max(missing, 1)),
         )
     return Path(folder), commit
@@ -217,10 +219,6 @@ def _is_network(error: Exception) -> bool:
     return any(c.__name__ in ("TransportError", "TimeoutException", "RequestException") for c in type(error).__mro__)
 
 
-def _is_commit(revision: str | None) -> bool:
-    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision)
-
-
 def _cached(spec: ModelSpec, *, adapter: bool = False) -> Path | None:
     """The snapshot that is already here, whole or not at all."""
     import huggingface_hub as hub
@@ -244,13 +242,18 @@ def _cached(spec: ModelSpec, *, adapter: bool = False) -> Path | None:
     return folder
 
 
+def _wanted(names: Collection[str]) -> list[str]:
+    """What loading reads of a repository's files: by name, and the further chat templates."""
+    flat = [n for n in names if any(fnmatch(n, p) for p in LOADED_PATTERNS)]
+    flat = [n for n in flat if not any(fnmatch(n, p) for p in IGNORED_PATTERNS)]
+    return flat + [n for n in names if fnmatch(n, f"{MORE_TEMPLATES}/*.jinja") and n.count("/") == 1]
+
+
 def _bytes_to_fetch(repo_id: str, commit: str, sizes: dict[str, int]) -> int:
     import huggingface_hub as hub
 
-    wanted = [n for n in sizes if "/" not in n and any(fnmatch(n, p) for p in LOADED_PATTERNS)]
-    wanted = [n for n in wanted if not any(fnmatch(n, p) for p in IGNORED_PATTERNS)]
-    here = [n for n in wanted if isinstance(hub.try_to_load_from_cache(repo_id, n, revision=commit), str)]
-    return sum(sizes[n] for n in set(wanted) - set(here))
+    here = [n for n in sizes if isinstance(hub.try_to_load_from_cache(repo_id, n, revision=commit), str)]
+    return sum(sizes[n] for n in set(sizes) - set(here))
 
 
 def _check_space(spec: ModelSpec, needed: int) -> None:

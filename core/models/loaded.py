@@ -5,23 +5,20 @@ Knows neither hooks nor generation. The caller holds `LoadedModel.lock` for each
 
 from __future__ import annotations
 
-import gc
 import re
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from core import settings
 from core.background import Tell, silent
 from core.errors import BadInput
-from core.models.checkpoints import find_checkpoint
+from core.models.checkpoints import Checkpoint, find_checkpoint
 from core.models.files import read_header
 from core.models.folders import weight_files
 from core.models.head import Head, head_of
@@ -30,12 +27,14 @@ from core.models.loading import (
     Alone,
     check_device,
     check_memory,
+    free_memory,
     load_config,
     load_tokenizer,
     load_weights,
     not_a_decoder,
     prepare_loading,
     told_loading,
+    use_threads,
 )
 from core.models.lock import ModelLock
 from core.models.parts import blocks_of, context_of, final_norm_of
@@ -46,6 +45,7 @@ from core.tokens.keywords import KeywordForms, find_keyword_forms
 from core.tokens.tokenizer import FastTokenizer
 from core.tokens.vocabulary import fitted
 from core.values import ModelSpec, Prompt
+from core.weights import Place, names_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,7 +68,9 @@ class LoadedModel:
     """
 
     spec: ModelSpec
+    """As it was asked for, with the commits that were loaded of hub models."""
     fingerprint: str
+    """Of its content (`core.weights`)."""
     model: PreTrainedModel
     tokenizer: FastTokenizer
     frame: ChatFrame
@@ -84,6 +86,8 @@ class LoadedModel:
     d_vocab: int
     context_length: int
     eos_ids: frozenset[int]
+    former: Place | None = None
+    """How it was keyed before."""
     lock: ModelLock = field(default_factory=ModelLock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
@@ -134,6 +138,10 @@ class LoadedModel:
                 self._forms[key] = find_keyword_forms(self.tokenizer.backend_tokenizer, texts, key)
             return self._forms[key]
 
+    def has_weights(self, fingerprint: str) -> bool:
+        """Whether a fingerprint, of now or of before, names this model."""
+        return names_weights(fingerprint, self.fingerprint, self.former)
+
     @property
     def name(self) -> str:
         """For display."""
@@ -143,6 +151,11 @@ class LoadedModel:
     def device(self) -> torch.device:
         """Where token ids must be."""
         return self._embedding.device
+
+    @property
+    def card(self) -> str:
+        """The name of the graphics card that it lies on; "" elsewhere."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -181,7 +194,7 @@ def load_model(
     prepare_loading(spec, config)
     with told_loading(spec, progress, alone), large_blocks_apart():
         model = load_weights(spec, checkpoint.path, config, checkpoint.adapter)
-    return _assemble(spec, checkpoint.fingerprint, model, tokenizer, frame)
+    return _assemble(spec, checkpoint, model, tokenizer, frame)
 
 
 def set_threads(loaded: LoadedModel) -> int:
@@ -193,15 +206,6 @@ def set_threads(loaded: LoadedModel) -> int:
     return use_threads(1 if sum(p.numel() for p in loaded.model.parameters()) < SMALL_MODEL else None)
 
 
-def use_threads(number: int | None) -> int:
-    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number.
-
-    All are those that the environment allows (`core.settings.cpu_threads`), else one for every core.
-    """
-    torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
-    return torch.get_num_threads()
-
-
 def unload(loaded: LoadedModel) -> None:
     """Free the memory of `loaded`; it cannot be used afterwards."""
     loaded.lock.close(loaded.name)
@@ -209,13 +213,6 @@ def unload(loaded: LoadedModel) -> None:
         module._parameters.clear()
         module._buffers.clear()
     free_memory()
-
-
-def free_memory() -> None:
-    """Give back what models took that nothing holds any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def memory_taken(loaded: LoadedModel) -> int:
@@ -251,7 +248,7 @@ def base_frame(spec: ModelSpec, tokenizer: FastTokenizer, reasoner: LoadedModel,
 
 
 def _assemble(
-    spec: ModelSpec, fingerprint: str, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
+    spec: ModelSpec, found: Checkpoint, model: PreTrainedModel, tokenizer: FastTokenizer, frame: ChatFrame
 ) -> LoadedModel:
     decoder, owner, layers = blocks_of(model)
     unembed, config = model.get_output_embeddings(), model.config
@@ -261,8 +258,11 @@ def _assemble(
     tokenizer = fitted(tokenizer, d_vocab, frame.prefix + frame.suffix)
     context_length = context_of(config)
     return LoadedModel(
-        spec=spec,
-        fingerprint=fingerprint,
+        spec=replace(
+            spec, revision=found.commit or spec.revision, adapter_revision=found.adapter_commit or spec.adapter_revision
+        ),
+        fingerprint=found.fingerprint,
+        former=Place(model=spec, fingerprint=found.former),
         model=model,
         tokenizer=tokenizer,
         frame=frame,

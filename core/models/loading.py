@@ -5,6 +5,7 @@ Every refusal of the libraries underneath becomes a sentence. Knows neither fram
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import logging
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -26,8 +28,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from core.background import Tell
+from core import settings
+from core.background import Errand, Tell
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
+from core.models import checkpoints
 from core.models.adapters import Adapter
 from core.models.checkpoints import Checkpoint, available_memory, estimate_folder
 from core.models.merging import load_merged
@@ -35,7 +39,7 @@ from core.models.packed_attention import use_packed_attention
 from core.models.shapes import check_report
 from core.tokens.frames import start_token
 from core.tokens.tokenizer import FastTokenizer
-from core.values import ModelSpec, Precision, T
+from core.values import QUANTISED, ModelSpec, PairSpec, Precision, T
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -85,9 +89,51 @@ def check_memory(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         )
 
 
+def prepare_pair(pair: PairSpec, taken: Callable[[str], int], errand: Errand) -> tuple[tuple[str, ...], bool]:
+    """(devices that are here, whether the pair fits beside the old models), once all its files are here and checked.
+
+    `taken` tells what the old models take of a device. Raises ModelUnavailable where the pair would not fit without
+    them either.
+    """
+    specs = (pair.reasoner, pair.base)
+    for spec in specs:
+        check_device(spec)
+    needs = [
+        (spec.device, memory_needed(spec, checkpoints.find_checkpoint(spec, progress=errand.tell))) for spec in specs
+    ]
+    fits = True
+    for device in {device for device, _ in needs}:
+        need, free = sum(n for place, n in needs if place == device), checkpoints.available_memory(device)
+        held = taken(device)
+        if need > free + held:
+            raise ModelUnavailable(
+                f"{pair.base.name} and {pair.reasoner.name} need about {need / 1e9:.1f} GB on {device}, and "
+                f"{(free + held) / 1e9:.1f} GB are free{' once the loaded pair is released' if held else ''}.",
+                "Choose another precision, or smaller models.",
+            )
+        fits = fits and need <= free
+    return present_devices(), fits
+
+
 def _smaller(precision: Precision) -> str:
     lower = {"fp32": "bf16, int8 or nf4", "bf16": "int8 or nf4", "int8": "nf4"}.get(precision)
     return f"Choose {lower}, or a smaller model." if lower else "Choose a smaller model, or free memory first."
+
+
+def use_threads(number: int | None) -> int:
+    """Threads for CPU work in the calling thread and those that it starts, None for all; returns the number.
+
+    All are those that the environment allows (`core.settings.cpu_threads`), else one for every core.
+    """
+    torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
+    return torch.get_num_threads()
+
+
+def free_memory() -> None:
+    """Give back what models took that nothing holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -208,16 +254,7 @@ def prepare_loading(spec: ModelSpec, config: PreTrainedConfig) -> None:
 
 
 def _quantisation(precision: Precision) -> BitsAndBytesConfig | None:
-    if precision == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    if precision == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return None
+    return BitsAndBytesConfig(**QUANTISED[precision]) if precision in QUANTISED else None
 
 
 def not_a_decoder(found: str) -> ModelUnavailable:

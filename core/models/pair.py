@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
 from core.tokens.frames import Arguments, ChatFrame, Template, read_template, start_token
 from core.values import ModelSpec, PairSpec, Prompt
+from core.weights import Place, names_weights
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
@@ -42,6 +43,18 @@ class ModelFacts:
     context_length: int
     kv_bytes: int = 0
     """Of the keys and values that one token takes in memory; 0: not known."""
+    former: Place | None = None
+    """How the model was keyed before its content named it."""
+    card: str = ""
+
+    def has_weights(self, fingerprint: str) -> bool:
+        """Whether a fingerprint, of now or of before, names this model."""
+        return names_weights(fingerprint, self.fingerprint, self.former)
+
+
+def are_of(fingerprints: tuple[str, str], pair: tuple[ModelFacts, ModelFacts]) -> bool:
+    """Whether (base, reasoner) fingerprints, of now or of before, name these models."""
+    return all(facts.has_weights(named) for named, facts in zip(fingerprints, pair, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +166,26 @@ class PairHolder:
         return pieces(self._model(role), token_ids)
 
     def model_of(self, spec: ModelSpec, fingerprint: str) -> LoadedModel:
-        """The loaded model of exactly these weights. Raises ModelUnavailable when it is not in memory."""
-        for loaded in self._pair.models.values() if self._pair else ():
-            if loaded.spec == spec and loaded.fingerprint == fingerprint:
-                return loaded
-        raise not_loaded(spec.name)
+        """The loaded model of exactly these weights, wherever they lie. Raises ModelUnavailable: not in memory."""
+        same = [m for m in self._models() if m.spec.precision == spec.precision and m.has_weights(fingerprint)]
+        if not same:
+            raise not_loaded(spec.name)
+        return next((loaded for loaded in same if loaded.spec == spec), same[0])
+
+    def role_of(self, spec: ModelSpec, fingerprint: str) -> Role | None:
+        """Which of the loaded models these weights are, if any."""
+        facts = self._pair.facts if self._pair else {}
+        found = [r for r, f in facts.items() if f.spec.precision == spec.precision and f.has_weights(fingerprint)]
+        return next((role for role in found if facts[role].spec == spec), found[0] if found else None)
+
+    def holds(self, pair: PairSpec) -> bool:
+        """Whether that pair is in memory, by the name that it was loaded by or at the commits that were loaded."""
+        now = self._pair
+        return now is not None and pair in (now.spec, PairSpec(**{role: f.spec for role, f in now.facts.items()}))
+
+    def loaded(self) -> tuple[ModelFacts, ...]:
+        """Facts of the models in memory, if any."""
+        return tuple(self._pair.facts.values()) if self._pair else ()
 
     def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
         """Replace the pair in memory; other jobs go on meanwhile, those on the old pair until it is replaced.
@@ -169,7 +197,7 @@ class PairHolder:
             yield Progress(0, 0, "waiting for another load to end", waiting=True)
         self._is_loading = True
         try:
-            if self.spec == pair:
+            if self.holds(pair):
                 return pair
             self._devices, keeps = yield from self._background.follow(partial(_prepare, pair, self._models()))
             if not keeps:
@@ -223,35 +251,17 @@ class PairHolder:
 
 
 def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tuple[tuple[str, ...], bool]:
-    """(devices that are here, whether the pair fits beside the old models), once all its files are here and checked.
-
-    Raises ModelUnavailable where it would not fit without the old models either.
-    """
+    """As `core.models.loading.prepare_pair`, which imports torch."""
     errand.tell("importing torch and transformers")
-    from core.models.checkpoints import available_memory, find_checkpoint
-    from core.models.loading import check_device, memory_needed, present_devices
+    from core.models.loading import prepare_pair
 
-    specs = (pair.reasoner, pair.base)
-    for spec in specs:
-        check_device(spec)
-    needs = [(spec.device, memory_needed(spec, find_checkpoint(spec, progress=errand.tell))) for spec in specs]
-    fits = True
-    for device in {device for device, _ in needs}:
-        need, free = sum(n for place, n in needs if place == device), available_memory(device)
-        taken = _taken(old, device)
-        if need > free + taken:
-            raise ModelUnavailable(
-                f"{pair.base.name} and {pair.reasoner.name} need about {need / 1e9:.1f} GB on {device}, and "
-                f"{(free + taken) / 1e9:.1f} GB are free{' once the loaded pair is released' if taken else ''}.",
-                "Choose another precision, or smaller models.",
-            )
-        fits = fits and need <= free
-    return present_devices(), fits
+    return prepare_pair(pair, partial(_taken, old), errand)
 
 
 def _load(pair: PairSpec, accept: Accept, is_beside: bool, errand: Errand) -> _Pair:
     """Both models, loaded; beside others at work on one thread, since several would slow both down."""
-    from core.models.loaded import load_model, use_threads
+    from core.models.loaded import load_model
+    from core.models.loading import use_threads
     from core.tokens.readers import readers_of
 
     use_threads(1 if is_beside else None)
@@ -281,20 +291,9 @@ def _taken(models: Sequence[LoadedModel], device: str) -> int:
 
 
 def _free_memory() -> None:
-    if "core.models.loaded" in sys.modules:
-        from core.models.loaded import free_memory
-
-        free_memory()
+    if loading := sys.modules.get("core.models.loading"):
+        loading.free_memory()
 
 
 def _facts_of(loaded: LoadedModel) -> ModelFacts:
-    return ModelFacts(
-        spec=loaded.spec,
-        fingerprint=loaded.fingerprint,
-        name=loaded.name,
-        n_layers=loaded.n_layers,
-        d_model=loaded.d_model,
-        d_vocab=loaded.d_vocab,
-        context_length=loaded.context_length,
-        kv_bytes=loaded.kv_bytes,
-    )
+    return ModelFacts(**{item.name: getattr(loaded, item.name) for item in fields(ModelFacts)})

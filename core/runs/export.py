@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from core.forward.edits import OPERATORS, SteeringSpec
 from core.runs.values import Generation
 from core.text.words import keyword_tokens, measure_text
-from core.values import Positions, adapter_commit_of, canonical, commit_of
+from core.values import Positions, canonical
+from core.weights import adapter_commit_of, commit_of
 
 SCHEMA = "retrace-lanes-1"
 _STYLE = (
@@ -125,6 +126,7 @@ def _as_json(lane: NamedLane) -> dict[str, object]:
         "nll": generation.nll,
         "facts": dict(_facts(generation)),
         "spec": canonical(generation.spec),
+        "model": canonical(generation.spec.model),
         "directions": [{"name": d.name, "digest": d.digest, "vector": d.vector.tolist()} for d in edits],
     }
 

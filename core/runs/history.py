@@ -44,7 +44,11 @@ class HistoryEntry:
 
 def run_id_of(spec: GenerationSpec) -> str:
     """The id of the run that a spec asks for: 20 hex digits of its key."""
-    return codec.key_of("generation", spec).rpartition("-")[2][:20]
+    return _id_of_key(codec.key_of("generation", spec))
+
+
+def _id_of_key(key: str) -> str:
+    return key.rpartition("-")[2][:20]
 
 
 class RunHistory:
@@ -74,7 +78,8 @@ class RunHistory:
     def kept(self, spec: GenerationSpec) -> RunRecord | None:
         """The kept run of a spec, or None."""
         try:
-            known = self._known(run_id_of(spec))
+            found = (self._known(_id_of_key(key)) for key in self._store.keys_of("generation", spec))
+            known = next((kept for kept in found if kept is not None), None)
         except UserFacingError:
             return None
         return known.value if known else None
@@ -151,7 +156,7 @@ class RunHistory:
 
 
 def search(entries: list[HistoryEntry], words: str) -> list[HistoryEntry]:
-    """The runs whose question, note, model, directions or text hold every one of the words, in any case."""
+    """The runs whose question, note, model, device, directions or text hold every one of the words, in any case."""
     wanted = words.casefold().split()
     return [entry for entry in entries if all(word in _text_of(entry.record) for word in wanted)]
 
@@ -159,7 +164,8 @@ def search(entries: list[HistoryEntry], words: str) -> list[HistoryEntry]:
 def _text_of(record: RunRecord) -> str:
     spec = record.generation.spec
     names = " ".join(edit.direction.name for edit in spec.steering)
-    return f"{spec.prompt.question} {record.note} {spec.model.name} {names} {record.generation.text}".casefold()
+    model = f"{spec.model.repo_id} {spec.model.name} {spec.model.device}"
+    return f"{spec.prompt.question} {record.note} {model} {names} {record.generation.text}".casefold()
 
 
 def _entry(kept: Kept[RunRecord]) -> HistoryEntry:

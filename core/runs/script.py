@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from core.directions.direction import Direction
 from core.forward.edits import SteeringSpec
 from core.runs.values import GenerationSpec
-from core.values import Positions, Prompt, SamplingSpec, adapter_commit_of, commit_of
+from core.values import Positions, Prompt, SamplingSpec
+from core.weights import adapter_commit_of, commit_of
 
 _HEAD = '''"""Repeats a run of Retrace and prints its lanes. Run it in the project's folder: .venv/bin/python THIS_FILE
 
@@ -51,7 +52,7 @@ def main():
     """Complete the lanes of each model in one batch, as the playground does."""
     for model, fingerprint in dict.fromkeys((lane.model, lane.fingerprint) for lane in LANES):
         loaded = load_model(model)
-        assert loaded.fingerprint == fingerprint, f"{model.name} has other weights or another tokenizer now"
+        assert loaded.has_weights(fingerprint), f"{model.name} has other weights or another tokenizer now"
         lanes = [lane for lane in LANES if (lane.model, lane.fingerprint) == (model, fingerprint)]
         written = [list(lane.prefix) for lane in lanes]
         for step in stream_completions(loaded, lanes):

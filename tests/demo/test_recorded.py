@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.embedded import DEMO, recorded_directions, recorded_experiment
 from core.experiments.plans import plan_id, read_plan
 from core.experiments.verdicts import ticks
+from core.models.checkpoints import find_checkpoint
+from core.weights import Place, names_weights
 from demo.write_plans import PLANS, plans
 
 RECORDED = sorted(path.parent.name for path in (DEMO / "recorded").glob("*/results.json"))
@@ -16,7 +20,11 @@ def test_the_plans_are_what_their_recipe_makes():
     made = plans()
     assert {path.stem for path in PLANS.glob("*.json")} == set(made)
     for name, plan in made.items():
-        assert read_plan((PLANS / f"{name}.json").read_bytes()) == plan
+        held = read_plan((PLANS / f"{name}.json").read_bytes())
+        assert replace(held, fingerprints=plan.fingerprints) == plan
+        for spec, named in zip((plan.pair.base, plan.pair.reasoner), held.fingerprints, strict=True):
+            found = find_checkpoint(spec)
+            assert names_weights(named, found.fingerprint, Place(model=spec, fingerprint=found.former))
 
 
 def test_fig_3_is_recorded():

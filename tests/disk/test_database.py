@@ -327,13 +327,38 @@ def test_a_table_of_another_form_is_set_aside_and_the_store_goes_on(scene, state
     tamper(folder, *statements)
     again = Store(folder / "cache")
     assert "set aside" in again.warning
-    (kept,) = (folder / "cache").glob("values.broken-*")
-    assert (kept / "cache.db").exists()
     assert again.put("generation", SPEC, sv.generation())
     assert again.get(Generation, "generation", SPEC) == sv.generation()
+    assert (set_aside(folder) / "cache.db").exists()
+
+
+def set_aside(folder: Path) -> Path:
+    """The folder that was set aside; what the scene planted in it is put back in its place."""
+    (kept,) = (folder / "cache").glob("values.broken-*")
     inside = folder / "cache" / "values" / NAME
     inside.parent.mkdir(parents=True)
     (kept / NAME).rename(inside)
+    return kept
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_copied_cache_whose_database_leads_elsewhere_is_set_aside_and_nothing_there_is_touched(
+    scene, tmp_path, suffix, kind
+):
+    store, folder = scene
+    store.close()
+    victim, planted = tmp_path / "victim.txt", folder / "cache" / "values" / f"cache.db{suffix}"
+    victim.write_bytes(b"mine " * 3000)
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(victim) if kind == "link" else os.mkfifo(planted)
+    again = Store(folder / "cache")
+    assert again.put("generation", SPEC, sv.generation())
+    assert again.get(Generation, "generation", SPEC) == sv.generation()
+    assert "set aside" in again.warning
+    again.close()
+    assert victim.read_bytes() == b"mine " * 3000
+    set_aside(folder)
 
 
 def test_a_trigger_planted_in_an_open_store_is_said_and_dropped(scene):

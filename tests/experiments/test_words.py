@@ -9,7 +9,8 @@ import pytest
 from core.experiments.values import Fixed, Outcome, SavedPair
 from core.experiments.words import TITLES, caption, dose_words, is_date, keyword_words, methods
 from core.tokens.frames import ChatFrame
-from core.values import ModelSpec, PairSpec, Positions, SamplingSpec, hub_fingerprint
+from core.values import ModelSpec, PairSpec, Positions, SamplingSpec
+from core.weights import hub_fingerprint
 from tests.experiments.outcomes import outcome, plan
 
 

@@ -11,7 +11,7 @@ import torch
 from core.disk import codec
 from core.disk.store import Store
 from core.errors import BadDirection, BadInput
-from core.extraction import passes
+from core.extraction import keeping
 from core.extraction.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
 from core.extraction.moments import (
     NEGATIVES,
@@ -334,9 +334,9 @@ def test_two_parts_that_begin_in_one_token_count_once(loaded):
 
 
 def test_the_memory_that_is_promised_is_the_memory_of_the_arrays(moments):
-    kept, running = bytes_needed(moments.spec, moments.d_model)
-    assert kept == pytest.approx(moments.nbytes, rel=0.05)
-    assert kept < running < 4 * kept
+    need = bytes_needed(moments.spec, moments.d_model)
+    assert need.kept == pytest.approx(moments.nbytes, rel=0.05)
+    assert need.kept < need.memory < 4 * need.kept
     assert largest_folds((8, 4, 2), (900, 500, 260), 600) == 4
     assert largest_folds((8, 4, 2), (900, 500, 260), 100) == 2
 
@@ -367,8 +367,8 @@ def test_a_stopped_pass_goes_on_where_it_was(loaded, traces, moments, tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """A pass that keeps what it has after every trace."""
-    monkeypatch.setattr(passes, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(passes, "KEEP_SHARE", math.inf)
+    monkeypatch.setattr(keeping, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "KEEP_SHARE", math.inf)
 
 
 @pytest.mark.parametrize("killed_after", [1, 5, 11])
@@ -399,14 +399,14 @@ def test_what_a_pass_gathers_is_on_disk_before_it_ends(loaded, traces, moments, 
 
 def test_sums_are_kept_twice_a_minute_and_seldom_where_that_takes_long(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(passes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
     kept = []
 
     def keep():
         kept.append(now[0])
         now[0] += 3.0
 
-    keeper = passes._Keeper(keep)
+    keeper = keeping.Keeper(keep)
     while now[0] < 200:
         keeper.look()
         now[0] += 1.0

@@ -18,7 +18,8 @@ from safetensors import safe_open
 from core.errors import ModelUnavailable
 from core.models.checkpoints import estimate_memory, find_checkpoint
 from core.settings import MODEL_ROOTS
-from core.values import ModelSpec, adapter_commit_of, canonical, commit_of
+from core.values import ModelSpec, canonical
+from core.weights import adapter_commit_of, commit_of
 from tests.tiny_adapters import adapter_folder, factors
 from tests.tiny_models import tiny_folder
 
@@ -202,7 +203,8 @@ BOTH = ModelSpec(repo_id="maker/base", adapter="maker/mine")
 
 def test_a_hub_adapter_is_pinned_to_its_commit(fake: SimpleNamespace) -> None:
     found = find_checkpoint(BOTH)
-    assert found.fingerprint == f"maker/base@{'0' * 40}+maker/mine@{'a' * 40}"
+    assert found.former == f"maker/base@{'0' * 40}+maker/mine@{'a' * 40}"
+    assert (found.commit, found.adapter_commit) == ("0" * 40, "a" * 40)
     assert found.adapter is not None
     assert (found.adapter.path, found.adapter.name) == (fake.folders["maker/mine"], "mine")
     assert fake.fetched == ["maker/mine", "maker/base"], "the smaller one, which may be refused, first"
@@ -215,7 +217,7 @@ def test_a_hub_adapter_is_estimated_without_its_weights(fake: SimpleNamespace) -
 
 def test_without_network_the_adapter_at_hand_is_used(fake: SimpleNamespace) -> None:
     fake.offline = True
-    assert find_checkpoint(BOTH).fingerprint.endswith(f"+maker/mine@{'a' * 40}")
+    assert find_checkpoint(BOTH).former.endswith(f"+maker/mine@{'a' * 40}")
     assert estimate_memory(BOTH).merging_bytes == 4 * 32 * 32
 
 

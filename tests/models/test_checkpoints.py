@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +20,14 @@ import pytest
 from huggingface_hub import errors
 
 from core.background import Stopped
+from core.disk import digests
 from core.errors import ModelUnavailable
 from core.models import checkpoints, folders
 from core.models.checkpoints import available_memory, estimate_memory, find_checkpoint
 from core.models.files import read_header
 from core.settings import MODEL_ROOTS
-from core.values import ModelSpec, commit_of
+from core.values import ModelSpec
+from core.weights import commit_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = {
@@ -79,7 +83,8 @@ def test_local_folder_is_found_and_identified(folder: Path) -> None:
     found = find_checkpoint(_spec(folder))
     assert found.path == folder
     assert found.commit is None
-    assert len(found.fingerprint) == 64
+    assert re.fullmatch(r"weights:[0-9a-f]{64}", found.fingerprint)
+    assert re.fullmatch(r"[0-9a-f]{64}", found.former)
     assert find_checkpoint(_spec("tiny")).path == folder
 
 
@@ -87,8 +92,10 @@ def test_fingerprint_changes_with_every_byte_and_name(folder: Path) -> None:
     seen = {find_checkpoint(_spec(folder)).fingerprint}
     for file in sorted(folder.iterdir()):
         content = file.read_bytes()
-        changed = content[:-1] + (b"\n" if file.suffix == ".json" else bytes([content[-1] ^ 1]))
-        file.write_bytes(content + b"\n" if file.suffix == ".json" else changed)
+        if file.suffix == ".json":
+            file.write_text(json.dumps(json.loads(content) | {"x": 1}))
+        else:
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         seen.add(find_checkpoint(_spec(folder)).fingerprint)
         file.write_bytes(content)
     (folder / "chat_template.jinja").rename(folder / "other.jinja")
@@ -105,7 +112,9 @@ def test_fingerprint_is_of_content_not_of_place(folder: Path) -> None:
 
 def test_unchanged_folder_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = find_checkpoint(_spec(folder)).fingerprint
-    monkeypatch.setattr(folders.hashlib, "file_digest", None)
+    time.sleep(2 * digests.SETTLED_SECONDS)
+    find_checkpoint(_spec(folder))
+    monkeypatch.setattr(digests.hashlib, "file_digest", None)
     assert find_checkpoint(_spec(folder)).fingerprint == first
 
 
@@ -319,7 +328,7 @@ def _http(kind: type[errors.HfHubHTTPError], status: int) -> Exception:
 def test_hub_model_is_pinned_to_its_commit(fake: FakeHub) -> None:
     said: list[str] = []
     found = find_checkpoint(_spec(REPO, revision="main"), progress=lambda message, share=None: said.append(message))
-    assert (found.commit, found.fingerprint, found.path) == (COMMIT, f"{REPO}@{COMMIT}", fake.folder)
+    assert (found.commit, found.former, found.path) == (COMMIT, f"{REPO}@{COMMIT}", fake.folder)
     assert any("Downloading" in s for s in said)
     assert fake.calls == ["model_info", "hf_hub_download", "snapshot_download"]
 
@@ -327,7 +336,7 @@ def test_hub_model_is_pinned_to_its_commit(fake: FakeHub) -> None:
 def test_a_script_that_names_the_commit_loads_it_whatever_the_branch_is_now(fake: FakeHub) -> None:
     """What `core.api.load_model` is given by "Copy as code"."""
     loaded = find_checkpoint(_spec(REPO))
-    pinned = _spec(REPO, revision=commit_of(_spec(REPO), loaded.fingerprint))
+    pinned = _spec(REPO, revision=commit_of(_spec(REPO, revision=loaded.commit), loaded.fingerprint))
     assert pinned.revision == COMMIT
     fake.info.sha, fake.cached = "f" * 40, True
     assert find_checkpoint(pinned) == loaded
@@ -358,7 +367,7 @@ def test_without_network_the_copy_at_hand_is_used(fake: FakeHub, error: Exceptio
     with pytest.raises(ModelUnavailable, match="cannot be reached"):
         find_checkpoint(_spec(REPO))
     fake.cached = True
-    assert find_checkpoint(_spec(REPO)).fingerprint == f"{REPO}@{COMMIT}"
+    assert find_checkpoint(_spec(REPO)).former == f"{REPO}@{COMMIT}"
 
 
 def test_estimate_without_network_uses_the_copy_at_hand(fake: FakeHub) -> None:

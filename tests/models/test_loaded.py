@@ -19,7 +19,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from core.errors import BadInput, ModelUnavailable, OutOfMemory
 from core.models import loading
 from core.models.checkpoints import estimate_memory
-from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload, use_threads
+from core.models.loaded import LoadedModel, encode_prompt, encode_text, load_model, pieces, unload
+from core.models.loading import use_threads
 from core.tokens.frames import ChatFrame
 from core.values import ModelSpec
 from tests import zoo
@@ -569,7 +570,7 @@ def test_a_text_ends_where_positions_would_be_turned_otherwise(tmp_path, monkeyp
 @pytest.mark.parametrize(("named", "threads"), [("1", 1), ("2", 2), ("2,1", 2), ("", 3), ("0", 3), ("many", 3)])
 def test_a_model_that_gains_from_several_threads_takes_no_more_than_the_environment_allows(named, threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", named)
-    monkeypatch.setattr("core.models.loaded.psutil.cpu_count", lambda logical: 3)
+    monkeypatch.setattr("core.models.loading.psutil.cpu_count", lambda logical: 3)
     before = torch.get_num_threads()
     try:
         assert use_threads(None) == threads

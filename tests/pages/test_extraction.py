@@ -279,6 +279,14 @@ def test_more_memory_than_there_is_is_refused(bench, monkeypatch):
     assert next(button for button in app.button if button.label == "Extract").disabled
 
 
+def test_more_disk_than_there_is_is_refused(bench, monkeypatch):
+    monkeypatch.setattr("core.extraction.moments.WHOLE_BYTES", 0)
+    monkeypatch.setattr("core.disk.store.Store.room", lambda self: 1000)
+    app = opened()
+    assert "of disk" in said(app)
+    assert next(button for button in app.button if button.label == "Extract").disabled
+
+
 def test_a_map_without_offsets_is_explained(bench):
     assert "at most 64 offsets" in said(opened(map_first=3, map_last=-3))
     assert "at most 64 offsets" in said(opened(map_first=-100, map_last=100))

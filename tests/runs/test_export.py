@@ -9,7 +9,8 @@ import pytest
 
 from core.forward.edits import SteeringSpec
 from core.runs.export import NamedLane, describe_edit, describe_positions, to_html, to_json, to_markdown
-from core.values import Positions, hub_fingerprint
+from core.values import Positions
+from core.weights import hub_fingerprint
 from tests import stored_values as sv
 
 HOSTILE = "<script>pwned=1</script><img src=x onerror=alert(1)> ![b](http://beacon.invalid/p) ```\n# Wait\u202e & `"

@@ -15,7 +15,8 @@ from core.models.loaded import encode_prompt
 from core.runs.generation import stream_completions
 from core.runs.script import script_of
 from core.runs.values import GenerationSpec
-from core.values import ModelSpec, Positions, SamplingSpec, hub_fingerprint
+from core.values import ModelSpec, Positions, SamplingSpec
+from core.weights import hub_fingerprint
 from tests.tiny_models import tiny_loaded
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import pytest
 
+from core.experiments.plans import plan_id
+from core.experiments.statistics import null_of
 from core.experiments.values import Outcome
 from core.experiments.verdicts import QUESTIONS, ticks
 from core.experiments.words import TITLES, caption, methods
 from tests.experiments.outcomes import cell_of, outcome, plan
+from ui.components.roles import NAMES
 from ui.figures.catalogue import drawings
 from ui.figures.report import DATES, DATES_END, report_html
 
@@ -59,6 +63,27 @@ def test_every_figure_has_its_caption_its_charts_and_its_table(page):
     assert page.count("<table>") == len(TITLES)
     assert methods(outcome()) in text
     assert outcome().notes[0] in text
+
+
+def test_the_strongest_control_has_its_texts_and_every_text_its_key(page):
+    null = null_of(outcome())
+    shown = next(point for point in outcome().reported if point == null.strongest)
+    behind = page[page.index("Texts behind the points") :]
+    assert f"{NAMES[shown.target]}, {shown.name}".casefold() in unescape(behind).casefold()
+    assert escape(shown.cells[0]) in behind
+
+
+def test_digests_tell_a_changed_count_and_a_changed_question(page):
+    def digests(made):
+        text = report_html(made, cells=lambda _: None)
+        return text[text.index("<h2>Digests") : text.index("<h2>Provenance")]
+
+    ours = small((("made on", "1 Jan 2026"),))
+    assert plan_id(ours.plan) in digests(ours)
+    assert digests(replace(ours, provenance=())) == digests(ours)
+    assert digests(replace(ours, done=ours.done + 1)) != digests(ours)
+    asked = replace(ours.plan, report=ours.plan.report[1:])
+    assert digests(replace(ours, plan=asked)) != digests(ours)
 
 
 def test_a_failed_tick_is_shown_as_one_that_holds():
@@ -119,8 +144,8 @@ def test_reports_of_equal_outcomes_are_equal_apart_from_dates():
     assert first == report_html(now, cells=lambda _: None)
 
 
-def test_a_few_texts_of_the_chosen_dose_and_without_steering(page):
-    assert page.count("<blockquote>") == 4 * 3
+def test_a_few_texts_of_the_chosen_dose_without_steering_and_of_the_strongest_control(page):
+    assert page.count("<blockquote>") == 5 * 3
     assert "Wait, let me check: What is 24 + 24?." in page
 
 

@@ -27,7 +27,7 @@ from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
 from ui.shell.how_read import ask_template, draw_first_tokens, told_frame
-from ui.shell.state import workbench
+from ui.shell.state import can_run, workbench
 
 Facts = tuple[ModelFacts, ModelFacts]
 TokenParts = tuple[tuple[int, int, str], ...]
@@ -107,7 +107,7 @@ def draw_form(facts: Facts) -> Request | None:
 
 def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:
     """The loaded model that wrote it, by its weights and tokenizer."""
-    return next((role for role in ROLES if by_role[role].fingerprint == generation.spec.fingerprint), None)
+    return next((role for role in ROLES if by_role[role].has_weights(generation.spec.fingerprint)), None)
 
 
 def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
@@ -260,6 +260,8 @@ def place_parts(trace: Trace | None, spans: Spans, *, text_start: int) -> tuple[
 
 def say_forms(request: Request) -> None:
     """Of the keywords: which forms count by a first token alone, and which do not count."""
+    if not can_run():
+        return
     forms = tried(lambda: workbench().pair.keyword_forms(request.role, request.spec.keywords))
     if forms is not None and (forms.by_first or forms.left_out):
         st.caption(forms_in_words(forms))

@@ -130,8 +130,9 @@ def spec_of(request: Request, target: Target, needs: Needs, layer: int) -> Furth
 def _divergence_spec(request: Request) -> DivergenceSpec | UserFacingError:
     """Both models' text with one and the same target, since the comparison has none."""
     other = next(role for role in ROLES if role != request.role)
-    facts, spec = workbench().pair.facts(other), request.spec
+    spec = request.spec
     try:
+        facts = workbench().pair.facts(other)
         reading = workbench().pair.read(other, request.question, request.text, frame=told_frame())
         ours = TargetText.of(spec, (spec.text_start,))
         theirs = replace(

@@ -9,7 +9,7 @@ from core.models.pair import ModelFacts
 def recorded_words(facts: ModelFacts) -> str:
     """The measured agreement as sentences; what is missing and how to get it where there is none for these weights."""
     found = recorded_agreement()
-    if found is None or found.fingerprint != facts.fingerprint:
+    if found is None or not facts.has_weights(found.fingerprint):
         return (
             "How well these estimates predict exact effects was not measured on these weights over many traces; the "
             "**Agreement** view measures it on this text. For the embedded pair, `make attribution-report` does so."

@@ -11,24 +11,28 @@ from functools import partial
 import streamlit as st
 
 from core.attribution.values import Attribution
-from core.models.pair import ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.text import words
+from core.text.lines import shown_line
 from ui.attribution.catalogue import WITHOUT_KEYWORDS
 from ui.attribution.choice import View, choose_view, drawable
 from ui.attribution.export import draw_export
-from ui.attribution.form import Request, Tokens, say_forms
+from ui.attribution.form import Facts, Request, Tokens, say_forms
 from ui.attribution.further import LAYERED, complete, every_layer, known_readings
 from ui.attribution.methods import PERCENTILE, Readings, rounded_range
 from ui.attribution.pinned import Marks, draw_pinned
 from ui.attribution.recorded import recorded_words
 from ui.components.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.components.value_line import ValueLine, choose_form, value_line
+from ui.shell.measured import measured
+from ui.shell.state import workbench
 
 STRIP_KEY = "attribution_strip"
 PIN_NEXT = "attribution:pin_next"
 """Session key of the token to pin in the text that is opened next."""
 _PINNED_FOR = "attribution:pinned_for"
 _HEIGHT = 400
+_STORED, _LIMIT, _TITLE = "attribution_stored", 50, 80
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,10 @@ def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops:
             pinned=pinned,
             first=readings.start,
         )
-        st.caption(f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on.")
+        st.caption(
+            f"{method.explanation} Colours are full from the {PERCENTILE}th percentile of this text on. "
+            f"{measured('attribution', readings.attribution.spec)}"
+        )
         if method.key not in WITHOUT_KEYWORDS:
             say_forms(request)
         if method.needs in ("gradients", "interventions"):
@@ -163,3 +170,44 @@ def _draw_jumps(stops: Stops) -> None:
     jump = partial(select_token, STRIP_KEY)
     st.button(f"‹ Previous {stops.name}", disabled=not before, on_click=jump, args=before[-1:] or (None,))
     st.button(f"Next {stops.name} ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
+
+
+def draw_stored(facts: Facts) -> None:
+    """The chosen stored reading, with all that is stored about its text."""
+    chosen = _choose(facts)
+    if chosen is not None:
+        request, attribution, reader = chosen
+        draw_attribution(attribution, request, reader)
+
+
+def _choose(facts: Facts) -> tuple[Request, Attribution, ModelFacts] | None:
+    """A stored reading by one of these models, as the request that asks for it; None where there is none."""
+    known = {fact.fingerprint: (role, fact) for role, fact in zip(ROLES, facts, strict=True)}
+    stored = workbench().store.recent("attribution", Attribution, _LIMIT)
+    found = [one.value for one in stored if one.value.spec.fingerprint in known]
+    if not found:
+        st.info("No reading of a text by these models is stored.", icon=":material/inventory_2:")
+        return None
+    if st.session_state.get(_STORED) not in range(len(found)):
+        st.session_state[_STORED] = 0
+    picked = st.selectbox(
+        "Stored reading",
+        range(len(found)),
+        format_func=lambda i: _title(found[i]),
+        key=_STORED,
+        persist_state="session",
+    )
+    attribution = found[picked]
+    spec = attribution.spec
+    role, fact = known[spec.fingerprint]
+    tokens = Tokens(token_ids=spec.token_ids, text_start=spec.text_start)
+    text = "".join(attribution.pieces[spec.text_start :])
+    request = Request(spec=spec, tokens=tokens, role=role, question="", text=text)
+    return request, attribution, fact
+
+
+def _title(attribution: Attribution) -> str:
+    spec = attribution.spec
+    text = "".join(attribution.pieces[spec.text_start : spec.text_start + 40])
+    named = f"{shown_line(spec.direction.name, 40)} · read by {shown_line(spec.model.name, 24)}"
+    return f"{shown_line(text, _TITLE)} · {named}"

@@ -32,7 +32,7 @@ def residual_norm(facts: ModelFacts, layer: int) -> ResidualNorm:
     there = [
         choice
         for choice in choices(d_model=facts.d_model)
-        if choice.direction.fingerprint == facts.fingerprint
+        if facts.has_weights(choice.direction.fingerprint)
         and choice.direction.layer == layer
         and choice.direction.resid_norm > 0
     ]

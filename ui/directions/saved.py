@@ -10,6 +10,7 @@ import streamlit as st
 from core.directions.folder import NOTE, SavedDirection
 from core.models.pair import ModelFacts
 from ui.shell.frame import page_path
+from ui.shell.recorded import came_from
 from ui.shell.state import workbench
 
 
@@ -43,10 +44,12 @@ def draw_table(saved: list[SavedDirection], facts: ModelFacts | None) -> None:
         "raw norm": [round(item.direction.norm, 3) for item in saved],
         "fits": [_fits(item, facts) for item in saved],
         "note": [note.get(NOTE, "") for note in notes],
+        "came": [came_from("direction", item.direction_id) for item in saved],
         "saved": [datetime.datetime.fromtimestamp(item.saved_at) for item in saved],
     }
+    optional = ("window", "fits", "note", "came")
     st.dataframe(
-        {name: values for name, values in columns.items() if any(values) or name not in ("window", "fits", "note")},
+        {name: values for name, values in columns.items() if any(values) or name not in optional},
         hide_index=True,
         column_config={
             "name": st.column_config.TextColumn(width="large"),

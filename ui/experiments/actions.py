@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.bundles.writing import SUFFIX
 from core.embedded import FRESH, example_questions, fresh_questions
 from core.experiments.command import command_of
 from core.experiments.folder import MAX_TITLE
@@ -12,6 +13,7 @@ from core.experiments.values import Outcome, Plan
 from ui.components.safe_text import plain
 from ui.experiments.opened import OPEN_KEY, VIEW_KEY, begin_from, name_of
 from ui.figures.report import report_html
+from ui.shell.bundle_files import experiment_bytes
 from ui.shell.notice import act
 from ui.shell.state import workbench
 
@@ -30,6 +32,16 @@ def draw_actions(opened: str, plan: Plan) -> None:
                 icon=":material/description:",
                 key=f"exp:report:{opened}",
                 help="One HTML file with all figures, numbers and sentences; it needs no network.",
+            )
+            st.download_button(
+                "Bundle",
+                lambda: experiment_bytes(opened),
+                file_name=f"experiment-{opened[:8]}{SUFFIX}",
+                mime="application/octet-stream",
+                on_click="ignore",
+                icon=":material/inventory_2:",
+                key=f"exp:bundle:{opened}",
+                help="One file with all results and texts, which opens on any machine without models.",
             )
         with st.popover("Plan", icon=":material/terminal:"):
             _draw_plan(opened, plan, outcome)

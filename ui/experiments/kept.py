@@ -13,6 +13,7 @@ from core.experiments.words import NUMBERS
 from ui.components.safe_text import plain, tried
 from ui.experiments.opened import begin_from, name_of, running_id
 from ui.shell.handoff import open_experiment
+from ui.shell.recorded import came_from
 from ui.shell.state import workbench
 
 MAX_PLAN_MB = 40
@@ -45,10 +46,15 @@ def _draw_row(one: SavedExperiment) -> None:
             state = f":orange-badge[{outcome.done:,} of {outcome.total:,} points]"
         st.markdown(
             f"**{plain(name_of(one.plan), 100)}**  \n{state}  \n:small[{moment} · {figures} · "
-            f"{plain(one.plan.pair.reasoner.name, 60)}]",
+            f"{plain(one.plan.pair.reasoner.name, 60)}{_origin(one.experiment_id)}]",
             width="stretch",
         )
         st.button("Open", key=f"exp:open:{one.experiment_id}", on_click=open_experiment, args=(one.experiment_id,))
+
+
+def _origin(experiment_id: str) -> str:
+    words = came_from("experiment", f"{experiment_id}.plan.json")
+    return f" · {plain(words, 120)}" if words else ""
 
 
 def _ask_file() -> None:

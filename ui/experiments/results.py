@@ -20,7 +20,7 @@ from ui.experiments.opened import OPEN_KEY, SLOT, VIEW_KEY, live_job, name_of, r
 from ui.experiments.source import Pair
 from ui.experiments.texts import draw_texts
 from ui.shell.jobs import follow
-from ui.shell.state import workbench
+from ui.shell.state import can_run, workbench
 
 LIVE_EVERY = 2.0
 """Seconds after which the figures of a running experiment are drawn again."""
@@ -80,6 +80,10 @@ def _draw_title(opened: str, plan: Plan, *, is_live: bool) -> None:
 
 def _offer_to_go_on(plan: Plan, outcome: Outcome | None, facts: Pair) -> None:
     """How much is there, and the button that measures the rest; or why it cannot be measured with this pair."""
+    if not can_run():
+        done = f"{outcome.done:,} of {outcome.total:,} points are" if outcome is not None else "No point is"
+        st.caption(f":material/inventory_2: {done} measured; going on needs the models.")
+        return
     text, button = st.columns([5, 1], vertical_alignment="center")
     try:
         cost = look_at(plan, traces_of(plan.traces), facts)

@@ -150,7 +150,7 @@ def directions_of(facts: ModelFacts) -> list[Choice]:
     return [
         choice
         for choice in choices(d_model=facts.d_model)
-        if choice.direction.fingerprint == facts.fingerprint and CONTROL not in dict(choice.direction.provenance)
+        if facts.has_weights(choice.direction.fingerprint) and CONTROL not in dict(choice.direction.provenance)
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.extraction.contrast import contrast
-from core.extraction.moments import Moments, MomentsSpec
+from core.extraction.moments import Gathered, MomentsSpec
 from core.extraction.values import DirectionSet, Negatives, Weighting
 from core.models.pair import ROLES, Role
 from core.traces.events import BACKTRACKING
@@ -18,7 +18,7 @@ from ui.shell.state import set_anew
 KEY = "contrast:"
 RANGE = "contrast:window"
 _PAPER = "contrast:paper"
-_KEPT = "contrast:kept"
+_KEPT, _GATHERED = "contrast:kept", "contrast:gathered"
 _SUBTRACTED: dict[Negatives, str] = {
     "all": "All tokens (Eq. 3)",
     "other": "Other labels' parts",
@@ -39,7 +39,7 @@ class Choice:
     weighting: Weighting
 
 
-def ask_contrast(have: dict[Role, Moments]) -> Choice:
+def ask_contrast(have: dict[Role, Gathered]) -> Choice:
     """The choice, from sums of one or both models with the same labels and offsets."""
     moments = next(iter(have.values()))
     _set_defaults(have, moments)
@@ -80,28 +80,31 @@ def ask_contrast(have: dict[Role, Moments]) -> Choice:
     return Choice(role=chosen, label=label, window=window, negatives=negatives, weighting=weighting)
 
 
-def made_of(moments: Moments, choice: Choice) -> DirectionSet:
-    """The directions of the choice: its window first, then the single offsets. Kept until another one is asked for.
+def made_of(moments: Gathered, choice: Choice) -> DirectionSet:
+    """The directions of the choice: its window first, then the single offsets, where there are none all windows. Kept
+    until another one is asked for.
 
     Raises BadInput as `contrast` does.
     """
     key = (moments.spec, choice)
     kept: dict[tuple[MomentsSpec, Choice], DirectionSet] = st.session_state.setdefault(_KEPT, {})
     if key not in kept:
-        singles = [window for window in moments.spec.windows if window.stop - window.start == 1]
+        singles = _singles(moments)
         while len(kept) >= len(ROLES):
             kept.pop(next(iter(kept)))
         kept[key] = contrast(
             moments,
             choice.label,
-            windows=tuple(dict.fromkeys((choice.window, *singles))),
+            windows=tuple(dict.fromkeys((choice.window, *(singles or moments.spec.windows)))),
             negatives=choice.negatives,
             weighting=choice.weighting,
         )
     return kept[key]
 
 
-def _ask_window(moments: Moments) -> Window:
+def _ask_window(moments: Gathered) -> Window:
+    if not _singles(moments):
+        return _ask_gathered(moments)
     first, last = _span(moments)
     slider, paper = st.columns([5, 1], vertical_alignment="bottom")
     with slider:
@@ -124,16 +127,33 @@ def _ask_window(moments: Moments) -> Window:
     return Window(start=low, stop=high + 1)
 
 
-def _span(moments: Moments) -> tuple[int, int]:
-    singles = [window.start for window in moments.spec.windows if window.stop - window.start == 1]
-    return min(singles), max(singles)
+def _ask_gathered(moments: Gathered) -> Window:
+    """One of the windows of a pass that gathered no single offsets, as an experiment's does."""
+    windows = {window.label: window for window in moments.spec.windows}
+    if st.session_state.get(_GATHERED) not in windows:
+        st.session_state[_GATHERED] = next(iter(windows))
+    return windows[
+        st.selectbox(
+            "Window: offsets from the event's first token", list(windows), key=_GATHERED, persist_state="session"
+        )
+    ]
+
+
+def _singles(moments: Gathered) -> list[Window]:
+    return [window for window in moments.spec.windows if window.stop - window.start == 1]
+
+
+def _span(moments: Gathered) -> tuple[int, int]:
+    """The first and last offset that the slider reaches; those of the paper where no single one was gathered."""
+    starts = [window.start for window in _singles(moments)] or [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
+    return min(starts), max(starts)
 
 
 def _use_paper_window() -> None:
     st.session_state[RANGE] = (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1)
 
 
-def _set_defaults(have: dict[Role, Moments], moments: Moments) -> None:
+def _set_defaults(have: dict[Role, Gathered], moments: Gathered) -> None:
     first, last = _span(moments)
     kept: tuple[int, int] = st.session_state.get(RANGE, (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1))
     low, high = kept

@@ -10,7 +10,7 @@ import streamlit as st
 from core.directions.direction import Direction
 from core.directions.folder import MAX_NAME
 from core.extraction.controls import CONTROL, DEFAULT_RANDOM, control_set, is_control_of
-from core.extraction.moments import Moments
+from core.extraction.moments import Gathered
 from core.extraction.values import DirectionSet
 from core.text.lines import kept_line
 from ui.components.safe_text import done, tried
@@ -27,7 +27,7 @@ _MEANING = {
 }
 
 
-def draw_controls(moments: Moments, found: DirectionSet, direction: Direction, cell: Cell) -> None:
+def draw_controls(moments: Gathered, found: DirectionSet, direction: Direction, cell: Cell) -> None:
     """A button that makes the controls, their table, and one that saves all of them."""
     st.markdown("##### Controls")
     number, seed = st.columns(2)

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import BadInput
-from core.extraction.moments import FOLDS, MomentsSpec, bytes_needed, largest_folds, single_offsets
+from core.extraction.moments import FOLDS, MomentsSpec, Need, bytes_needed, is_large, largest_folds, single_offsets
 from core.extraction.values import DirectionSet
 from core.models.pair import ROLES, ModelFacts, Role
 from core.traces.events import BACKTRACKING, digest_of
@@ -19,7 +19,7 @@ from ui.components.roles import TITLES
 from ui.components.safe_text import plain, show_error, size
 from ui.extraction.how_read import ask_frames
 from ui.extraction.trace_choice import KEY, ask_traces
-from ui.shell.state import set_anew, workbench
+from ui.shell.state import can_run, set_anew, workbench
 
 MAP_FIRST, MAP_LAST = -40, 10
 MAX_OFFSETS = 64
@@ -102,36 +102,47 @@ def _fields(facts: tuple[ModelFacts, ModelFacts], traces: tuple[Trace, ...], cou
 def _with_folds(spec: MomentsSpec, d_model: int, n_traces: int) -> MomentsSpec:
     """The spec with as many folds as fit a file of the store, and no more than there are pairs of traces."""
     possible = [folds for folds in FOLDS if 2 * folds <= n_traces] or [min(FOLDS)]
-    needed = [bytes_needed(replace(spec, folds=folds), d_model)[0] for folds in possible]
-    return replace(spec, folds=largest_folds(possible, needed, int(workbench().moments.largest_file)))
+    needed = [bytes_needed(replace(spec, folds=folds), d_model).unfinished for folds in possible]
+    return replace(spec, folds=largest_folds(possible, needed, workbench().moments.room()))
 
 
 def _draw_submit(spec: MomentsSpec, d_model: int, *, n_traces: int, n_models: int) -> bool:
     """The button, and what pressing it means: how much is read, and what it needs. True when it was pressed."""
-    kept, running = bytes_needed(spec, d_model)
-    room = psutil.virtual_memory().available
+    need, shelf = bytes_needed(spec, d_model), workbench().moments
     button, text = st.columns([1, 4], vertical_alignment="center")
-    pressed = button.button("Extract", key=SUBMIT, type="primary", width="stretch", disabled=running > room)
+    fault = _fault_of(need, n_models, is_large(spec, d_model))
+    pressed = button.button("Extract", key=SUBMIT, type="primary", width="stretch", disabled=fault is not None)
     each = "both models read" if n_models == 2 else "the model reads"
     text.caption(
         f"In one pass {each} {n_traces:,} traces: {len(spec.layers)} layers × {len(spec.windows)} windows × "
-        f"{len(spec.rows)} labels (one of them shuffled) in {spec.folds} groups of traces. It needs {size(running)} "
-        f"while it runs and keeps {size(kept)} per model."
+        f"{len(spec.rows)} labels (one of them shuffled) in {spec.folds} groups of traces. It needs "
+        f"{size(need.memory)} of memory while it runs and keeps {size(need.kept)} per model."
     )
-    if running > room:
-        show_error(
-            BadInput(
-                f"This needs {size(running)} of memory, and {size(room)} are free.",
-                "Choose fewer labels, layers or offsets.",
-            )
-        )
-    elif kept > workbench().moments.largest_file:
+    if fault is not None:
+        show_error(fault)
+    elif need.kept > shelf.largest_file and not is_large(spec, d_model):
         st.info(
-            f"A result of {size(kept)} is too large for the store and stays in memory only. Fewer labels, layers or "
-            "offsets are kept on disk.",
+            f"A result of {size(need.kept)} is too large for the store and stays in memory only. Fewer labels, "
+            "layers or offsets are kept on disk.",
             icon=":material/save:",
         )
     return pressed or bool(st.session_state.pop(_AGAIN, False))
+
+
+def _fault_of(need: Need, n_models: int, large: bool) -> BadInput | None:
+    """Why the pass cannot be made: no room in memory or, for one that is kept layer by layer, on disk."""
+    room = psutil.virtual_memory().available
+    if need.memory > room:
+        return BadInput(
+            f"This needs {size(need.memory)} of memory, and {size(room)} are free.",
+            "Choose fewer labels, layers or offsets.",
+        )
+    try:
+        if large:
+            workbench().moments.check_room(need, n_models=n_models)
+    except BadInput as error:
+        return error
+    return None
 
 
 def draw_stopped() -> None:
@@ -150,7 +161,7 @@ def draw_stopped() -> None:
 
 def draw_exact(window: Window, found: DirectionSet) -> None:
     """Where a window is a mean over offsets: a button that asks for Eq. 3's mean over the union of its positions."""
-    if window not in found.composed:
+    if window not in found.composed or not can_run():
         return
 
     def ask() -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import UserFacingError
 from core.extraction.contrast import ReliabilityCurve, reliability_curve
-from core.extraction.moments import Moments
+from core.extraction.moments import Gathered
 from ui.components.colours import BLUE, GRAY
 from ui.components.safe_text import plain
 from ui.extraction.contrast import Choice
@@ -18,7 +18,7 @@ _GOAL = 0.95
 _HEIGHT = 190
 
 
-def draw_reliability(moments: Moments, choice: Choice, cell: Cell) -> None:
+def draw_reliability(moments: Gathered, choice: Choice, cell: Cell) -> None:
     """The curve of the chosen cell, what it predicts for all the traces, and how many a goal would need."""
     st.markdown("##### Are these traces enough?")
     try:

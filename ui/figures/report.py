@@ -6,9 +6,13 @@ Two reports of equal outcomes are equal, but for what stands between DATES and D
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from html import escape
 
+from core.disk.codec import canonical_json
+from core.experiments.plans import plan_id
 from core.experiments.statistics import chosen_point, null_of, unsteered
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import QUESTIONS, State, percent, sentences, ticks, with_test
@@ -45,6 +49,7 @@ def report_html(outcome: Outcome, *, cells: Cells) -> str:
         _texts(outcome, cells),
         _section("Methods, to copy", f"<p class='methods'>{escape(methods(outcome))}</p>"),
         _left_out(outcome, figures),
+        _digests(outcome),
         _provenance(outcome),
     )
     return "\n".join(
@@ -158,13 +163,14 @@ def _cell(value: object) -> str:
 
 
 def _texts(outcome: Outcome, cells: Cells) -> str:
-    """A few texts of each model, unsteered and at the chosen dose."""
-    points = [
+    """A few texts of each model, unsteered and at the chosen dose, and of the strongest readable control."""
+    null = null_of(outcome)
+    asked = [
         point
         for role in REASONER_FIRST
         for point in (unsteered(outcome.reported, role, "report"), chosen_point(outcome, target=role))
-        if point is not None
     ]
+    points = [point for point in (*asked, null.strongest if null else None) if point is not None]
     found = [shown for point in points if (shown := _texts_of(point, cells))]
     note = f"<p class='quiet'>The first {TEXTS} of each point, the beginning of each text.</p>"
     return _section("Texts behind the points", note, *found) if found else ""
@@ -181,7 +187,8 @@ def _texts_of(point: Point, cells: Cells) -> str:
         return ""
     dose = dose_words(point.coefficient, point.resid_norm, point.raw_norm)
     name = f"{NAMES[point.target]}, {point.name}" + ("" if point.kind == "unsteered" else f", {dose}")
-    return f"<details><summary>{escape(name[0].upper() + name[1:])}</summary>{''.join(quotes)}</details>"
+    keys = f"<p class='quiet'>Stored under {escape(', '.join(point.cells))}.</p>"
+    return f"<details><summary>{escape(name[0].upper() + name[1:])}</summary>{''.join(quotes)}{keys}</details>"
 
 
 def _quote(question: str, text: str) -> str:
@@ -207,12 +214,30 @@ def _left_out(outcome: Outcome, figures: Sequence[Figure]) -> str:
     return _section("What was left out", f"<ul>{''.join(f'<li>{escape(s)}</li>' for s in said)}</ul>") if said else ""
 
 
+def _digests(outcome: Outcome) -> str:
+    """What tells this experiment from any other, and its results from changed ones."""
+    plan = outcome.plan
+    prints = zip(NAMES.values(), outcome.fingerprints, strict=True)
+    listed = [
+        ("plan", plan_id(plan)),
+        *((f"{name} fingerprint", value) for name, value in prints if value),
+        ("traces", plan.traces.digest),
+        ("questions that chose", _digest(plan.choose)),
+        ("questions that are reported", _digest(plan.report)),
+        ("all counts of this report", _digest(replace(outcome, provenance=()))),
+    ]
+    note = "<p class='quiet'>SHA-256 of contents; equal ones have equal digests on any machine.</p>"
+    return _section("Digests", note, _listed([(name, value) for name, value in listed if value]))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
 def _provenance(outcome: Outcome) -> str:
     """What it was made with; dates last, in one marked place."""
     same = [(name, value) for name, value in outcome.provenance if not is_date(name)]
     dates = [(name, value) for name, value in outcome.provenance if is_date(name)]
-    prints = zip(NAMES.values(), outcome.fingerprints, strict=True)
-    same += [(f"{name} fingerprint", value) for name, value in prints if value]
     return _section("Provenance", _listed(same), DATES + _listed(dates) + DATES_END)
 
 

@@ -12,16 +12,17 @@ from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
 from core.experiments.words import caption
-from core.models.pair import ModelFacts
+from core.models.pair import ModelFacts, are_of
 from ui.components.safe_text import done, plain
 from ui.components.ticks import draw_row, draw_ticks
 from ui.home.quick import quick_plan
 from ui.shell.frame import page_path
 from ui.shell.handoff import EXPERIMENT_JOB, open_experiment
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, guarded, workbench
+from ui.shell.state import caller, can_run, guarded, opened_bundle, workbench
 
 Pair = tuple[ModelFacts, ModelFacts]
+Badge = Literal["RECORDED", "CACHED"]
 RECORDED, HERE = "Recorded", "Measured here"
 
 
@@ -30,7 +31,7 @@ class Found:
     """An experiment of the loaded pair, and where it comes from."""
 
     outcome: Outcome
-    badge: Literal["RECORDED", "CACHED"]
+    badge: Badge
     experiment_id: str = ""
 
 
@@ -40,6 +41,8 @@ def draw_experiment(pair: Pair) -> None:
     shown = _choose(recorded, here)
     if shown is not None:
         _draw_found(shown)
+    elif not can_run():
+        st.info("No experiment of this pair is stored.", icon=":material/science:")
     elif not is_live(EXPERIMENT_JOB):
         st.info(
             f"Nothing was measured of this pair yet. **Measure it here** finds the direction in "
@@ -53,13 +56,21 @@ def draw_experiment(pair: Pair) -> None:
 
 def draw_badges(pair: Pair) -> None:
     """The four claims of the pair's experiment in one line; their sentences stand further down."""
-    shown = _recorded(pair) or _kept(pair)
+    found = (_recorded(pair), _kept(pair))
+    shown = next(filter(None, found if opened_bundle() is None else reversed(found)), None)
     if shown is None:
         return
     n = len(shown.outcome.plan.report)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"One text is an anecdote. Over **{n} questions**, against controls:")
         draw_row(ticks(shown.outcome))
+
+
+def draw_embedded() -> None:
+    """What was recorded of the embedded pair, for a place without models and without stored results."""
+    outcome = recorded_experiment()
+    if outcome is not None:
+        _draw_found(Found(outcome=outcome, badge="RECORDED"))
 
 
 def _recorded(pair: Pair) -> Found | None:
@@ -73,18 +84,19 @@ def _kept(pair: Pair) -> Found | None:
     for one in bench.experiments.list():
         outcome = bench.experiments.outcome(one.experiment_id)
         if outcome is not None and _is_of(outcome, pair) and chosen_point(outcome) is not None:
-            return Found(outcome=outcome, badge="CACHED", experiment_id=one.experiment_id)
+            badge: Badge = "CACHED" if opened_bundle() is None else "RECORDED"
+            return Found(outcome=outcome, badge=badge, experiment_id=one.experiment_id)
     return None
 
 
 def _is_of(outcome: Outcome, pair: Pair) -> bool:
-    return outcome.fingerprints == (pair[0].fingerprint, pair[1].fingerprint)
+    return are_of(outcome.fingerprints, pair)
 
 
 def _choose(recorded: Found | None, here: Found | None) -> Found | None:
     """Which of the two is shown: what was measured here stands beside the recorded one and never replaces it."""
-    if recorded is None or here is None:
-        return recorded or here
+    if recorded is None or here is None or opened_bundle() is not None:
+        return here or recorded
     shown = st.segmented_control(
         "Shown", (RECORDED, HERE), default=RECORDED, required=True, key="home_shown", label_visibility="collapsed"
     )
@@ -114,7 +126,12 @@ def _draw_found(found: Found) -> None:
 def _offer(pair: Pair, shown: Found | None) -> None:
     """A quick experiment in one click, and the way to the page where everything else is."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        pressed = st.button("Measure it here", icon=":material/play_arrow:", disabled=is_live(EXPERIMENT_JOB))
+        pressed = st.button(
+            "Measure it here",
+            icon=":material/play_arrow:",
+            disabled=is_live(EXPERIMENT_JOB) or not can_run(),
+            help=None if can_run() else "This needs the models.",
+        )
         if shown is not None and shown.experiment_id and st.button("Open it", icon=":material/science:"):
             open_experiment(shown.experiment_id)
             st.switch_page(page_path("experiments"))

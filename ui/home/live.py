@@ -79,7 +79,7 @@ def direction_of(pair: tuple[ModelFacts, ModelFacts]) -> Direction | None:
     real = [
         choice
         for choice in choices(d_model=base.d_model)
-        if choice.direction.fingerprint == base.fingerprint and CONTROL not in dict(choice.direction.provenance)
+        if base.has_weights(choice.direction.fingerprint) and CONTROL not in dict(choice.direction.provenance)
     ]
     return next((one.direction for one in sorted(real, key=lambda one: one.origin != "recorded")), None)
 

@@ -8,7 +8,7 @@ from core.embedded import recorded_trainings
 from core.experiments.statistics import chosen_point, null_of, rate, unsteered
 from core.experiments.values import Outcome
 from core.experiments.verdicts import percent, ticks
-from core.models.pair import ModelFacts
+from core.models.pair import ModelFacts, are_of
 
 TITLE = "The same on pairs trained from other starts"
 MARKS = {"yes": "✓ yes", "no": "✗ no", "unclear": "? cannot be told", "too little": "? too little text"}
@@ -17,7 +17,7 @@ MARKS = {"yes": "✓ yes", "no": "✗ no", "unclear": "? cannot be told", "too l
 def draw_trainings(pair: tuple[ModelFacts, ModelFacts]) -> None:
     """A row per training with its four ticks, when the loaded pair is the first of them."""
     found = recorded_trainings()
-    if len(found) < 2 or found[0].fingerprints != (pair[0].fingerprint, pair[1].fingerprint):
+    if len(found) < 2 or not are_of(found[0].fingerprints, pair):
         return
     with st.expander(TITLE, icon=":material/receipt_long:"):
         st.table([_row(outcome) for outcome in found])

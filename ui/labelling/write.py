@@ -18,7 +18,7 @@ from ui.shell.handoff import SET_KEY
 from ui.shell.how_read import told_frame
 from ui.shell.jobs import take_ended
 from ui.shell.notice import act
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.state import caller, guarded, is_recorded, pair_facts, workbench
 
 SLOT = "job:write"
 FROM_KEY, FILE_KEY, COUNT_KEY = "write:from", "write:file", "write:count"
@@ -33,6 +33,9 @@ _EXAMPLES, _UPLOAD = "Examples", "Upload a list"
 def draw_write() -> None:
     """The form, the run, and saving what it gave. Raises BadInput."""
     facts = pair_facts()
+    if is_recorded():
+        st.info("Writing traces needs the models.", icon=":material/inventory_2:")
+        return
     if facts is None:
         st.info(
             "The model pair is still loading; the sidebar shows how far it is. The form appears here.",

@@ -76,7 +76,7 @@ def _both_of(direction: Direction) -> SavedPair:
     assert facts is not None
     found: dict[Role, Direction] = {}
     for role, fact in zip(ROLES, facts, strict=True):
-        mine = [c.direction for c in choices(d_model=fact.d_model) if c.direction.fingerprint == fact.fingerprint]
+        mine = [c.direction for c in choices(d_model=fact.d_model) if fact.has_weights(c.direction.fingerprint)]
         real = [one for one in mine if CONTROL not in dict(one.provenance)]
         twin = [one for one in real if _place(one) == _place(direction)]
         if direction in mine or twin:

@@ -114,8 +114,7 @@ def _steering(source: Source, program: tuple[SteeringSpec, ...]) -> tuple[Steeri
 
 
 def _role(parent: Generation) -> Role:
-    pair = workbench().pair
-    return "base" if pair.spec is not None and parent.spec.model == pair.spec.base else "reasoner"
+    return workbench().pair.role_of(parent.spec.model, parent.spec.fingerprint) or "reasoner"
 
 
 def draw_tree(run_id: str) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from core.disk import codec
 from core.runs.history import MAX_NOTE, HistoryEntry, search
 from core.runs.values import GenerationSpec
 from ui.components.safe_text import done, plain, seconds
 from ui.playground.forks import MAX_OPEN, open_runs
 from ui.playground.plan import subtitle_of, title_of
+from ui.shell.recorded import came_from
 from ui.shell.state import workbench
 
 PER_PAGE = 10
@@ -63,7 +65,9 @@ def _draw_entry(entry: HistoryEntry) -> None:
         )
         if record.note:
             words.caption(f":material/edit_note: {plain(record.note, SHOWN)}")
-        words.caption(f"{len(record.generation.token_ids)} tokens · {seconds(time.time() - entry.stored_at)} ago")
+        origin = came_from("run", entry.run_id) or came_from("value", codec.key_of("generation", spec))
+        facts = [f"{len(record.generation.token_ids)} tokens", f"{seconds(time.time() - entry.stored_at)} ago"]
+        words.caption(" · ".join([*facts, *([plain(origin, 120)] if origin else [])]))
         with acts:
             _draw_acts(entry)
 

@@ -20,6 +20,7 @@ from ui.playground.share import draw_share
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_in_attribution
 from ui.shell.jobs import await_first, follow, is_live, obtain
+from ui.shell.measured import measured
 from ui.shell.state import caller, guarded, workbench
 
 SLOT, RAN = "job:playground", "pg_ran"
@@ -92,6 +93,9 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
     if pinned:
         ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
     metrics_table(generations, plan.titles)
+    for words in dict.fromkeys(measured("generation", generation.spec) for generation in generations):
+        if words:
+            st.caption(f"{words}.")
     if any(spec.model.precision != "fp32" for spec in plan.specs):
         st.caption(
             "These weights are not in fp32: the text of a lane may depend on which other lanes were written beside it."

@@ -97,7 +97,7 @@ def plan_of(specs: Sequence[GenerationSpec]) -> Plan:
     where there is one, else with the first."""
     references = []
     for i, spec in enumerate(specs):
-        same = [j for j, other in enumerate(specs) if j != i and other.model == spec.model and not other.steering]
+        same = [j for j, other in enumerate(specs) if j != i and _is_same(other, spec) and not other.steering]
         first = 0 if i and not same else None
         references.append(same[0] if same and spec != specs[same[0]] and (spec.steering or same[0] < i) else first)
     return Plan(
@@ -108,13 +108,15 @@ def plan_of(specs: Sequence[GenerationSpec]) -> Plan:
     )
 
 
+def _is_same(one: GenerationSpec, other: GenerationSpec) -> bool:
+    """Whether two lanes are of one model, wherever each was measured."""
+    return one.fingerprint == other.fingerprint and one.model.precision == other.model.precision
+
+
 def title_of(spec: GenerationSpec) -> str:
     """Which model, and what is done to it."""
-    pair = workbench().pair.spec
-    if pair is None or spec.model not in (pair.base, pair.reasoner):
-        who = spec.model.name
-    else:
-        who = TITLES["base" if spec.model == pair.base else "reasoner"]
+    role = workbench().pair.role_of(spec.model, spec.fingerprint)
+    who = TITLES[role] if role else spec.model.name
     if not spec.steering:
         return f"{who}, unsteered"
     is_control = all(dict(edit.direction.provenance).get(CONTROL) for edit in spec.steering)

@@ -6,12 +6,25 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from core.models.pair import ModelFacts
+from core.remembered import has_torch
 from core.settings import PROJECT
-from ui.components.safe_text import plain, size
+from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
-from ui.shell.linked_pair import offer_linked_pair
-from ui.shell.pair_picker import draw_pair_picker
-from ui.shell.state import caller, chosen_pair, guarded, pair_facts, take_over, workbench
+from ui.shell.pair_picker import draw_pair_picker, offer_linked_pair
+from ui.shell.recorded import draw_bundle_card, draw_recorded_card, draw_recorded_line
+from ui.shell.state import (
+    FIRST_FAILED,
+    LOAD_SLOT,
+    caller,
+    chosen_pair,
+    guarded,
+    is_recorded,
+    opened_bundle,
+    pair_facts,
+    take_over,
+    workbench,
+)
+from ui.shell.storage import draw_storage
 
 _PAGES = (
     ("home", "Home"),
@@ -22,10 +35,10 @@ _PAGES = (
     ("playground", "Steering playground"),
     ("experiments", "Experiments"),
     ("attribution", "Token attribution"),
+    ("bundles", "Bundles"),
 )
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
-LOAD_SLOT = "job:load"
 
 
 def set_up() -> None:
@@ -42,7 +55,7 @@ def navigation() -> StreamlitPage:
         [st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home") for stem, title in _PAGES]
     )
     st.session_state[_MARK] = True
-    if workbench().pair.spec is not None and page.url_path not in _WITHOUT_CHARTS:
+    if pair_facts() is not None and page.url_path not in _WITHOUT_CHARTS:
         from ui.components.theme import use_chart_theme
 
         use_chart_theme()
@@ -50,18 +63,30 @@ def navigation() -> StreamlitPage:
 
 
 def require_shell() -> None:
-    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over."""
+    """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over.
+
+    Where no model will be loaded, the first line of every page says so.
+    """
     if _MARK not in st.session_state:
         navigation()
         st.rerun()
+    if is_recorded():
+        draw_recorded_line()
 
 
 def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
-    """(base, reasoner) facts; while no pair is loaded, show how far the load is and end the run here."""
+    """(base, reasoner) facts, of a remembered pair where none is loaded; while there are none, show how far the load is
+    and end the run here.
+    """
     facts = pair_facts()
     if facts is None:
         if is_live(LOAD_SLOT):
             st.info("The models are being loaded. This page goes on by itself.", icon=":material/hourglass_top:")
+        elif is_recorded():
+            st.info(
+                "No models are loaded, and nothing is stored of a pair that this page could show.",
+                icon=":material/inventory_2:",
+            )
         else:
             st.info("No models are loaded. Choose a pair in the sidebar.", icon=":material/info:")
         if LOAD_SLOT in st.session_state:
@@ -78,11 +103,21 @@ def page_path(stem: str) -> str:
 def draw_sidebar() -> None:
     """Pair picker, what runs now, and the store."""
     with st.sidebar:
+        failed = st.session_state.get(FIRST_FAILED)
+        if failed is not None:
+            show_error(failed)
+        opened = opened_bundle()
+        if opened is not None:
+            draw_bundle_card(opened)
+            return
         st.markdown("#### Model pair")
-        _ensure_pair()
-        offer_linked_pair(LOAD_SLOT)
-        draw_pair_picker(LOAD_SLOT)
-        _follow_load()
+        if has_torch():
+            _ensure_pair()
+            offer_linked_pair(LOAD_SLOT)
+            draw_pair_picker(LOAD_SLOT)
+            _follow_load()
+        if is_recorded():
+            draw_recorded_card()
         _draw_live_work()
         _draw_store()
 
@@ -131,4 +166,4 @@ def _draw_store() -> None:
     bench = workbench()
     if bench.store.warning:
         st.warning(plain(bench.store.warning), icon=":material/save:")
-    st.caption(f"Results kept on this machine: {size(bench.store.size_bytes())}")
+    draw_storage()

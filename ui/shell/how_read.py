@@ -17,7 +17,7 @@ from core.tokens.readers import FirstTokens, Readers
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, tried, visible
 from ui.shell.links import Field
-from ui.shell.state import pair_facts, workbench
+from ui.shell.state import can_run, workbench
 
 TOLD_KEY = "template_told"
 """What the chat template is told, by name, in the words of the screen."""
@@ -142,7 +142,7 @@ def _starts(readers: Readers, frame: ChatFrame) -> str:
 
 def say_vocabularies() -> None:
     """On every page that uses the pair: where the two vocabularies differ, and what that means. Nothing where not."""
-    if pair_facts() is None:
+    if not can_run():
         return
     readers = workbench().pair.readers()
     n_marks = readers.n_differences - readers.n_words

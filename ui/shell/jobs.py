@@ -17,7 +17,7 @@ from core.jobs import JobId, Snapshot
 from core.models.pair import ModelFacts
 from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
-from ui.shell.state import guarded, workbench
+from ui.shell.state import guarded, is_recorded, workbench
 
 TICK = 0.25
 AUTO_RUN_MACS = 3e11
@@ -138,6 +138,9 @@ def obtain(
     found = at_hand(asked, name, kind, in_store=in_store)
     if found is not None:
         return found
+    if is_recorded():
+        st.caption(":material/inventory_2: This reading is not among the stored results, and no model is loaded.")
+        return None
     slot, begun = f"job:{name}", f"{name}:asked"
     if st.session_state.get(begun) != asked:
         if offer is not None and offer.macs > AUTO_RUN_MACS and not _agrees(name, offer):

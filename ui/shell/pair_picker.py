@@ -11,9 +11,14 @@ from core.values import ModelSpec, PairSpec, Precision
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import GRACE_SECONDS, follow
+from ui.shell.links import PAIR, Field, read_link
+from ui.shell.pair_text import on_device, read_pair
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"
+LINKED = "linked_pair"
+"""Session key of the pair that a link was made with."""
+_FIELDS = {PAIR: Field(name=PAIR, key=LINKED, default=None, parse=read_pair)}
 _WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label")
 """Kinds of jobs that go on whatever pair is loaded."""
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
@@ -150,3 +155,26 @@ def _say_other_base(spec: ModelSpec, estimate: MemoryEstimate) -> None:
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:
     return 2048 * estimate.kv_bytes_per_token
+
+
+def offer_linked_pair(slot: str) -> None:
+    """What the link's pair is, and a button to load it, which a link never does; the job's id goes to `slot`."""
+    read_link(_FIELDS, "shell")
+    asked: PairSpec | None = st.session_state[LINKED]
+    loaded = workbench().pair.spec
+    if asked is None or loaded is None:
+        return
+    pair = on_device(asked, loaded.reasoner.device)
+    if pair == loaded:
+        st.session_state[LINKED] = None
+        return
+    st.warning(
+        f"This link was made with **{plain(pair.reasoner.name)}** finetuned from **{plain(pair.base.name)}** in "
+        f"{pair.reasoner.precision}. Another pair is loaded, and the page shows that one.",
+        icon=":material/link:",
+    )
+    if st.button("Load the pair of the link", width="stretch"):
+        if guarded(lambda: workbench().load_pair(pair, caller()), slot):
+            st.session_state["pair"] = pair
+            st.session_state[LINKED] = None
+        st.rerun()

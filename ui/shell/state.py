@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import get_args
+from typing import BinaryIO, get_args
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core import settings
-from core.errors import UserFacingError
+from core.errors import BadInput, UserFacingError
 from core.jobs import Caller
 from core.models.naming import read_merged
 from core.models.pair import DEMO_PAIR, ModelFacts
+from core.remembered import PairFacts, has_torch
 from core.values import PairSpec, Precision
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
+from ui.shell.opened import BundleShelf, Opened
 
 TURN_SECONDS = 0.001
 """How long one of the server's threads may hold the interpreter while others wait, a fifth of Python's own default:
@@ -27,13 +29,91 @@ with thirty sessions the thread that answers the browsers waits behind that many
 log = logging.getLogger("retrace")
 
 
+LOAD_SLOT = "job:load"
+OPEN_BUNDLE = "bundle:open"
+"""Digest of the bundle that this session looks at, "" for none."""
+FIRST_FAILED = "bundle:first_failed"
+"""Why the bundle that sessions begin with could not be opened."""
+SHOWN_PAIR = "recorded:pair"
+"""Fingerprints of the remembered pair whose results are shown while none is loaded."""
+
+
 @st.cache_resource(show_spinner=False)
-def workbench() -> Workbench:
+def own_workbench() -> Workbench:
     """The one workbench of this server; its cache folder is `cache/` or what RETRACE_CACHE names."""
     sys.setswitchinterval(TURN_SECONDS)
     bench = Workbench(settings.cache_folder())
-    close_at_end(bench.close)
+
+    def close() -> None:
+        bench.close()
+        bundle_shelf().close_all()
+
+    close_at_end(close)
     return bench
+
+
+@st.cache_resource(show_spinner=False)
+def bundle_shelf() -> BundleShelf:
+    """The bundles that are open on this server."""
+    return BundleShelf()
+
+
+class _Workbench:
+    """What pages compute and read with: the opened bundle's workbench where this session looks at one, else ours."""
+
+    def __call__(self) -> Workbench:
+        opened = opened_bundle()
+        return own_workbench() if opened is None else opened.bench
+
+    def clear(self) -> None:
+        """Forget the server's workbench: the next call makes another."""
+        own_workbench.clear()
+
+
+workbench = _Workbench()
+
+
+def opened_bundle() -> Opened | None:
+    """The bundle that this session looks at; on its first run that of RETRACE_BUNDLE."""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        return None
+    if OPEN_BUNDLE not in st.session_state:
+        st.session_state[OPEN_BUNDLE] = _first_bundle(context.session_id)
+    digest: str = st.session_state[OPEN_BUNDLE]
+    return bundle_shelf().get(digest) if digest else None
+
+
+def _first_bundle(session: str) -> str:
+    path = settings.first_bundle()
+    if path is None:
+        return ""
+    try:
+        with path.open("rb") as file:
+            return bundle_shelf().open(file, session, is_there=is_there).digest
+    except OSError:
+        problem = f"The bundle {path.name!r} cannot be read."
+        st.session_state[FIRST_FAILED] = BadInput(problem, "Name a file that is there.")
+    except UserFacingError as error:
+        st.session_state[FIRST_FAILED] = error
+    return ""
+
+
+def open_bundle_file(file: BinaryIO) -> None:
+    """Look at a bundle from now on; what the session had chosen belongs to other results and is forgotten.
+
+    Raises BadBundle, BadInput, UserFacingError; then all stays as it is.
+    """
+    opened = bundle_shelf().open(file, caller().owner, is_there=is_there)
+    st.session_state.clear()
+    st.session_state[OPEN_BUNDLE] = opened.digest
+
+
+def close_bundle() -> None:
+    """Go back to the results of this machine."""
+    bundle_shelf().close(st.session_state[OPEN_BUNDLE], caller().owner)
+    st.session_state.clear()
+    st.session_state[OPEN_BUNDLE] = ""
 
 
 def caller() -> Caller:
@@ -41,10 +121,12 @@ def caller() -> Caller:
     context = get_script_run_ctx()
     session = context.session_id if context else ""
 
-    def is_watching() -> bool:
-        return not exists() or get_instance().is_active_session(session)
+    return Caller(owner=session, is_watching=lambda: is_there(session))
 
-    return Caller(owner=session, is_watching=is_watching)
+
+def is_there(session: str) -> bool:
+    """Whether the connection of a browser session is open."""
+    return not exists() or get_instance().is_active_session(session)
 
 
 def chosen_pair() -> PairSpec:
@@ -68,9 +150,34 @@ def first_pair() -> PairSpec:
 
 
 def pair_facts() -> tuple[ModelFacts, ModelFacts] | None:
-    """(base, reasoner) facts of the loaded pair, or None while it is not loaded."""
+    """(base, reasoner) facts of the loaded pair; where none can be expected, of the remembered pair that is shown."""
     pair = workbench().pair
-    return (pair.facts("base"), pair.facts("reasoner")) if pair.spec else None
+    if pair.spec:
+        return pair.facts("base"), pair.facts("reasoner")
+    shown = remembered_pair() if is_recorded() else None
+    return (shown.base, shown.reasoner) if shown is not None else None
+
+
+def can_run() -> bool:
+    """Whether a pair is in memory; without one pages show what is stored."""
+    return workbench().pair.spec is not None
+
+
+def is_recorded() -> bool:
+    """Whether no pair is loaded and none will be: a bundle is open, torch is missing, or the load has failed."""
+    if can_run():
+        return False
+    if opened_bundle() is not None or not has_torch():
+        return True
+    job = workbench().engine.snapshot(st.session_state.get(LOAD_SLOT, ""))
+    return job is not None and not job.live
+
+
+def remembered_pair() -> PairFacts | None:
+    """The pair whose stored results are shown: the one that was chosen, else the one that was loaded last."""
+    found = workbench().remembered.list()
+    chosen = st.session_state.get(SHOWN_PAIR)
+    return next((pair for pair in found if pair.fingerprints == chosen), found[0] if found else None)
 
 
 def guarded(action: Callable[[], str], slot: str) -> bool:

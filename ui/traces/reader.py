@@ -25,7 +25,7 @@ from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.jobs import Offer, obtain
 from ui.shell.links import Field, put_instead, say_instead, write_link
-from ui.shell.state import caller, pair_facts, workbench
+from ui.shell.state import caller, can_run, is_recorded, pair_facts, workbench
 from ui.traces.listing import EVENT_LABEL_KEY
 from ui.traces.parts import draw_parts
 from ui.traces.tokens import TokenTrace, read_tokens
@@ -118,7 +118,7 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
         REASONER_FIRST,
         format_func=TITLES.__getitem__,
         key=ROLE_KEY,
-        disabled=pair_facts() is None,
+        disabled=not can_run(),
         help="Both models' tokenizers can cut the text; offsets of the window count tokens.",
     )
     return label, role
@@ -201,6 +201,9 @@ def _draw_jumps(events: NDArray[np.int64]) -> None:
 def _explain_reading(tokens: TokenTrace, role: Role) -> None:
     """Why a model cannot read the text, or not as it is shown."""
     facts = pair_facts()
+    if is_recorded():
+        st.caption("The text is shown by words: its tokens and the D+ window need a loaded model.")
+        return
     if tokens.is_words or facts is None:
         st.info(
             "The text is shown by words. Its tokens and the D+ window appear once a model is loaded.",

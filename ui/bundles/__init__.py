@@ -1,0 +1,4 @@
+"""The Bundles page.
+
+Knows no other page but `directions`.
+"""
