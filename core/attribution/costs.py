@@ -12,8 +12,8 @@ from core.models.pair import ModelFacts
 
 _BLOCK_STREAMS = 24
 """Activations of one block that its backward pass needs, in multiples of the residual stream."""
-_ROWS = 8192
-"""Tokens of all rows of a batch of exact effects, at most."""
+_ROWS, _KEYS = 8192, 65536
+"""Of all rows of a batch of exact effects, at most: tokens that are run, positions whose keys and values are read."""
 _LOGIT_ROWS = 256 * 4
 """Rows over the vocabulary in memory at a time."""
 
@@ -106,7 +106,7 @@ def effects_cost(sizes: Sizes, *, layer: int, stop: int, positions: int) -> Cost
     kept = 2 * sizes.n_layers * sizes.stream
     return Cost(
         passes=share + rows * after * (positions + 1) / 2 / sizes.seq,
-        bytes=kept + _BLOCK_STREAMS * _ROWS * sizes.d_model * sizes.width,
+        bytes=kept + (_BLOCK_STREAMS * _ROWS + 2 * max(_KEYS, sizes.seq)) * sizes.d_model * sizes.width,
         whole_passes=share * (1 + rows * after),
     )
 

@@ -25,7 +25,8 @@ from core.forward.unembedding import unembed
 from core.models.loaded import LoadedModel
 from core.values import Floats, Positions
 
-_TOKENS_AT_ONCE = 8192
+_TOKENS_AT_ONCE, _KEYS_AT_ONCE = 8192, 65536
+"""Of all rows of a batch: tokens that are run, and positions whose keys and values are read."""
 _STEP_SECONDS = 0.6
 """How long a batch of rows may take, by what the one before it took; a row is never cut."""
 
@@ -106,7 +107,7 @@ def _effects(loaded: LoadedModel, plain: _Unedited, edits: Sequence[SteeringSpec
         else:
             normed = loaded.decoder(input_ids=plain.ids, use_cache=False).last_hidden_state
         logits = unembed(loaded, normed[:, plain.places[reached] - start])
-    if steering.finite is not None and not bool(steering.finite):
+    if steering.finite is not None and not bool(steering.finite.all()):
         raise BadInput(
             f"The residual stream of {loaded.name} is not finite with this coefficient.", "Choose a smaller one."
         )
@@ -122,7 +123,7 @@ def _next_rows(seconds: float, done: Sequence[SteeringSpec], left: Sequence[Stee
     stop = plain.ids.shape[1]
     before, after = (stop - edits[0].positions.start if plain.kept else stop for edits in (done, left))
     share = _STEP_SECONDS / max(seconds, 1e-6) * len(done) * before / after
-    return max(1, min(_TOKENS_AT_ONCE // after, int(min(share, 4 * len(done)))))
+    return max(1, min(_TOKENS_AT_ONCE // after, _KEYS_AT_ONCE // stop, int(min(share, 4 * len(done)))))
 
 
 def _assemble(spec: InterventionSpec, effects: Floats, baseline: float) -> Interventions:

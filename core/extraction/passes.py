@@ -1,8 +1,8 @@
 """Sums of activations around events over all labels × windows × layers, in one pass over the traces (paper, Eq. 3).
 
-Per trace, one forward up to the deepest layer asked for; a sparse selection matrix takes what each window needs, and
-float64 sums grow as layers come, so that no hidden state outlives its trace. Positions of D are the tokens of the
-reasoning text: the prompt, chat tokens and BOS belong to neither mean.
+Per trace, or few of them on a card, one forward up to the deepest layer asked for; a selection matrix takes what each
+window needs, and float64 sums grow as layers come, a few at a time on a card, so that no hidden state outlives its
+traces. Positions of D are the tokens of the reasoning text: the prompt, chat tokens and BOS belong to neither mean.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from core.extraction.controls import with_shuffled
 from core.extraction.keeping import Keeper
 from core.extraction.layers import ExactLayer, Growing, Unfinished
 from core.extraction.moments import NEGATIVES, ExactSums, Gathered, Moments, MomentsSpec, bytes_needed, is_large
-from core.extraction.selection import Selection, select
+from core.extraction.packs import HELD_BYTES, Member, next_pack, padded, tokens_at_once
+from core.extraction.selection import select_sums, sent
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
-from core.tokens.encoding import Reading
 from core.values import T, Trace
 
 FOLDS = 4
@@ -83,17 +83,13 @@ def record_moments(
     keeper = Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
     extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
     try:
-        for number in range(sums.n_traces, len(traces)):
-            trace = traces[number]
-            try:
-                reading = loaded.encoder.reading(spec.frame or loaded.frame, trace.prompt, trace.text)
-            except BadInput as error:
-                sums.skipped.append(f"{trace.trace_id}: {error.problem}")
-            else:
-                _add_trace(loaded, select(trace, extra[number], reading, spec), reading, spec, sums)
-            sums.n_traces += 1
+        while sums.n_traces < len(traces):
+            pack, stop = next_pack(loaded, traces, extra, spec, begin=sums.n_traces, skipped=sums.skipped)
+            if pack:
+                _add_pack(loaded, pack, spec, sums)
+            sums.n_traces = stop
             keeper.look()
-            yield number + 1
+            yield stop
     except GeneratorExit:
         keeper.keep()
         raise
@@ -201,41 +197,58 @@ def _totals(sums: _Sums) -> tuple[Tensor, ...]:
     return (*sums.positive, sums.squares, sums.negative, sums.all_squares, sums.norms)
 
 
-def _add_trace(loaded: LoadedModel, selection: Selection, reading: Reading, spec: MomentsSpec, sums: _Sums) -> None:
-    fold, windows = sums.n_traces % spec.folds, len(spec.windows)
-    device, home = loaded.device, sums.squares.device
-    matrix, background = selection.matrix.to(device), selection.background.to(home)
-    shares, shape = selection.shares.to(home).float(), (len(selection.present), windows, loaded.d_model)
-    n = len(selection.present) * windows
+def _add_pack(loaded: LoadedModel, pack: Sequence[Member], spec: MomentsSpec, sums: _Sums) -> None:
+    """Read some traces by one forward; shorter ones are padded to the right, where causal attention cannot see it."""
+    home = sums.squares.device
+    matrices = [m.selection.matrix_on(loaded.device, loaded.compute_dtype) for m in pack]
+    weights = [(sent(m.selection.background, home), sent(m.selection.shares.float(), home)) for m in pack]
+    waits = tokens_at_once(loaded.device) > 0 and list(spec.layers) == sorted(spec.layers)
+    held: list[Tensor] = []
+
+    def add(stop: int) -> None:
+        for row, (member, matrix, shared) in enumerate(zip(pack, matrices, weights, strict=True)):
+            text = slice(member.reading.text_start, len(member.reading.token_ids))
+            streams = torch.stack([hidden[row, text] for hidden in held]) if waits else held[0][None, row, text]
+            selected = [part.to(home) for part in select_sums(matrix, streams)]
+            _add_layers(sums, member, slice(stop - len(held), stop), selected, shared)
+        held.clear()
 
     def sink(layer: int, hidden: Tensor) -> None:
-        i = spec.layers.index(layer)
-        activations = hidden[0, reading.text_start :].float()
-        squares = activations.square()
-        inside, inside_squares = (torch.sparse.mm(matrix, part).to(home) for part in (activations, squares))
-        block = inside[:n].view(shape)
-        scaled = block * shares
-        for a, row in enumerate(selection.present):
-            sums.positive[0][row, fold, i] += scaled[a]
-            sums.positive[1][row, fold, i] += block[a]
-            sums.squares[row, i] += inside_squares[a * windows : (a + 1) * windows]
-        sums.negative[fold, i] += background @ inside[n:].double()
-        sums.all_squares[i] += inside_squares[n:].sum(0)
-        sums.norms[i] += squares.sum(1).sqrt().sum().to(home)
+        held.append(hidden)
+        if not waits or layer == max(spec.layers) or len(held) * hidden.nbytes >= HELD_BYTES:
+            add(spec.layers.index(layer) + 1)
 
     with loaded.lock:
-        run_decoder(loaded, torch.tensor([reading.token_ids]), spec.layers, sink)
-    _count(selection, fold, sums)
-    sums.n_tokens += len(reading.spans)
+        run_decoder(loaded, sent(padded(pack), loaded.device), spec.layers, sink)
+    for member in pack:
+        _count(member, sums)
 
 
-def _count(selection: Selection, fold: int, sums: _Sums) -> None:
+def _add_layers(sums: _Sums, member: Member, here: slice, selected: Sequence[Tensor], shared: Sequence[Tensor]) -> None:
+    """Add what a trace's lines select (see `select_sums`) at the layers `here`; `shared` are background and shares."""
+    (inside, squares, norms), (background, shares) = selected, shared
+    present, fold, windows = member.selection.present, member.fold, shares.shape[1]
+    n = len(present) * windows
+    block = inside[:, :n].view(len(inside), len(present), windows, inside.shape[-1])
+    for a, row in enumerate(present):
+        sums.positive[0][row, fold, here] += block[:, a] * shares[a]
+        sums.positive[1][row, fold, here] += block[:, a]
+        sums.squares[row, here] += squares[:, a * windows : (a + 1) * windows]
+    for i, groups in zip(range(here.start, here.stop), inside[:, n:].double(), strict=True):
+        sums.negative[fold, i] += background @ groups
+    sums.all_squares[here] += squares[:, n:].sum(1)
+    sums.norms[here] += norms
+
+
+def _count(member: Member, sums: _Sums) -> None:
+    selection, fold = member.selection, member.fold
     for a, row in enumerate(selection.present):
         sums.counts[0, row, fold] += selection.counts[a] > 0
         sums.counts[1, row, fold] += selection.counts[a]
     sums.negative_counts[0, :, :, fold] += selection.background_tokens > 0
     sums.negative_counts[1, :, :, fold] += selection.background_tokens
     sums.events += selection.events
+    sums.n_tokens += len(member.reading.spans)
 
 
 def _named(cls: type[T], totals: Iterable[Tensor]) -> T:
@@ -273,7 +286,7 @@ def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Gathere
     for weighting in range(2):
         total = sums.positive[weighting] if goes_on else sums.positive.pop(0)
         assert math.isfinite(float(total.sum())), "a sum of activations is not finite"
-        positive[weighting] = total.cpu().numpy()
+        torch.from_numpy(positive[weighting]).copy_(total.float() if total.is_cuda else total)
         del total
     negative = sums.negative.view(spec.folds, layers, 2, rows, len(NEGATIVES), d).permute(2, 3, 4, 0, 1, 5)
     return Moments(

@@ -1,6 +1,7 @@
-"""One forward pass: what is recorded, what is edited and where, how its end is read as logits. The only hooks.
+"""One forward pass: what is recorded, what is edited and where, how its end is read. The only hooks.
 
-Knows no sampling, trace, job or disk.
+Knows no trace, job or disk.
 
-Face: acceptance, edits, programs, steering, hooks, unembedding, kv_cache, stand_ins, suffixes
+Face: acceptance, edits, programs, steering, hooks, unembedding, kv_cache, stand_ins, suffixes, fixed_fit,
+fixed_step, sampling
 """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core.background import Tell, silent
 from core.errors import ModelUnavailable
+from core.forward.fixed_fit import fits
 from core.forward.hooks import record_inputs, record_residuals
 from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.unembedding import logit_lens
@@ -37,7 +38,8 @@ def accept(loaded: LoadedModel) -> None:
     """Raise ModelUnavailable with the reason where a reading or a steered run of this model would be wrong.
 
     Finite logits; the logits of the recorded stream, through final norm and head, are the model's own; what a block
-    gives is what the next one is given; a padded row of a batch, with cached keys and values, is the text alone.
+    gives is what the next one is given; a padded row of a batch, with cached keys and values, is the text alone. On a
+    card it is also found out whether decode steps can be fixed ones, so that no run waits for that.
     """
     threads = torch.get_num_threads()
     if sum(p.numel() for p in loaded.model.parameters()) < ONE_THREAD_BELOW:
@@ -47,6 +49,8 @@ def accept(loaded: LoadedModel) -> None:
             ids = _random_text(loaded)
             own = _tried(loaded, lambda: _check_streams(loaded, ids))
             _tried(loaded, lambda: _check_batch(loaded, ids, own))
+        if loaded.device.type == "cuda":
+            fits(loaded)
     finally:
         torch.set_num_threads(threads)
 

@@ -54,7 +54,7 @@ def steer_residuals(loaded: LoadedModel, steering: Steering) -> Iterator[None]:
             hidden = hidden_of(output)
             for slot in slots:
                 hidden = edited(hidden, slot, steering)
-            finite = torch.isfinite(hidden).all()
+            finite = torch.isfinite(hidden).flatten(1).all(1)
             steering.finite = finite if steering.finite is None else steering.finite & finite
             return with_hidden(output, hidden)
 

@@ -1,4 +1,7 @@
-"""A key-value cache with room to grow, so that a decode step does not copy what is already there."""
+"""Key-value caches with room to grow, so that a decode step does not copy what is already there.
+
+One grows with each step; one stays at its place in memory, which a step that is captured for a card needs.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,31 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Keep some rows of the batch: (k,) row indices."""
         super().batch_select_indices(indices)
         self._key_room = self._value_room = None
+
+    def reset(self) -> None:
+        """Let go of everything."""
+        super().reset()
+        self._key_room = self._value_room = None
+
+
+class FixedLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values (rows, heads, room, head_dim) at one address, of which a step fills the column `place` (1,)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, keys: Tensor, values: Tensor, place: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values, self._place = keys, values, place
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Put the new states (rows, heads, 1, head_dim) in their column and return the whole room."""
+        self.keys.index_copy_(2, self._place, key_states)
+        self.values.index_copy_(2, self._place, value_states)
+        return self.keys, self.values
 
 
 class FrozenLayer(DynamicLayer):  # type: ignore[misc]

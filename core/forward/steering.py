@@ -68,7 +68,7 @@ class Steering:
     """The steering of a batch: per layer, edits applied in order, each row with its own.
 
     `positions` must be set to the absolute positions (batch, seq) of the tokens of the next forward pass; negative
-    positions are padding and never steered. `finite` turns False once a steered residual stream is not finite.
+    positions are padding and never steered. `finite` turns False in a row whose steered residual stream is not.
     """
 
     slots: dict[int, tuple[Slot, ...]]
@@ -80,6 +80,7 @@ class Steering:
     padded: bool = True
     """Whether `positions` may hold padding; setting it False when there is none saves time."""
     finite: Tensor | None = None
+    """(batch,)"""
 
     def select(self, rows: Tensor) -> Steering:
         """The steering of some rows of the batch: (k,) row indices."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from core.errors import BadDirection, ModelUnavailable, UserFacingError
 from core.models.loaded import LoadedModel
 
 CHUNK = 256
@@ -75,3 +76,15 @@ def word_items(loaded: LoadedModel, words: Sequence[str]) -> list[int]:
     """Ids of the vocabulary items whose text contains one of the words, whatever the case (the `a` of Eq. 2)."""
     wanted = [word.casefold() for word in words if word.strip()]
     return [i for i, text in enumerate(loaded.vocabulary_texts()) if any(word in text.casefold() for word in wanted)]
+
+
+def not_finite(loaded: LoadedModel, *, is_steered: bool) -> UserFacingError:
+    """What is said of a step whose steered stream, or else whose logits, are not finite."""
+    if is_steered:
+        return BadDirection(
+            "The steered residual stream overflowed.", "Use a smaller coefficient, or load the model in fp32 or bf16."
+        )
+    return ModelUnavailable(
+        f"The logits of {loaded.name} hold NaN or infinite values here, so nothing that it writes can be kept.",
+        "Its weights are damaged, or overflow in this precision: fetch them again, or load it in bf16 or fp32.",
+    )

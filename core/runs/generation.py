@@ -1,7 +1,8 @@
 """Token-by-token completion under steering: batches in which every row has its own steering and random generator.
 
 It knows nothing of pages, jobs or disks. Steering never spans a yield: each step takes the model's lock, opens the
-hooks, runs one forward, closes them, and only then samples and yields.
+hooks, runs one forward, closes them, and only then samples and yields. On a card the steps after the first few tokens
+are fixed ones (`core.forward.fixed_step`), of which the next is under way while the tokens of one are read.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from core.errors import BadDirection, BadInput, ModelUnavailable, UserFacingError
+from core.errors import BadInput
+from core.forward.fixed_fit import can_fix
+from core.forward.fixed_step import BAD_STREAM, SOUND, FixedRows, fixed_rows
 from core.forward.hooks import steer_residuals
 from core.forward.kv_cache import keep_rows, roomy_cache
 from core.forward.programs import EndingWatch, thinking_start
+from core.forward.sampling import Draws, Sampling, choose, sampling_of
 from core.forward.steering import Steering, compile_steering
-from core.forward.unembedding import unembed
+from core.forward.unembedding import not_finite, unembed
 from core.models.loaded import LoadedModel
 from core.runs.values import GenerationSpec, StopReason
-from core.values import SamplingSpec
 
 SCORED_AT_ONCE = 2048
 """Positions whose logits are in memory together while a completion is scored."""
+FIRST_TOKENS, WORTH_FIXING = 2, 16
+"""Tokens before the first fixed step, and how many must be left for it; for fewer rows, twice as many."""
 
 
 @dataclass(frozen=True)
@@ -49,47 +54,95 @@ class _Batch:
     """Columns already in the cache, padding included."""
     steering: Steering
     cache: DynamicCache | None
+    sampling: Sampling
     watches: dict[int, EndingWatch]
     """By row of the whole batch: those whose steering waits for something to be written."""
+    draws: list[Draws]
+    """By row of the whole batch."""
+    counts: list[int]
+    """By row of the whole batch: tokens of its completion."""
+    is_steered_anew: bool = False
+    """Whether a token that was taken ended a steering."""
 
     def keep(self, indices: list[int]) -> None:
         """Drop the rows that are not in `indices` (positions within the batch)."""
         selected = torch.tensor(indices, dtype=torch.int64, device=self.input_ids.device)
         self.rows = [self.rows[i] for i in indices]
         self.input_ids, self.pads = self.input_ids[selected], self.pads[selected]
-        self.steering = self.steering.select(selected)
+        self.steering, self.sampling = self.steering.select(selected), self.sampling.select(selected)
         if self.cache is not None:
             keep_rows(self.cache, selected)
 
 
 def stream_completions(
-    loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool = True
+    loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: bool = True, fixed: bool | None = None
 ) -> Iterator[list[Token]]:
     """Yield, step by step, the new token of every row that is still running.
 
     Row i follows specs[i] alone: its text does not depend on what else is in the batch (fp32: token for token). An
     end-of-sequence token ends its row and is yielded with stop reason "eos". A spec's prefix is read, not yielded, and
     the random numbers of its tokens are passed over: a fork with the same settings goes on as the whole run did.
+    `fixed` says whether steps become fixed ones after FIRST_TOKENS, by default on a card.
     Raises BadDirection, BadInput before the first forward; BadDirection when a steered residual stream overflows, and
     ModelUnavailable when logits are not finite.
     """
     _check_specs(loaded, specs)
     batch = _start(loaded, specs, use_cache=use_cache)
-    generators = [_generator(spec) for spec in specs]
-    counts = [len(spec.prefix) for spec in specs]
+    fixes = use_cache and (loaded.device.type == "cuda" if fixed is None else fixed)
+    n_steps = 0
     while batch.rows:
-        logits = _forward(loaded, batch)
-        chosen = _sample(logits, [specs[r].sampling for r in batch.rows], [generators[r] for r in batch.rows])
-        step, running = [], []
-        for i, (row, token_id) in enumerate(zip(batch.rows, chosen, strict=True)):
-            _watch(batch, i, token_id, len(specs[row].prompt.token_ids) + counts[row])
-            counts[row] += 1
-            reason = _stop_reason(loaded, specs[row], token_id, counts[row])
-            step.append(Token(row, token_id, reason))
-            if reason is None:
-                running.append(i)
+        chosen = _sample(batch, _forward(loaded, batch))
+        step = [_take(loaded, specs[row], batch, i, chosen[i]) for i, row in enumerate(batch.rows)]
         yield step
-        _advance(batch, chosen, running, use_cache=use_cache)
+        _advance(batch, chosen, [i for i, token in enumerate(step) if token.stop_reason is None], use_cache=use_cache)
+        n_steps += 1
+        worth = fixes and n_steps == FIRST_TOKENS and _left(loaded, specs, batch, batch.rows) >= WORTH_FIXING
+        if worth and can_fix(loaded, batch.cache, batch.n_read):
+            yield from _stream_fixed(loaded, specs, batch)
+            return
+
+
+def _stream_fixed(loaded: LoadedModel, specs: Sequence[GenerationSpec], batch: _Batch) -> Iterator[list[Token]]:
+    """The rest of the batch by fixed steps: each is launched before the tokens of the one before it are looked at."""
+    fixed, running = _fix(loaded, batch, specs), list(range(len(batch.rows)))
+    while running:
+        left = _left(loaded, specs, batch, [batch.rows[i] for i in running])
+        if 2 * len(running) <= len(batch.rows) and left >= 2 * WORTH_FIXING:
+            batch.rows = [batch.rows[i] for i in fixed.keep(running)]
+            batch.steering, running = fixed.steering, list(range(len(running)))
+        for _ in range(min(2, left) - len(fixed.pending)):
+            fixed.launch()
+        chosen, sound = fixed.fetch()
+        bad = [sound[i] for i in running if sound[i] != SOUND]
+        if bad:
+            raise not_finite(loaded, is_steered=BAD_STREAM in bad)
+        step = [_take(loaded, specs[batch.rows[i]], batch, i, chosen[i]) for i in running]
+        if batch.is_steered_anew:
+            fixed.take_back()
+            batch.is_steered_anew = False
+        running = [i for i, token in zip(running, step, strict=True) if token.stop_reason is None]
+        yield step
+
+
+def _fix(loaded: LoadedModel, batch: _Batch, specs: Sequence[GenerationSpec]) -> FixedRows:
+    assert batch.cache is not None
+    begins = [n + len(specs[row].prompt.token_ids) for n, row in zip(batch.pads.tolist(), batch.rows, strict=True)]
+    return fixed_rows(
+        loaded,
+        batch.cache,
+        batch.input_ids,
+        pads=batch.pads,
+        n_read=batch.n_read,
+        steering=batch.steering,
+        sampling=batch.sampling,
+        numbers=[(batch.draws[row], begin) for row, begin in zip(batch.rows, begins, strict=True)],
+    )
+
+
+def _left(loaded: LoadedModel, specs: Sequence[GenerationSpec], batch: _Batch, rows: Sequence[int]) -> int:
+    """How many tokens may still come in any of these rows of the whole batch."""
+    most = [min(specs[r].sampling.max_new_tokens, loaded.context_length - len(specs[r].prompt.token_ids)) for r in rows]
+    return max((n - batch.counts[row] for n, row in zip(most, rows, strict=True)), default=0)
 
 
 def _check_specs(loaded: LoadedModel, specs: Sequence[GenerationSpec]) -> None:
@@ -119,7 +172,10 @@ def _start(loaded: LoadedModel, specs: Sequence[GenerationSpec], *, use_cache: b
         n_read=0,
         steering=steering,
         cache=roomy_cache(loaded.model.config) if use_cache else None,
+        sampling=sampling_of([spec.sampling for spec in specs], loaded.d_vocab, loaded.device),
         watches=watches,
+        draws=[Draws(spec.sampling) for spec in specs],
+        counts=[len(spec.prefix) for spec in specs],
     )
     for row, spec in enumerate(specs):
         for place, token_id in enumerate(spec.prefix):
@@ -145,15 +201,15 @@ def _watch(batch: _Batch, i: int, token_id: int, position: int) -> None:
     watch = batch.watches.get(batch.rows[i])
     for ending in watch.feed(token_id) if watch else ():
         batch.steering.end(i, ending, position)
+        batch.is_steered_anew = True
 
 
-def _generator(spec: GenerationSpec) -> torch.Generator:
-    """The row's own random numbers, one for each token of the completion."""
-    generator = torch.Generator().manual_seed(spec.sampling.seed)
-    if spec.sampling.temperature:
-        for _ in spec.prefix:
-            torch.rand((), generator=generator, dtype=torch.float64)
-    return generator
+def _take(loaded: LoadedModel, spec: GenerationSpec, batch: _Batch, i: int, token_id: int) -> Token:
+    """Note the token that the batch's row i, which follows `spec`, goes on with."""
+    row = batch.rows[i]
+    _watch(batch, i, token_id, len(spec.prompt.token_ids) + batch.counts[row])
+    batch.counts[row] += 1
+    return Token(row, token_id, _stop_reason(loaded, spec, token_id, batch.counts[row]))
 
 
 def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
@@ -176,20 +232,17 @@ def _forward(loaded: LoadedModel, batch: _Batch) -> Tensor:
         output = loaded.model(**arguments, past_key_values=batch.cache, use_cache=batch.cache is not None)
     logits: Tensor = output.logits[:, -1].float()
     sound, steered = torch.isfinite(logits).all(), batch.steering.finite
-    if not bool(sound if steered is None else sound & steered):
-        raise _not_finite(loaded, is_steered=steered is not None and not bool(steered))
+    if not bool(sound if steered is None else sound & steered.all()):
+        raise not_finite(loaded, is_steered=steered is not None and not bool(steered.all()))
     return logits
 
 
-def _not_finite(loaded: LoadedModel, *, is_steered: bool) -> UserFacingError:
-    if is_steered:
-        return BadDirection(
-            "The steered residual stream overflowed.", "Use a smaller coefficient, or load the model in fp32 or bf16."
-        )
-    return ModelUnavailable(
-        f"The logits of {loaded.name} hold NaN or infinite values here, so nothing that it writes can be kept.",
-        "Its weights are damaged, or overflow in this precision: fetch them again, or load it in bf16 or fp32.",
-    )
+def _sample(batch: _Batch, logits: Tensor) -> list[int]:
+    """One token id per row; each row draws one number from its own generator, whatever its neighbours do."""
+    numbers = [batch.draws[row].between(n, n + 1) for row in batch.rows for n in (batch.counts[row],)]
+    draws = torch.tensor(numbers, dtype=batch.sampling.heats.dtype).to(logits.device)
+    ids: list[int] = choose(logits, batch.sampling, draws).tolist()
+    return ids
 
 
 def _advance(batch: _Batch, chosen: list[int], running: list[int], *, use_cache: bool) -> None:
@@ -212,31 +265,6 @@ def _stop_reason(loaded: LoadedModel, spec: GenerationSpec, token_id: int, count
     if len(spec.prompt.token_ids) + count >= loaded.context_length:
         return "context"
     return None
-
-
-def _sample(logits: Tensor, samplings: list[SamplingSpec], generators: list[torch.Generator]) -> list[int]:
-    """One token id per row: argmax at temperature 0, else the inverse of the row's cumulative distribution.
-
-    Each row draws exactly one uniform number from its own generator, so its choices do not depend on its neighbours.
-    """
-    if any(sampling.banned for sampling in samplings):
-        logits = logits.clone()
-        for i, sampling in enumerate(samplings):
-            logits[i, list(sampling.banned)] = -torch.inf
-    chosen: list[int] = logits.argmax(-1).tolist()
-    drawn = [i for i, sampling in enumerate(samplings) if sampling.temperature]
-    if not drawn:
-        return chosen
-    heat = torch.tensor([[samplings[i].temperature] for i in drawn], dtype=torch.float64, device=logits.device)
-    nucleus = torch.tensor([[samplings[i].top_p] for i in drawn], dtype=torch.float64, device=logits.device)
-    probabilities, ids = torch.softmax(logits[drawn].double() / heat, -1).sort(descending=True)
-    cumulative = probabilities.cumsum(-1)
-    last = (cumulative < nucleus).sum(-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
-    draws = torch.stack([torch.rand((), generator=generators[i], dtype=torch.float64) for i in drawn])[:, None]
-    place = torch.searchsorted(cumulative, draws.to(logits.device) * cumulative.gather(-1, last), right=True)
-    for i, token_id in zip(drawn, ids.gather(-1, place.minimum(last))[:, 0].tolist(), strict=True):
-        chosen[i] = token_id
-    return chosen
 
 
 def score_completions(loaded: LoadedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
@@ -265,7 +293,7 @@ def _score(loaded: LoadedModel, hidden: Tensor, completion: Sequence[int]) -> fl
         part = completion[start : start + SCORED_AT_ONCE]
         logits = unembed(loaded, hidden[start : start + len(part)])
         if not bool(torch.isfinite(logits).all()):
-            raise _not_finite(loaded, is_steered=False)
+            raise not_finite(loaded, is_steered=False)
         targets = torch.tensor(part, device=logits.device, dtype=torch.int64)
         here = float(torch.nn.functional.cross_entropy(logits, targets))
         mean += (here - mean) * len(part) / (start + len(part))

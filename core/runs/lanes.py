@@ -6,6 +6,7 @@ until then is kept.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from core.runs.values import Generation, GenerationSpec, StopReason
 
 SCORE_TOKENS = 2048
 """Of the texts that are scored in one forward pass; a longer one is scored alone."""
+
+SHOWN_SECONDS = 0.05
+"""How old what is shown of running lanes may be: at each token a copy of all takes longer than the token."""
 
 OnToken = Callable[[int, int, str], None]
 
@@ -85,15 +89,18 @@ def generate_lanes(
     for i, lane in enumerate(lanes):
         for token_id, piece in lane.start():
             on_token(i, token_id, piece)
-    started = time.monotonic()
+    started, shown, shown_at = time.monotonic(), tuple[Generation, ...](), -math.inf
     try:
         for _ in _interleave(lanes, on_token):
+            now = time.monotonic()
             for lane in lanes:
-                lane.seconds = time.monotonic() - started if lane.stop_reason == "running" else lane.seconds
+                lane.seconds = now - started if lane.stop_reason == "running" else lane.seconds
+            if now >= shown_at + SHOWN_SECONDS:
+                shown, shown_at = tuple(lane.freeze() for lane in lanes), now
             done = sum(len(lane.token_ids) for lane in lanes)
             left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
             used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
-            yield Progress(done, done + left - used, "generating", tuple(lane.freeze() for lane in lanes))
+            yield Progress(done, done + left - used, "generating", shown)
         for batch in _scored_together(lanes):
             _score(batch)
             yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))

@@ -1,0 +1,213 @@
+"""Fixed steps give the tokens of today's decode: over programs, batches, seeds, endings, forks, limits and families."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.forward import fixed_step
+from core.forward.edits import SteeringSpec
+from core.forward.fixed_fit import fits
+from core.forward.fixed_step import FixedRows, room_for
+from core.models.loaded import encode_prompt, hook_count
+from core.runs import generation
+from core.runs.generation import stream_completions
+from core.runs.values import GenerationSpec
+from core.text.words import words_of
+from core.values import Positions, SamplingSpec
+from tests import tiny_models
+from tests.tiny_models import tiny_loaded
+
+QUESTIONS = ["Why?", "What is 3 plus 4?", "Find two numbers with sum 9 and product 20, please."]
+N_NEW = 40
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return tiny_loaded(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def small_rooms(monkeypatch):
+    """So that a short run grows, and lets rows go, several times."""
+    monkeypatch.setattr(fixed_step, "ROOM_STEP", 16)
+    monkeypatch.setattr(generation, "WORTH_FIXING", 4)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(loaded):
+    """Words that the model writes."""
+    specs = [spec_of(loaded, question, max_new_tokens=24) for question in QUESTIONS]
+    texts = [loaded.tokenizer.decode(row) for row in complete(loaded, specs, fixed=False)]
+    return sorted({word for text in texts for word in words_of(text)}) or ["wait"]
+
+
+def spec_of(loaded, question=QUESTIONS[1], *, steering=(), prefix=(), **sampling):
+    return GenerationSpec(
+        model=loaded.spec,
+        fingerprint=loaded.fingerprint,
+        prompt=encode_prompt(loaded, question),
+        sampling=SamplingSpec(**{"max_new_tokens": N_NEW, **sampling}),
+        steering=tuple(steering),
+        prefix=tuple(prefix),
+    )
+
+
+def complete(loaded, specs, **options):
+    """(token id, stop reason) of every row."""
+    rows = [list(spec.prefix) for spec in specs]
+    for step in stream_completions(loaded, specs, **options):
+        for token in step:
+            rows[token.row].append(token.token_id)
+    return rows
+
+
+edits = st.builds(
+    dict,
+    operator=st.sampled_from(["add", "ablate", "clamp", "amplify"]),
+    coefficient=st.floats(-12, 12).map(lambda x: round(x, 2)),
+    layer=st.integers(0, 2),
+    ramp=st.sampled_from([1, 1, 3, 12]),
+    direction=st.integers(0, 3),
+    region=st.sampled_from(["all", "prompt", "completion", "thinking"]),
+    start=st.integers(0, 8),
+    length=st.none() | st.integers(1, 20),
+    every=st.integers(1, 3),
+    until=st.booleans(),
+    word=st.integers(0, 99),
+)
+rows = st.builds(
+    dict,
+    program=st.lists(edits, max_size=3),
+    question=st.sampled_from(QUESTIONS),
+    temperature=st.sampled_from([0.0, 0.8, 1.0]),
+    top_p=st.sampled_from([0.9, 1.0]),
+    seed=st.integers(0, 5),
+    banned=st.sampled_from([(), (7, 30)]),
+    max_new_tokens=st.integers(1, N_NEW),
+)
+
+
+def build(loaded, make_direction, vocabulary, row):
+    program = [
+        SteeringSpec(
+            direction=make_direction(loaded.d_model, seed=edit["direction"]),
+            layer=edit["layer"],
+            operator=edit["operator"],
+            coefficient=edit["coefficient"],
+            ramp=edit["ramp"],
+            positions=Positions(
+                region=edit["region"],
+                start=edit["start"],
+                stop=None if edit["length"] is None else edit["start"] + edit["length"],
+                every=edit["every"],
+                until=(vocabulary[edit["word"] % len(vocabulary)],) if edit["until"] else (),
+            ),
+        )
+        for edit in row["program"]
+    ]
+    sampling = {name: row[name] for name in ("temperature", "top_p", "seed", "banned", "max_new_tokens")}
+    return spec_of(loaded, row["question"], steering=program, **sampling)
+
+
+anything = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@anything
+@given(batch=st.lists(rows, min_size=1, max_size=6))
+def test_any_batch_has_the_tokens_of_steps_that_grow(batch, loaded, make_direction, vocabulary):
+    specs = [build(loaded, make_direction, vocabulary, row) for row in batch]
+    assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
+
+
+@anything
+@given(row=rows, share=st.floats(0, 1), extra=rows)
+def test_a_fork_goes_on_as_the_whole_run_did(row, share, extra, loaded, make_direction, vocabulary):
+    spec = build(loaded, make_direction, vocabulary, row)
+    whole = complete(loaded, [spec], fixed=False)[0]
+    fork = replace(spec, prefix=tuple(whole[: int(share * (len(whole) - 1))]))
+    other = build(loaded, make_direction, vocabulary, extra)
+    assert complete(loaded, [other, fork], fixed=True)[1] == whole
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gpt_neox"])
+def test_every_family_has_the_tokens_of_steps_that_grow(family, tmp_path, make_direction):
+    loaded = tiny_loaded(tmp_path, family)
+    assert fits(loaded)
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=4.0)
+    specs = [spec_of(loaded, q, steering=[edit], temperature=t, seed=3) for q in QUESTIONS for t in (0.0, 1.0)]
+    assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
+    assert hook_count(loaded) == 0
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma2", "gemma3_text"])
+def test_windows_that_slide(family, tmp_path, make_direction, monkeypatch):
+    """Of 8 tokens, which most of a run lies beyond; in some families only every other layer slides."""
+    make_config = tiny_models._config
+
+    def sliding(*args, **kwargs):
+        config = make_config(*args, **kwargs)
+        config.sliding_window, config.use_sliding_window = 8, True
+        if getattr(config, "layer_types", None):
+            config.layer_types = ["sliding_attention", "full_attention", "sliding_attention"]
+        return config
+
+    monkeypatch.setattr(tiny_models, "_config", sliding)
+    loaded = tiny_loaded(tmp_path, family)
+    assert fits(loaded)
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=4.0)
+    specs = [spec_of(loaded, q, steering=[edit], temperature=1.0, seed=3) for q in QUESTIONS]
+    assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
+
+
+def test_a_model_that_keeps_other_states_decodes_as_before_and_says_so(tmp_path, caplog, monkeypatch):
+    loaded = tiny_loaded(tmp_path, "qwen2")
+    monkeypatch.setattr(loaded.model.config, "layer_types", ["full_attention", "chunked_attention", "full_attention"])
+    assert not fits(loaded)
+    assert "decodes without fixed steps: it has attention of the kinds chunked_attention, full" in caplog.text
+    specs = [spec_of(loaded)]
+    monkeypatch.undo()
+    assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
+
+
+def test_many_rows_leave_one_after_another(loaded, make_direction, monkeypatch):
+    """Only rows beyond the new end are copied."""
+    kept = []
+    keep = FixedRows.keep
+    monkeypatch.setattr(FixedRows, "keep", lambda self, rows: kept.append(self.n_rows) or keep(self, rows))
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=4.0)
+    specs = [
+        spec_of(loaded, QUESTIONS[i % 3], steering=[edit] * (i % 2), temperature=1.0, seed=i, max_new_tokens=3 + i % 37)
+        for i in range(104)
+    ]
+    assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
+    assert len(kept) >= 2
+    assert kept == sorted(kept, reverse=True)
+
+
+def test_stopping_a_stream_leaves_no_hook_and_the_next_run_is_right(loaded, make_direction):
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=8.0)
+    spec = spec_of(loaded, steering=[edit])
+    stream = stream_completions(loaded, [spec], fixed=True)
+    for _ in range(9):
+        next(stream)
+    stream.close()
+    assert hook_count(loaded) == 0
+    assert complete(loaded, [spec], fixed=True) == complete(loaded, [spec], fixed=False)
+
+
+def test_a_run_fills_its_context_and_no_column_more(tmp_path):
+    loaded = tiny_loaded(tmp_path, context_length=48)
+    spec = spec_of(loaded, max_new_tokens=500, banned=tuple(loaded.eos_ids))
+    fixed, plain = ([t for step in stream_completions(loaded, [spec], fixed=f) for t in step] for f in (True, False))
+    assert fixed == plain
+    assert fixed[-1].stop_reason == "context"
+
+
+@pytest.mark.parametrize("columns", [1, 255, 256, 257, 2047, 2049, 5000, 100_000])
+def test_a_room_holds_its_columns_and_a_quarter_more_at_most(columns):
+    room = room_for(columns)
+    assert columns <= room <= max(columns * 1.25, columns + 256)
