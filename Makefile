@@ -52,6 +52,7 @@ record: $(VENV)/.run-ready
 		$(BIN)/python -m retrace run demo/plans/$$plan.json --cache demo/runs/recorded --out demo/recorded/$$plan > /dev/null || exit; \
 	done
 	@$(BIN)/python -m demo.write_directions
+	@$(BIN)/python -m demo.write_look
 
 attribution-report: $(VENV)/.run-ready
 	@$(BIN)/python -m benchmarks.attribution_agreement

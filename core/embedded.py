@@ -14,20 +14,25 @@ from pathlib import Path
 
 from core.directions.direction import Direction
 from core.directions.folder import read_direction_bytes
+from core.disk import codec
 from core.errors import BadInput, UserFacingError
 from core.experiments.plans import read_outcome
 from core.experiments.values import Fixed, Outcome
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
 from core.runs.questions import Example
+from core.runs.values import Generation
 from core.settings import PROJECT
 from core.traces.records import read_traces
-from core.values import PairSpec, Part, Trace
+from core.values import PairSpec, Part, SamplingSpec, Trace
 
 AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
 """Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = PROJECT / "demo"
+LOOK = DEMO / "recorded" / "look"
+LOOK_SAMPLING = SamplingSpec(max_new_tokens=160, temperature=0.7, seed=0)
+"""How Home's answers are written."""
 FRESH = "fresh"
 """What `fresh_questions` are called."""
 TRAININGS = ("paper", "seed1", "seed2")
@@ -141,6 +146,18 @@ def fresh_questions() -> tuple[Example, ...]:
 
 def _names(pair: PairSpec) -> tuple[str | None, ...]:
     return tuple(name for model in (pair.base, pair.reasoner) for name in (model.repo_id, model.adapter))
+
+
+def recorded_look() -> tuple[Generation, ...]:
+    """The first example question answered three ways (`core.experiments.arms.three_ways`), as `make record` wrote it.
+
+    () where it is not there.
+    """
+    files = [LOOK / f"{i}.safetensors" for i in range(3)]
+    try:
+        return tuple(codec.load(Generation, file.read_bytes(), key=file.stem) for file in files)
+    except (OSError, codec.CorruptValue):
+        return ()
 
 
 def recorded_trainings() -> tuple[Outcome, ...]:

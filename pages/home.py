@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from core.models.pair import DEMO_PAIR
 from ui.shell.frame import page_path, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
-from ui.shell.state import can_run, is_recorded, pair_facts
+from ui.shell.state import can_run, chosen_pair, is_recorded, pair_facts
 
 require_shell()
 st.subheader("One direction makes a reasoning model turn back. Does it?", anchor=False)
@@ -17,6 +18,10 @@ if pair_facts() is None and is_recorded():
 
     draw_embedded()
     st.stop()
+if pair_facts() is None and chosen_pair() == DEMO_PAIR:
+    from ui.home.live import draw_replay
+
+    draw_replay()
 pair = wait_for_pair()
 
 from ui.home.experiment import draw_badges, draw_experiment  # noqa: E402  tables take a second to import: not before

@@ -6,12 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from core.embedded import DEMO, recorded_directions, recorded_experiment
+from core.disk import codec
+from core.embedded import DEMO, example_questions, recorded_directions, recorded_experiment, recorded_look
 from core.experiments.plans import plan_id, read_plan
 from core.experiments.verdicts import ticks
 from core.models.checkpoints import find_checkpoint
+from core.models.pair import DEMO_PAIR
 from core.weights import Place, names_weights
+from core.workbench import Workbench
+from demo.write_look import look_specs
 from demo.write_plans import PLANS, plans
+from ui.home import live
+from ui.home.columns import turns
 
 RECORDED = sorted(path.parent.name for path in (DEMO / "recorded").glob("*/results.json"))
 
@@ -50,3 +56,27 @@ def test_fig_3_of_the_first_study():
     assert round(100 * sum(unsteered.hits) / sum(unsteered.words), 2) == 0.37
     assert round(100 * sum(steered.hits) / sum(steered.words), 2) == 1.15
     assert {tick.name: tick.state for tick in ticks(outcome)}["effect"] == "yes"
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    made = Workbench(tmp_path)
+    assert made.engine.wait(made.load_pair(DEMO_PAIR)).state == "done"
+    for place in ("ui.home.live", "ui.directions.choices"):
+        monkeypatch.setattr(f"{place}.workbench", lambda: made)
+    yield made
+    made.close()
+
+
+def test_the_recorded_look_is_what_home_asks_first_and_is_written_again_token_for_token(bench):
+    facts = (bench.pair.facts("base"), bench.pair.facts("reasoner"))
+    direction = live.direction_of(facts)
+    asked = live.specs_of(facts, example_questions()[0].prompt, direction, live.FIRST_STRENGTH)
+    assert asked == look_specs(bench)
+    recorded = recorded_look()
+    assert len(recorded) == 3
+    keys = [codec.key_of("generation", spec) for spec in asked]
+    assert [codec.key_of("generation", one.spec) for one in recorded] == keys
+    written = bench.engine.wait(bench.generate(asked)).result
+    assert [one.token_ids for one in written] == [one.token_ids for one in recorded]
+    assert sum(turns(one) for one in recorded) > 0

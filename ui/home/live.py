@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.embedded import example_questions
+from core.embedded import LOOK_SAMPLING, example_questions, recorded_look
 from core.experiments.arms import three_ways
 from core.extraction.controls import CONTROL
 from core.jobs import Snapshot
 from core.models.pair import DEMO_PAIR, ROLES, ModelFacts
 from core.runs.questions import MAX_QUESTION_CHARACTERS, Example
 from core.runs.values import Generation, GenerationSpec
-from core.values import SamplingSpec
-from ui.components.safe_text import tried
+from ui.components.safe_text import plain, tried
 from ui.directions.choices import choices
 from ui.directions.coefficient import default_coefficient
 from ui.directions.residual_norm import residual_norm
@@ -28,7 +27,6 @@ SLOT = "job:home"
 STRENGTHS = {"off": 0.0, "gentle": 0.5, "strong": 1.0, "too much": 2.0}
 """In words, as multiples of the dose that the direction was recorded at."""
 FIRST_STRENGTH = "strong"
-SAMPLING = SamplingSpec(max_new_tokens=160, temperature=0.7, seed=0)
 OWN_QUESTIONS = (
     "A train leaves at 9:40 and arrives at 13:05. How long does it take?",
     "Three friends share 45 coins so that each has 5 more than the next. How many has each?",
@@ -71,6 +69,16 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
             )
         else:
             st.caption("Press **Run**: the three answers are written side by side.")
+
+
+def draw_replay() -> None:
+    """What was recorded of the embedded pair, while it is being loaded or where it cannot be."""
+    found, questions = recorded_look(), example_questions()
+    if not found or not questions:
+        return
+    st.markdown(f"**{plain(questions[0].prompt, 300)}**")
+    draw_columns(found, questions[0], badge="RECORDED", is_pushed=True, key="home_replay")
+    st.markdown(verdict(found, FIRST_STRENGTH, has_push=True))
 
 
 def direction_of(pair: tuple[ModelFacts, ModelFacts]) -> Direction | None:
@@ -123,12 +131,15 @@ def specs_of(
     if direction is None:
         return tuple(
             GenerationSpec(
-                model=facts[role].spec, fingerprint=facts[role].fingerprint, prompt=prompts[role], sampling=SAMPLING
+                model=facts[role].spec,
+                fingerprint=facts[role].fingerprint,
+                prompt=prompts[role],
+                sampling=LOOK_SAMPLING,
             )
             for role in reversed(ROLES)
         )
     dose = default_coefficient(direction, residual_norm(facts["reasoner"], direction.layer)) * STRENGTHS[strength]
-    return three_ways(facts, prompts, direction, round(dose, 2), SAMPLING)
+    return three_ways(facts, prompts, direction, round(dose, 2), LOOK_SAMPLING)
 
 
 def _stored(look: Look) -> list[Generation | None]:
