@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
-from tests.browser.conftest import Server
+from tests.browser.conftest import HOME, Server
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import save_tiny_pair
 
@@ -113,7 +113,7 @@ def test_the_window_moves_by_keyboard_and_the_card_follows(chart: Locator, page:
 def test_the_map_survives_a_page_switch_and_comes_back_from_the_store(chart: Locator, page: Page) -> None:
     expect(chart.first).to_be_visible()
     page.get_by_role("link", name="Home").click()
-    expect(page.get_by_role("heading", name="Retrace", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name=HOME, exact=True)).to_be_visible()
     page.get_by_role("link", name="Extraction").click()
     expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8", timeout=30_000)
     page.get_by_role("button", name="Extract", exact=True).click()

@@ -5,8 +5,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import HOME
+
 PAGES = {
-    "": "Retrace",
+    "": HOME,
     "labelling": "Labelling",
     "extraction": "Extraction",
     "directions": "Directions",
@@ -36,7 +38,7 @@ def test_a_deep_link_to_a_fresh_server_shows_the_whole_shell(stem, fresh_server,
 
 def test_every_page_is_reached_from_home_without_a_fault(serve, page):
     page.goto(serve("app.py").url)
-    for stem, title in [*PAGES.items(), ("", "Retrace")]:
+    for stem, title in [*PAGES.items(), ("", PAGES[""])]:
         name = "Home" if not stem else title
         page.get_by_test_id("stSidebarNav").get_by_text(name).click()
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
