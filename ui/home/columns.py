@@ -13,7 +13,7 @@ from ui.components.roles import SHORT, TITLES
 WAYS = (f"{SHORT['reasoner']} + direction", f"{SHORT['base']} + direction", f"{SHORT['reasoner']} + random push")
 MODELS = (TITLES["reasoner"], TITLES["base"])
 """Where nothing is pushed."""
-HEIGHT = 214
+HEIGHT = 200
 
 
 def draw_columns(
