@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
@@ -16,6 +17,7 @@ WAIT = 90_000
 
 def home(page: Page, server: Server) -> None:
     page.goto(server.url)
+    expect(page.get_by_text("One text is an anecdote")).to_be_visible(timeout=WAIT)
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
 
 
@@ -77,8 +79,8 @@ PAGES: dict[str, Callable[[Page, Server], None]] = {
 }
 
 
-def main() -> None:
-    """One server, one browser, a picture per page and theme."""
+def main(names: Sequence[str]) -> None:
+    """One server, one browser, a picture per page and theme; of the named pages, where some are."""
     path = find_chromium()
     if path is None:
         raise SystemExit("No Chromium was found: install the package chromium, or set CHROMIUM.")
@@ -90,7 +92,7 @@ def main() -> None:
     ):
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         for theme in ("light", "dark"):
-            for name, show in PAGES.items():
+            for name, show in ((name, PAGES[name]) for name in names or PAGES):
                 page = browser.new_page(viewport={"width": 1360, "height": 1020}, color_scheme=theme)
                 show(page, server)
                 page.wait_for_timeout(2500)
@@ -101,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
