@@ -17,7 +17,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +43,7 @@ class Health(threading.Thread):
     def run(self) -> None:
         while not self.ended.wait(PROBE_SECONDS):
             began = time.monotonic()
-            with suppress(OSError), urllib.request.urlopen(self.url, timeout=30) as reply:
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=30) as reply:
                 reply.read()
             self.seconds.append(time.monotonic() - began)
 
