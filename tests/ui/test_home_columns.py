@@ -32,23 +32,22 @@ def test_turns_are_the_keywords_of_eq_1():
 
 
 @pytest.mark.parametrize(
-    ("counts", "strength", "said"),
+    ("counts", "said"),
     [
-        ((2, 0, 1), "strong", "turns back **twice** with the direction and **once** with a random one"),
-        ((2, 0, 2), "strong", "**a random push does it too**"),
-        ((1, 0, 2), "gentle", "**a random push does it too**"),
-        ((0, 0, 2), "strong", "turns back **never** with the direction and **twice** with a random one"),
-        ((2, 0, 2), "off", "Nothing is added"),
+        ((2, 0, 1), "turns back **twice** with the direction and **once** with a random one"),
+        ((2, 0, 2), "**a random push does it too**"),
+        ((1, 0, 2), "**a random push does it too**"),
+        ((0, 0, 2), "turns back **never** with the direction and **twice** with a random one"),
     ],
 )
-def test_the_sentence_names_the_random_push_first_where_it_does_as_much(counts, strength, said):
-    assert said in verdict(lanes(*counts), strength, has_push=True)
+def test_the_sentence_names_the_random_push_first_where_it_does_as_much(counts, said):
+    assert said in verdict(lanes(*counts), has_push=True)
 
 
 def test_a_broken_text_is_no_evidence_whatever_it_counts():
     broken = wrote("wait " * 60)
-    assert "no evidence" in verdict([broken, *lanes(0, 0)], "too much", has_push=True)
+    assert "no evidence" in verdict([broken, *lanes(0, 0)], has_push=True)
 
 
 def test_without_a_direction_both_models_are_told_unsteered():
-    assert verdict(lanes(3, 0), "off", has_push=False).startswith("Unsteered")
+    assert verdict(lanes(3, 0), has_push=False).startswith("Unsteered")

@@ -63,14 +63,12 @@ def broken(generation: Generation) -> str:
     return f"No evidence: {fault}." if fault else ""
 
 
-def verdict(generations: Sequence[Generation], strength: str, *, has_push: bool) -> str:
+def verdict(generations: Sequence[Generation], *, has_push: bool) -> str:
     """One sentence on this one question; where the random push does as much, it says that first."""
     counts = [times(turns(one)) for one in generations]
     if not has_push:
         return f"Unsteered, the reasoning model turns back **{counts[0]}** here, the base model **{counts[1]}**."
     mine, base, random = counts
-    if strength == "off":
-        return f"Nothing is added: the reasoning model turns back **{mine}**, the base model **{base}**."
     if broken(generations[0]):
         return "At this strength the reasoning model's text **breaks**: its words are no evidence. Choose less."
     if 0 < turns(generations[0]) <= turns(generations[2]):

@@ -61,14 +61,12 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
     found = _stored(look)
     with place:
         draw_columns(
-            found, look.question, badge="LIVE" if ended is not None else "CACHED", is_pushed=direction is not None
+            found, look.question, badge="LIVE" if ended is not None else "CACHED", is_pushed=len(found) == len(WAYS)
         )
         if all(found):
-            st.markdown(
-                verdict([one for one in found if one is not None], look.strength, has_push=direction is not None)
-            )
+            st.markdown(verdict([one for one in found if one is not None], has_push=len(found) == len(WAYS)))
         else:
-            st.caption("Press **Run**: the three answers are written side by side.")
+            st.caption("Press **Run**: the answers are written side by side.")
 
 
 def draw_replay() -> None:
@@ -78,7 +76,7 @@ def draw_replay() -> None:
         return
     st.markdown(f"**{plain(questions[0].prompt, 300)}**")
     draw_columns(found, questions[0], badge="RECORDED", is_pushed=True, key="home_replay")
-    st.markdown(verdict(found, FIRST_STRENGTH, has_push=True))
+    st.markdown(verdict(found, has_push=True))
 
 
 def direction_of(pair: tuple[ModelFacts, ModelFacts]) -> Direction | None:
@@ -125,10 +123,10 @@ def _ask(pair: tuple[ModelFacts, ModelFacts], direction: Direction | None) -> Lo
 def specs_of(
     pair: tuple[ModelFacts, ModelFacts], text: str, direction: Direction | None, strength: str
 ) -> tuple[GenerationSpec, ...]:
-    """The runs behind the columns: three, or the two models alone where there is no direction."""
+    """The runs behind the columns: three, or the two models alone where nothing is added."""
     facts = dict(zip(ROLES, pair, strict=True))
     prompts = {role: workbench().pair.encode(role, text) for role in ROLES}
-    if direction is None:
+    if direction is None or not STRENGTHS[strength]:
         return tuple(
             GenerationSpec(
                 model=facts[role].spec,
