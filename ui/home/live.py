@@ -37,11 +37,10 @@ OWN_QUESTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What is asked, with what, and how strongly."""
+    """What is asked, and the runs that answer it."""
 
     question: Example
     specs: tuple[GenerationSpec, ...]
-    strength: str
 
 
 def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
@@ -115,9 +114,7 @@ def _ask(pair: tuple[ModelFacts, ModelFacts], direction: Direction | None) -> Lo
     )
     run.button("Run", type="primary", icon=":material/play_arrow:", key="home_run", width="stretch")
     name = str(picked or FIRST_STRENGTH)
-    return Look(
-        question=offered.get(text, Example(prompt=text)), specs=specs_of(pair, text, direction, name), strength=name
-    )
+    return Look(question=offered.get(text, Example(prompt=text)), specs=specs_of(pair, text, direction, name))
 
 
 def specs_of(
