@@ -111,9 +111,15 @@ def _grammar() -> tuple[re.Pattern[str], tuple[tuple[str, re.Pattern[str]], ...]
 
 
 def recorded_directions() -> tuple[Direction, ...]:
-    """Directions extracted from the embedded pair by `make record`."""
-    files = sorted((DEMO / "directions").glob("*.safetensors"))
-    return tuple(read_direction_bytes(file.read_bytes(), name=file.stem) for file in files)
+    """Directions extracted from the embedded pair by `make record`; read once from each folder."""
+    return _directions_of(DEMO / "directions")
+
+
+@functools.lru_cache(maxsize=2)
+def _directions_of(folder: Path) -> tuple[Direction, ...]:
+    return tuple(
+        read_direction_bytes(file.read_bytes(), name=file.stem) for file in sorted(folder.glob("*.safetensors"))
+    )
 
 
 def recorded_experiment(name: str = "paper") -> Outcome | None:

@@ -22,7 +22,7 @@ from ui.extraction.reliability import draw_reliability
 from ui.extraction.stored import choose_stored
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
-from ui.shell.jobs import follow, is_live
+from ui.shell.jobs import follow
 from ui.shell.measured import said_of
 from ui.shell.state import caller, guarded, is_recorded, opened_bundle, pair_facts, take_over, workbench
 
@@ -56,7 +56,7 @@ def on_hand(specs: tuple[MomentsSpec, ...], facts: Facts) -> Have:
 def result(facts: Facts, request: Request | None) -> tuple[Have, str] | None:
     """What to show, with its badge: the run just ended, the last one shown, or stored sums of the form."""
     snapshot = follow(JOB)
-    if snapshot is None and is_live(JOB):
+    if snapshot is not None and snapshot.live:
         return None
     if snapshot is not None and snapshot.state == "done":
         st.session_state.pop(JOB)

@@ -31,7 +31,7 @@ def bench(tmp_path, monkeypatch) -> Workbench:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     monkeypatch.setattr(tensors, "_run_child", tensor_child.answer)
     monkeypatch.setattr("streamlit.page_link", lambda *args, **kwargs: None)
-    monkeypatch.setattr("ui.directions.choices._recorded", tuple)
+    monkeypatch.setattr("ui.directions.choices.recorded_directions", tuple)
     workbench.clear()
     return workbench()
 

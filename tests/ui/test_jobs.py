@@ -157,3 +157,32 @@ def test_an_ended_job_is_handed_out_once_and_its_error_stays(bench):
     drawn(app)
     assert let_end(app).text[0].value == "error"
     assert [drawn(app).text[0].value, len(app.error)] == ["nothing", 1]
+
+
+def drawing_page() -> None:
+    import streamlit as st
+
+    from tests.ui.test_jobs import GATE, begin
+    from ui.shell.jobs import follow, is_live
+    from ui.shell.state import guarded, workbench
+
+    def draw(snapshot):
+        st.text("its tokens so far")
+        GATE.set()
+        workbench().engine.wait(snapshot.job_id, 10)
+
+    if st.button("Go"):
+        guarded(lambda: begin("why"), "job:probe")
+    run = follow("job:probe", render=draw)
+    if run is not None and run.live:
+        st.text(f"drawn once; still live: {is_live('job:probe')}")
+        return
+    st.text("the result" if run else "nothing")
+
+
+def test_a_job_that_ends_while_it_is_drawn_is_not_drawn_a_second_time_in_the_same_run(bench):
+    app = drawn(AppTest.from_function(drawing_page))
+    app.button[0].click()
+    drawn(app)
+    assert [text.value for text in app.text] == ["its tokens so far", "drawn once; still live: False"]
+    assert [text.value for text in drawn(app).text] == ["the result"]

@@ -5,7 +5,6 @@ import pytest
 from core.embedded import DOSE, recorded_directions
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.settings import CACHE
-from ui.directions.choices import _recorded
 from ui.directions.coefficient import default_coefficient, describe
 from ui.directions.residual_norm import residual_norm
 from ui.shell.state import workbench
@@ -16,7 +15,6 @@ def facts(tmp_path, monkeypatch):
     """(base, reasoner) of the embedded pair, as far as a norm asks for them."""
     monkeypatch.setenv(CACHE, str(tmp_path))
     workbench.clear()
-    _recorded.clear()  # other tests hide the embedded files
     sizes = {"n_layers": 6, "d_model": 128, "d_vocab": 1280, "context_length": 8192}
     yield [
         ModelFacts(spec=spec, fingerprint=found.fingerprint, name=spec.name, **sizes)

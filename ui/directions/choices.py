@@ -37,15 +37,10 @@ def choices(*, d_model: int | None = None) -> list[Choice]:
     ]
     known = {choice.direction_id for choice in saved}
     recorded = [
-        Choice(direction_id=id_of(direction), direction=direction, origin="recorded") for direction in _recorded()
+        Choice(direction_id=id_of(found), direction=found, origin="recorded") for found in recorded_directions()
     ]
     every = saved + [choice for choice in recorded if choice.direction_id not in known]
     return [choice for choice in every if d_model is None or choice.direction.d_model == d_model]
-
-
-@st.cache_resource(show_spinner=False)
-def _recorded() -> tuple[Direction, ...]:
-    return recorded_directions()
 
 
 def pick_direction(*, d_model: int, key: str) -> Direction | None:

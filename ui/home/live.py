@@ -54,13 +54,13 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
         guarded(lambda: workbench().generate(look.specs, caller()), SLOT)
         await_first(SLOT)
     place = st.container()
-    ended = follow(SLOT, render=lambda snapshot: _draw_growing(look, snapshot))
-    if ended is None and is_live(SLOT):
+    run = follow(SLOT, render=lambda snapshot: _draw_growing(look, snapshot))
+    if run is not None and run.live:
         return
     found = _stored(look)
     with place:
         draw_columns(
-            found, look.question, badge="LIVE" if ended is not None else "CACHED", is_pushed=len(found) == len(WAYS)
+            found, look.question, badge="LIVE" if run is not None else "CACHED", is_pushed=len(found) == len(WAYS)
         )
         if all(found):
             st.markdown(verdict([one for one in found if one is not None], has_push=len(found) == len(WAYS)))

@@ -18,7 +18,7 @@ from ui.directions.coefficient import COEFFICIENT
 from ui.directions.residual_norm import ResidualNorm
 from ui.playground.settings import Settings, keywords
 from ui.shell.bounds import OneOf, Text
-from ui.shell.jobs import follow, is_live
+from ui.shell.jobs import follow
 from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
 
@@ -128,7 +128,8 @@ def draw_strip(spec: GenerationSpec, norm: ResidualNorm, *, chosen: float) -> No
         by_spec = {generation.spec: generation for generation in partial}
         draw([by_spec.get(one) for one in wanted], finished=False)
 
-    if follow(SLOT, render=live) is None and is_live(SLOT):
+    run = follow(SLOT, render=live)
+    if run is not None and run.live:
         return
     kept = stored_strip(spec, doses)
     if kept is None:

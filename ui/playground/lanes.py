@@ -54,8 +54,8 @@ def needs_a_run(plan: Plan) -> bool:
 def draw_results(plan: Plan | None, settings: Settings) -> None:
     """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
     bench, ran = workbench(), st.session_state.get(RAN)
-    ended = follow(SLOT, render=_draw_live)
-    if ended is None and is_live(SLOT):
+    run = follow(SLOT, render=_draw_live)
+    if run is not None and run.live:
         return
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
@@ -63,10 +63,10 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
     if plan is not None and not plan.specs:
         st.info("Choose at least one lane above.", icon=":material/swap_horiz:")
     elif plan is not None and len(found) == len(plan.specs):
-        draw_done(plan, found, "LIVE" if ended is not None and ran == plan else "CACHED", settings)
-    elif ran is not None and ended is not None and ended.result:
+        draw_done(plan, found, "LIVE" if run is not None and ran == plan else "CACHED", settings)
+    elif ran is not None and run is not None and run.result:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
-        draw_done(ran, ended.result, "CACHED", settings)
+        draw_done(ran, run.result, "CACHED", settings)
     else:
         st.info("Press **Run**: the lanes chosen above are written side by side.", icon=":material/play_arrow:")
 

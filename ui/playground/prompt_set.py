@@ -22,7 +22,7 @@ from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
-from ui.shell.jobs import follow, is_live
+from ui.shell.jobs import follow
 from ui.shell.state import caller, guarded, take_over, workbench
 
 SLOT = "job:set"
@@ -116,7 +116,8 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
         guarded(lambda: workbench().generate_set(by_prompt, caller()), SLOT)
     if arms and asked.program:
         offer_experiment(asked, examples, [asked.program[0].coefficient], key="pg_set_experiment")
-    if (follow(SLOT) is None and is_live(SLOT)) or not arms:
+    job = follow(SLOT)
+    if (job is not None and job.live) or not arms:
         return
     stored = [[workbench().cached(spec) for spec in arm.specs] for arm in arms]
     done = sum(run is not None for row in stored for run in row)

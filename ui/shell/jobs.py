@@ -37,10 +37,10 @@ def follow(
     stoppable: bool = True,
     narrow: bool = False,
 ) -> Snapshot[Any] | None:
-    """Show the job whose id is kept under `slot`; returns its snapshot when it has ended, None otherwise.
+    """Show the job whose id is kept under `slot`; returns it as it was drawn, None where there is none.
 
-    While it is live, `render` draws its partial result four times a second. Errors are shown here. Where the place is
-    `narrow`, Stop stands below the bar.
+    While it is live, `render` draws its partial result four times a second: the page draws that result no second time,
+    even if the job ends meanwhile. Errors are shown here. Where the place is `narrow`, Stop stands below the bar.
     """
     refused = st.session_state.get(f"{slot}:error")
     if refused is not None:
@@ -51,8 +51,7 @@ def follow(
         return None
     if snapshot.live:
         _live(slot, snapshot.job_id, render, stoppable, narrow)
-        return None
-    if snapshot.error is not None:
+    elif snapshot.error is not None:
         show_error(snapshot.error)
     elif snapshot.state == "timeout":
         st.warning("The run reached its time limit and was stopped; what it had is kept.", icon=":material/timer:")
@@ -89,13 +88,14 @@ def is_live(slot: str) -> bool:
 def take_ended(slot: str) -> Snapshot[Any] | None:
     """As `follow`, for a job that a button started: once it has ended it is handed out and forgotten.
 
-    An error stays on the page until the next start.
+    None as long as it runs. An error stays on the page until the next start.
     """
     snapshot = follow(slot)
-    if snapshot is not None:
-        st.session_state.pop(slot, None)
-        if snapshot.error is not None:
-            st.session_state[f"{slot}:error"] = snapshot.error
+    if snapshot is None or snapshot.live:
+        return None
+    st.session_state.pop(slot, None)
+    if snapshot.error is not None:
+        st.session_state[f"{slot}:error"] = snapshot.error
     return snapshot
 
 
@@ -153,7 +153,7 @@ def obtain(
     if snapshot is not None and snapshot.state == "done" and isinstance(snapshot.result, kind):
         st.session_state[f"{name}:shown"] = (asked, snapshot.result)
         return snapshot.result
-    if not is_live(slot):
+    if snapshot is None or not snapshot.live:
         again = partial(st.session_state.pop, begun, None)
         st.button("Try again", icon=":material/refresh:", key=f"{name}:again", on_click=again)
     return None
