@@ -237,6 +237,10 @@ class Workbench:
         """Job that measures what the plan asks for and is not there yet, and keeps it; its result is the Outcome."""
         return self._lasting("experiment", self._lab.run(plan), title="Experiment", caller=caller, about=plan)
 
+    def help_plan(self, plan: Plan, caller: Caller = NOBODY) -> JobId[None]:
+        """Job that measures what another process, at work on the plan over the same store, has not come to."""
+        return self._lasting("help", self._lab.help(plan), title="Helping", caller=caller, about=plan)
+
     def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
         """What a plan takes at most; with its time where this machine has measured how fast the pair writes."""
         return self._lab.cost(plan, traces)

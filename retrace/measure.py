@@ -1,4 +1,4 @@
-"""`paper`, `plan` and `run`: a plan of flags or of a file, measured into a folder; the same command goes on with it."""
+"""`paper`, `plan`, `run`, `work`: a plan of flags or of a file, measured into a folder, alone or together."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from core.directions.folder import DirectionFolder
 from core.experiments.check import Cost, cost_of
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
 from core.experiments.values import Outcome, Plan
+from core.values import PairSpec
 from retrace.console import Console, emit, in_words, write
 from retrace.plans import check_early, facts_of, plan_of
 from retrace.report import make_report, summary
 from retrace.results import Results, check_room, read_file
 from retrace.session import Session, Stop, Stopped, opened
+from retrace.workers import count_workers, helped
 
 KEEP_EVERY = 5.0
 """Seconds after which what came out so far is written into the folder again."""
@@ -38,13 +40,32 @@ def plan(args: argparse.Namespace, console: Console, stop: Stop) -> None:
 
 def run(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     """Measure the plan of a file."""
+    read = _plan_of_file(args)
+    check_early(read, facts_of(read.pair), DirectionFolder(args.cache))
+    _measure(read, args, console, stop)
+
+
+def work(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """Help with the plan of a file, which another command measures over the same cache."""
+    if args.beside:
+        stop.end_with(args.beside)
+    plan = _plan_of_file(args)
+    if args.device:
+        base, reasoner = (replace(model, device=args.device) for model in (plan.pair.base, plan.pair.reasoner))
+        plan = replace(plan, pair=PairSpec(base=base, reasoner=reasoner))
+    check_early(plan, facts_of(plan.pair), DirectionFolder(args.cache))
+    with opened(args.cache, console, stop) as session:
+        session.load(plan.pair)
+        session.follow(session.bench.help_plan(plan))
+    console.say("Nothing is left to help with.")
+
+
+def _plan_of_file(args: argparse.Namespace) -> Plan:
     if args.file == "-":
         data, name = sys.stdin.buffer.read(MAX_PLAN_BYTES + 1), "The plan"
     else:
         data, name = read_file(Path(args.file), limit=MAX_PLAN_BYTES, what="The plan"), Path(args.file).name
-    read = read_plan(data, source=name)
-    check_early(read, facts_of(read.pair), DirectionFolder(args.cache))
-    _measure(read, args, console, stop)
+    return read_plan(data, source=name)
 
 
 def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop) -> None:
@@ -57,7 +78,8 @@ def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop)
         outcome = results.outcome()
         if outcome is None or not outcome.finished:
             check_room(args.cache, cost_of(plan).disk_bytes)
-            with _said_when_stopped(plan, results, session):
+            workers = count_workers(plan, args.workers)
+            with _said_when_stopped(plan, results, session), helped(plan, workers, args.cache, console):
                 outcome = _measured(plan, results, session)
         else:
             console.say("All of it was measured before; only the report is made again.")

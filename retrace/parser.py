@@ -87,6 +87,19 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="plan, results, report and figures; a new folder, or one of this plan",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
+        "the n-th takes cuda:n)",
+    )
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
+    parser.add_argument("--device", metavar="DEVICE", help="where to compute, instead of where the plan says")
+    parser.add_argument("--beside", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +184,12 @@ def _run(args: Namespace, console: Console, stop: Stop) -> None:
     run(args, console, stop)
 
 
+def _work(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.measure import work
+
+    work(args, console, stop)
+
+
 def _report(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.report import report
 
@@ -228,6 +247,14 @@ COMMANDS = {
   python -m retrace plan fig3 --quick | python -m retrace run - --out results""",
         _add_run,
         _run,
+    ),
+    "work": Command(
+        "help with a plan that another command measures over the same cache",
+        """\
+  python -m retrace run plan.json --out results &
+  python -m retrace work plan.json --device cuda:1""",
+        _add_work,
+        _work,
     ),
     "extract": Command(
         "take directions from labelled traces, a .safetensors file each",

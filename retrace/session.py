@@ -34,6 +34,11 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
+        self._parent = 0
+
+    def end_with(self, parent: int) -> None:
+        """End with that process, too, which has begun this one."""
+        self._parent = parent
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -54,7 +59,7 @@ class Stop:
 
     def check(self) -> None:
         """Raise Stopped once it was told to end."""
-        if self._asked.is_set():
+        if self._asked.is_set() or (self._parent and os.getppid() != self._parent):
             raise Stopped
 
 

@@ -15,7 +15,7 @@ HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 
 CORE = (
     ("errors",),
-    ("values", "statistics", "settings"),
+    ("values", "statistics", "settings", "dose_search"),
     ("child", "jobs", "weights"),
     ("engine", "background"),
     ("text",),

@@ -2,5 +2,5 @@
 
 Knows no kind of value, no model and no page. `database`, `guarded` and `large` are its own.
 
-Face: files, digests, fields, codec, store, parts, kept, carried
+Face: files, digests, fields, codec, store, parts, kept, carried, leases
 """

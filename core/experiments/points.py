@@ -27,6 +27,8 @@ class Want:
     coefficient: float
     half: Half
     short: bool = False
+    ahead: tuple[Want, ...] = ()
+    """What will be asked for next, whatever comes out: for whoever has nothing to do in the meantime."""
 
 
 @dataclass(frozen=True, kw_only=True)

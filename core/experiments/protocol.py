@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.directions.direction import Direction
+from core.dose_search import find_dose, rounded
 from core.errors import UserFacingError
 from core.experiments.arms import Directions, at_coherence, unsteered_arm
 from core.experiments.points import Want
-from core.experiments.ranges import find_dose, rounded
 from core.experiments.statistics import nll, rate, readable, unsteered
 from core.experiments.values import EDGE_NLL, Arm, Choice, ControlPlan, Edge, Outcome, Plan, Point
 from core.models.pair import ROLES, Role
@@ -22,6 +22,8 @@ from core.values import Window
 Protocol = Generator[Want, Point, None]
 Place = tuple[int, Window | None]
 """Layer and window."""
+Asked = tuple[Arm, float, Arm | None]
+"""An arm, its dose, and what its cosine is taken with."""
 STEERED = {"fig2", "fig3", "fig4", "figB1", "figC1"}
 """Figures that need steered text; the others only read."""
 START_SHARE = 0.2
@@ -66,6 +68,8 @@ class Steps:
         self.plan, self.directions, self.book = plan, directions, book
         self._doses: dict[Place, tuple[float, ...]] = {}
         self._asked: dict[tuple[object, ...], Point] = {}
+        self._later: list[Want] = []
+        """What will be asked for whatever comes out; it may have been asked for since."""
 
     def run(self) -> Protocol:
         """Choose, then report."""
@@ -88,8 +92,7 @@ class Steps:
             if not is_compared:
                 return
         yield from self._measure(unsteered_arm("reasoner"), 0.0, "choose", self.book.chosen_from)
-        for layer in plan.layers if is_compared else layers:
-            yield from self._curve("base", layer, windows[0])
+        yield from self._curves("base", [(layer, windows[0]) for layer in (plan.layers if is_compared else layers)])
         if saved:
             self.book.choice = self._best(layers, windows)
         else:
@@ -98,28 +101,31 @@ class Steps:
     def _compare_windows(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Protocol:
         """Every window at the best layer, every layer once more where another window is best; then Fig. B.1's rest."""
         plan, best = self.plan, self._best(layers, windows[:1])
-        for window in plan.windows if "fig2" in plan.figures else windows:
-            yield from self._curve("base", best.layer, window)
+        compared = plan.windows if "fig2" in plan.figures else windows
+        yield from self._curves("base", [(best.layer, window) for window in compared])
         best = self._best(layers, windows)
         if best.window != windows[0] and len(layers) > 1:
-            for layer in plan.layers:
-                yield from self._curve("base", layer, best.window)
+            yield from self._curves("base", [(layer, best.window) for layer in plan.layers])
             best = self._best(layers, windows)
         self.book.choice = best
         if "figB1" in plan.figures and "reasoner" in self.directions.sources:
-            for layer in plan.layers:
-                yield from self._curve("reasoner", layer, best.window)
+            yield from self._curves("reasoner", [(layer, best.window) for layer in plan.layers])
 
-    def _curve(self, source: Role, layer: int, window: Window | None) -> Protocol:
-        """A direction into the reasoning model at every dose, on the choosing half."""
-        try:
-            arm = self.directions.arm(source, "reasoner", layer, window)
-            yield from self._find_doses((layer, window))
-        except UserFacingError as error:
-            self.book.notes.append(error.problem)
-            return
-        for dose in self._doses[layer, window]:
-            yield from self._measure(arm, dose, "choose", self.book.chosen_from)
+    def _curves(self, source: Role, places: Sequence[Place]) -> Protocol:
+        """The directions of these places into the reasoning model at every dose, on the choosing half."""
+        arms: dict[Place, Arm] = {}
+        for place in places:
+            try:
+                arm = self.directions.arm(source, "reasoner", *place)
+                yield from self._find_doses(place)
+            except UserFacingError as error:
+                self.book.notes.append(error.problem)
+                continue
+            arms[place] = arm
+            self._later += [Want(arm=arm, coefficient=dose, half="choose") for dose in self._doses[place]]
+        for place, arm in arms.items():
+            for dose in self._doses[place]:
+                yield from self._measure(arm, dose, "choose", self.book.chosen_from)
 
     def _best(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Choice:
         """The place and dose that raise the keywords most in readable text, among those that may be chosen.
@@ -151,27 +157,31 @@ class Steps:
         )
 
     def _report(self) -> Protocol:
-        plan, choice, points = self.plan, self.book.choice, self.book.reported
+        plan, choice = self.plan, self.book.choice
         if choice is None or not {"fig3", "fig4", "figC1"} & set(plan.figures):
             return
-        place = (choice.layer, choice.window)
-        yield from self._measure(unsteered_arm("reasoner"), 0.0, "report", points)
-        arm = self.directions.arm("base", "reasoner", *place)
-        yield from self._measure(arm, choice.coefficient, "report", points)
-        doses = sorted({*self._doses[place], choice.coefficient})
+        place, chosen = (choice.layer, choice.window), choice.coefficient
+        doses = sorted({*self._doses[place], chosen})
+        tested = self.directions.arm("base", "reasoner", *place)
+        asked: list[Asked] = [(unsteered_arm("reasoner"), 0.0, None), (tested, chosen, None)]
         if "fig3" in plan.figures:
-            yield from self._two_by_two(place, doses)
+            asked += self._two_by_two(place, chosen, doses)
         elif "figC1" in plan.figures:
-            yield from self._line(arm, doses)
-        if "fig4" in plan.figures:
-            yield from self._controls(arm, choice, doses, plan.controls)
-        elif "fig3" in plan.figures:
-            yield from self._controls(arm, choice, doses, _random_alone(plan.controls))
+            asked += [(tested, dose, None) for dose in doses]
+        controls = plan.controls if "fig4" in plan.figures else _random_alone(plan.controls)
+        arms, notes = self.directions.controls(controls, *place) if {"fig3", "fig4"} & set(plan.figures) else ([], [])
+        self.book.notes += notes
+        named, random = [a for a in arms if a.kind != "random"], [a for a in arms if a.kind == "random"]
+        asked += [(arm, chosen, tested) for arm in [*named, *random]]
+        curves = [*named, *random[: controls.curves]] if controls.curves else []
+        lines: list[Asked] = [(arm, dose, tested) for arm in curves for dose in doses]
+        self._later += [Want(arm=arm, coefficient=dose, half="report") for arm, dose, _ in [*asked, *lines]]
+        yield from self._reported(asked)
+        yield from self._coherent(tested, random[: controls.matched], choice)
+        yield from self._reported(lines)
 
-    def _two_by_two(self, place: tuple[int, Window | None], doses: Sequence[float]) -> Protocol:
-        assert self.book.choice is not None
-        chosen = self.book.choice.coefficient
-        yield from self._measure(unsteered_arm("base"), 0.0, "report", self.book.reported)
+    def _two_by_two(self, place: Place, chosen: float, doses: Sequence[float]) -> list[Asked]:
+        """Either direction in either model, at the chosen dose and then at every dose."""
         arms = []
         for target in ROLES:
             for source in self.directions.sources:
@@ -179,21 +189,9 @@ class Steps:
                     arms.append(self.directions.arm(source, target, *place))
                 except UserFacingError as error:
                     self.book.notes.append(error.problem)
-        for arm in arms:
-            yield from self._measure(arm, chosen, "report", self.book.reported)
-        for arm in reversed(arms):
-            yield from self._line(arm, doses)
-
-    def _controls(self, tested: Arm, choice: Choice, doses: Sequence[float], controls: ControlPlan) -> Protocol:
-        arms, notes = self.directions.controls(controls, choice.layer, choice.window)
-        self.book.notes += notes
-        named = [arm for arm in arms if arm.kind != "random"]
-        random = [arm for arm in arms if arm.kind == "random"]
-        for arm in [*named, *random]:
-            yield from self._measure(arm, choice.coefficient, "report", self.book.reported, tested)
-        yield from self._coherent(tested, random[: controls.matched], choice)
-        for arm in [*named, *random[: controls.curves]] if controls.curves else []:
-            yield from self._line(arm, doses, tested)
+        at_chosen: list[Asked] = [(arm, chosen, None) for arm in arms]
+        lines: list[Asked] = [(arm, dose, None) for arm in reversed(arms) for dose in doses]
+        return [(unsteered_arm("base"), 0.0, None), *at_chosen, *lines]
 
     def _coherent(self, tested: Arm, random: Sequence[Arm], choice: Choice) -> Protocol:
         """Every random direction at the dose that makes the text as much less likely as the tested one does."""
@@ -208,21 +206,25 @@ class Steps:
             else:
                 self.book.notes.append(f"No dose of {arm.name} up to {dose:.3g} has the direction's coherence.")
 
-    def _line(self, arm: Arm, doses: Sequence[float], tested: Arm | None = None) -> Protocol:
-        for dose in doses:
+    def _reported(self, asked: Sequence[Asked]) -> Protocol:
+        for arm, dose, tested in asked:
             yield from self._measure(arm, dose, "report", self.book.reported, tested)
 
     def _measure(
         self, arm: Arm, dose: float, half: str, into: list[Point], tested: Arm | None = None
     ) -> Generator[Want, Point, Point]:
         """Ask for a point once and note it."""
-        key = (arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, dose, half)
-        if key not in self._asked:
-            point = yield Want(arm=arm, coefficient=dose, half="choose" if half == "choose" else "report")
+        want = Want(arm=arm, coefficient=dose, half="choose" if half == "choose" else "report", ahead=self._ahead())
+        if _key(want) not in self._asked:
+            point = yield want
             point = replace(point, cosine=_cosine(arm.direction, tested.direction if tested else None))
-            self._asked[key] = point
+            self._asked[_key(want)] = point
             into.append(point)
-        return self._asked[key]
+        return self._asked[_key(want)]
+
+    def _ahead(self) -> tuple[Want, ...]:
+        self._later = [want for want in self._later if _key(want) not in self._asked]
+        return tuple(self._later)
 
     def _find_doses(self, place: Place) -> Protocol:
         """The doses of a place, by the plan's unit; once a place. Raises BadInput where it has no direction."""
@@ -232,7 +234,7 @@ class Steps:
             arm = self.directions.arm("base", "reasoner", *place)
             edge, found = yield from self._search(arm, find_dose(self._start(place[0]), EDGE_NLL))
             self.book.edges.append(Edge(layer=place[0], window=place[1], coefficient=edge, found=found))
-        values = sorted({value for value in self.plan.doses.values if value} | _some(self.plan.fixed.dose))
+        values = sorted({value for value in (*self.plan.doses.values, self.plan.fixed.dose) if value})
         self._doses[place] = tuple(self._scaled(place, values))
 
     def _scaled(self, place: Place, values: Sequence[float]) -> list[float]:
@@ -268,10 +270,17 @@ class Steps:
 
     def _cost(self, arm: Arm, dose: float) -> Generator[Want, Point, float]:
         """How much less likely the short texts of a dose are than the unsteered ones; infinite without evidence."""
-        baseline = yield Want(arm=unsteered_arm(arm.target), coefficient=0.0, half="choose", short=True)
-        point = yield Want(arm=arm, coefficient=dose, half="choose", short=True)
+        without = unsteered_arm(arm.target)
+        baseline = yield Want(arm=without, coefficient=0.0, half="choose", short=True, ahead=self._ahead())
+        point = yield Want(arm=arm, coefficient=dose, half="choose", short=True, ahead=self._ahead())
         cost = nll(point).mean - nll(baseline).mean
         return cost if cost == cost else float("inf")
+
+
+def _key(want: Want) -> tuple[object, ...]:
+    """What makes two points one."""
+    arm = want.arm
+    return arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, want.coefficient, want.half
 
 
 def _given(place: Place, dose: float) -> Choice:
@@ -282,10 +291,6 @@ def _given(place: Place, dose: float) -> Choice:
 def _random_alone(controls: ControlPlan) -> ControlPlan:
     """What Fig. 3 without Fig. 4 is held against: the random directions of equal norm."""
     return replace(controls, matched=0, kinds=tuple(kind for kind in controls.kinds if kind == "random"))
-
-
-def _some(value: float | None) -> set[float]:
-    return set() if value is None else {value}
 
 
 def _cosine(one: Direction | None, other: Direction | None) -> float | None:

@@ -7,7 +7,6 @@ page as in the shell. Importing it costs no torch.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +14,14 @@ from pathlib import Path
 
 from core.directions.direction import Direction
 from core.directions.folder import DirectionFolder
+from core.disk import codec
+from core.disk.leases import Leases
 from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
+from core.experiments import cell_work
 from core.experiments.appendix import Appendix, Reader
 from core.experiments.arms import Directions
+from core.experiments.cell_work import LEASES, CellWork, Speed, SpeedSpec
 from core.experiments.check import Cost, check_directions, check_memory, check_plan, check_prompts, check_space, cost_of
 from core.experiments.folder import ExperimentFolder
 from core.experiments.points import Setting, Want, point_of
@@ -31,14 +34,11 @@ from core.jobs import Progress, relay
 from core.labelling.references import Reference
 from core.models.checkpoints import available_memory
 from core.models.pair import ROLES, PairHolder, Role
-from core.runs import cells
-from core.runs.cells import DoseCell, DoseCellSpec
-from core.runs.work import run_cell
 from core.traces.events import digest_of
 from core.traces.records import read_traces
 from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
-from core.values import Kinds, ModelSpec, Spec, Trace
+from core.values import Kinds, Trace
 from core.weights import PACKAGES, version
 
 KEEP_EVERY = 20.0
@@ -47,23 +47,7 @@ KEEP_EVERY = 20.0
 Work = Generator[Progress, None, Outcome]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeedSpec(Spec["Speed"]):
-    """How fast a model writes on this machine."""
-
-    model: ModelSpec
-    fingerprint: str
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """New tokens per second over the cells that were run last."""
-
-    tokens_per_second: float
-
-
-KINDS: Kinds = {**tables.KINDS, SpeedSpec: ("speed", Speed)}
+KINDS: Kinds = {**tables.KINDS, **cell_work.KINDS}
 
 
 @dataclass(frozen=True)
@@ -81,6 +65,19 @@ class Lab:
 
     def run(self, plan: Plan) -> Work:
         """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward."""
+        run, traces = yield from self._begun(plan)
+        return (yield from run.work(traces, self.experiments.save(plan)))
+
+    def help(self, plan: Plan) -> Generator[Progress, None, None]:
+        """Measure cells that another process, at work on this plan over the same store, has not come to.
+
+        Ends when every point is there; what comes of them is kept by the other. Raises as `run`.
+        """
+        run, _ = yield from self._begun(plan)
+        yield from run.points()
+
+    def _begun(self, plan: Plan) -> Generator[Progress, None, tuple[_Run, tuple[Trace, ...]]]:
+        """Check the plan and take its directions."""
         yield Progress(0, 0, "checking the plan")
         facts = {role: self.pair.facts(role) for role in ROLES}
         if self.pair.looks_swapped:
@@ -96,13 +93,11 @@ class Lab:
         cost = self.cost(plan, traces)
         check_space(self.store.root, cost.disk_bytes)
         check_memory(cost, available_memory(plan.pair.reasoner.device))
-        experiment_id = self.experiments.save(plan)
         found: dict[Role, DirectionTable] = {}
         if not saved:
             found = yield from self._tables(plan, traces)
         setting = Setting(plan=plan, facts=facts, prompts=prompts)
-        run = _Run(self, setting, Directions(found, saved), experiment_id, cost)
-        return (yield from run.work(traces))
+        return _Run(self, setting, Directions(found, saved), cost), traces
 
     def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
         """What the plan takes at most; with its time where this machine has measured how fast the pair writes."""
@@ -151,22 +146,34 @@ class Lab:
         return {role: self.directions.load(found) for role, found in ids.items() if found}
 
     def _tables(self, plan: Plan, traces: Sequence[Trace]) -> Generator[Progress, None, dict[Role, DirectionTable]]:
-        """The directions of both models, from sums that are gathered once."""
+        """The directions of both models; another process that takes one of them is waited for."""
         kind, _ = tables.KINDS[TableSpec]
         specs = {role: table_spec(plan, traces, self.pair, role) for role in ROLES}
-        kept = {role: self.store.get_file(DirectionTable, kind, spec) for role, spec in specs.items()}
-        missing = [role for role in ROLES if kept[role] is None]
-        if missing:
-            from core.extraction.work import record
+        leases = Leases(self.store.root / LEASES)
+        found: dict[Role, DirectionTable] = {}
+        while len(found) < len(specs):
+            before = len(found)
+            for role, spec in specs.items():
+                with leases.taken(codec.key_of(kind, spec)) as is_ours:
+                    table = found.get(role) or self.store.get_file(DirectionTable, kind, spec)
+                    if table is None and is_ours:
+                        table = yield from self._table(spec, traces)
+                        self.store.put_file(kind, spec, table)
+                if table is not None:
+                    found[role] = table
+            if len(found) == before:
+                yield Progress(0, 0, "another process reads the traces", waiting=True)
+        return {role: found[role] for role in ROLES}
 
-            yield from record(self.pair.model_of, self.shelf, [specs[role].moments() for role in missing], traces)
-        for role in missing:
-            moments = self.shelf.get(specs[role].moments())
-            assert moments is not None, "the pass left no sums"
-            yield Progress(0, 0, "taking differences of means")
-            kept[role] = table_of(moments, specs[role])
-            self.store.put_file(kind, specs[role], kept[role])
-        return {role: table for role, table in kept.items() if table is not None}
+    def _table(self, spec: TableSpec, traces: Sequence[Trace]) -> Generator[Progress, None, DirectionTable]:
+        """The directions of one model, from sums that are gathered once."""
+        from core.extraction.work import record
+
+        yield from record(self.pair.model_of, self.shelf, [spec.moments()], traces)
+        moments = self.shelf.get(spec.moments())
+        assert moments is not None, "the pass left no sums"
+        yield Progress(0, 0, "taking differences of means")
+        return table_of(moments, spec)
 
 
 def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role) -> TableSpec:
@@ -192,57 +199,52 @@ def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role
 class _Run:
     """One plan being measured."""
 
-    def __init__(self, lab: Lab, setting: Setting, directions: Directions, experiment_id: str, cost: Cost) -> None:
-        self._lab, self._setting, self._directions, self._id = lab, setting, directions, experiment_id
+    def __init__(self, lab: Lab, setting: Setting, directions: Directions, cost: Cost) -> None:
+        self._lab, self._setting, self._directions = lab, setting, directions
         facts = setting.facts
         self._book = Notebook(setting.plan, (facts["base"].fingerprint, facts["reasoner"].fingerprint))
         self._appendix = Appendix()
         self._done, self._total = 0, cost.points
-        self._tokens_left, self._tokens, self._seconds = cost.tokens, 0, 0.0
+        self._work = CellWork(lab.store, lab.pair, setting, cost.tokens)
         self._kept_at = time.monotonic()
         self._provenance: tuple[tuple[str, str], ...] = ()
         self._outcome = self._now()
 
-    def work(self, traces: Sequence[Trace]) -> Work:
-        """Every step of the protocol, then what is read without steering; kept however it ends."""
+    def work(self, traces: Sequence[Trace], experiment_id: str) -> Work:
+        """Every step of the protocol, then what is read without steering; kept under the id however it ends."""
         self._provenance = _provenance(self._setting, traces)
         try:
-            steps = Steps(self._setting.plan, self._directions, self._book).run()
-            point: Point | None = None
-            while True:
-                try:
-                    want = next(steps) if point is None else steps.send(point)
-                except StopIteration:
-                    break
-                point = yield from self._measure(want)
-                self._outcome = self._now()
-                yield self._progress("")
-                self._keep_sometimes()
+            with contextlib.closing(self.points()) as steps:
+                for progress in steps:
+                    yield progress
+                    if time.monotonic() - self._kept_at > KEEP_EVERY:
+                        self._keep(experiment_id)
             yield from self._read(traces)
             self._outcome = self._now(finished=True)
         finally:
-            self._keep()
+            self._keep(experiment_id)
         return self._outcome
 
+    def points(self) -> Generator[Progress, None, None]:
+        """Every step of the protocol."""
+        steps = Steps(self._setting.plan, self._directions, self._book).run()
+        point: Point | None = None
+        while True:
+            try:
+                want = next(steps) if point is None else steps.send(point)
+            except StopIteration:
+                return
+            point = yield from self._measure(want)
+            self._outcome = self._now()
+            yield self._progress("")
+
     def _measure(self, want: Want) -> Generator[Progress, None, Point]:
-        """The cells of a point, those that are stored excepted."""
-        setting, kind = self._setting, cells.KINDS[DoseCellSpec][0]
-        message = f"{want.arm.name} into the {want.arm.target} at {want.coefficient:.3g}"
-        found = []
-        for spec in setting.cells(want):
-            cell = self._lab.store.get(DoseCell, kind, spec)
-            if cell is None:
-                loaded, started = self._lab.pair.model_of(spec.model, spec.fingerprint), time.monotonic()
-                work = run_cell(loaded, spec, batch=len(spec.prompts))
-                cell = yield from relay(work, lambda _: self._progress(message))
-                self._lab.store.put(kind, spec, cell)
-                self._note_speed(spec, time.monotonic() - started)
-            self._tokens_left -= _tokens_of(spec)
-            found.append(cell)
+        """A point, from its cells."""
+        found = yield from self._work.of(want, self._progress)
         if not want.short:
             self._done += 1
         norm = self._directions.resid_norm(want.arm.layer) if want.arm.direction is not None else 0.0
-        return point_of(setting.plan, want, found, resid_norm=norm)
+        return point_of(self._setting.plan, want, found, resid_norm=norm)
 
     def _read(self, traces: Sequence[Trace]) -> Generator[Progress, None, None]:
         """Fig. 5, Fig. 6 and Table C.1."""
@@ -263,29 +265,12 @@ class _Run:
         return replace(outcome, **more, provenance=self._provenance)
 
     def _progress(self, message: str) -> Progress:
-        left = self._tokens_left * self._seconds / self._tokens if self._tokens and self._tokens_left > 0 else math.nan
         total = max(self._total, self._done)
-        return Progress(self._done, total, message, self._outcome, seconds_left=left)
+        return Progress(self._done, total, message, self._outcome, seconds_left=self._work.seconds_left)
 
-    def _note_speed(self, spec: DoseCellSpec, seconds: float) -> None:
-        self._tokens += _tokens_of(spec)
-        self._seconds += seconds
-        speed = Speed(tokens_per_second=_tokens_of(spec) / max(seconds, 1e-6))
-        asked = SpeedSpec(model=spec.model, fingerprint=spec.fingerprint, device=spec.model.device)
-        self._lab.store.put("speed", asked, speed)
-
-    def _keep_sometimes(self) -> None:
-        if time.monotonic() - self._kept_at > KEEP_EVERY:
-            self._keep()
-
-    def _keep(self) -> None:
+    def _keep(self, experiment_id: str) -> None:
         self._kept_at = time.monotonic()
-        self._lab.experiments.keep(self._id, self._outcome)
-
-
-def _tokens_of(spec: DoseCellSpec) -> int:
-    """New tokens of a cell at most."""
-    return len(spec.prompts) * spec.sampling.max_new_tokens
+        self._lab.experiments.keep(experiment_id, self._outcome)
 
 
 def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import BadInput
-from core.experiments import work
+from core.experiments import cell_work
 from core.experiments.plans import outcome_json, plan_id, plan_json
 from core.experiments.statistics import chosen_point
 from core.experiments.values import ControlPlan, Doses, Outcome, Plan, TraceSource
@@ -93,7 +93,7 @@ def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path
     (saved,) = bench.experiments.list()
     assert saved.plan == plan
     assert bench.experiments.outcome(saved.experiment_id) == outcome
-    monkeypatch.setattr(work, "run_cell", lambda *_, **__: pytest.fail("a cell was run again"))
+    monkeypatch.setattr(cell_work, "run_cell", lambda *_, **__: pytest.fail("a cell was run again"))
     assert outcome_json(run(bench, plan)) == outcome_json(outcome)
     assert chosen_point(outcome) is not None
 

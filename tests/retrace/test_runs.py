@@ -25,7 +25,7 @@ from retrace.commands import main
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = shlex.split(
     "--figures fig3,fig4 --choose 2 --report 3 --layers 2 --windows=-7..-2 --layer 2 --window=-7..-2 --unit unit "
-    "--doses 2,4 --dose 4 --tokens 5 --random 2 --curves 1 --controls random,flip --block 2"
+    "--doses 2,4 --dose 4 --tokens 5 --random 2 --curves 1 --controls random,flip --block 2 --workers 1"
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.experiments.ranges import NARROW, TOLERANCE, TRIES, find_dose
+from core.dose_search import NARROW, TOLERANCE, TRIES, find_dose
 
 
 def search(curve, start, target):

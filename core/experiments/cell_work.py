@@ -1,0 +1,118 @@
+"""The cells of points: found in the store, made here, or waited for while another process on the store makes them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass, replace
+
+from core.disk import codec
+from core.disk.leases import Leases
+from core.disk.store import Store
+from core.experiments.points import Setting, Want
+from core.jobs import Progress, relay
+from core.models.pair import PairHolder
+from core.runs import cells
+from core.runs.cells import DoseCell, DoseCellSpec
+from core.runs.work import run_cell
+from core.values import Kinds, ModelSpec, Spec
+
+Said = Callable[[str], Progress]
+"""What is shown while something is done: the progress with its message."""
+KIND, _ = cells.KINDS[DoseCellSpec]
+LEASES = "leases"
+"""Folder of the store, for what is being made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSpec(Spec["Speed"]):
+    """How fast a model writes on this machine."""
+
+    model: ModelSpec
+    fingerprint: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """New tokens per second over the cells that were run last."""
+
+    tokens_per_second: float
+
+
+KINDS: Kinds = {SpeedSpec: ("speed", Speed)}
+
+
+class CellWork:
+    """Makes the cells of one plan. Every process that is given the same plan makes those that no other is at."""
+
+    def __init__(self, store: Store, pair: PairHolder, setting: Setting, tokens: int) -> None:
+        self._store, self._pair, self._setting = store, pair, setting
+        self._leases = Leases(store.root / LEASES)
+        self._left, self._made = tokens, 0
+        self._since, self._since_on_disk = time.monotonic(), time.time()
+        self._known: set[str] = set()
+        """Keys of cells that were seen in the store."""
+
+    @property
+    def seconds_left(self) -> float:
+        """At the pace of all who have made cells since this began; nan before there is one."""
+        if not self._made or self._left <= 0:
+            return math.nan
+        return self._left * (time.monotonic() - self._since) / self._made
+
+    def of(self, want: Want, said: Said) -> Generator[Progress, None, list[DoseCell]]:
+        """The cells of a point, in order."""
+        message = f"{want.arm.name} into the {want.arm.target} at {want.coefficient:.3g}"
+        asked = {codec.key_of(KIND, spec): spec for spec in self._setting.cells(want)}
+        made: dict[str, DoseCell] = {}
+        while True:
+            found = {key: made.get(key) or self._store.get(DoseCell, KIND, spec) for key, spec in asked.items()}
+            there = [cell for cell in found.values() if cell is not None]
+            if len(there) == len(asked):
+                break
+            new = yield from relay(self._make_one(want, made.keys()), lambda _: said(message))
+            made |= new
+            if not new:
+                yield replace(said(f"{message}, in another process"), waiting=True)
+        for cell in there:
+            self._count(cell.spec)
+        return there
+
+    def _make_one(self, want: Want, made: Collection[str]) -> Generator[Progress, None, dict[str, DoseCell]]:
+        """Make the first cell, of this point or of those to come, that is not there and that nobody is at.
+
+        `made` are those of this point that were made here: the disk need not have kept them.
+        """
+        for one in (want, *want.ahead):
+            for spec in self._setting.cells(one):
+                key = codec.key_of(KIND, spec)
+                if key in made or (one is not want and key in self._known):
+                    continue
+                with self._leases.taken(key) as is_ours:
+                    if self._store.get(DoseCell, KIND, spec) is not None:
+                        self._known.add(key)
+                    elif is_ours:
+                        return {key: (yield from self._make(spec))}
+        return {}
+
+    def _make(self, spec: DoseCellSpec) -> Generator[Progress, None, DoseCell]:
+        loaded, started = self._pair.model_of(spec.model, spec.fingerprint), time.monotonic()
+        cell = yield from run_cell(loaded, spec, batch=len(spec.prompts))
+        self._store.put(KIND, spec, cell)
+        speed = Speed(tokens_per_second=tokens_of(spec) / max(time.monotonic() - started, 1e-6))
+        asked = SpeedSpec(model=spec.model, fingerprint=spec.fingerprint, device=spec.model.device)
+        self._store.put("speed", asked, speed)
+        return cell
+
+    def _count(self, spec: DoseCellSpec) -> None:
+        """Take the cell off what is left, and see whether it was made since this began, by whomever."""
+        self._left -= tokens_of(spec)
+        stamp = self._store.stamp(KIND, spec)
+        self._made += tokens_of(spec) if stamp is not None and stamp.saved_at >= self._since_on_disk else 0
+
+
+def tokens_of(spec: DoseCellSpec) -> int:
+    """New tokens of a cell at most."""
+    return len(spec.prompts) * spec.sampling.max_new_tokens
