@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 run: $(VENV)/.run-ready
 	@echo "Retrace is at http://127.0.0.1:$(PORT)"
-	@RETRACE_BUNDLE="$(BUNDLE)" $(BIN)/streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
+	@RETRACE_BUNDLE="$(BUNDLE)" $(BIN)/python -m retrace.serve --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 $(VENV)/bin/python:
 	@PYTHON="$(PYTHON)" sh tools/create_env.sh $(VENV)

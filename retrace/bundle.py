@@ -83,7 +83,7 @@ def open_file(args: argparse.Namespace, console: Console, stop: Stop) -> None:
 def server_command(port: int, *, headless: bool) -> list[str]:
     """The command that starts the pages."""
     flags = ["--server.port", str(port), "--server.headless", "true" if headless else "false"]
-    return [sys.executable, "-m", "streamlit", "run", str(settings.PROJECT / "app.py"), *flags]
+    return [sys.executable, "-m", "retrace.serve", *flags]
 
 
 def listing(manifest: Manifest, *, files: bool = False) -> dict[str, object]:

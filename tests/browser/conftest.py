@@ -84,12 +84,13 @@ def wait_until_healthy(server: Server, seconds: float = 60) -> None:
 
 @contextmanager
 def running(app: str, cache: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """`streamlit run` of an app of this repository on a free port, with its own cache, until the block ends."""
+    """An app of this repository on a free port, as `make run` starts it, with its own cache, until the block ends."""
     port = free_port()
     cache.mkdir(parents=True, exist_ok=True)
     log = cache.parent / f"{cache.name}-{port}.log"
     flags = {"server.port": port, "server.headless": "true", "server.fileWatcherType": "none"}
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / app)]
+    run = ["retrace.serve"] if app == "app.py" else ["streamlit", "run", str(ROOT / app)]
+    command = [sys.executable, "-m", *run]
     command += [f"--{name}={value}" for name, value in flags.items()]
     settings = os.environ | {"RETRACE_CACHE": str(cache), "PYTHONPATH": str(ROOT)} | dict(env or {})
     with log.open("wb") as out:

@@ -12,7 +12,7 @@ from core.errors import BadInput, UserFacingError
 from core.workbench import Workbench
 from tests import every_kind
 from tests.bundles.filled import bundled, files_of, fill, values_of
-from ui.shell.opened import MOST, PREFIX, BundleShelf
+from ui.shell.opened import MOST, PREFIX, SERVER, BundleShelf
 
 
 @pytest.fixture
@@ -100,3 +100,10 @@ def test_what_a_killed_server_left_is_removed_and_what_another_uses_stays(shelf,
     (left / "results").mkdir(parents=True)
     BundleShelf()
     assert folders(tmp_path) == [used]
+
+
+def test_what_the_server_opened_itself_stays_when_no_session_looks_at_it(shelf, data):
+    kept = shelf.open(io.BytesIO(data), SERVER, is_there=lambda _: False)
+    assert shelf.open(io.BytesIO(data), "a", is_there=lambda _: False) is kept
+    shelf.close(kept.digest, "a")
+    assert shelf.open(io.BytesIO(data), "b", is_there=lambda _: False) is kept

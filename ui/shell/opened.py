@@ -26,6 +26,8 @@ from core.workbench import Workbench
 
 PREFIX = "retrace-bundle-"
 FILE = "bundle.retrace"
+SERVER = "the server"
+"""As a session: it stays, so that the bundle that sessions begin with is checked and copied once."""
 MOST = 6
 """Bundles that one server shows at once."""
 log = logging.getLogger("retrace")
@@ -62,7 +64,7 @@ class BundleShelf:
         """
         bundle = open_bundle(file)
         for digest, other in list(self._open.items()):
-            for gone in [one for one in other.sessions if not is_there(one)]:
+            for gone in [one for one in other.sessions if one != SERVER and not is_there(one)]:
                 self.close(digest, gone)
         with self._lock:
             known = self._open.get(bundle.digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from core.remembered import PairFacts, has_torch
 from core.values import PairSpec, Precision
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
-from ui.shell.opened import BundleShelf, Opened
+from ui.shell.opened import SERVER, BundleShelf, Opened
 
 TURN_SECONDS = 0.001
 """How long one of the server's threads may hold the interpreter while others wait, a fifth of Python's own default:
@@ -85,18 +86,29 @@ def opened_bundle() -> Opened | None:
 
 
 def _first_bundle(session: str) -> str:
+    try:
+        return _open_first(session)
+    except UserFacingError as error:
+        st.session_state[FIRST_FAILED] = error
+        return ""
+
+
+def _open_first(session: str) -> str:
+    """The digest of RETRACE_BUNDLE, opened; "" where there is none. Raises BadBundle, BadInput, UserFacingError."""
     path = settings.first_bundle()
     if path is None:
         return ""
     try:
         with path.open("rb") as file:
             return bundle_shelf().open(file, session, is_there=is_there).digest
-    except OSError:
-        problem = f"The bundle {path.name!r} cannot be read."
-        st.session_state[FIRST_FAILED] = BadInput(problem, "Name a file that is there.")
-    except UserFacingError as error:
-        st.session_state[FIRST_FAILED] = error
-    return ""
+    except OSError as error:
+        raise BadInput(f"The bundle {path.name!r} cannot be read.", "Name a file that is there.") from error
+
+
+def keep_first_bundle() -> None:
+    """Open the bundle that sessions begin with before the first of them; what is wrong with it is told to them."""
+    with contextlib.suppress(UserFacingError):
+        _open_first(SERVER)
 
 
 def open_bundle_file(file: BinaryIO) -> None:

@@ -1,0 +1,45 @@
+"""The server of the pages. What the first visitor would wait for is read while it starts.
+
+python -m retrace.serve [--server.port 8501 --server.headless true]: the flags of `streamlit run`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+from core import settings
+
+FIRST = ("ui.shell.frame", "ui.home.experiment", "ui.home.live", "ui.home.quick", "ui.home.trainings")
+"""What the first page imports, and with it altair and pandas; of models and torch nothing."""
+
+
+def main(flags: Sequence[str]) -> None:
+    """Start the pages and stay until they are ended."""
+    from streamlit.web import cli
+
+    os.chdir(settings.PROJECT)
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    sys.argv = ["streamlit", "run", str(settings.PROJECT / "app.py"), *flags]
+    cli.main(prog_name="streamlit")
+
+
+def warm() -> None:
+    """Import what pages draw with, open the bundle that sessions begin with, and draw the charts of Home once."""
+    for name in FIRST:
+        importlib.import_module(name)
+    from core.embedded import recorded_experiment
+    from ui.figures.catalogue import drawings
+    from ui.shell.state import keep_first_bundle
+
+    keep_first_bundle()
+    outcome = recorded_experiment()
+    for drawing in drawings(outcome, "fig3") if outcome is not None else ():
+        drawing.chart.to_dict()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
