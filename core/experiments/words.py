@@ -240,6 +240,14 @@ def _chosen(outcome: Outcome) -> str:
     return f"{place_words(outcome)} They were chosen as {best} among {choice.n_compared} on {halves}.{searched}"
 
 
+def halves_words(outcome: Outcome) -> str:
+    """On which questions layer, window and dose were chosen, and on which the numbers are reported."""
+    chose, reported = len(outcome.plan.choose), len(outcome.plan.report)
+    if outcome.choice is not None and not outcome.choice.n_compared:
+        return f"Layer, window and dose were given by the plan; they were not chosen on its {reported} questions."
+    return f"Layer, window and dose were chosen on {chose} questions; these {reported} are others."
+
+
 def _texts(plan: Plan) -> str:
     sampling = plan.sampling
     last = sampling.seed + len(plan.report) - 1

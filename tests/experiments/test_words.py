@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.experiments.values import Fixed, Outcome, SavedPair
-from core.experiments.words import TITLES, caption, dose_words, is_date, keyword_words, methods
+from core.experiments.words import TITLES, caption, dose_words, halves_words, is_date, keyword_words, methods
 from core.tokens.frames import ChatFrame
 from core.values import ModelSpec, PairSpec, Positions, SamplingSpec
 from core.weights import hub_fingerprint
@@ -77,6 +77,15 @@ def test_other_plans_are_said_as_they_are():
     assert r"stood in the frame 'Q: …\nA:'" in methods(outcome(plan=plan(frame=frame)))
     assert "the reasoning model's own frame" in methods(outcome())
     assert "top-p 0.9" in methods(outcome(plan=plan(sampling=SamplingSpec(top_p=0.9))))
+
+
+def test_what_was_given_is_not_said_to_be_chosen():
+    chosen = outcome()
+    chose, reported = len(chosen.plan.choose), len(chosen.plan.report)
+    assert f"were chosen on {chose} questions; these {reported} are others" in halves_words(chosen)
+    given = replace(chosen, choice=replace(chosen.choice, n_compared=0))
+    assert "were given by the plan" in halves_words(given)
+    assert f"not chosen on its {reported} questions" in halves_words(given)
 
 
 def test_keywords_fit_an_axis():

@@ -11,7 +11,7 @@ from core.embedded import recorded_experiment
 from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
-from core.experiments.words import caption
+from core.experiments.words import caption, halves_words
 from core.models.pair import ModelFacts, are_of
 from ui.components.safe_text import done, plain
 from ui.components.ticks import draw_row, draw_ticks
@@ -115,10 +115,7 @@ def _draw_found(found: Found) -> None:
         column.altair_chart(roomy(drawing.chart), width="stretch")
     st.caption(f"{found.badge} · {plain(caption(outcome, 'fig3'), 900)}")
     unfinished = "" if outcome.finished else f" {outcome.done:,} of {outcome.total:,} points so far."
-    st.caption(
-        f"Layer, window and dose were chosen on {len(outcome.plan.choose)} questions; these "
-        f"{len(outcome.plan.report)} are others.{unfinished}"
-    )
+    st.caption(f"{halves_words(outcome)}{unfinished}")
     for sentence in sentences(outcome, "fig3"):
         st.markdown(f"- {plain(sentence, 900)}")
 
