@@ -36,7 +36,7 @@ UI = (
     ("figures",),
     ("shell",),
     ("directions",),
-    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles"),
+    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles", "guide"),
 )
 """Packages of `ui/`; those of a row do not know each other."""
 MAX_PACKAGE, MAX_MODULE, MAX_PAGE, MAX_FUNCTION = 16, 300, 150, 40

@@ -19,6 +19,7 @@ from ui.shell.state import (
     chosen_pair,
     guarded,
     is_recorded,
+    n_others,
     opened_bundle,
     pair_facts,
     take_over,
@@ -118,6 +119,7 @@ def draw_sidebar() -> None:
             _follow_load()
         if is_recorded():
             draw_recorded_card()
+        _draw_others()
         _draw_live_work()
         _draw_store()
 
@@ -142,6 +144,13 @@ def _follow_load() -> None:
     for other in engine.live():
         if other.kind == "load" and other.job_id != job_id and workbench().pair.spec is not None:
             st.caption(f"Another visitor: {plain(other.title)}. Runs on this pair go on until then.")
+
+
+def _draw_others() -> None:
+    """Who else would be moved to another pair by loading one."""
+    n = n_others()
+    if n and pair_facts() is not None:
+        st.caption(f"{n} other visitor{'s' if n > 1 else ''} use{'' if n > 1 else 's'} this pair.")
 
 
 def _draw_live_work() -> None:

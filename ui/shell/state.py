@@ -141,6 +141,21 @@ def is_there(session: str) -> bool:
     return not exists() or get_instance().is_active_session(session)
 
 
+@st.cache_resource(show_spinner=False)
+def _visitors() -> set[str]:
+    """Browser sessions that have drawn a page."""
+    return set()
+
+
+def n_others() -> int:
+    """How many other browser sessions are open on this server."""
+    visitors, own = _visitors(), caller().owner
+    visitors.add(own)
+    for session in [one for one in visitors if not is_there(one)]:
+        visitors.discard(session)
+    return len(visitors - {own})
+
+
 def chosen_pair() -> PairSpec:
     """The pair this session asked for; until it asks, the loaded one or that of the start."""
     pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or first_pair())

@@ -1,0 +1,1 @@
+"""What stands beside every page: how far the work is, and what the words mean."""

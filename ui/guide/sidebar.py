@@ -1,0 +1,16 @@
+"""The foot of the sidebar: the thread of the work, and the words."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.guide.glossary import draw_glossary
+from ui.guide.thread import draw_thread
+
+
+def draw_guide() -> None:
+    """Below the pair and what runs."""
+    with st.sidebar:
+        st.markdown("#### The thread of the work")
+        draw_thread()
+        draw_glossary()
