@@ -37,7 +37,7 @@ from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
 from core.remembered import PairFacts, RememberedPairs
 from core.runs.cells import DoseCell
-from core.runs.history import RunHistory
+from core.runs.history import Comparisons, RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.runs.work import LaneJobs
@@ -67,6 +67,7 @@ class Workbench:
         self.trace_sets = TraceFolder(root, embedded=example_traces)
         self.journal = RunJournal(root)
         self.history = RunHistory(root, self.store)
+        self.comparisons = Comparisons(root, self.store, self.history)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self.remembered = RememberedPairs(self.store, self.experiments)

@@ -118,12 +118,12 @@ class Store(Guarded):
 
         return self._guarded(write, False)
 
-    def recent(self, kind: str, cls: type[T], limit: int) -> list[Stored[T]]:
-        """The values of a kind that were stored last, newest first."""
+    def recent(self, kind: str, cls: type[T], limit: int, *, digits: str = "") -> list[Stored[T]]:
+        """The values of a kind that were stored last, newest first; those whose keys go on with these hex digits."""
 
         def read(cache: Database) -> list[Stored[T]]:
             found: list[Stored[T]] = []
-            for key in database.newest_keys(cache, f"{kind}-", limit + SPARE):
+            for key in database.newest_keys(cache, f"{kind}-{digits}", limit + SPARE):
                 stamped = self._read(cache, cls, key) if len(found) < limit else None
                 if stamped:
                     found.append(Stored(key=key, value=stamped.value, stored_at=stamped.saved_at))

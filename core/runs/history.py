@@ -1,15 +1,18 @@
 """Runs that the user keeps: pinned, noted, or joined to a tree of forks. The user's data, kept until deleted.
 
-Every other finished run is in the store, where it may be trimmed; the history shows both. No model, no torch.
+Every other finished run is in the store, where it may be trimmed; the history shows both, and which of them were asked
+side by side. No model, no torch.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.disk import codec
-from core.disk.kept import Kept, KeptFiles
+from core.disk.kept import ITEM_ID, Kept, KeptFiles
 from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
 from core.runs.values import Generation, GenerationSpec
@@ -69,11 +72,20 @@ class RunHistory:
         return sorted(found.values(), key=lambda e: (e.record.pinned_at > 0, e.stored_at), reverse=True)
 
     def find(self, run_id: str) -> RunRecord | None:
-        """The run of the id, kept or among the newest of the store; None where there is none."""
+        """The run of the id, kept or in the store; None where there is none."""
         try:
             return self._kept.get(run_id).value
         except UserFacingError:
-            return next((e.record for e in self.entries() if e.run_id == run_id), None)
+            if not ITEM_ID.fullmatch(run_id):
+                return None
+            stored = self._store.recent("generation", Generation, 1, digits=run_id)
+            if stored:
+                return RunRecord(generation=stored[0].value)
+            return next((entry.record for entry in self.entries() if entry.run_id == run_id), None)
+
+    def pinned_ids(self) -> frozenset[str]:
+        """The ids of all pinned runs."""
+        return frozenset(run_id for run_id, entry in self._kept_entries().items() if entry.record.pinned_at)
 
     def kept(self, spec: GenerationSpec) -> RunRecord | None:
         """The kept run of a spec, or None."""
@@ -153,6 +165,87 @@ class RunHistory:
 
     def _put(self, run_id: str, record: RunRecord, known: Kept[RunRecord] | None) -> None:
         self._kept.put(run_id, record, title="run", saved_at=known.saved_at if known else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs that were asked side by side."""
+
+    question: str
+    run_ids: tuple[str, ...]
+    """(n_lanes,) in the order of the lanes."""
+
+    @property
+    def comparison_id(self) -> str:
+        """20 hex digits that follow from the lanes: the same lanes asked again are the same comparison."""
+        return hashlib.sha256("\n".join(self.run_ids).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonEntry:
+    """A comparison as the history lists it."""
+
+    comparison: Comparison
+    asked_at: float
+    """When it was asked last, in seconds since 1970."""
+    pinned: bool
+    """Whether every one of its runs is."""
+
+
+class Comparisons:
+    """Pinned ones are files under `root`/comparisons, all others are in the store. Safe to use from any thread."""
+
+    def __init__(self, root: Path, store: Store, history: RunHistory) -> None:
+        self._store, self._history = store, history
+        folder = Path(root).absolute() / "comparisons"
+        self._kept = KeptFiles(folder, Comparison, noun="comparison", again="run its lanes again")
+
+    def note(self, specs: Sequence[GenerationSpec]) -> None:
+        """These lanes are asked side by side now."""
+        if specs:
+            found = comparison_of(specs)
+            self._store.put("comparison", found, found)
+
+    def entries(self, limit: int = 200) -> list[ComparisonEntry]:
+        """Pinned ones first, then all others, the one that was asked last first; at most `limit` of the store's."""
+        asked = {kept.value: kept.saved_at for kept in self._kept.scan()[0]}
+        asked |= {stored.value: stored.stored_at for stored in self._store.recent("comparison", Comparison, limit)}
+        pinned = self._history.pinned_ids()
+        entries = [
+            ComparisonEntry(comparison=one, asked_at=at, pinned=pinned.issuperset(one.run_ids))
+            for one, at in asked.items()
+        ]
+        return sorted(entries, key=lambda entry: (entry.pinned, entry.asked_at), reverse=True)
+
+    def records(self, comparison: Comparison) -> list[RunRecord]:
+        """Its runs in their order; one that is gone, or was never finished, is left out."""
+        found = (self._history.find(run_id) for run_id in comparison.run_ids)
+        return [record for record in found if record is not None]
+
+    def pin(self, generations: Sequence[Generation], when: float) -> None:
+        """Pin all these lanes at that time, or with 0 unpin them. Raises UserFacingError when the disk refuses it."""
+        for generation in generations:
+            self._history.pin(generation, when)
+        found = comparison_of([generation.spec for generation in generations])
+        if when:
+            self._kept.put(found.comparison_id, found, title=found.question[:60])
+        elif self._is_kept(found):
+            self.note([generation.spec for generation in generations])
+            self._kept.delete(found.comparison_id)
+
+    def delete(self, comparison: Comparison) -> None:
+        """Forget that these runs were asked together; the runs stay."""
+        self._store.delete("comparison", comparison)
+        if self._is_kept(comparison):
+            self._kept.delete(comparison.comparison_id)
+
+    def _is_kept(self, comparison: Comparison) -> bool:
+        return any(kept.item_id == comparison.comparison_id for kept in self._kept.scan()[0])
+
+
+def comparison_of(specs: Sequence[GenerationSpec]) -> Comparison:
+    """The comparison of these lanes, of which there is at least one."""
+    return Comparison(question=specs[0].prompt.question, run_ids=tuple(map(run_id_of, specs)))
 
 
 def search(entries: list[HistoryEntry], words: str) -> list[HistoryEntry]:

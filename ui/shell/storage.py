@@ -18,6 +18,7 @@ OWN = {
     "mean_vectors": "Mean vectors",
     "traces": "Traces",
     "history": "Kept runs",
+    "comparisons": "Pinned comparisons",
     "experiments": "Experiments",
 }
 """Folders of what the user owns, which only its own page deletes."""
