@@ -20,11 +20,12 @@ from core.experiments.plans import read_outcome
 from core.experiments.values import Fixed, Outcome
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
+from core.models.pair import DEMO_PAIR
 from core.runs.questions import Example
 from core.runs.values import Generation
 from core.settings import PROJECT
 from core.traces.records import read_traces
-from core.values import PairSpec, Part, SamplingSpec, Trace
+from core.values import ModelSpec, PairSpec, Part, SamplingSpec, Trace
 
 AGREEMENT_FILE = "attribution_agreement.json"
 DOSE = "dose"
@@ -33,6 +34,12 @@ DEMO = PROJECT / "demo"
 LOOK = DEMO / "recorded" / "look"
 LOOK_SAMPLING = SamplingSpec(max_new_tokens=160, temperature=0.7, seed=0)
 """How Home's answers are written."""
+OWN_QUESTIONS = (
+    "A train leaves at 9:40 and arrives at 13:05. How long does it take?",
+    "Three friends share 45 coins so that each has 5 more than the next. How many has each?",
+    "Is 221 a prime number?",
+)
+"""For a pair that brings no questions of its own."""
 FRESH = "fresh"
 """What `fresh_questions` are called."""
 TRAININGS = ("paper", "seed1", "seed2")
@@ -60,6 +67,13 @@ def example_questions(kind: str = "examples") -> tuple[Example, ...]:
     return tuple(
         Example(prompt=row["prompt"], answer=str(row.get("answer", "")), family=row.get("family", "")) for row in rows
     )
+
+
+def questions_for(reasoner: ModelSpec) -> tuple[Example, ...]:
+    """What a pair can be asked with one click: the embedded pair's examples, or a few for any other."""
+    if reasoner.repo_id == DEMO_PAIR.reasoner.repo_id:
+        return example_questions()
+    return tuple(Example(prompt=text) for text in OWN_QUESTIONS)
 
 
 def example_traces() -> tuple[Trace, ...]:

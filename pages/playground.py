@@ -2,14 +2,17 @@
 
 import streamlit as st
 
+from core.embedded import questions_for
 from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
 from core.runs.questions import Example
+from ui.components.first_screen import first_screen
 from ui.components.safe_text import done, tried
+from ui.playground.bar import draw_bar
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.playground.experiment import offer_experiment
-from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, ask_view, chosen_lanes, leave_stage
+from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, chosen_lanes, leave_stage
 from ui.playground.history import draw_history
 from ui.playground.interrupted import draw_interrupted
 from ui.playground.lanes import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
@@ -18,7 +21,7 @@ from ui.playground.prompt import prompts_of
 from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
 from ui.playground.recorded import draw_recorded
-from ui.playground.settings import Settings, on_stage
+from ui.playground.settings import Settings
 from ui.shell.frame import require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
@@ -70,29 +73,31 @@ def draw_strip_view(asked: Settings, pressed: bool) -> None:
 
 
 def draw_page(reasoner: ModelFacts) -> None:
-    """The settings and the chosen view. Raises BadInput for settings that cannot be run."""
-    asked = tried(lambda: ask_settings(reasoner))
+    """The bar, the settings and the chosen view. Raises BadInput for settings that cannot be run."""
+    bar = draw_bar([example.prompt for example in questions_for(reasoner.spec)])
+    asked = tried(lambda: ask_settings(bar, reasoner))
     if asked is None:
         leave_stage()
         return
-    view, pressed = ask_view(steers=bool(asked.program))
-    if view == "strip":
-        draw_strip_view(asked, pressed)
-    elif view == "set":
-        draw_set(asked, pressed, chosen_lanes(steers=bool(asked.program)))
-    elif view == "history":
+    steers = bool(asked.program)
+    if bar.view == "strip":
+        draw_strip_view(asked, bar.pressed)
+    elif bar.view == "set":
+        draw_set(asked, bar.pressed, chosen_lanes(steers=steers))
+    elif bar.view == "history":
         draw_history()
     else:
-        draw_lanes_view(asked, pressed, reasoner)
+        draw_lanes_view(asked, bar.pressed, reasoner)
 
 
 require_shell()
 read_link(FIELDS, "playground")
-st.title("Steering playground")
-if not on_stage():
-    st.markdown(
-        "Add a direction to the residual stream while the model writes, and see the same question answered without it."
-    )
+first_screen()
+st.title(
+    "Steering playground",
+    anchor=False,
+    help="Add a direction to the residual stream while the model writes, and see the question answered without it too.",
+)
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
 if is_recorded():
     draw_recorded()

@@ -249,9 +249,14 @@ def comparison_of(specs: Sequence[GenerationSpec]) -> Comparison:
 
 
 def search(entries: list[HistoryEntry], words: str) -> list[HistoryEntry]:
-    """The runs whose question, note, model, device, directions or text hold every one of the words, in any case."""
-    wanted = words.casefold().split()
-    return [entry for entry in entries if all(word in _text_of(entry.record) for word in wanted)]
+    """The runs that hold every one of the words."""
+    return [entry for entry in entries if holds(entry.record, words)]
+
+
+def holds(record: RunRecord, words: str) -> bool:
+    """Whether question, note, model, device, directions or text hold every one of the words, in any case."""
+    text = _text_of(record)
+    return all(word in text for word in words.casefold().split())
 
 
 def _text_of(record: RunRecord) -> str:

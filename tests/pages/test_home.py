@@ -8,7 +8,7 @@ from core.experiments.verdicts import ticks
 from core.values import Part, Trace
 from tests.experiments import outcomes
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
-from ui.home.quick import quick_plan
+from ui.directions.first_experiment import quick_plan
 from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB
 
 TEXT = "The sum of 3 and 4 is 8. Wait, let me check this again. The answer is 7."

@@ -34,7 +34,8 @@ def saved(bench, make_direction):
 
 def playground(**state):
     app = app_test("playground")
-    for key, value in {"pg_tokens": 16, "pg_prompt": "What is 3?", **state}.items():
+    usual = {"pg_tokens": 16, "pg_prompt": "What is 3?", "pg_share": "numbers"}
+    for key, value in {**usual, **state}.items():
         app.session_state[key] = value
     app.run()
     assert not app.exception
@@ -62,7 +63,7 @@ def said(app):
 
 
 def test_without_a_direction_the_next_step_is_said(bench):
-    assert "Extract one" in said(playground())
+    assert "until you find or import one" in said(playground())
 
 
 def labels(elements):
@@ -71,7 +72,7 @@ def labels(elements):
 
 def test_without_a_direction_both_models_run_unsteered(bench):
     app = playground()
-    assert "Until then both models can be run unsteered." in [caption.value for caption in app.caption]
+    assert "both models answer unsteered" in said(app)
     run_to_the_end(app, bench)
     assert list(app.dataframe[0].value["lane"]) == ["Reasoning model, unsteered", "Base model, unsteered"]
     assert all(not entry.record.generation.spec.steering for entry in bench.history.entries())
@@ -370,7 +371,7 @@ def test_the_history_finds_pins_notes_opens_and_deletes_runs(bench, saved):
     assert len(bench.history.entries()) == 2
     app = playground(pg_view="history", pg_search="no such words")
     assert "Search for fewer" in said(app)
-    app = playground(pg_view="history", pg_search="what is 3")
+    app = playground(pg_view="history", pg_listed="runs", pg_search="what is 3")
     press(app, "Pin")
     (pinned,) = [entry for entry in bench.history.entries() if entry.record.pinned_at]
     app.text_area(f"pg_note:{pinned.run_id}").set_value("keep this").run()
@@ -381,10 +382,59 @@ def test_the_history_finds_pins_notes_opens_and_deletes_runs(bench, saved):
     press(app, "Open 2 side by side")
     assert len(app.dataframe[0].value) == 2
     assert app.session_state["pg_view"] == "lanes"
-    app = playground(pg_view="history")
+    app = playground(pg_view="history", pg_listed="runs")
     app.button(f"pg_delete:{pinned.run_id}").click().run()
     assert not app.exception
     assert pinned.run_id not in {entry.run_id for entry in bench.history.entries()}
+
+
+def test_the_history_lists_what_was_run_side_by_side_and_opens_it_again(bench, saved):
+    app = run_to_the_end(playground(pg_coefficient=6.0), bench)
+    app.session_state["pg_coefficient"] = 9.0
+    run_to_the_end(app, bench)
+    assert len(bench.history.entries()) == 3
+    app = playground(pg_view="history")
+    assert any("2 of 2 comparisons" in caption.value for caption in app.caption)
+    rows = [text.value for text in app.markdown if "What is 3" in text.value]
+    assert [("9 × unit" in row, "6 × unit" in row, "unsteered" in row) for row in rows] == [
+        (True, False, True),
+        (False, True, True),
+    ]
+    next(button for button in app.button if button.key.startswith("pg_pin_all:")).click().run()
+    assert not app.exception
+    assert sum(entry.record.pinned_at > 0 for entry in bench.history.entries()) == 2
+    (pinned,) = [entry for entry in bench.comparisons.entries() if entry.pinned]
+    app.button(f"pg_compare:{pinned.comparison.comparison_id}").click().run()
+    assert not app.exception
+    assert app.session_state["pg_open"] == list(pinned.comparison.run_ids)
+    assert list(app.dataframe[0].value["lane"]) == ["Reasoning model, unsteered", "Reasoning model, steered"]
+    app = playground(pg_view="history", pg_search="nothing of the kind")
+    assert "No comparison holds all of these words" in said(app)
+    app = playground(pg_view="history")
+    app.button(f"pg_forget:{pinned.comparison.comparison_id}").click().run()
+    assert len(bench.comparisons.entries()) == 1
+    assert len(bench.history.entries()) == 3
+
+
+def test_the_same_lanes_run_again_are_one_comparison_and_said_to_be_stored(bench, saved):
+    app = run_to_the_end(playground(), bench)
+    press_run(app)
+    assert "stored already" in app.toast[0].value
+    assert len(bench.comparisons.entries()) == 1
+
+
+def test_a_fork_is_a_comparison_with_its_parent(bench, saved):
+    app = run_to_the_end(playground(pg_coefficient=9.0), bench)
+    app = continue_from_here(pin_lane_token(app, 0, 5), bench)
+    assert bench.comparisons.entries()[0].comparison.run_ids == tuple(app.session_state["pg_open"])
+
+
+def test_runs_of_before_are_listed_though_nobody_noted_what_they_were_compared_with(bench, saved):
+    run_to_the_end(playground(), bench)
+    (entry,) = bench.comparisons.entries()
+    bench.comparisons.delete(entry.comparison)
+    app = playground(pg_view="history")
+    assert any("2 of 2 runs" in caption.value for caption in app.caption)
 
 
 def test_an_empty_history_says_what_to_do(bench, saved):

@@ -5,6 +5,8 @@ const STATE_TEXT = {
   error: "failed", timeout: "out of time",
 };
 
+const LEAST_ROW = 240; // pixels
+
 class LaneView {
   constructor(index, callbacks) {
     this.root = element("section", "lane");
@@ -28,8 +30,9 @@ class LaneView {
   }
 
   update(lane, height) {
+    const wasGoing = this.lane?.state === "running";
     const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 32;
-    this.box.style.flexBasis = `${height}px`;
+    this.box.style.flexBasis = height === null ? "0" : `${height}px`;
     this.title.textContent = lane.title;
     this.subtitle.textContent = lane.subtitle;
     this.badge.textContent = lane.badge;
@@ -44,7 +47,8 @@ class LaneView {
     this.list.starts = sentenceStarts(lane.pieces);
     this.#mark();
     if (kept < before && kept === 0) this.box.scrollTop = 0;
-    if (atEnd && ["running", "queued"].includes(lane.state)) this.box.scrollTop = this.box.scrollHeight;
+    if (height === null && wasGoing && lane.state === "done" && atEnd) this.box.scrollTop = 0;
+    else if (atEnd && ["running", "queued"].includes(lane.state)) this.box.scrollTop = this.box.scrollHeight;
     else if (atEnd && before > 0 && kept === before && lane.pieces.length > before) {
       this.box.scrollTop = this.box.scrollHeight;
     }
@@ -103,9 +107,45 @@ class LanesView {
       this.lanes.push(lane);
       this.root.append(lane.root);
     }
-    data.lanes.forEach((lane, i) => this.lanes[i].update(lane, data.height));
+    const fills = data.below !== null && data.below !== undefined;
+    this.root.classList.toggle("fill", fills);
+    data.lanes.forEach((lane, i) => this.lanes[i].update(lane, fills ? null : data.height));
+    this.#fill();
     if (this.jump !== data.jump) this.#draw(...(data.pinned ?? [null, null]));
     this.jump = data.jump;
+  }
+
+  // As high as the window leaves room for, whatever stands above; each row of lanes at least as high as a few lines.
+  #fill() {
+    if (!this.root.classList.contains("fill")) {
+      this.root.style.height = "";
+      return;
+    }
+    this.#watch();
+    const page = document.querySelector("[data-testid=stMain]") ?? document.scrollingElement;
+    const top = this.root.getBoundingClientRect().top + page.scrollTop;
+    const columns = getComputedStyle(this.root).gridTemplateColumns.split(" ").length;
+    const least = LEAST_ROW * Math.ceil(this.lanes.length / columns);
+    const height = `${Math.max(least, Math.floor(window.innerHeight - top - this.data.below))}px`;
+    if (this.root.style.height !== height) this.root.style.height = height;
+  }
+
+  // What stands above may grow, the window may change: the lanes follow, until they are taken off the page.
+  #watch() {
+    if (this.watching) return;
+    this.watching = true;
+    const page = document.querySelector("[data-testid=stMainBlockContainer]") ?? document.body;
+    const seen = new ResizeObserver(() => follow());
+    const follow = () => {
+      if (this.root.isConnected) this.#fill();
+      else {
+        seen.disconnect();
+        window.removeEventListener("resize", follow);
+        this.watching = false;
+      }
+    };
+    [page, ...page.querySelectorAll(".stVerticalBlock, .stHorizontalBlock")].forEach((node) => seen.observe(node));
+    window.addEventListener("resize", follow);
   }
 
   #draw(lane, token) {

@@ -55,11 +55,18 @@ _component = st.components.v2.component("retrace_lanes", css=_css, js=f"{_pictur
 
 
 def lanes(
-    lanes: Sequence[Lane], *, key: str, size: LaneSize = "normal", height: int = 340, picture: bool = False
+    lanes: Sequence[Lane],
+    *,
+    key: str,
+    size: LaneSize = "normal",
+    height: int = 340,
+    below: int | None = None,
+    picture: bool = False,
 ) -> tuple[int, int] | None:
     """Draw the lanes and return (lane, token) of the pinned token. Longer texts scroll within `height` pixels.
 
-    With `picture` there is a button that saves them as a PNG.
+    With `below`, the lanes fill the window instead, but for this many pixels at its end. With `picture` there is a
+    button that saves them as a PNG.
     """
     pin = _pin(key)
     if not _within(pin["at"], lanes):
@@ -68,12 +75,18 @@ def lanes(
         "lanes": [lane_data(lane) for lane in lanes],
         "size": size,
         "height": height,
+        "below": below,
         "pinned": pin["at"],
         "jump": pin["jump"],
         "picture": picture,
     }
     _component(key=key, data=data, on_pin_change=lambda: _take_pin(key))
     return pin["at"]
+
+
+def pinned_lane_token(key: str) -> tuple[int, int] | None:
+    """The (lane, token) that is pinned, before the lanes are drawn."""
+    return _pin(key)["at"]
 
 
 def select_lane_token(key: str, at: tuple[int, int] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,14 +57,26 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
             icon=":material/explore:",
         )
         return None
-    by_id = {choice.direction_id: choice for choice in found}
+    fit_choice(found, key)
+    say_instead(key)
+    direction = direction_box(found, key)
+    st.caption(origin_of(direction))
+    return direction
+
+
+def fit_choice(found: Sequence[Choice], key: str) -> None:
+    """Choose the first one where none is chosen, or one that is not there; `say_instead` tells the latter."""
     asked = st.session_state.get(key)
     if asked is None:
         st.session_state[key] = found[0].direction_id
-    elif asked not in by_id:
+    elif asked not in {choice.direction_id for choice in found}:
         words = "The direction that was asked for is not on this machine, or does not fit the loaded pair; another is "
         put_instead(key, found[0].direction_id, f"{words}chosen.")
-    say_instead(key)
+
+
+def direction_box(found: Sequence[Choice], key: str, *, width: int | Literal["stretch"] = "stretch") -> Direction:
+    """The select box alone, over at least one direction."""
+    by_id = {choice.direction_id: choice for choice in found}
     picked = st.selectbox(
         "Direction",
         list(by_id),
@@ -71,11 +84,15 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
         key=key,
         persist_state="session",
         help="Found on the Extraction page: a difference of means in one model's residual stream.",
+        width=width,
     )
-    direction = by_id[picked].direction
+    return by_id[picked].direction
+
+
+def origin_of(direction: Direction) -> str:
+    """Markdown: where it was found, and how long it was."""
     norm = f"mean residual norm there {direction.resid_norm:.3g}" if direction.resid_norm else "residual norm unknown"
-    st.caption(
+    return (
         f"Found in **{plain(direction.source_model or 'an unnamed model')}** at layer {direction.layer} · "
         f"raw norm {direction.norm:.3g} · {norm}"
     )
-    return direction

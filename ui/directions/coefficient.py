@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
 from core.embedded import DOSE
@@ -49,8 +50,23 @@ def describe(coefficient: float, direction: Direction, norm: ResidualNorm) -> st
 
 def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, disabled: bool = False) -> float:
     """A slider in the unit of choice; the coefficient itself, in unit vectors, stays in session_state[key]."""
-    known = [unit for unit in UNITS if unit_size(direction, norm, unit) > 0]
     choice, track = st.columns([5, 6], vertical_alignment="bottom")
+    coefficient = unit_and_slider(choice, track, direction, norm, key=key, disabled=disabled)
+    st.caption(describe(coefficient, direction, norm))
+    return coefficient
+
+
+def unit_and_slider(
+    choice: DeltaGenerator,
+    track: DeltaGenerator,
+    direction: Direction,
+    norm: ResidualNorm,
+    *,
+    key: str,
+    disabled: bool = False,
+) -> float:
+    """As `coefficient_slider`, in two places and without the coefficient in words."""
+    known = [unit for unit in UNITS if unit_size(direction, norm, unit) > 0]
     unit = choice.segmented_control(
         "Coefficient",
         known,
@@ -83,9 +99,7 @@ def coefficient_slider(direction: Direction, norm: ResidualNorm, *, key: str, di
         label_visibility="collapsed",
         disabled=disabled,
     )
-    coefficient = float(st.session_state[key])
-    st.caption(describe(coefficient, direction, norm))
-    return coefficient
+    return float(st.session_state[key])
 
 
 def _reach(usual: float, chosen: float, size: float) -> float:

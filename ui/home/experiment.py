@@ -15,7 +15,7 @@ from core.experiments.words import caption, halves_words
 from core.models.pair import ModelFacts, are_of
 from ui.components.safe_text import done, plain
 from ui.components.ticks import draw_row, draw_ticks
-from ui.home.quick import quick_plan
+from ui.directions.first_experiment import quick_plan
 from ui.shell.frame import page_path
 from ui.shell.handoff import EXPERIMENT_JOB, open_experiment
 from ui.shell.jobs import follow, is_live

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.embedded import LOOK_SAMPLING, example_questions, recorded_look
+from core.embedded import LOOK_SAMPLING, example_questions, questions_for, recorded_look
 from core.experiments.arms import three_ways
 from core.extraction.controls import CONTROL
 from core.jobs import Snapshot
@@ -27,12 +27,6 @@ SLOT = "job:home"
 STRENGTHS = {"off": 0.0, "gentle": 0.5, "strong": 1.0, "too much": 2.0}
 """In words, as multiples of the dose that the direction was recorded at."""
 FIRST_STRENGTH = "strong"
-OWN_QUESTIONS = (
-    "A train leaves at 9:40 and arrives at 13:05. How long does it take?",
-    "Three friends share 45 coins so that each has 5 more than the next. How many has each?",
-    "Is 221 a prime number?",
-)
-"""For a pair that brings no questions of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +83,8 @@ def direction_of(pair: tuple[ModelFacts, ModelFacts]) -> Direction | None:
     return next((one.direction for one in sorted(real, key=lambda one: one.origin != "recorded")), None)
 
 
-def questions_of(pair: tuple[ModelFacts, ModelFacts]) -> tuple[Example, ...]:
-    """What can be asked with one click."""
-    if pair[1].spec.repo_id == DEMO_PAIR.reasoner.repo_id:
-        return example_questions()
-    return tuple(Example(prompt=text) for text in OWN_QUESTIONS)
-
-
 def _ask(pair: tuple[ModelFacts, ModelFacts], direction: Direction | None) -> Look:
-    offered = {example.prompt: example for example in questions_of(pair)}
+    offered = {example.prompt: example for example in questions_for(pair[1].spec)}
     question, strength, run = st.columns([11, 8, 3], vertical_alignment="bottom")
     text = question.selectbox(
         "Question", list(offered), key="home_question", accept_new_options=True, persist_state="session"

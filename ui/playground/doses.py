@@ -100,7 +100,7 @@ def stored_strip(spec: GenerationSpec, doses: Sequence[float]) -> tuple[Generati
 
 
 def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
-    """Under the coefficient: whether it lies outside the coherent band, where the strip of these settings is known."""
+    """Where the dose stands in words: that it lies outside the coherent band, where that is known of these settings."""
     if asked.direction is None or not OPERATORS[spec.steering[0].operator].takes_coefficient:
         return
     doses, _ = chosen_doses(asked.norm)
@@ -108,10 +108,10 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     band = coherent_band(read_strip(doses, kept, keywords())) if kept else None
     dose = spec.steering[0].coefficient
     if band and not band[0] <= dose <= band[1]:
-        asked.dose_note.warning(
-            f"Outside the coherent band of this question, {band[0]:.3g} to {band[1]:.3g} × unit: there the text says "
-            "nothing, is much less likely or repeats itself more, and its keywords are no evidence.",
-            icon=":material/warning:",
+        asked.dose_note.caption(
+            f":orange[:material/warning: **{dose:.3g}** is outside the coherent band of this question, "
+            f"{band[0]:.3g} to {band[1]:.3g} × unit: its keywords are no evidence.]",
+            help="Outside the band the text says nothing, is much less likely, or repeats itself more.",
         )
 
 

@@ -103,6 +103,7 @@ def ask_fork(parent: Generation, token: int, settings: Settings, *, slot: str, r
             prefix=None if text == kept else workbench().pair.continuation(_role(parent), text),
         )
         if guarded(lambda: workbench().fork(parent, spec, token, caller()), slot):
+            workbench().comparisons.note([parent.spec, spec])
             st.session_state[ran_key] = fork_plan(parent, spec)
             st.session_state[OPEN_KEY] = [run_id_of(parent.spec), run_id_of(spec)]
         st.rerun()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
-from core.forward.edits import OPERATORS
+from core.forward.edits import OPERATORS, SteeringSpec
 from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
-from ui.components.safe_text import plain
-from ui.directions.choices import pick_direction
-from ui.directions.coefficient import COEFFICIENT, coefficient_slider, default_coefficient
-from ui.directions.residual_norm import residual_norm
+from ui.components.safe_text import tried
+from ui.directions.choices import choices, direction_box, fit_choice, origin_of
+from ui.directions.coefficient import COEFFICIENT, default_coefficient, describe, unit_and_slider
+from ui.directions.first_experiment import quick_plan
+from ui.directions.residual_norm import ResidualNorm, residual_norm
+from ui.playground.bar import VIEWS, Bar
 from ui.playground.doses import STRIP_FIELDS
 from ui.playground.forks import FORK_FIELDS
 from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, UNSTEERED, LaneKind, read_lanes
 from ui.playground.program import DIRECTION_ID, LAYER, PROGRAM_FIELDS, ask_program
-from ui.playground.prompt import PROMPT_FIELDS, ask_frame, ask_prompt, offer_first_question
+from ui.playground.prompt import PROMPT_FIELDS, ask_frame, ask_prompt
 from ui.playground.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
 from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.frame import page_path
+from ui.shell.handoff import PLANNED
 from ui.shell.links import Field, put_instead, say_instead
+from ui.shell.state import pair_facts
 
-View = Literal["lanes", "strip", "set", "history"]
-VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
 LIVE_KEY = "pg_live"
 DIRECTION_KEY = "pg_direction"
 UNSTEERED_KEY = "pg_unsteered"
@@ -61,27 +63,117 @@ FIELDS = {
 }
 
 
-def ask_dose(direction: Direction, reasoner: ModelFacts) -> tuple[float, int, DeltaGenerator]:
-    """(coefficient, layer) on two sliders that follow the direction until the user chooses others, and the place for
-    a warning about the dose."""
+def ask_settings(bar: Bar, reasoner: ModelFacts) -> Settings:
+    """What is not in the bar already; without a direction nothing is steered.
+
+    What is set seldom is behind one button. Raises BadInput for positions that select nothing.
+    """
+    direction = _ask_direction(bar, reasoner)
+    norm = residual_norm(reasoner, st.session_state["pg_layer"] or 0)
+    coefficient = _ask_dose(bar, direction, norm) if direction else 0.0
+    question, layer = st.session_state["pg_prompt"], st.session_state["pg_layer"] or 0
+    program: tuple[SteeringSpec, ...] = ()
+    steering, writing, reading, lanes = _open_settings(bar)
+    with writing:
+        sampling = ask_sampling(reasoner.context_length)
+    with reading:
+        ask_frame(question)
+    with lanes:
+        _ask_lanes(bar, steers=direction is not None)
+    with steering:
+        if direction:
+            st.caption(origin_of(direction))
+            _ask_layer(reasoner)
+            program = ask_program(direction, coefficient, layer, reasoner)
+        else:
+            st.caption("There is no direction to steer with yet.")
+    with bar.notices:
+        for key in (DIRECTION_KEY, "pg_layer", "pg_layers", "pg_more"):
+            say_instead(key)
+    return Settings(
+        question=question,
+        direction=direction,
+        norm=norm,
+        program=program,
+        sampling=sampling,
+        control_seed=st.session_state["pg_control_seed"],
+        dose_note=bar.dose_note,
+    )
+
+
+def _open_settings(bar: Bar) -> Sequence[DeltaGenerator]:
+    """The four parts of what is behind the button; on stage the question is there too."""
+    settings = bar.steer.popover("Settings", icon=":material/tune:", key="pg_settings")
+    if on_stage():
+        ask_prompt(settings, ())
+    with settings.container(key="pg_parts"):
+        return st.tabs(["Steering", "Length and sampling", "Chat template", "Lanes and keywords"])
+
+
+def leave_stage() -> None:
+    """The way back from the stage where the settings cannot be run and its switch is therefore not drawn."""
+    if on_stage():
+        st.button("Leave the stage", icon=":material/close_fullscreen:", on_click=_leave)
+
+
+def _leave() -> None:
+    st.session_state[STAGE_KEY] = False
+
+
+def _ask_direction(bar: Bar, reasoner: ModelFacts) -> Direction | None:
+    """The chosen direction; where another takes the place of the one asked for, layer and dose are not taken over."""
+    found = choices(d_model=reasoner.d_model)
+    if not found:
+        with bar.steer:
+            _offer_directions()
+        return None
+    asked = st.session_state[DIRECTION_KEY]
+    fit_choice(found, DIRECTION_KEY)
+    if asked not in (None, st.session_state[DIRECTION_KEY]):
+        st.session_state["pg_layer"] = st.session_state["pg_coefficient"] = None
+    with bar.steer:
+        direction = direction_box(found, DIRECTION_KEY, width=280)
     _fit_defaults(direction, reasoner)
-    dose, depth = st.columns([7, 3], gap="medium")
-    with dose:
-        coefficient = coefficient_slider(
-            direction,
-            residual_norm(reasoner, st.session_state["pg_layer"]),
-            key="pg_coefficient",
-            disabled=not OPERATORS[st.session_state["pg_operator"]].takes_coefficient,
-        )
-        place = st.empty()
-    with depth:
-        layer = st.select_slider(
-            "Layer",
-            range(reasoner.n_layers),
-            key="pg_layer",
-            help="The residual stream after this block is edited; layers count from 0.",
-        )
-    return coefficient, layer, place
+    return direction
+
+
+def _offer_directions() -> None:
+    """What can be done without a direction, and the ways to one; the first of them needs no other choice."""
+    st.info(
+        "There is no direction to steer with yet: both models answer unsteered until you find or import one.",
+        icon=":material/explore:",
+    )
+    if st.button("Measure a first direction", icon=":material/science:", key="pg_first_direction"):
+        pair = pair_facts()
+        plan = tried(lambda: quick_plan(pair)) if pair else None
+        if plan is not None:
+            st.session_state[PLANNED] = plan
+            st.switch_page(page_path("experiments"))
+    st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
+    st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
+
+
+def _ask_dose(bar: Bar, direction: Direction, norm: ResidualNorm) -> float:
+    """The coefficient; it follows the direction until the user chooses another."""
+    coefficient = unit_and_slider(
+        bar.steer,
+        bar.steer,
+        direction,
+        norm,
+        key="pg_coefficient",
+        disabled=not OPERATORS[st.session_state["pg_operator"]].takes_coefficient,
+    )
+    bar.dose_note.caption(describe(coefficient, direction, norm))
+    return coefficient
+
+
+def _ask_layer(reasoner: ModelFacts) -> None:
+    st.select_slider(
+        "Layer",
+        range(reasoner.n_layers),
+        key="pg_layer",
+        help="The residual stream after this block is edited; layers count from 0.",
+    )
 
 
 def ask_sampling(context_length: int) -> SamplingSpec:
@@ -97,120 +189,8 @@ def ask_sampling(context_length: int) -> SamplingSpec:
         heat, "Temperature", key="pg_temperature", help="0 takes the most likely token each time."
     )
     top_p = TOP_P.slider(nucleus, "Top-p", key="pg_top_p", help="1 keeps the whole vocabulary.")
-    words, control = st.columns([3, 1])
-    words.text_input(
-        "Keywords that are counted and marked",
-        key=KEYWORDS_KEY,
-        max_chars=COUNTED.limit,
-        help="Words; the paper counts wait and hmm (Eq. 1).",
-    )
-    SEED.field(control, "Seed of the random control", key="pg_control_seed", help="Another seed, another direction.")
     seed = SEED.field(dice, "Seed", key="pg_seed", help="Every lane draws with this seed.")
     return SamplingSpec(max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
-
-
-def ask_settings(reasoner: ModelFacts) -> Settings:
-    """The whole block; without a direction nothing is steered. Raises BadInput for positions that select nothing.
-
-    On stage only question and dose are in sight; the rest is in one popover.
-    """
-    offer_first_question()
-    stage = on_stage()
-    if stage:
-        st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
-    upper = (
-        st.popover("Question, direction and program", icon=":material/tune:", width="content")
-        if stage
-        else st.container()
-    )
-    with upper:
-        left, right = st.columns([1, 1], gap="large")
-    with left:
-        question = ask_prompt()
-    with right:
-        direction = _ask_direction(reasoner)
-        if direction is None and not stage:
-            _say_unsteered()
-        ask_frame(question)
-    if direction is None and stage:
-        _say_unsteered()
-    coefficient, layer, place = ask_dose(direction, reasoner) if direction else (0.0, 0, st.empty())
-    more = "Operator, layers, positions, more directions, length and sampling" if direction else "Length and sampling"
-    with upper if stage else st.container(), st.expander(more):
-        program = ask_program(direction, coefficient, layer, reasoner) if direction else ()
-        sampling = ask_sampling(reasoner.context_length)
-    return Settings(
-        question=question,
-        direction=direction,
-        norm=residual_norm(reasoner, layer),
-        program=program,
-        sampling=sampling,
-        control_seed=st.session_state["pg_control_seed"],
-        dose_note=place,
-    )
-
-
-def leave_stage() -> None:
-    """The way back from the stage where the settings cannot be run and its switch is therefore not drawn."""
-    if on_stage():
-        st.button("Leave the stage", icon=":material/close_fullscreen:", on_click=_leave)
-
-
-def _leave() -> None:
-    st.session_state[STAGE_KEY] = False
-
-
-def _ask_direction(reasoner: ModelFacts) -> Direction | None:
-    """The chosen direction; where another takes the place of the one asked for, layer and dose are not taken over."""
-    asked = st.session_state[DIRECTION_KEY]
-    direction = pick_direction(d_model=reasoner.d_model, key=DIRECTION_KEY)
-    if direction is not None and asked not in (None, st.session_state[DIRECTION_KEY]):
-        st.session_state["pg_layer"] = st.session_state["pg_coefficient"] = None
-    return direction
-
-
-def _say_unsteered() -> None:
-    """What can be done without a direction, and the two ways to one; on stage also that none is there."""
-    if on_stage():
-        st.info(
-            "There is no direction to steer with: both models can be run unsteered until you find or import one.",
-            icon=":material/tune:",
-        )
-    else:
-        st.caption("Until then both models can be run unsteered.")
-    with st.container(horizontal=True):
-        st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
-        st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
-
-
-def ask_view(*, steers: bool) -> tuple[View, bool]:
-    """What is shown below, and whether its Run was pressed; the lanes are chosen beside it where they matter."""
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-    view: View = st.session_state["pg_view"]
-    label = {"lanes": "Run", "strip": "Run the strip", "set": "Run the set", "history": ""}[view]
-    pressed = bool(label) and bar.button(
-        label, type="primary", width=220, icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
-    )
-    bar.segmented_control(
-        "View",
-        list(VIEWS),
-        format_func=VIEWS.__getitem__,
-        key="pg_view",
-        required=True,
-        label_visibility="collapsed",
-        width="content",
-    )
-    if view in ("lanes", "set"):
-        _ask_lanes(bar, steers=steers)
-    if view == "lanes":
-        bar.toggle(
-            "Live",
-            key=LIVE_KEY,
-            persist_state="session",
-            help="Runs by itself whenever a setting changes; what was run before comes back at once.",
-        )
-    bar.toggle("Stage", key=STAGE_KEY, help="Large letters, and only question and dose in sight.")
-    return view, pressed
 
 
 def chosen_lanes(*, steers: bool) -> list[LaneKind]:
@@ -219,22 +199,36 @@ def chosen_lanes(*, steers: bool) -> list[LaneKind]:
     return [kind for kind in KINDS if kind in chosen][:MAX_LANES]
 
 
-def _ask_lanes(bar: DeltaGenerator, *, steers: bool) -> None:
+def _ask_lanes(bar: Bar, *, steers: bool) -> None:
+    """Which lanes there are, what is marked in them, and how they are shown."""
     st.session_state.setdefault(UNSTEERED_KEY, UNSTEERED)
-    kinds = bar.pills(
+    kinds = st.pills(
         "Lanes",
         list(KINDS) if steers else UNSTEERED,
         selection_mode="multi",
         format_func=KINDS.__getitem__,
         key="pg_lanes" if steers else UNSTEERED_KEY,
-        label_visibility="collapsed",
-        width="content",
     )
     if len(kinds) > MAX_LANES:
-        st.warning(
+        bar.notices.warning(
             f"Only the first {MAX_LANES} lanes are shown: take one away to see the others.",
             icon=":material/swap_horiz:",
         )
+    words, control = st.columns([3, 1])
+    words.text_input(
+        "Keywords that are counted and marked",
+        key=KEYWORDS_KEY,
+        max_chars=COUNTED.limit,
+        help="Words; the paper counts wait and hmm (Eq. 1).",
+    )
+    SEED.field(control, "Seed of the random control", key="pg_control_seed", help="Another seed, another direction.")
+    st.toggle(
+        "Live",
+        key=LIVE_KEY,
+        persist_state="session",
+        help="Runs by itself whenever a setting changes; what was run before comes back at once.",
+    )
+    st.toggle("Stage", key=STAGE_KEY, help="Large letters, and only question and dose in sight.")
 
 
 def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
@@ -247,7 +241,6 @@ def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:
         st.session_state["pg_layer"] = own
     elif asked >= reasoner.n_layers:
         put_instead("pg_layer", own, f"The model has no layer {asked}: its layers are 0 to {reasoner.n_layers - 1}.")
-    say_instead("pg_layer")
     if st.session_state["pg_coefficient"] is None or changed:
         st.session_state["pg_coefficient"] = default_coefficient(
             direction, residual_norm(reasoner, st.session_state["pg_layer"])

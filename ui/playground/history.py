@@ -1,14 +1,14 @@
-"""The history on the page: search, open, compare, pin, note and delete runs."""
+"""The history on the page: search, open, pin, note and delete comparisons and single runs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from core.disk import codec
-from core.runs.history import MAX_NOTE, HistoryEntry, search
+from core.runs.history import MAX_NOTE, ComparisonEntry, HistoryEntry, RunRecord, holds, run_id_of, search
 from core.runs.values import GenerationSpec
 from ui.components.safe_text import done, plain, seconds
 from ui.playground.forks import MAX_OPEN, open_runs
@@ -18,10 +18,12 @@ from ui.shell.state import workbench
 
 PER_PAGE = 10
 SHOWN = 120
+COMPARISONS, RUNS = "comparisons", "runs"
+LISTED = {COMPARISONS: "Comparisons", RUNS: "Single runs"}
 
 
 def draw_history() -> None:
-    """All runs, pinned ones first; what is chosen opens side by side."""
+    """What was run side by side, and every single run; pinned ones first. What is chosen opens as lanes."""
     entries = workbench().history.entries()
     if not entries:
         st.info(
@@ -29,13 +31,93 @@ def draw_history() -> None:
             icon=":material/folder_open:",
         )
         return
-    words = st.text_input("Search", key="pg_search", placeholder="words of a question, a text, a note or a direction")
-    found = search(entries, words)
-    n_pages = max(1, -(-len(found) // PER_PAGE))
+    asked = workbench().comparisons.entries()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        listed = st.segmented_control(
+            "Listed",
+            list(LISTED),
+            default=COMPARISONS if asked else RUNS,
+            format_func=LISTED.__getitem__,
+            required=True,
+            key="pg_listed",
+            persist_state="session",
+            label_visibility="collapsed",
+            width="content",
+            help="A comparison is what one press on Run wrote side by side. Single runs are those of strips, prompt "
+            "sets, forks and Home too.",
+        )
+        words = st.text_input(
+            "Search",
+            key="pg_search",
+            placeholder="words of a question, a text, a note or a direction",
+            label_visibility="collapsed",
+        )
+    if listed == RUNS:
+        _draw_runs(entries, words)
+    else:
+        _draw_comparisons(asked, words)
+
+
+def _draw_comparisons(asked: Sequence[ComparisonEntry], words: str) -> None:
+    there = [(entry, records) for entry in asked if (records := workbench().comparisons.records(entry.comparison))]
+    found = [(entry, records) for entry, records in there if _holds(records, words)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        page = 0
-        if n_pages > 1:
-            page = int(st.number_input(f"Page of {n_pages}", 1, n_pages, key="pg_history_page", width=140)) - 1
+        page = _ask_page(len(found), "pg_comparisons_page")
+        st.caption(f"{len(found)} of {len(there)} comparisons")
+    if not found:
+        st.info(
+            "No comparison holds all of these words. Search for fewer."
+            if there
+            else "No lanes have been run side by side yet; what was run alone is under **Single runs**.",
+            icon=":material/manage_search:",
+        )
+    for entry, records in found[page * PER_PAGE : (page + 1) * PER_PAGE]:
+        _draw_comparison(entry, records)
+
+
+def _holds(records: Sequence[RunRecord], words: str) -> bool:
+    """Whether one of the runs holds all of the words."""
+    return any(holds(record, words) for record in records)
+
+
+def _draw_comparison(entry: ComparisonEntry, records: Sequence[RunRecord]) -> None:
+    comparison, generations = entry.comparison, [record.generation for record in records]
+    name = comparison.comparison_id
+    with st.container(border=True):
+        words, acts = st.columns([10, 5], vertical_alignment="center")
+        mark = ":material/push_pin: " if entry.pinned else ""
+        lanes = [f"{plain(title_of(one.spec))} ({plain(subtitle_of(one.spec))})" for one in generations]
+        words.markdown(f"{mark}**{plain(comparison.question, SHOWN)}**  \n{' · '.join(lanes)}")
+        notes = dict.fromkeys(record.note for record in records if record.note)
+        gone = len(comparison.run_ids) - len(records)
+        facts = [
+            f"{len(records)} lane{'s' if len(records) > 1 else ''}",
+            *([f"{gone} not finished or deleted"] if gone else []),
+            f"{seconds(time.time() - entry.asked_at)} ago",
+            *(f":material/edit_note: {plain(note, SHOWN)}" for note in notes),
+        ]
+        words.caption(" · ".join(facts))
+        with acts, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            ids = [run_id_of(one.spec) for one in generations]
+            st.button("Open", key=f"pg_compare:{name}", on_click=open_runs, args=(ids,), type="primary")
+            if st.button("Unpin" if entry.pinned else "Pin", key=f"pg_pin_all:{name}"):
+                _change(lambda: workbench().comparisons.pin(generations, 0.0 if entry.pinned else time.time()))
+            with st.popover("Delete"):
+                st.markdown("The comparison leaves this list; its runs stay under **Single runs**.")
+                if st.button("Delete this comparison", key=f"pg_forget:{name}", type="primary"):
+                    _change(lambda: workbench().comparisons.delete(comparison))
+
+
+def _ask_page(n: int, key: str) -> int:
+    """Which page of n entries is shown, from 0."""
+    n_pages = max(1, -(-n // PER_PAGE))
+    return int(st.number_input(f"Page of {n_pages}", 1, n_pages, key=key, width=140)) - 1 if n_pages > 1 else 0
+
+
+def _draw_runs(entries: list[HistoryEntry], words: str) -> None:
+    found = search(entries, words)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        page = _ask_page(len(found), "pg_history_page")
         chosen = [entry for entry in found if st.session_state.get(f"pg_pick:{entry.run_id}")]
         st.button(
             f"Open {len(chosen)} side by side" if len(chosen) > 1 else "Open the chosen run",

@@ -48,8 +48,12 @@ def draw_lanes(
     badge: Badge,
     key: str,
     readings: Sequence[LaneKL | None] = (),
+    below: int | None = None,
 ) -> tuple[int, int] | None:
-    """Lanes of finished or growing completions, each marked where it parts from the lane it is compared with."""
+    """Lanes of finished or growing completions, each marked where it parts from the lane it is compared with.
+
+    With `below` they fill the window but for this many pixels.
+    """
     drawn = []
     for i, (title, subtitle, generation) in enumerate(zip(plan.titles, plan.subtitles, generations, strict=True)):
         if generation is None:
@@ -62,7 +66,8 @@ def draw_lanes(
         drawn.append(replace(lane, values=tuple(reading.kl.tolist()), value_name="KL") if reading else lane)
     finished = all(generation is not None and generation.stop_reason != "running" for generation in generations)
     size: Size = "stage" if on_stage() else "normal"
-    return lanes(drawn, key=key, size=size, height=560 if on_stage() else 340, picture=finished)
+    below = None if on_stage() else below
+    return lanes(drawn, key=key, size=size, height=560 if on_stage() else 340, below=below, picture=finished)
 
 
 def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:

@@ -11,29 +11,35 @@ from core.jobs import Snapshot
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.history import run_id_of
 from core.runs.values import Generation, LaneKL, LaneKLSpec
-from ui.components.lanes import Badge
+from ui.components.lanes import Badge, pinned_lane_token
+from ui.components.safe_text import plain
+from ui.directions.choices import choices
 from ui.playground.forks import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened
 from ui.playground.lane_view import draw_lanes, metrics_table
 from ui.playground.plan import Plan, plan_of
 from ui.playground.settings import Settings
-from ui.playground.share import draw_share
+from ui.playground.share import NUMBERS, SHARE_KEY, ask_way, draw_share
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_in_attribution
-from ui.shell.jobs import await_first, follow, is_live, obtain
+from ui.shell.jobs import AUTO_RUN_MACS, await_first, follow, forward_macs, is_live, obtain
 from ui.shell.measured import measured
 from ui.shell.state import caller, guarded, workbench
 
 SLOT, RAN = "job:playground", "pg_ran"
 KEY = "lanes"
+BELOW, PART, FORK = 64, 290, 330
+"""Pixels that the lanes leave at the window's end: for the row under them, for what that opens, and for a fork."""
 
 
 def start(plan: Plan) -> None:
     """Queue the run, unless it is stored or being written; its plan is shown from now on, whatever is set later."""
     if is_live(SLOT) and st.session_state.get(RAN) == plan:
         return
+    workbench().comparisons.note(plan.specs)
     stored = all(map(workbench().cached, plan.specs))
     if stored:
         st.session_state.pop(SLOT, None)
+        st.toast("These lanes are stored already: nothing had to be written.", icon=":material/inventory_2:")
     if stored or guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
         st.session_state[OPEN_KEY] = []
@@ -41,9 +47,12 @@ def start(plan: Plan) -> None:
 
 
 def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
-    """On a first visit the embedded pair, which answers in a second, shows its example without being asked."""
+    """On a first visit a pair that answers in seconds does so without being asked: the embedded one with its example,
+    another as long as there is nothing to steer with."""
     idle = SLOT not in st.session_state and not st.session_state[OPEN_KEY] and not workbench().engine.live()
-    return idle and reasoner.spec == DEMO_PAIR.reasoner and not all(map(workbench().cached, plan.specs))
+    is_small = sum(forward_macs(reasoner, spec.sampling.max_new_tokens) for spec in plan.specs) <= AUTO_RUN_MACS
+    at_once = reasoner.spec == DEMO_PAIR.reasoner or (is_small and not choices(d_model=reasoner.d_model))
+    return idle and at_once and not all(map(workbench().cached, plan.specs))
 
 
 def needs_a_run(plan: Plan) -> bool:
@@ -54,21 +63,21 @@ def needs_a_run(plan: Plan) -> bool:
 def draw_results(plan: Plan | None, settings: Settings) -> None:
     """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
     bench, ran = workbench(), st.session_state.get(RAN)
-    run = follow(SLOT, render=_draw_live)
+    run = follow(SLOT, render=_draw_live, bar_below=True)
     if run is not None and run.live:
         return
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
     found = [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
     if plan is not None and not plan.specs:
-        st.info("Choose at least one lane above.", icon=":material/swap_horiz:")
+        st.info("Choose at least one lane under **Settings**.", icon=":material/swap_horiz:")
     elif plan is not None and len(found) == len(plan.specs):
         draw_done(plan, found, "LIVE" if run is not None and ran == plan else "CACHED", settings)
     elif ran is not None and run is not None and run.result:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
         draw_done(ran, run.result, "CACHED", settings)
     else:
-        st.info("Press **Run**: the lanes chosen above are written side by side.", icon=":material/play_arrow:")
+        st.info("Press **Run**: the chosen lanes are written side by side.", icon=":material/play_arrow:")
 
 
 def _draw_opened(settings: Settings) -> bool:
@@ -77,7 +86,8 @@ def _draw_opened(settings: Settings) -> bool:
     if not records:
         return False
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info("These runs come from the history; the settings above are not theirs.", icon=":material/folder_open:")
+        asked = plain(records[0].generation.spec.prompt.question, 120)
+        st.caption(f":material/history: From the history, with settings of their own: {asked}", width="stretch")
         st.button("Back to the lanes of the settings", on_click=open_runs, args=([],), key="pg_close")
     generations = [record.generation for record in records]
     plan = plan_of([generation.spec for generation in generations])
@@ -87,11 +97,34 @@ def _draw_opened(settings: Settings) -> bool:
 
 
 def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, settings: Settings) -> None:
-    """Finished lanes with their measurements and where to go from here."""
-    readings = _readings(plan, generations)
-    pinned = draw_lanes(plan, generations, badge=badge, key=KEY, readings=readings)
+    """Finished lanes, and below them where to go from here; what is opened there takes of their room."""
+    pinned, opened_part = pinned_lane_token(KEY), st.session_state.get(SHARE_KEY)
+    room = BELOW + (PART if opened_part else 0) + (FORK if pinned else 0)
+    shown, fork = st.container(), st.container()
+    with st.container(horizontal=True, vertical_alignment="center", key="pg_below"):
+        way = ask_way()
+        chosen = pinned[0] if pinned and pinned[0] < len(generations) else min(1, len(generations) - 1)
+        read = st.button(
+            "Read it token by token",
+            icon=":material/manage_search:",
+            help=f"{plan.titles[chosen]}. Pin a token in another lane to read that one.",
+        )
+    readings: list[LaneKL | None] = [None] * len(generations)
+    if way == NUMBERS:
+        readings = _readings(plan, generations)
+        _draw_numbers(plan, generations)
+    draw_share(way, plan, generations)
+    with shown:
+        pinned = draw_lanes(plan, generations, badge=badge, key=KEY, readings=readings, below=room)
     if pinned:
-        ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
+        with fork:
+            ask_fork(generations[pinned[0]], pinned[1], settings, slot=SLOT, ran_key=RAN)
+    if read:
+        open_in_attribution(generations[chosen])
+        st.switch_page(page_path("attribution"))
+
+
+def _draw_numbers(plan: Plan, generations: Sequence[Generation]) -> None:
     metrics_table(generations, plan.titles)
     for words in dict.fromkeys(measured("generation", generation.spec) for generation in generations):
         if words:
@@ -100,11 +133,6 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
         st.caption(
             "These weights are not in fp32: the text of a lane may depend on which other lanes were written beside it."
         )
-    draw_share(plan, generations)
-    chosen = pinned[0] if pinned else min(1, len(generations) - 1)
-    if st.button(f"Read it token by token: {plan.titles[chosen].lower()}", icon=":material/manage_search:"):
-        open_in_attribution(generations[chosen])
-        st.switch_page(page_path("attribution"))
 
 
 def _draw_live(snapshot: Snapshot[object]) -> None:
@@ -114,7 +142,7 @@ def _draw_live(snapshot: Snapshot[object]) -> None:
     if plan is not None:
         written = {generation.spec: generation for generation in partial}
         lanes = [written.get(spec) or workbench().cached(spec) for spec in plan.specs]
-        draw_lanes(plan, lanes, badge="LIVE", key=KEY)
+        draw_lanes(plan, lanes, badge="LIVE", key=KEY, below=BELOW)
 
 
 def _readings(plan: Plan, generations: Sequence[Generation]) -> list[LaneKL | None]:

@@ -16,7 +16,7 @@ from ui.directions.choices import Choice, choices
 from ui.directions.coefficient import COEFFICIENT, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.bounds import Number, OneOf, Text
-from ui.shell.links import Field, put_instead, say_instead
+from ui.shell.links import Field, put_instead
 
 REGIONS: dict[Region, str] = {
     "all": "every position (the paper)",
@@ -122,7 +122,6 @@ def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
     there = [i for i in asked if i < facts.n_layers]
     if len(there) < len(asked):
         put_instead("pg_layers", there, f"Layers that were asked for are left out: the model has {facts.n_layers}.")
-    say_instead("pg_layers")
     layers = where.multiselect(
         "Also at layers",
         range(facts.n_layers),
@@ -167,7 +166,6 @@ def _ask_extras(direction: Direction, facts: ModelFacts) -> list[tuple[Extra, Di
         gone = "one that is not on this machine is left out" if len(here) < len(wanted) else ""
         deep = f"the model's last layer is {facts.n_layers - 1}" if extras != here else ""
         put_instead("pg_more", extras, f"Of the further directions, {' and '.join(filter(None, (gone, deep)))}.")
-    say_instead("pg_more")
     kept = []
     for i, extra in enumerate(extras):
         asked = _ask_extra(i, extra, found, facts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core.embedded import example_questions
 from core.models.pair import ROLES, Role
 from core.tokens.frames import ChatFrame
 from core.values import Prompt
@@ -31,36 +32,37 @@ PROMPT_FIELDS = (
 )
 
 
-def offer_first_question() -> None:
+def offer_first_question(questions: Sequence[str]) -> None:
     """On a first visit an example is the question."""
-    if st.session_state["pg_prompt"] or "pg_example" in st.session_state:
-        return
-    if examples := example_questions():
-        st.session_state["pg_prompt"] = examples[min(FIRST_EXAMPLE, len(examples) - 1)].prompt
+    if questions and not st.session_state["pg_prompt"] and "pg_example" not in st.session_state:
+        st.session_state["pg_prompt"] = questions[min(FIRST_EXAMPLE, len(questions) - 1)]
 
 
-def ask_prompt() -> str:
-    """The question, written or taken from the examples."""
-    examples = [example.prompt for example in example_questions()]
+def ask_prompt(place: DeltaGenerator, questions: Sequence[str]) -> None:
+    """The question, written or taken from the examples; it stays in session_state["pg_prompt"]."""
 
     def take() -> None:
         if st.session_state["pg_example"]:
             st.session_state["pg_prompt"] = st.session_state["pg_example"]
 
-    question = st.text_area(
-        "Question", key="pg_prompt", height=92, max_chars=QUESTION.limit, placeholder="Ask something"
+    place.text_area(
+        "Question",
+        key="pg_prompt",
+        height=68,
+        max_chars=QUESTION.limit,
+        placeholder="Ask something",
+        label_visibility="collapsed",
     )
-    if examples:
-        st.selectbox(
-            "Examples",
-            examples,
-            index=None,
-            key="pg_example",
-            on_change=take,
-            placeholder="…or take an example question",
-            label_visibility="collapsed",
-        )
-    return question
+    place.selectbox(
+        "Examples",
+        questions,
+        index=None,
+        key="pg_example",
+        on_change=take,
+        placeholder="Examples",
+        label_visibility="collapsed",
+        width=130,
+    )
 
 
 def prompts_of(question: str) -> dict[Role, Prompt]:
@@ -84,32 +86,31 @@ def chosen_frame() -> ChatFrame | None:
 
 
 def ask_frame(question: str) -> None:
-    """What stands around the question, folded away: template, think prefix, and the texts that come of them."""
-    with st.expander("How each model reads it: chat template and think prefix"):
-        mode = st.segmented_control(
-            "The question is read",
-            list(MODES),
-            format_func=MODES.__getitem__,
-            required=True,
-            key="pg_mode",
-            help="The base model always reads the same text without the special tokens that it never saw. Raw text is "
-            "the fair way to ask a base model to go on with a text: no chat tokens for either model.",
+    """What stands around the question: template, think prefix, and the texts that come of them."""
+    mode = st.segmented_control(
+        "The question is read",
+        list(MODES),
+        format_func=MODES.__getitem__,
+        required=True,
+        key="pg_mode",
+        help="The base model always reads the same text without the special tokens that it never saw. Raw text is "
+        "the fair way to ask a base model to go on with a text: no chat tokens for either model.",
+    )
+    if mode == "chat":
+        ask_template()
+    if mode == "own":
+        _ask_own()
+    if mode != "raw":
+        st.text_area(
+            "Think prefix: the first words of every answer",
+            key="pg_think",
+            height=70,
+            max_chars=FRAME.limit,
+            placeholder="for example: Okay, let me see",
+            help="It belongs to the prompt: it is not counted, and what the model writes begins after it.",
         )
-        if mode == "chat":
-            ask_template()
-        if mode == "own":
-            _ask_own()
-        if mode != "raw":
-            st.text_area(
-                "Think prefix: the first words of every answer",
-                key="pg_think",
-                height=70,
-                max_chars=FRAME.limit,
-                placeholder="for example: Okay, let me see",
-                help="It belongs to the prompt: it is not counted, and what the model writes begins after it.",
-            )
-        if question.strip():
-            _show_texts(question)
+    if question.strip():
+        _show_texts(question)
 
 
 def _ask_own() -> None:

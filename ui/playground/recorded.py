@@ -13,7 +13,7 @@ from ui.playground.forks import MAX_OPEN, OPEN_KEY, compared_with_first, draw_tr
 from ui.playground.history import draw_history
 from ui.playground.lane_view import draw_lanes, metrics_table
 from ui.playground.plan import plan_of
-from ui.playground.share import draw_share
+from ui.playground.share import ask_way, draw_share
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_experiment
 from ui.shell.state import opened_bundle, workbench
@@ -22,13 +22,19 @@ KEY = "recorded_lanes"
 
 
 def draw_recorded() -> None:
-    """The runs that are open, at first those of the question that was asked last; below, all of them."""
+    """The runs that are open, at first the newest comparison, else the question that was asked last; below, all."""
     entries = workbench().history.entries()
     if not entries:
         _say_none()
         return
     if not st.session_state[OPEN_KEY]:
-        st.session_state[OPEN_KEY] = _last_question(entries)
+        asked = workbench().comparisons.entries()
+        newest = (
+            [run_id_of(r.generation.spec) for r in workbench().comparisons.records(asked[0].comparison)]
+            if asked
+            else []
+        )
+        st.session_state[OPEN_KEY] = newest or _last_question(entries)
     generations = [record.generation for record in opened()]
     if generations:
         plan = compared_with_first(plan_of([generation.spec for generation in generations]))
@@ -36,7 +42,7 @@ def draw_recorded() -> None:
         st.markdown(f"**{plain(generations[0].spec.prompt.question, 300)}**")
         draw_lanes(plan, generations, badge=badge, key=KEY)
         metrics_table(generations, plan.titles)
-        draw_share(plan, generations)
+        draw_share(ask_way(), plan, generations)
         draw_tree(run_id_of(generations[-1].spec))
     st.subheader("Stored runs", anchor=False)
     draw_history()

@@ -15,18 +15,25 @@ from ui.components.safe_text import done
 from ui.playground.plan import Plan
 from ui.shell.state import workbench
 
-WAYS = {"code": "Copy as code", "files": "Files", "note": "Pin and note"}
+NUMBERS, SHARE_KEY = "numbers", "pg_share"
+WAYS = {NUMBERS: "Numbers", "code": "Copy as code", "files": "Files", "note": "Pin and note"}
 
 
-def draw_share(plan: Plan, generations: Sequence[Generation]) -> None:
-    """One row of choices; only what is chosen is computed."""
-    way = st.segmented_control(
-        "Keep and share",
+def ask_way() -> str | None:
+    """What of the lanes is shown below them, if anything."""
+    return st.segmented_control(
+        "Below the lanes",
         list(WAYS),
         format_func=WAYS.__getitem__,
-        key="pg_share",
-        help="The address of this page also restores it, on this machine.",
+        key=SHARE_KEY,
+        label_visibility="collapsed",
+        width="content",
+        help="The address of this page also restores the lanes, on this machine.",
     )
+
+
+def draw_share(way: str | None, plan: Plan, generations: Sequence[Generation]) -> None:
+    """Only what is chosen is computed."""
     if way == "code":
         st.caption("Runs in the project's folder with its packages, and gives the same tokens in fp32.")
         st.code(script_of([generation.spec for generation in generations]), language="python", height=360)
@@ -62,7 +69,7 @@ def _draw_note(generations: Sequence[Generation]) -> None:
         if st.button("Save the note", key="pg_note_save") and done(lambda: _annotate(generations, note)):
             st.toast("Noted: the runs are now kept until you delete them.", icon=":material/edit_note:")
         press = st.button("Unpin" if pinned else "Pin", icon=":material/push_pin:", key="pg_pin")
-        if press and done(lambda: _pin(generations, 0.0 if pinned else time.time())):
+        if press and done(lambda: workbench().comparisons.pin(generations, 0.0 if pinned else time.time())):
             st.rerun()
     st.caption("Pinned and noted runs stand first in the history and are never trimmed.")
 
@@ -70,8 +77,3 @@ def _draw_note(generations: Sequence[Generation]) -> None:
 def _annotate(generations: Sequence[Generation], note: str) -> None:
     for generation in generations:
         workbench().history.annotate(generation, note)
-
-
-def _pin(generations: Sequence[Generation], at: float) -> None:
-    for generation in generations:
-        workbench().history.pin(generation, at)

@@ -36,11 +36,13 @@ def follow(
     render: Callable[[Snapshot[Any]], None] | None = None,
     stoppable: bool = True,
     narrow: bool = False,
+    bar_below: bool = False,
 ) -> Snapshot[Any] | None:
     """Show the job whose id is kept under `slot`; returns it as it was drawn, None where there is none.
 
     While it is live, `render` draws its partial result four times a second: the page draws that result no second time,
-    even if the job ends meanwhile. Errors are shown here. Where the place is `narrow`, Stop stands below the bar.
+    even if the job ends meanwhile. Errors are shown here. Where the place is `narrow`, Stop stands below the bar; with
+    `bar_below` both stand below what `render` draws.
     """
     refused = st.session_state.get(f"{slot}:error")
     if refused is not None:
@@ -50,7 +52,7 @@ def follow(
     if snapshot is None:
         return None
     if snapshot.live:
-        _live(slot, snapshot.job_id, render, stoppable, narrow)
+        _live(slot, snapshot.job_id, render, stoppable, narrow, bar_below)
     elif snapshot.error is not None:
         show_error(snapshot.error)
     elif snapshot.state == "timeout":
@@ -167,19 +169,26 @@ def _agrees(name: str, offer: Offer) -> bool:
 
 @st.fragment(run_every=TICK)
 def _live(
-    slot: str, job_id: str, render: Callable[[Snapshot[Any]], None] | None, stoppable: bool, narrow: bool
+    slot: str,
+    job_id: str,
+    render: Callable[[Snapshot[Any]], None] | None,
+    stoppable: bool,
+    narrow: bool,
+    bar_below: bool,
 ) -> None:
     snapshot = workbench().engine.snapshot(job_id)
     if snapshot is None or not snapshot.live:
         st.rerun()
         return
+    if render is not None and bar_below:
+        render(snapshot)
     bar, button = (st.container(), st.container()) if narrow else st.columns([6, 1], vertical_alignment="center")
     with bar:
         share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
         st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))
     if stoppable:
         button.button("Stop", key=f"{slot}:stop", on_click=stop, args=(job_id,), width="stretch")
-    if render is not None:
+    if render is not None and not bar_below:
         render(snapshot)
 
 

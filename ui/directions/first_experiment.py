@@ -1,4 +1,4 @@
-"""The plan that Home's button runs: a quick look with the traces and questions that are at hand for the pair."""
+"""From a pair to its first direction and dose response: a quick look with the traces and questions that are at hand."""
 
 from __future__ import annotations
 

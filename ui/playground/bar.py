@@ -1,0 +1,66 @@
+"""Above the results: the question with Run, the direction with its dose, and the choice of what is shown below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ui.components.first_screen import STAYS
+from ui.components.safe_text import plain
+from ui.playground.prompt import ask_prompt, offer_first_question
+from ui.playground.settings import on_stage
+
+View = Literal["lanes", "strip", "set", "history"]
+VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
+_RUN: dict[View, str] = {"lanes": "Run", "strip": "Run the strip", "set": "Run the set", "history": ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """The rows above the results, some of them still to be filled."""
+
+    view: View
+    pressed: bool
+    """Whether the Run of this view was."""
+    steer: DeltaGenerator
+    """Row of the direction, its dose and the other settings."""
+    dose_note: DeltaGenerator
+    """One place beside the view, for the dose in words or a warning about it."""
+    notices: DeltaGenerator
+    """For what could not be done as it was asked."""
+
+
+def draw_bar(questions: Sequence[str]) -> Bar:
+    """Question, Run and view; on stage the question is only shown."""
+    offer_first_question(questions)
+    if on_stage():
+        st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
+    ask = st.container(horizontal=True, vertical_alignment="center", key=STAYS)
+    if not on_stage():
+        ask_prompt(ask, questions)
+    view: View = st.session_state["pg_view"]
+    pressed = bool(_RUN[view]) and ask.button(
+        _RUN[view], type="primary", width=210, icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
+    )
+    steer = st.container(horizontal=True, vertical_alignment="bottom", key="pg_steer")
+    shown = st.container(horizontal=True, vertical_alignment="center", key="pg_shown")
+    shown.segmented_control(
+        "View",
+        list(VIEWS),
+        format_func=VIEWS.__getitem__,
+        key="pg_view",
+        required=True,
+        label_visibility="collapsed",
+        width="content",
+    )
+    return Bar(
+        view=view,
+        pressed=pressed,
+        steer=steer,
+        dose_note=shown.container(width="stretch").empty(),
+        notices=st.container(),
+    )
