@@ -41,9 +41,12 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
         plan = plan_lanes(prompts, asked.program, asked.sampling, kinds=kinds, control_seed=asked.control_seed)
         live = bool(st.session_state.get(LIVE_KEY)) and needs_a_run(plan)
         first = linked("playground") <= LOOKS and is_first_look(plan, reasoner)
-        if plan.specs and (pressed or live or first):
-            start(plan)
+        stored = bool(plan.specs) and (pressed or live or first) and start(plan)
         warn_about_dose(steered_spec(prompts["reasoner"], asked.program, asked.sampling), asked)
+        if stored:
+            asked.dose_note.caption(
+                ":green[:material/inventory_2: These lanes were stored: nothing had to be written.]"
+            )
     draw_interrupted(SLOT, RAN)
     draw_results(plan, asked)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-STAYS = "bar_ask"
-"""Key of the container that stays at the top while the page scrolls."""
-_css = Path(__file__).with_suffix(".css").read_text("utf-8")
-_component = st.components.v2.component("retrace_first_screen", css=_css, isolate_styles=False)
+STAYS, WITH_WORDS = "bar_ask", "bar_shown"
+"""Keys of the row that stays at the top while the page scrolls, and of one that ends with words, which go below it
+where they have no room."""
+_css, _js = (Path(__file__).with_suffix(ending).read_text("utf-8") for ending in (".css", ".js"))
+_component = st.components.v2.component("retrace_first_screen", css=_css, js=_js, isolate_styles=False)
 
 
 def first_screen() -> None:

@@ -5,7 +5,7 @@ const STATE_TEXT = {
   error: "failed", timeout: "out of time",
 };
 
-const LEAST_ROW = 240; // pixels
+const LEAST = 240, LEAST_OF_MANY = 300; // pixels: of the only row of lanes, and of each where there are more
 
 class LaneView {
   constructor(index, callbacks) {
@@ -125,7 +125,8 @@ class LanesView {
     const page = document.querySelector("[data-testid=stMain]") ?? document.scrollingElement;
     const top = this.root.getBoundingClientRect().top + page.scrollTop;
     const columns = getComputedStyle(this.root).gridTemplateColumns.split(" ").length;
-    const least = LEAST_ROW * Math.ceil(this.lanes.length / columns);
+    const rows = Math.ceil(this.lanes.length / columns);
+    const least = rows > 1 ? rows * LEAST_OF_MANY : LEAST;
     const height = `${Math.max(least, Math.floor(window.innerHeight - top - this.data.below))}px`;
     if (this.root.style.height !== height) this.root.style.height = height;
   }

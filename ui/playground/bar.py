@@ -9,7 +9,7 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ui.components.first_screen import STAYS
+from ui.components.first_screen import STAYS, WITH_WORDS
 from ui.components.safe_text import plain
 from ui.playground.prompt import ask_prompt, offer_first_question
 from ui.playground.settings import on_stage
@@ -47,7 +47,7 @@ def draw_bar(questions: Sequence[str]) -> Bar:
         _RUN[view], type="primary", width=210, icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"pg_run:{view}"
     )
     steer = st.container(horizontal=True, vertical_alignment="bottom", key="pg_steer")
-    shown = st.container(horizontal=True, vertical_alignment="center", key="pg_shown")
+    shown = st.container(horizontal=True, vertical_alignment="center", key=WITH_WORDS)
     shown.segmented_control(
         "View",
         list(VIEWS),

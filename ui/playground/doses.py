@@ -108,9 +108,9 @@ def warn_about_dose(spec: GenerationSpec, asked: Settings) -> None:
     band = coherent_band(read_strip(doses, kept, keywords())) if kept else None
     dose = spec.steering[0].coefficient
     if band and not band[0] <= dose <= band[1]:
-        asked.dose_note.caption(
-            f":orange[:material/warning: **{dose:.3g}** is outside the coherent band of this question, "
-            f"{band[0]:.3g} to {band[1]:.3g} × unit: its keywords are no evidence.]",
+        asked.dose_note.markdown(
+            f":small[:orange[:material/warning: **{dose:.3g}** is outside the coherent band of this question, "
+            f"{band[0]:.3g} to {band[1]:.3g} × unit: its keywords are no evidence.]]",
             help="Outside the band the text says nothing, is much less likely, or repeats itself more.",
         )
 

@@ -74,25 +74,32 @@ def ask_fork(parent: Generation, token: int, settings: Settings, *, slot: str, r
 
     Raises BadInput for text or a token that cannot be gone on from.
     """
-    with st.container(border=True):
-        st.markdown(
-            f"##### Continue from token {token}\n{plain(title_of(parent.spec))}; the token is "
-            f"“{plain(visible(parent.pieces[token]), SHOWN)}”. What stands before it is kept, and it is chosen anew."
-        )
-        kept = "".join(parent.pieces[:token])
-        name = f"pg_fork:{run_id_of(parent.spec)}:{token}"
-        text = st.text_area("Text before it; edit it to change the past", kept, key=f"{name}:text", height=110)
-        st.session_state.setdefault("pg_fork_steering", "settings")
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            source = st.segmented_control(
-                "Steering", list(SOURCES), format_func=SOURCES.__getitem__, required=True, key="pg_fork_steering"
+    kept = "".join(parent.pieces[:token])
+    name = f"pg_fork:{run_id_of(parent.spec)}:{token}"
+    st.session_state.setdefault("pg_fork_steering", "settings")
+    with st.container(border=True, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            st.markdown(f"##### Continue from token {token}", width="content")
+            st.caption(
+                f"“{plain(visible(parent.pieces[token]), SHOWN)}” of {plain(title_of(parent.spec))} is chosen anew; "
+                "what stands before it is kept.",
+                width="stretch",
+                help="Other steering begins at the fork; what steered the text before it stays as it was. With "
+                "steering and sampling as in this lane, the fork goes on exactly as the lane did.",
             )
-            own = st.toggle("Sampling as in this lane", value=True, key="pg_fork_sampling", persist_state="session")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            source = st.segmented_control(
+                "Steering from here on",
+                list(SOURCES),
+                format_func=SOURCES.__getitem__,
+                required=True,
+                key="pg_fork_steering",
+                width="content",
+            )
+            with st.popover("Text and sampling", icon=":material/edit:"):
+                text = st.text_area("Text before it; edit it to change the past", kept, key=f"{name}:text", height=200)
+                own = st.toggle("Sampling as in this lane", value=True, key="pg_fork_sampling", persist_state="session")
             pressed = st.button("Continue from here", icon=":material/call_split:", key=f"{name}:go", type="primary")
-        st.caption(
-            "Other steering begins at the fork; what steered the text before it stays as it was. With steering and "
-            "sampling as in this lane, the fork goes on exactly as the lane did."
-        )
         if not pressed:
             return
         spec = fork_spec(

@@ -124,8 +124,7 @@ def _ask_direction(bar: Bar, reasoner: ModelFacts) -> Direction | None:
     """The chosen direction; where another takes the place of the one asked for, layer and dose are not taken over."""
     found = choices(d_model=reasoner.d_model)
     if not found:
-        with bar.steer:
-            _offer_directions()
+        _offer_directions(bar)
         return None
     asked = st.session_state[DIRECTION_KEY]
     fit_choice(found, DIRECTION_KEY)
@@ -137,20 +136,18 @@ def _ask_direction(bar: Bar, reasoner: ModelFacts) -> Direction | None:
     return direction
 
 
-def _offer_directions() -> None:
+def _offer_directions(bar: Bar) -> None:
     """What can be done without a direction, and the ways to one; the first of them needs no other choice."""
-    st.info(
-        "There is no direction to steer with yet: both models answer unsteered until you find or import one.",
-        icon=":material/explore:",
-    )
-    if st.button("Measure a first direction", icon=":material/science:", key="pg_first_direction"):
+    bar.steer.info("There is no direction to steer with: both answer unsteered.", icon=":material/explore:")
+    if bar.steer.button("Measure a first direction", icon=":material/science:", key="pg_first_direction"):
         pair = pair_facts()
         plan = tried(lambda: quick_plan(pair)) if pair else None
         if plan is not None:
             st.session_state[PLANNED] = plan
             st.switch_page(page_path("experiments"))
-    st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
-    st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
+    with bar.dose_note.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
+        st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
 
 
 def _ask_dose(bar: Bar, direction: Direction, norm: ResidualNorm) -> float:

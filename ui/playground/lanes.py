@@ -27,23 +27,26 @@ from ui.shell.state import caller, guarded, workbench
 
 SLOT, RAN = "job:playground", "pg_ran"
 KEY = "lanes"
-BELOW, PART, FORK = 64, 290, 330
+BELOW, PART, FORK = 64, 290, 200
 """Pixels that the lanes leave at the window's end: for the row under them, for what that opens, and for a fork."""
 
 
-def start(plan: Plan) -> None:
-    """Queue the run, unless it is stored or being written; its plan is shown from now on, whatever is set later."""
+def start(plan: Plan) -> bool:
+    """Queue the run, unless it is stored or being written; its plan is shown from now on, whatever is set later.
+
+    Whether all of it is stored.
+    """
     if is_live(SLOT) and st.session_state.get(RAN) == plan:
-        return
+        return False
     workbench().comparisons.note(plan.specs)
     stored = all(map(workbench().cached, plan.specs))
     if stored:
         st.session_state.pop(SLOT, None)
-        st.toast("These lanes are stored already: nothing had to be written.", icon=":material/inventory_2:")
     if stored or guarded(lambda: workbench().generate(plan.specs, caller()), SLOT):
         st.session_state[RAN] = plan
         st.session_state[OPEN_KEY] = []
         await_first(SLOT)
+    return stored
 
 
 def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
@@ -100,7 +103,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
     """Finished lanes, and below them where to go from here; what is opened there takes of their room."""
     pinned, opened_part = pinned_lane_token(KEY), st.session_state.get(SHARE_KEY)
     room = BELOW + (PART if opened_part else 0) + (FORK if pinned else 0)
-    shown, fork = st.container(), st.container()
+    shown = st.container()
     with st.container(horizontal=True, vertical_alignment="center", key="pg_below"):
         way = ask_way()
         chosen = pinned[0] if pinned and pinned[0] < len(generations) else min(1, len(generations) - 1)
@@ -109,6 +112,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
             icon=":material/manage_search:",
             help=f"{plan.titles[chosen]}. Pin a token in another lane to read that one.",
         )
+    fork = st.container()
     readings: list[LaneKL | None] = [None] * len(generations)
     if way == NUMBERS:
         readings = _readings(plan, generations)

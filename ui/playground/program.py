@@ -133,23 +133,24 @@ def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
 
 
 def _ask_positions() -> tuple[Positions, int]:
-    where, start, length, every, ramp = st.columns([4, 3, 3, 3, 3])
+    where, ending = st.columns([2, 3])
     region: Region = where.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region")
-    first = START.field(start, "From its token", key="pg_from")
-    count = COUNT.field(length, "For n tokens", key="pg_first", help="0 goes on to the end.")
-    step = EVERY.field(every, "Every n-th token", key="pg_every")
-    rise = RAMP.field(
-        ramp,
-        "Ramp over n tokens",
-        key="pg_ramp",
-        help="The edit rises linearly to its full size over this many positions; 1 is at once.",
-    )
-    words = st.text_input(
+    words = ending.text_input(
         "Until one of these words is written",
         key="pg_until",
         max_chars=UNTIL.limit,
         placeholder="never stops by itself; for example: wait, hmm",
         help="From the token that completes the word on, nothing is steered any more.",
+    )
+    start, length, every, ramp = st.columns(4)
+    first = START.field(start, "From its token", key="pg_from")
+    count = COUNT.field(length, "For n tokens", key="pg_first", help="0 goes on to the end.")
+    step = EVERY.field(every, "Every n-th token", key="pg_every")
+    rise = RAMP.field(
+        ramp,
+        "Ramp over n",
+        key="pg_ramp",
+        help="The edit rises linearly to its full size over this many positions; 1 is at once.",
     )
     until = tuple(dict.fromkeys(words_of(words)))[:MAX_ENDING_WORDS]
     stop = first + count if count else None
