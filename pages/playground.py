@@ -44,9 +44,8 @@ def draw_lanes_view(asked: Settings, pressed: bool, reasoner: ModelFacts) -> Non
         stored = bool(plan.specs) and (pressed or live or first) and start(plan)
         warn_about_dose(steered_spec(prompts["reasoner"], asked.program, asked.sampling), asked)
         if stored:
-            asked.dose_note.caption(
-                ":green[:material/inventory_2: These lanes were stored: nothing had to be written.]"
-            )
+            words = "These lanes were stored: nothing new was written."
+            asked.dose_note.markdown(f":small[:green[:material/inventory_2: {words}]]")
     draw_interrupted(SLOT, RAN)
     draw_results(plan, asked)
 

@@ -169,7 +169,7 @@ def test_a_comparison_of_the_history_is_opened_side_by_side_by_one_click(serve, 
     settled(page)
     page.get_by_text("History", exact=True).click()
     settled(page)
-    page.get_by_role("button", name="Open", exact=True).first.click()
+    page.locator("[class*=st-key-pg_compare]").get_by_role("button").first.click()
     expect(page.locator("section.lane[data-state=done]")).to_have_count(2)
     expect(page.get_by_text("From the history")).to_be_visible()
     settled(page)

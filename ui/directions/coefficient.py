@@ -80,7 +80,13 @@ def unit_and_slider(
         help="The same dose in three units: multiples of the unit vector (the paper's code), of the raw difference of "
         "means (replications), or a share of the mean norm of the residual stream that is steered, where it is known.",
     )
-    size = unit_size(direction, norm, unit or "unit")
+    return _slider(track, direction, norm, unit or "unit", key=key, disabled=disabled)
+
+
+def _slider(
+    track: DeltaGenerator, direction: Direction, norm: ResidualNorm, unit: str, *, key: str, disabled: bool
+) -> float:
+    size = unit_size(direction, norm, unit)
     COEFFICIENT.hold(key)
     reach = _reach(norm.value or direction.resid_norm or 16.0, abs(st.session_state[key]), size)
     widget = f"{key}:{unit}:{reach:g}"

@@ -78,15 +78,7 @@ def ask_fork(parent: Generation, token: int, settings: Settings, *, slot: str, r
     name = f"pg_fork:{run_id_of(parent.spec)}:{token}"
     st.session_state.setdefault("pg_fork_steering", "settings")
     with st.container(border=True, gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-            st.markdown(f"##### Continue from token {token}", width="content")
-            st.caption(
-                f"“{plain(visible(parent.pieces[token]), SHOWN)}” of {plain(title_of(parent.spec))} is chosen anew; "
-                "what stands before it is kept.",
-                width="stretch",
-                help="Other steering begins at the fork; what steered the text before it stays as it was. With "
-                "steering and sampling as in this lane, the fork goes on exactly as the lane did.",
-            )
+        _draw_head(parent, token)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             source = st.segmented_control(
                 "Steering from here on",
@@ -114,6 +106,18 @@ def ask_fork(parent: Generation, token: int, settings: Settings, *, slot: str, r
             st.session_state[ran_key] = fork_plan(parent, spec)
             st.session_state[OPEN_KEY] = [run_id_of(parent.spec), run_id_of(spec)]
         st.rerun()
+
+
+def _draw_head(parent: Generation, token: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(f"##### Continue from token {token}", width="content")
+        st.caption(
+            f"“{plain(visible(parent.pieces[token]), SHOWN)}” of {plain(title_of(parent.spec))} is chosen anew; "
+            "what stands before it is kept.",
+            width="stretch",
+            help="Other steering begins at the fork; what steered the text before it stays as it was. With "
+            "steering and sampling as in this lane, the fork goes on exactly as the lane did.",
+        )
 
 
 def _steering(source: Source, program: tuple[SteeringSpec, ...]) -> tuple[SteeringSpec, ...] | None:
