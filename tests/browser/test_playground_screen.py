@@ -51,6 +51,8 @@ def test_question_run_and_ten_lines_of_both_lanes_are_in_sight(serve, page, scre
         seen = lane.locator(".tokens").evaluate(LINES)
         assert seen["first"] == 0
         assert seen["lines"] >= 10 or lane.locator(".tokens").evaluate("(box) => box.scrollHeight <= box.clientHeight")
+    expect(page.locator("section.lane").nth(0).locator(".keyword")).to_have_count(0)
+    expect(page.locator("section.lane").nth(1).locator(".keyword").first).to_be_attached()
     assert scrolls(page) <= 1
     lanes = box(page.locator(".lanes"))
     assert screen.height - 90 <= lanes["y"] + lanes["height"] <= screen.height
@@ -191,7 +193,10 @@ def test_a_pair_without_a_direction_answers_and_is_led_to_its_first_one(tmp_path
             assert is_in_sight(page, control)
         for lane in page.locator("section.lane").all():
             assert is_in_sight(page, lane)
-        assert page.get_by_label("Question", exact=True).input_value() == "Is 221 a prime number?"
+        assert (
+            page.get_by_label("Question", exact=True).input_value()
+            == "Three friends share 45 coins so that each has 5 more than the next. How many has each?"
+        )
         page.get_by_role("button", name="Measure a first direction").click()
         expect(page.get_by_role("heading", name="Experiments", exact=True)).to_be_visible(timeout=WAIT)
         expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=WAIT)

@@ -80,14 +80,14 @@ def test_the_button_starts_a_quick_plan_of_the_pairs_own_traces_and_goes_where_i
 
 
 def test_without_labelled_traces_it_says_how_to_come_by_some(bench, monkeypatch):
-    monkeypatch.setattr("ui.home.quick.workbench", lambda: bench)
+    monkeypatch.setattr("ui.directions.first_experiment.workbench", lambda: bench)
     monkeypatch.setattr(bench.trace_sets, "list", list)
     with pytest.raises(BadInput, match="No traces with the label"):
         quick_plan(facts_of(bench))
 
 
 def test_the_embedded_questions_are_asked_where_the_traces_have_too_few(bench, monkeypatch):
-    monkeypatch.setattr("ui.home.quick.workbench", lambda: bench)
+    monkeypatch.setattr("ui.directions.first_experiment.workbench", lambda: bench)
     plan = quick_plan(facts_of(bench))
     assert {e.prompt for e in plan.report} <= {e.prompt for e in example_questions("heldout")}
 

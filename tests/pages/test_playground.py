@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.embedded import questions_for
 from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
@@ -80,6 +81,32 @@ def test_without_a_direction_both_models_run_unsteered(bench):
     assert all(not entry.record.generation.spec.steering for entry in bench.history.entries())
     assert "lanes" not in app.query_params
     assert "A strip needs a direction" in said(playground(pg_view="strip"))
+
+
+def test_a_small_pair_without_a_direction_answers_by_itself_and_one_with_a_direction_waits_for_run(
+    bench, make_direction
+):
+    app = playground(pg_prompt="")
+    assert app.session_state["pg_prompt"] in {example.prompt for example in questions_for(bench.pair.spec.reasoner)}
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert list(app.dataframe[0].value["lane"]) == ["Reasoning model, unsteered", "Base model, unsteered"]
+    bench.directions.save(make_direction(32, layer=1))
+    assert "Press **Run**" in said(playground(pg_prompt="Why?"))
+    assert not bench.engine.live()
+
+
+def test_without_a_direction_one_button_plans_the_experiment_that_finds_one(bench):
+    app = playground()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 30)
+    press(app, "Measure a first direction")
+    assert app.title[0].value == "Experiments"
+    plan = app.session_state[PLANNED]
+    assert plan.saved is None
+    assert set(plan.figures) == {"fig3", "fig4"}
+    assert any("At most" in caption.value for caption in app.caption)
 
 
 def test_a_set_without_a_direction_compares_the_two_models(bench):

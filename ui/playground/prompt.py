@@ -17,7 +17,7 @@ from ui.shell.how_read import TOLD_FIELD, ask_template, draw_first_tokens, told_
 from ui.shell.links import Field
 from ui.shell.state import workbench
 
-FIRST_EXAMPLE = 10
+FIRST_EXAMPLE = 1
 """Shown on a first visit: the steered text turns back in it. Most examples do so, not all; Home has the rates."""
 MODES = {"chat": "as the template has it", "own": "with your own template", "raw": "raw text, no template"}
 MODE = OneOf(tuple(MODES))
