@@ -334,7 +334,7 @@ def test_the_control_lane_is_a_random_direction_of_equal_norm(bench, make_direct
     assert abs(control.steering[0].direction.cosine(steered.steering[0].direction)) < 0.7
 
 
-def test_per_token_kl_is_computed_on_demand(bench, saved):
+def test_per_token_kl_is_computed_on_demand_and_stays_when_the_numbers_are_closed(bench, saved, monkeypatch):
     app = run_to_the_end(playground(), bench)
     next(toggle for toggle in app.toggle if toggle.label.startswith("Per-token KL")).set_value(True).run()
     for job in bench.engine.live():
@@ -343,6 +343,12 @@ def test_per_token_kl_is_computed_on_demand(bench, saved):
     assert not app.exception
     (kl,) = [stored.value for stored in bench.store.recent("lane_kl", LaneKL, 5)]
     assert kl.kl.max() > 0
+    drawn = []
+    monkeypatch.setattr("ui.playground.lane_view.lanes", lambda lanes, **fields: drawn.append(lanes))
+    app.session_state["pg_share"] = None
+    app.run()
+    assert not app.dataframe
+    assert drawn[-1][1].values == tuple(kl.kl.tolist())
 
 
 def pin_lane_token(app, lane, token):

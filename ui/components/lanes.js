@@ -5,7 +5,8 @@ const STATE_TEXT = {
   error: "failed", timeout: "out of time",
 };
 
-const LEAST = 240, LEAST_OF_MANY = 300; // pixels: of the only row of lanes, and of each where there are more
+// Pixels: of the only row of lanes, of each of several rows, of each lane in one column.
+const LEAST = { one: 240, rows: 190, stacked: 300 };
 
 class LaneView {
   constructor(index, callbacks) {
@@ -126,7 +127,7 @@ class LanesView {
     const top = this.root.getBoundingClientRect().top + page.scrollTop;
     const columns = getComputedStyle(this.root).gridTemplateColumns.split(" ").length;
     const rows = Math.ceil(this.lanes.length / columns);
-    const least = rows > 1 ? rows * LEAST_OF_MANY : LEAST;
+    const least = rows * (rows === 1 ? LEAST.one : columns > 1 ? LEAST.rows : LEAST.stacked);
     const height = `${Math.max(least, Math.floor(window.innerHeight - top - this.data.below))}px`;
     if (this.root.style.height !== height) this.root.style.height = height;
   }

@@ -26,7 +26,7 @@ from ui.shell.measured import measured
 from ui.shell.state import caller, guarded, workbench
 
 SLOT, RAN = "job:playground", "pg_ran"
-KEY = "lanes"
+KEY, KL_KEY = "lanes", "pg_kl"
 BELOW, PART, FORK = 64, 290, 200
 """Pixels that the lanes leave at the window's end: for the row under them, for what that opens, and for a fork."""
 
@@ -113,9 +113,10 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
             help=f"{plan.titles[chosen]}. Pin a token in another lane to read that one.",
         )
     fork = st.container()
-    readings: list[LaneKL | None] = [None] * len(generations)
     if way == NUMBERS:
-        readings = _readings(plan, generations)
+        _ask_kl(plan)
+    readings = _readings(plan, generations) if st.session_state.get(KL_KEY) else [None] * len(generations)
+    if way == NUMBERS:
         _draw_numbers(plan, generations)
     draw_share(way, plan, generations)
     with shown:
@@ -149,25 +150,25 @@ def _draw_live(snapshot: Snapshot[object]) -> None:
         draw_lanes(plan, lanes, badge="LIVE", key=KEY, below=BELOW)
 
 
+def _ask_kl(plan: Plan) -> None:
+    if any(reference is not None for reference in plan.references):
+        st.toggle(
+            "Per-token KL to the lane that each is compared with",
+            key=KL_KEY,
+            persist_state="session",
+            help="Both lanes read the same text, each under its own steering; KL of their next-token distributions, in "
+            "nats. The darker a token, the further the two lanes part there. Computed once, then stored.",
+        )
+
+
 def _readings(plan: Plan, generations: Sequence[Generation]) -> list[LaneKL | None]:
-    """Per-token KL of each lane to its reference, once it is asked for; what is missing is computed, one at a time."""
+    """Per-token KL of each lane to its reference; what is missing is computed, one at a time."""
     wanted = [
         LaneKLSpec(lane=spec, reference=plan.specs[j], token_ids=generation.token_ids)
         if j is not None and generation.token_ids
         else None
         for spec, generation, j in zip(plan.specs, generations, plan.references, strict=True)
     ]
-    if not any(wanted):
-        return [None] * len(wanted)
-    asked = st.toggle(
-        "Per-token KL to the lane that each is compared with",
-        key="pg_kl",
-        persist_state="session",
-        help="Both lanes read the same text, each under its own steering; KL of their next-token distributions, in "
-        "nats. The darker a token, the further the two lanes part there. Computed once, then stored.",
-    )
-    if not asked:
-        return [None] * len(wanted)
     found = [workbench().cached(spec) if spec else None for spec in wanted]
     for i, spec in enumerate(wanted):
         if spec is not None and found[i] is None:
