@@ -73,15 +73,20 @@ class RunHistory:
 
     def find(self, run_id: str) -> RunRecord | None:
         """The run of the id, kept or in the store; None where there is none."""
+        found = self.entry(run_id)
+        return found.record if found is not None else None
+
+    def entry(self, run_id: str) -> HistoryEntry | None:
+        """As `find`, with when it was stored."""
         try:
-            return self._kept.get(run_id).value
+            return _entry(self._kept.get(run_id))
         except UserFacingError:
             if not ITEM_ID.fullmatch(run_id):
                 return None
-            stored = self._store.recent("generation", Generation, 1, digits=run_id)
-            if stored:
-                return RunRecord(generation=stored[0].value)
-            return next((entry.record for entry in self.entries() if entry.run_id == run_id), None)
+        for stored in self._store.recent("generation", Generation, 1, digits=run_id):
+            record = RunRecord(generation=stored.value)
+            return HistoryEntry(run_id=run_id, record=record, stored_at=stored.stored_at, kept=False)
+        return next((entry for entry in self.entries() if entry.run_id == run_id), None)
 
     def pinned_ids(self) -> frozenset[str]:
         """The ids of all pinned runs."""

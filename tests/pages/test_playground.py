@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.directions.folder import id_of
 from core.embedded import questions_for
 from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
@@ -291,6 +292,16 @@ def test_a_program_of_two_directions_at_two_layers_runs_and_shows_its_cosine(ben
     }
     assert app.query_params["more"] == f"{other}:clamp:2:0"
     assert app.query_params["also"] == "2"
+
+
+def test_a_saved_direction_does_not_take_the_place_of_the_recorded_one_until_it_is_chosen(
+    bench, make_direction, monkeypatch
+):
+    recorded = make_direction(32, layer=1, seed=4)
+    monkeypatch.setattr("ui.directions.choices.recorded_directions", lambda: (recorded,))
+    other = bench.directions.save(make_direction(32, layer=1, seed=5))
+    assert playground().session_state["pg_direction"] == id_of(recorded)
+    assert playground(pg_direction=other).session_state["pg_direction"] == other
 
 
 def test_directions_are_added_and_removed(bench, saved):

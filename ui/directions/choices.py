@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
 from core.directions.folder import id_of
@@ -44,10 +45,15 @@ def choices(*, d_model: int | None = None) -> list[Choice]:
     return [choice for choice in every if d_model is None or choice.direction.d_model == d_model]
 
 
-def pick_direction(*, d_model: int, key: str) -> Direction | None:
+def first_choice(found: Sequence[Choice]) -> Choice | None:
+    """What is chosen until a person chooses: a direction recorded with the pair, else the one that was saved last."""
+    return next((choice for choice in found if choice.origin == "recorded"), found[0] if found else None)
+
+
+def pick_direction(*, d_model: int, key: str, told: DeltaGenerator | None = None) -> Direction | None:
     """A select box over the directions that fit; None, with the next step said, when there is none.
 
-    The chosen id is kept in session_state[key].
+    The chosen id is kept in session_state[key]. That another one had to be chosen is said in `told`, else above.
     """
     found = choices(d_model=d_model)
     if not found:
@@ -58,20 +64,21 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
         )
         return None
     fit_choice(found, key)
-    say_instead(key)
+    with told or st.container():
+        say_instead(key)
     direction = direction_box(found, key)
     st.caption(origin_of(direction))
     return direction
 
 
 def fit_choice(found: Sequence[Choice], key: str) -> None:
-    """Choose the first one where none is chosen, or one that is not there; `say_instead` tells the latter."""
-    asked = st.session_state.get(key)
+    """Choose `first_choice` where none is chosen, or one that is not there; `say_instead` tells the latter."""
+    asked, usual = st.session_state.get(key), first_choice(found) or found[0]
     if asked is None:
-        st.session_state[key] = found[0].direction_id
+        st.session_state[key] = usual.direction_id
     elif asked not in {choice.direction_id for choice in found}:
         words = "The direction that was asked for is not on this machine, or does not fit the loaded pair; another is "
-        put_instead(key, found[0].direction_id, f"{words}chosen.")
+        put_instead(key, usual.direction_id, f"{words}chosen.")
 
 
 def direction_box(found: Sequence[Choice], key: str, *, width: int | Literal["stretch"] = "stretch") -> Direction:
