@@ -70,10 +70,15 @@ class RunHistory:
 
     def find(self, run_id: str) -> RunRecord | None:
         """The run of the id, kept or among the newest of the store; None where there is none."""
+        found = self.entry(run_id)
+        return found.record if found is not None else None
+
+    def entry(self, run_id: str) -> HistoryEntry | None:
+        """As `find`, with when it was stored."""
         try:
-            return self._kept.get(run_id).value
+            return _entry(self._kept.get(run_id))
         except UserFacingError:
-            return next((e.record for e in self.entries() if e.run_id == run_id), None)
+            return next((e for e in self.entries() if e.run_id == run_id), None)
 
     def kept(self, spec: GenerationSpec) -> RunRecord | None:
         """The kept run of a spec, or None."""
