@@ -26,6 +26,7 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
+from core.hold import PairHold
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
@@ -34,7 +35,6 @@ from core.labelling.keywords import KeywordSet
 from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
-from core.models.hold import PairHold
 from core.models.pair import PairHolder, Role
 from core.remembered import PairFacts, RememberedPairs
 from core.runs.cells import DoseCell

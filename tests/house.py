@@ -17,7 +17,7 @@ CORE = (
     ("errors",),
     ("values", "statistics", "settings", "dose_search"),
     ("child", "jobs", "weights"),
-    ("engine", "background"),
+    ("engine", "background", "hold"),
     ("text",),
     ("disk", "lora", "tokens"),
     ("models", "directions"),

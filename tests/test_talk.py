@@ -58,7 +58,8 @@ def test_an_item_is_there_once_whatever_its_title(folder):
 
 
 @pytest.mark.parametrize(
-    ("at", "by", "order"), [(0, 1, "1023"), (3, -1, "0132"), (1, -1, "1023"), (0, -1, "0123"), (3, 9, "0123"), (2, 1, "0132")]
+    ("at", "by", "order"),
+    [(0, 1, "1023"), (3, -1, "0132"), (1, -1, "1023"), (0, -1, "0123"), (3, 9, "0123"), (2, 1, "0132")],
 )
 def test_an_item_moves_as_far_as_there_are_places(folder, at, by, order):
     items = [pair_of_runs(number, str(number)) for number in range(4)]
@@ -78,7 +79,13 @@ def test_what_another_session_removed_stays_removed(folder):
     assert folder.read().items == ()
 
 
-HOSTILE = ["</script><script>alert(1)</script>", "a\nb\x00c\u202ed", "![x](http://beacon.example)", "😀 ≠ \ud800", "x" * 999]
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "a\nb\x00c\u202ed",
+    "![x](http://beacon.example)",
+    "😀 ≠ \ud800",
+    "x" * 999,
+]
 
 
 @pytest.mark.parametrize("title", HOSTILE)

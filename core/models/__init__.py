@@ -3,5 +3,5 @@
 Knows no trace, direction, hook body or store. `adapters`, `files`, `head`, `hub`, `loading`, `lock`, `merging`,
 `packed_attention`, `parts` and `shapes` are its own.
 
-Face: pair, naming, loaded, checkpoints, folders, heap, hold
+Face: pair, naming, loaded, checkpoints, folders, heap
 """
