@@ -1,8 +1,11 @@
 """Retrace: find, steer and read the backtracking direction of reasoning models, in the browser."""
 
 from ui.shell.frame import draw_sidebar, navigation, set_up
+from ui.talk.presenter import offer_stage, on_stage
 
 set_up()
 page = navigation()
 draw_sidebar()
-page.run()
+offer_stage()
+with on_stage(page):
+    page.run()

@@ -9,7 +9,7 @@ from ui.components.safe_text import done, tried
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.playground.experiment import offer_experiment
-from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, ask_view, chosen_lanes, leave_stage
+from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, ask_view, chosen_lanes
 from ui.playground.history import draw_history
 from ui.playground.interrupted import draw_interrupted
 from ui.playground.lanes import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
@@ -18,12 +18,13 @@ from ui.playground.prompt import prompts_of
 from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
 from ui.playground.recorded import draw_recorded
-from ui.playground.settings import Settings, on_stage
+from ui.playground.settings import Settings
 from ui.shell.frame import require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
 from ui.shell.links import linked, read_link, write_link
 from ui.shell.state import attach, is_recorded, workbench
+from ui.talk.current import show_current
 
 SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
 KINDS = {"lanes": "generate", "strip": "generate", "set": "generate_set", "history": "generate"}
@@ -73,7 +74,6 @@ def draw_page(reasoner: ModelFacts) -> None:
     """The settings and the chosen view. Raises BadInput for settings that cannot be run."""
     asked = tried(lambda: ask_settings(reasoner))
     if asked is None:
-        leave_stage()
         return
     view, pressed = ask_view(steers=bool(asked.program))
     if view == "strip":
@@ -88,11 +88,11 @@ def draw_page(reasoner: ModelFacts) -> None:
 
 require_shell()
 read_link(FIELDS, "playground")
+show_current(None)
 st.title("Steering playground")
-if not on_stage():
-    st.markdown(
-        "Add a direction to the residual stream while the model writes, and see the same question answered without it."
-    )
+st.markdown(
+    "Add a direction to the residual stream while the model writes, and see the same question answered without it."
+)
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
 if is_recorded():
     draw_recorded()

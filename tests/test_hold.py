@@ -1,4 +1,4 @@
-"""A pair that a session keeps for its talk: other sessions cannot replace it, until it is released or the session left."""
+"""A pair that a session keeps for its talk: others cannot replace it, until it is released or the session left."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
-from ui.components.safe_text import plain
 from ui.directions.choices import pick_direction
 from ui.directions.coefficient import COEFFICIENT, coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
@@ -21,7 +20,7 @@ from ui.playground.forks import FORK_FIELDS
 from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, UNSTEERED, LaneKind, read_lanes
 from ui.playground.program import DIRECTION_ID, LAYER, PROGRAM_FIELDS, ask_program
 from ui.playground.prompt import PROMPT_FIELDS, ask_frame, ask_prompt, offer_first_question
-from ui.playground.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
+from ui.playground.settings import KEYWORDS_KEY, Settings
 from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.frame import page_path
 from ui.shell.links import Field, put_instead, say_instead
@@ -34,9 +33,9 @@ UNSTEERED_KEY = "pg_unsteered"
 """The lanes that are chosen while no direction is there to steer with."""
 TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 1), Number(0, 10**9, 1)
 TEMPERATURE, TOP_P = Number(0.0, 2.0, 0.1), Number(0.05, 1.0, 0.05)
-COUNTED, ON = Text(200), OneOf(("1",))
+COUNTED = Text(200)
 VIEW = OneOf(tuple(VIEWS))
-LOOKS = frozenset({"stage", "view", "open"})
+LOOKS = frozenset({"view", "open"})
 """Fields that change what is shown, not what is run."""
 FIELDS = {
     field.name: field
@@ -54,7 +53,6 @@ FIELDS = {
         *STRIP_FIELDS,
         *FORK_FIELDS,
         Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=COUNTED.parse),
-        Field(name="stage", key=STAGE_KEY, default=False, parse=lambda raw: bool(ON.parse(raw)), show=lambda _: "1"),
         Field(name="view", key="pg_view", default="lanes", parse=VIEW.parse),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
@@ -110,33 +108,19 @@ def ask_sampling(context_length: int) -> SamplingSpec:
 
 
 def ask_settings(reasoner: ModelFacts) -> Settings:
-    """The whole block; without a direction nothing is steered. Raises BadInput for positions that select nothing.
-
-    On stage only question and dose are in sight; the rest is in one popover.
-    """
+    """The whole block; without a direction nothing is steered. Raises BadInput for positions that select nothing."""
     offer_first_question()
-    stage = on_stage()
-    if stage:
-        st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
-    upper = (
-        st.popover("Question, direction and program", icon=":material/tune:", width="content")
-        if stage
-        else st.container()
-    )
-    with upper:
-        left, right = st.columns([1, 1], gap="large")
+    left, right = st.columns([1, 1], gap="large")
     with left:
         question = ask_prompt()
     with right:
         direction = _ask_direction(reasoner)
-        if direction is None and not stage:
+        if direction is None:
             _say_unsteered()
         ask_frame(question)
-    if direction is None and stage:
-        _say_unsteered()
     coefficient, layer, place = ask_dose(direction, reasoner) if direction else (0.0, 0, st.empty())
     more = "Operator, layers, positions, more directions, length and sampling" if direction else "Length and sampling"
-    with upper if stage else st.container(), st.expander(more):
+    with st.expander(more):
         program = ask_program(direction, coefficient, layer, reasoner) if direction else ()
         sampling = ask_sampling(reasoner.context_length)
     return Settings(
@@ -150,16 +134,6 @@ def ask_settings(reasoner: ModelFacts) -> Settings:
     )
 
 
-def leave_stage() -> None:
-    """The way back from the stage where the settings cannot be run and its switch is therefore not drawn."""
-    if on_stage():
-        st.button("Leave the stage", icon=":material/close_fullscreen:", on_click=_leave)
-
-
-def _leave() -> None:
-    st.session_state[STAGE_KEY] = False
-
-
 def _ask_direction(reasoner: ModelFacts) -> Direction | None:
     """The chosen direction; where another takes the place of the one asked for, layer and dose are not taken over."""
     asked = st.session_state[DIRECTION_KEY]
@@ -170,14 +144,8 @@ def _ask_direction(reasoner: ModelFacts) -> Direction | None:
 
 
 def _say_unsteered() -> None:
-    """What can be done without a direction, and the two ways to one; on stage also that none is there."""
-    if on_stage():
-        st.info(
-            "There is no direction to steer with: both models can be run unsteered until you find or import one.",
-            icon=":material/tune:",
-        )
-    else:
-        st.caption("Until then both models can be run unsteered.")
+    """What can be done without a direction, and the two ways to one."""
+    st.caption("Until then both models can be run unsteered.")
     with st.container(horizontal=True):
         st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
         st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
@@ -209,7 +177,6 @@ def ask_view(*, steers: bool) -> tuple[View, bool]:
             persist_state="session",
             help="Runs by itself whenever a setting changes; what was run before comes back at once.",
         )
-    bar.toggle("Stage", key=STAGE_KEY, help="Large letters, and only question and dose in sight.")
     return view, pressed
 
 

@@ -13,9 +13,11 @@ from core.runs.script import script_of
 from core.runs.values import Generation
 from ui.components.safe_text import done
 from ui.playground.plan import Plan
+from ui.playground.settings import keywords
 from ui.shell.state import workbench
+from ui.talk.add import offer_comparison
 
-WAYS = {"code": "Copy as code", "files": "Files", "note": "Pin and note"}
+WAYS = {"code": "Copy as code", "files": "Files", "note": "Pin and note", "talk": "Add to the talk"}
 
 
 def draw_share(plan: Plan, generations: Sequence[Generation]) -> None:
@@ -34,6 +36,8 @@ def draw_share(plan: Plan, generations: Sequence[Generation]) -> None:
         _draw_files(plan, generations)
     elif way == "note":
         _draw_note(generations)
+    elif way == "talk":
+        offer_comparison(generations, plan.titles, plan.subtitles, plan.references, keywords=keywords())
 
 
 def _draw_files(plan: Plan, generations: Sequence[Generation]) -> None:

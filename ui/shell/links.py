@@ -19,6 +19,8 @@ from ui.shell.state import first_pair, workbench
 
 PAIR = "pair"
 """The name that the loaded pair has in every address."""
+PRESENT, _STAGE = "present", "stage"
+"""The names by which an address asks for the slides, the second in addresses of before; session key of the first."""
 MAX_LINK = 6000
 SHOWN = 40
 """Characters of an ignored value that are shown."""
@@ -75,13 +77,34 @@ def linked(page: str) -> frozenset[str]:
     return names
 
 
+def presenting() -> bool:
+    """Whether this session presents: the address asks for it, or it began and was not left."""
+    if "1" in (st.query_params.get(PRESENT), st.query_params.get(_STAGE)):
+        st.session_state[PRESENT] = True
+    return bool(st.session_state.get(PRESENT))
+
+
+def begin_to_present() -> None:
+    """From the next run on, and after a reload too."""
+    st.session_state[PRESENT] = True
+    st.query_params[PRESENT] = "1"
+
+
+def stop_presenting() -> None:
+    """From the next run on."""
+    st.session_state[PRESENT] = False
+    for name in (PRESENT, _STAGE):
+        st.query_params.pop(name, None)
+
+
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address; too long ones are not, and said
     so, for an address with a part of them would restore something else.
 
     The loaded pair goes with them, unless it is the one that this server starts with.
     """
-    asked = {name: value for name, value in (extra | {PAIR: _pair_text()}).items() if value}
+    slides = "1" if presenting() else ""
+    asked = {name: value for name, value in (extra | {PAIR: _pair_text(), PRESENT: slides}).items() if value}
     values = asked | {
         field.name: field.show(st.session_state[field.key])
         for field in fields.values()
