@@ -101,26 +101,29 @@ def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address; too long ones are not, and said
     so, for an address with a part of them would restore something else.
 
-    The loaded pair goes with them, unless it is the one that this server starts with.
+    The loaded pair goes with them: what they show is of that pair, wherever and whenever the link is opened. An address
+    without settings holds it where it is not the one that this server starts with.
     """
     slides = "1" if presenting() else ""
-    asked = {name: value for name, value in (extra | {PAIR: _pair_text(), PRESENT: slides}).items() if value}
-    values = asked | {
+    asked = {name: value for name, value in (extra | {PRESENT: slides}).items() if value}
+    settings = {
         field.name: field.show(st.session_state[field.key])
         for field in fields.values()
         if st.session_state.get(field.key) != field.default
     }
-    if sum(len(name) + len(value) for name, value in values.items()) > MAX_LINK:
-        values = asked
+    if sum(len(name) + len(value) for name, value in (asked | settings).items()) > MAX_LINK:
+        settings = {}
         st.caption("These settings are too long for an address: the link of this page does not hold them.")
+    pair = _pair_text(anyway=bool(asked or settings))
+    values = ({PAIR: pair} if pair else {}) | asked | settings
     if values != st.query_params.to_dict():
         st.query_params.from_dict(values)
 
 
-def _pair_text() -> str:
+def _pair_text(*, anyway: bool) -> str:
     loaded = workbench().pair.spec
     text = show_pair(loaded) if loaded else ""
-    return text if text != show_pair(first_pair()) else ""
+    return text if anyway or text != show_pair(first_pair()) else ""
 
 
 def put_instead(key: str, value: object, words: str) -> None:
