@@ -111,7 +111,7 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="WHAT",
         help="a folder that `paper` or `run` made, an experiment's id, a cache folder, a folder of directions, or one "
-        "of the words all, runs, directions",
+        "of the words all, talk, runs, directions",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the bundle, FILE.retrace")
     parser.add_argument("--title", metavar="TEXT", help="what it is called (default: the experiment's title)")
@@ -120,6 +120,11 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave the sums of extraction passes out: smaller, and without the maps of the Extraction page",
     )
+
+
+def _add_talk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the talk, FILE.html")
+    parser.add_argument("--title", default="Talk", metavar="TEXT", help="what it is called (default: Talk)")
 
 
 def _add_open(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +205,12 @@ def _bundle(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.bundle import bundle
 
     bundle(args, console, stop)
+
+
+def _talk(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.talk import talk
+
+    talk(args, console, stop)
 
 
 def _open(args: Namespace, console: Console, stop: Stop) -> None:
@@ -288,6 +299,13 @@ COMMANDS = {
   python -m retrace bundle all --out everything.retrace""",
         _add_bundle,
         _bundle,
+    ),
+    "talk": Command(
+        "write the talk as one HTML file that is presented offline, with the keys of the pages",
+        """\
+  python -m retrace talk --out talk.html""",
+        _add_talk,
+        _talk,
     ),
     "open": Command(
         "look at a bundle in the pages, read-only, or check it",
