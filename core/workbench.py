@@ -26,7 +26,6 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
-from core.hold import PairHold
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
@@ -42,7 +41,8 @@ from core.runs.history import RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.runs.work import LaneJobs
-from core.talk import TalkFolder
+from core.talk.folder import TalkFolder
+from core.talk.hold import PairHold
 from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events

@@ -17,7 +17,7 @@ CORE = (
     ("errors",),
     ("values", "statistics", "settings", "dose_search"),
     ("child", "jobs", "weights"),
-    ("engine", "background", "hold"),
+    ("engine", "background"),
     ("text",),
     ("disk", "lora", "tokens"),
     ("models", "directions"),

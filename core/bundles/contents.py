@@ -21,8 +21,8 @@ from core.experiments.folder import ExperimentFolder
 from core.experiments.plans import outcome_json, plan_id, plan_json
 from core.experiments.values import Outcome, Plan
 from core.remembered import KIND as PAIR
-from core.talk import FOLDER as TALK
-from core.talk import TALK_ID, TalkFolder
+from core.talk.folder import FOLDER as TALK
+from core.talk.folder import TALK_ID, TalkFolder
 
 FOLDERS: dict[Place, str] = {
     "direction": "directions",

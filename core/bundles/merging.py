@@ -31,7 +31,7 @@ from core.disk.carried import carried
 from core.errors import BadInput, UserFacingError
 from core.experiments.plans import plan_id, plan_of_outcome, read_outcome, read_plan
 from core.runs.history import MAX_NOTE, RunRecord, run_id_of
-from core.talk import Talk
+from core.talk.items import Talk
 
 T = TypeVar("T")
 PLAN, OUTCOME = ".plan.json", ".outcome.json"

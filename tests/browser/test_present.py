@@ -13,7 +13,7 @@ from tests.browser.conftest import Screen, Server, running, settled
 from tests.browser.test_shell import forget_probes
 from tests.browser.test_strip_export import watch_files
 from tests.browser.tiny_server import QUESTION, prepare
-from tests.talks import FIRST, HOSTILE, WORDS, fill_talk
+from tests.talk.filled import FIRST, HOSTILE, WORDS, fill_talk
 
 WAIT = 90_000
 HALL = Screen(width=1920, height=1080)

@@ -17,9 +17,10 @@ from core.disk.store import Store
 from core.errors import BadInput
 from core.experiments.folder import ExperimentFolder
 from core.runs.history import RunHistory
-from core.talk import Talk, TalkFolder, made_item
+from core.talk.folder import TalkFolder
+from core.talk.items import Talk, made_item
 from tests.bundles.filled import fill
-from tests.talks import FIRST, compare, fill_talk, pieces_of, text
+from tests.talk.filled import FIRST, compare, fill_talk, pieces_of, text
 
 
 @pytest.fixture

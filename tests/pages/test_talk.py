@@ -15,7 +15,7 @@ from core.jobs import Caller
 from core.settings import CACHE
 from core.values import PairSpec
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
-from tests.talks import FIRST, HOSTILE, fill_talk
+from tests.talk.filled import FIRST, HOSTILE, fill_talk
 from ui.bundles.make import KIND_KEY, TALK
 from ui.shell.state import OPEN_BUNDLE, bundle_shelf, workbench
 from ui.talk.presenter import KEEP

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.experiments.folder import ExperimentFolder
-from core.talk import TalkFolder
+from core.talk.folder import TalkFolder
 from tests.retrace.test_bundle import run
-from tests.talks import HOSTILE, fill_talk
+from tests.talk.filled import HOSTILE, fill_talk
 
 
 @pytest.fixture

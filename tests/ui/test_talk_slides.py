@@ -11,10 +11,10 @@ from datetime import datetime
 import pytest
 
 from core.experiments.folder import ExperimentFolder
-from core.talk import ShownFigure, Talk, made_item
+from core.talk.items import ShownFigure, Talk, made_item
 from core.workbench import Workbench
 from tests.experiments import outcomes
-from tests.talks import FIRST, HOSTILE, RECORDED, SECOND, fill_talk
+from tests.talk.filled import FIRST, HOSTILE, RECORDED, SECOND, fill_talk
 from ui.components.stage import FigureSlide, LanesSlide, SaidSlide, slide_data, stage_html
 from ui.talk.slides import GONE, recorded, slides_of
 

@@ -10,7 +10,7 @@ import streamlit as st
 from core.experiments.values import Figure
 from core.runs.history import run_id_of
 from core.runs.values import Generation
-from core.talk import MAX_TITLE, Comparison, ShownFigure, TalkItem, TalkLane, made_item
+from core.talk.items import MAX_TITLE, Comparison, ShownFigure, TalkItem, TalkLane, made_item
 from core.text.lines import shown_line
 from ui.components.safe_text import done
 from ui.shell.frame import page_path

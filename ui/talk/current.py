@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.runs.history import run_id_of
 from core.runs.values import Generation, GenerationSpec
-from core.talk import Talk
+from core.talk.items import Talk
 from core.text.words import KEYWORDS
 from ui.components.lanes import Lane
 from ui.components.stage import CACHED, LIVE, LanesSlide

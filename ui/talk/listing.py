@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from core.experiments.words import NUMBERS
-from core.talk import MAX_TITLE, Talk, TalkItem
+from core.talk.items import MAX_TITLE, Talk, TalkItem
 from ui.components.safe_text import plain
 from ui.components.stage import SaidSlide, stage_html
 from ui.shell.links import begin_to_present

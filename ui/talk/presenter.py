@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from core.errors import BadInput, UserFacingError
-from core.talk import Talk
+from core.talk.items import Talk
 from ui.components.stage import SaidSlide, Slide, stage
 from ui.shell.jobs import is_live
 from ui.shell.links import begin_to_present, presenting, stop_presenting

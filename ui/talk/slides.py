@@ -16,7 +16,7 @@ from core.experiments.verdicts import sentences
 from core.runs.arms import first_divergence
 from core.runs.history import HistoryEntry
 from core.runs.values import WHOLE, Generation
-from core.talk import Comparison, ShownFigure, Talk, TalkItem
+from core.talk.items import Comparison, ShownFigure, Talk, TalkItem
 from core.text.lines import shown_line
 from core.text.words import KEYWORDS, keyword_tokens, measure_text
 from core.workbench import Workbench

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from core.errors import BadInput
-from core.hold import PairHold
 from core.jobs import NOBODY, Caller
+from core.talk.hold import PairHold
 from core.values import ModelSpec, PairSpec
 from core.workbench import Workbench
 

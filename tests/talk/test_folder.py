@@ -8,18 +8,8 @@ import pytest
 
 from core.disk import codec, files
 from core.errors import BadInput, UserFacingError
-from core.talk import (
-    MAX_ITEMS,
-    MAX_TITLE,
-    TALK_ID,
-    Comparison,
-    ShownFigure,
-    Talk,
-    TalkFolder,
-    TalkItem,
-    TalkLane,
-    made_item,
-)
+from core.talk.folder import TALK_ID, TalkFolder
+from core.talk.items import MAX_ITEMS, MAX_TITLE, Comparison, ShownFigure, Talk, TalkItem, TalkLane, made_item
 
 
 def pair_of_runs(number: int, title: str = "") -> TalkItem:

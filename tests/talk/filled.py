@@ -8,7 +8,8 @@ from pathlib import Path
 from core.disk.store import Store
 from core.runs.history import RunHistory, run_id_of
 from core.runs.values import Generation
-from core.talk import Comparison, ShownFigure, TalkFolder, TalkLane, made_item
+from core.talk.folder import TalkFolder
+from core.talk.items import Comparison, ShownFigure, TalkLane, made_item
 from core.values import Prompt
 from tests import every_kind
 from tests.bundles.filled import fill
