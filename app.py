@@ -2,9 +2,12 @@
 
 from ui.guide.sidebar import draw_guide
 from ui.shell.frame import draw_sidebar, navigation, set_up
+from ui.talk.presenter import offer_stage, on_stage
 
 set_up()
 page = navigation()
 draw_sidebar()
 draw_guide()
-page.run()
+offer_stage()
+with on_stage(page):
+    page.run()

@@ -41,6 +41,8 @@ from core.runs.history import Comparisons, RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.runs.work import LaneJobs
+from core.talk.folder import TalkFolder
+from core.talk.hold import PairHold
 from core.traces.coverage import EventTable
 from core.traces.sets import TraceFolder
 from core.traces.work import table_events
@@ -58,7 +60,7 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self.pair = PairHolder(_accept)
+        self.pair, self.pair_hold = PairHolder(_accept), PairHold()
         models = self.pair.loaded
         self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
         self.moments = MomentShelf(self.store)
@@ -71,6 +73,7 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self.remembered = RememberedPairs(self.store, self.experiments)
+        self.talk = TalkFolder(root)
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )
@@ -83,11 +86,16 @@ class Workbench:
         self.store.close()
 
     def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
-        """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have."""
-        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair)
+        """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have.
+
+        Raises BadInput while another session keeps the pair for its talk; a job that waited meanwhile ends with it.
+        """
+        self.pair_hold.check(caller)
+        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair, caller)
         return self.engine.submit("load", work, title=title, caller=caller, seconds=2 * _HOUR, lasting=True)
 
-    def _load(self, pair: PairSpec) -> Work[PairSpec]:
+    def _load(self, pair: PairSpec, caller: Caller) -> Work[PairSpec]:
+        self.pair_hold.check(caller)
         loaded = yield from self.pair.load(pair)
         self.remembered.keep(PairFacts(base=self.pair.facts("base"), reasoner=self.pair.facts("reasoner")))
         return loaded

@@ -12,7 +12,7 @@ from ui.playground.bar import draw_bar
 from ui.playground.doses import SLOT as STRIP_SLOT
 from ui.playground.doses import ask_doses, chosen_doses, draw_strip, run_strip, warn_about_dose
 from ui.playground.experiment import offer_experiment
-from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, chosen_lanes, leave_stage
+from ui.playground.form import FIELDS, LIVE_KEY, LOOKS, ask_settings, chosen_lanes
 from ui.playground.history import draw_history
 from ui.playground.interrupted import draw_interrupted
 from ui.playground.lanes import RAN, SLOT, draw_results, is_first_look, needs_a_run, start
@@ -27,6 +27,7 @@ from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
 from ui.shell.links import linked, read_link, write_link
 from ui.shell.state import attach, is_recorded, workbench
+from ui.talk.current import show_current
 
 SLOTS = {"lanes": SLOT, "strip": STRIP_SLOT, "set": SET_SLOT, "history": SLOT}
 KINDS = {"lanes": "generate", "strip": "generate", "set": "generate_set", "history": "generate"}
@@ -79,7 +80,6 @@ def draw_page(reasoner: ModelFacts) -> None:
     bar = draw_bar([example.prompt for example in questions_for(reasoner.spec)])
     asked = tried(lambda: ask_settings(bar, reasoner))
     if asked is None:
-        leave_stage()
         return
     steers = bool(asked.program)
     if bar.view == "strip":
@@ -94,6 +94,7 @@ def draw_page(reasoner: ModelFacts) -> None:
 
 require_shell()
 read_link(FIELDS, "playground")
+show_current(None)
 first_screen()
 st.title(
     "Steering playground",

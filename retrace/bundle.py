@@ -116,6 +116,8 @@ def _contents(what: str, root: Path, store: Carried, *, sums: bool) -> contents.
         return contents.of_runs(root, store, run_ids(root))
     if what == "directions":
         return contents.of_directions(root)
+    if what == "talk":
+        return contents.of_talk(root, store, sums=sums)
     if (path / PLAN).is_file():
         return contents.of_experiment(root, store, *_results(path, root), sums=sums)
     if path.is_dir():
@@ -125,7 +127,7 @@ def _contents(what: str, root: Path, store: Carried, *, sums: bool) -> contents.
         return contents.of_experiment(root, store, experiments.plan(what), experiments.outcome(what), sums=sums)
     raise BadInput(
         f"{what!r} is nothing that can be bundled.",
-        "Name a folder of results, an experiment's id, a cache folder, or all, runs or directions.",
+        "Name a folder of results, an experiment's id, a cache folder, or all, talk, runs or directions.",
     )
 
 

@@ -25,7 +25,7 @@ CORE = (
     ("importing", "labelling", "forward"),
     ("extraction", "runs", "attribution"),
     ("experiments",),
-    ("embedded", "kinds", "remembered"),
+    ("embedded", "kinds", "remembered", "talk"),
     ("bundles",),
     ("workbench",),
     ("api",),
@@ -35,7 +35,7 @@ UI = (
     ("components",),
     ("figures",),
     ("shell",),
-    ("directions",),
+    ("directions", "talk"),
     ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles", "guide"),
 )
 """Packages of `ui/`; those of a row do not know each other."""

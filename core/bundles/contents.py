@@ -5,6 +5,7 @@ Nothing is read before it is written: a source says where its bytes are.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,13 @@ from core.bundles.manifest import Kind, Place, PlanLine, is_key
 from core.disk import files
 from core.disk.carried import Carried, kind_of
 from core.disk.kept import SUFFIX
-from core.errors import BadInput
+from core.errors import BadInput, UserFacingError
 from core.experiments.folder import ExperimentFolder
 from core.experiments.plans import outcome_json, plan_id, plan_json
 from core.experiments.values import Outcome, Plan
 from core.remembered import KIND as PAIR
+from core.talk.folder import FOLDER as TALK
+from core.talk.folder import TALK_ID, TalkFolder
 
 FOLDERS: dict[Place, str] = {
     "direction": "directions",
@@ -27,6 +30,7 @@ FOLDERS: dict[Place, str] = {
     "run": "history",
     "experiment": "experiments",
     "traces": "traces",
+    "talk": TALK,
 }
 """Where, below a cache folder, the user's own values of a place lie."""
 CELL, GENERATION, LENS = "dose_cell", "generation", "lens"
@@ -99,6 +103,34 @@ def of_runs(root: Path, carried: Carried, run_ids: Collection[str], *, title: st
     if not there and not any(kind_of(key) == GENERATION for key in stored):
         raise BadInput("None of these runs is kept here.", "Choose runs of the history.")
     return Contents(kind="runs", title=title, plans=(), sources=sources)
+
+
+def of_talk(root: Path, carried: Carried, *, sums: bool) -> Contents:
+    """The talk with the runs and the experiments that it names, as far as they are there. Raises BadInput where it is
+    empty or damaged.
+    """
+    talk = TalkFolder(root).read()
+    if not talk.items:
+        raise BadInput("The talk is empty.", "Add comparisons and figures to it first.")
+    parts = [_of_experiments(root, carried, talk.experiment_ids, sums=sums)]
+    with contextlib.suppress(BadInput):
+        parts.append(of_runs(root, carried, talk.run_ids))
+    found = [*_own(root, "talk", [TALK_ID]), *(source for part in parts for source in part.sources)]
+    sources = tuple({(source.place, source.key): source for source in found}.values())
+    return Contents(kind="talk", title="Talk", plans=parts[0].plans, sources=sources)
+
+
+def _of_experiments(root: Path, carried: Carried, experiment_ids: Iterable[str], *, sums: bool) -> Contents:
+    """Those of some experiments that are there, together."""
+    experiments, found = ExperimentFolder(root), list[Contents]()
+    for experiment_id in experiment_ids:
+        with contextlib.suppress(UserFacingError):
+            plan, outcome = experiments.plan(experiment_id), experiments.outcome(experiment_id)
+            found.append(of_experiment(root, carried, plan, outcome, sums=sums))
+    plans = tuple(line for one in found for line in one.plans)
+    return Contents(
+        kind="talk", title="", plans=plans, sources=tuple(source for one in found for source in one.sources)
+    )
 
 
 def of_directions(folder: Path) -> Contents:

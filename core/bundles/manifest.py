@@ -11,14 +11,14 @@ from typing import Literal, get_args
 from core.bundles.layout import BadBundle
 from core.text.lines import shown_line
 
-SCHEMA = 1
-"""Raised when a bundle is written that an older Retrace would read wrongly."""
+SCHEMA, _BEFORE_TALKS = 2, 1
+"""Raised when a bundle is written that an older Retrace would read wrongly; one without a talk it reads rightly."""
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 << 20
 FORMAT = "retrace-bundle"
 
-Kind = Literal["experiment", "runs", "directions", "project"]
-Place = Literal["value", "file", "part", "direction", "means", "run", "experiment", "traces"]
+Kind = Literal["experiment", "runs", "directions", "talk", "project"]
+Place = Literal["value", "file", "part", "direction", "means", "run", "experiment", "traces", "talk"]
 
 _HEX = "[0-9a-f]"
 _KEY = rf"[a-z][a-z0-9_]{{0,31}}-{_HEX}{{64}}"
@@ -30,6 +30,7 @@ _KEYS: dict[Place, re.Pattern[str]] = {
     "means": re.compile(rf"{_HEX}{{20}}"),
     "run": re.compile(rf"{_HEX}{{20}}"),
     "experiment": re.compile(rf"{_HEX}{{20}}\.(plan|outcome)\.json"),
+    "talk": re.compile("0{20}"),
     "traces": re.compile(
         rf"({_HEX}{{12}}/(traces|index|edits)\.jsonl|{_HEX}{{12}}/set\.json|embedded-{_HEX}{{20}}/edits\.jsonl"
         rf"|({_HEX}{{12}}|embedded-{_HEX}{{20}})/labels-{_HEX}{{16}}\.jsonl)"
@@ -111,7 +112,8 @@ def name_of(place: Place, key: str) -> str:
 
 def manifest_json(manifest: Manifest) -> bytes:
     """The manifest as JSON that a person can read."""
-    head = {"format": FORMAT, "schema": SCHEMA, **asdict(manifest)}
+    schema = SCHEMA if manifest.count("talk") else _BEFORE_TALKS
+    head = {"format": FORMAT, "schema": schema, **asdict(manifest)}
     head["items"] = [{"name": item.name, **asdict(item)} for item in manifest.items]
     return json.dumps(head, indent=1, ensure_ascii=True).encode()
 

@@ -31,6 +31,7 @@ from core.disk.carried import carried
 from core.errors import BadInput, UserFacingError
 from core.experiments.plans import plan_id, plan_of_outcome, read_outcome, read_plan
 from core.runs.history import MAX_NOTE, RunRecord, run_id_of
+from core.talk.items import Talk
 
 T = TypeVar("T")
 PLAN, OUTCOME = ".plan.json", ".outcome.json"
@@ -205,6 +206,19 @@ def _run(path: Path, data: bytes, there: bytes | None) -> bytes | None:
     return codec.dump(record, key=key, saved_at=ours.saved_at) if record != ours.value else None
 
 
+def _talk(path: Path, data: bytes, there: bytes | None) -> bytes | None:
+    """The talk; to one that is here the items are added that it has not."""
+    theirs = codec.load_stamped(Talk, data, key=path.stem)
+    if there is None:
+        return data
+    try:
+        ours = codec.load_stamped(Talk, there, key=path.stem)
+    except codec.CorruptValue:
+        return data
+    joined = ours.value.joined(theirs.value)
+    return codec.dump(joined, key=path.stem, saved_at=ours.saved_at) if joined != ours.value else None
+
+
 def _experiment(path: Path, data: bytes, there: bytes | None) -> bytes | None:
     """A plan, or what came out of one: of two results of one plan the further one stays."""
     if not path.name.endswith(OUTCOME):
@@ -230,6 +244,7 @@ _OWN: dict[Place, Callable[[Path, bytes, bytes | None], bytes | None]] = {
     "means": _means,
     "run": _run,
     "experiment": _experiment,
+    "talk": _talk,
 }
 
 

@@ -86,6 +86,13 @@ class ExperimentFolder:
         assert isinstance(found, Outcome)
         return found
 
+    def kept_at(self, experiment_id: str) -> float:
+        """When what came out of it was kept last, in seconds since 1970; 0 where nothing is."""
+        try:
+            return self._path(experiment_id, _OUTCOME).lstat().st_mtime
+        except OSError:
+            return 0.0
+
     def keep(self, experiment_id: str, outcome: Outcome) -> None:
         """Keep what came out so far, whole or not at all. Raises UserFacingError when the disk refuses it."""
         self._write(self._path(experiment_id, _OUTCOME), outcome_json(outcome))

@@ -15,6 +15,7 @@ PAGES = {
     "playground": "Steering playground",
     "experiments": "Experiments",
     "attribution": "Token attribution",
+    "talk": "Talk",
 }
 
 

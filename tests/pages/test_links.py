@@ -43,7 +43,6 @@ LISTS = ["a:add:1:2", "a:add:nan:2;b:add:1:1", ":::", "0" * 20, ",".join(["0" * 
 NASTY = [*NUMBERS, *NO_NUMBERS, *TEXTS, *LISTS]
 USUAL = {
     "view": ["lanes", "strip", "set", "history"],
-    "stage": ["1"],
     "operator": ["add", "ablate", "clamp", "amplify"],
     "positions": ["all", "prompt", "completion", "thinking"],
     "template": ["chat", "own", "raw"],

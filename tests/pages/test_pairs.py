@@ -101,8 +101,11 @@ def test_an_adapter_of_another_model_is_said_before_it_is_loaded(bench, pair, mi
     assert "uses the option 'use_dora'" in words(shown)
 
 
-def test_the_address_holds_the_loaded_pair_where_it_is_not_the_first(bench, pair, mine):
-    assert "pair" not in page_test("playground").run().query_params
+def test_the_address_of_settings_holds_the_pair_that_they_are_of(bench, pair, mine):
+    link = page_test("playground").run().query_params
+    assert "prompt" in link
+    assert link["pair"] in (show_pair(pair), [show_pair(pair)])
+    assert "pair" not in page_test("talk").run().query_params
     with_adapter = pair.__class__(base=pair.base, reasoner=ModelSpec(repo_id=pair.base.repo_id, adapter=mine))
     bench.engine.wait(bench.load_pair(with_adapter), 60)
     assert page_test("playground").run().query_params["pair"] in (show_pair(with_adapter), [show_pair(with_adapter)])

@@ -9,7 +9,6 @@ from core.embedded import questions_for
 from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
-from ui.components.safe_text import plain
 from ui.playground.program import Extra
 from ui.shell.handoff import PLANNED
 
@@ -115,33 +114,8 @@ def test_a_set_without_a_direction_compares_the_two_models(bench):
     assert list(app.dataframe[0].value["arm"]) == ["unsteered", "base model"]
 
 
-def test_a_stage_without_a_direction_says_what_is_missing_and_has_a_way_back(bench):
-    app = playground(pg_stage=True)
-    assert "Find a direction" in [link.proto.label for link in app.get("page_link")]
-    in_sight = [box.value for box in app.main.info if "There is no direction to steer with" in box.value]
-    assert len(in_sight) == 1
-    assert "Run" in labels(app.button)
-    next(toggle for toggle in app.toggle if toggle.label == "Stage").set_value(False).run()
-    assert not app.exception
-    assert app.session_state["pg_stage"] is False
-
-
-def test_a_stage_whose_settings_cannot_run_has_a_way_back(bench, saved):
-    app = playground(pg_stage=True, pg_until="w" * 60)
-    assert "up to 40 letters" in said(app)
-    press(app, "Leave the stage")
-    assert app.session_state["pg_stage"] is False
-
-
 def test_no_lane_chosen_is_said(bench, saved):
     assert "Choose at least one lane" in said(playground(pg_lanes=[]))
-
-
-def test_on_stage_the_first_question_is_in_sight_on_a_first_visit(bench, saved):
-    app = playground(pg_prompt="", pg_stage=True)
-    question = app.session_state["pg_prompt"]
-    assert question
-    assert any(block.value == f"#### {plain(question, 400)}" for block in app.markdown)
 
 
 def test_run_pressed_again_while_it_is_written_starts_nothing(bench, saved):

@@ -23,6 +23,7 @@ PAGES = (
     "experiments",
     "attribution",
     "bundles",
+    "talk",
 )
 VISIT = """
 import json, sys

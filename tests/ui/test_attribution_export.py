@@ -17,7 +17,8 @@ from ui.attribution.catalogue import BY_KEY, METHODS
 from ui.attribution.export import csv_of, note_of, picture
 from ui.attribution.methods import Readings
 from ui.attribution.pinned import Marks
-from ui.components.strip_export import script_safe, strip_html
+from ui.components.offline_page import script_safe
+from ui.components.strip_export import strip_html
 from ui.components.token_strip import Row, Strip
 from ui.components.value_line import ValueLine
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.bundles.contents import of_directions, of_experiment, of_project, of_runs
+from core.bundles.contents import of_directions, of_experiment, of_project, of_runs, of_talk
 from core.bundles.writing import SUFFIX
 from core.text.lines import shown_line
-from ui.components.safe_text import size
+from ui.components.safe_text import size, tried
 from ui.shell.bundle_files import Choose, bundle_bytes, sums_bytes
 from ui.shell.state import workbench
 
-EXPERIMENT, RUNS, DIRECTIONS, ALL = "An experiment", "Runs", "Directions", "Everything"
+EXPERIMENT, TALK, RUNS, DIRECTIONS, ALL = "An experiment", "The talk", "Runs", "Directions", "Everything"
 MOST_RUNS = 5_000
 KIND_KEY, ONE_KEY, PINNED_KEY, SUMS_KEY = "bundles:kind", "bundles:one", "bundles:pinned", "bundles:sums"
 
@@ -20,13 +20,13 @@ def draw_make() -> None:
     """What goes in, and the download of it."""
     kind = st.segmented_control(
         "What goes in",
-        (EXPERIMENT, RUNS, DIRECTIONS, ALL),
+        (EXPERIMENT, TALK, RUNS, DIRECTIONS, ALL),
         default=EXPERIMENT,
         required=True,
         key=KIND_KEY,
         persist_state="session",
     )
-    ways = {EXPERIMENT: _ask_experiment, RUNS: _ask_runs, DIRECTIONS: _ask_directions}
+    ways = {EXPERIMENT: _ask_experiment, TALK: _ask_talk, RUNS: _ask_runs, DIRECTIONS: _ask_directions}
     asked = ways.get(str(kind), _ask_all)()
     if asked is None:
         return
@@ -61,6 +61,21 @@ def _ask_experiment() -> tuple[str, Choose] | None:
     sums = _ask_sums()
     plan, outcome = found[chosen], workbench().experiments.outcome(chosen)
     return f"experiment-{chosen[:8]}", lambda root, store: of_experiment(root, store, plan, outcome, sums=sums)
+
+
+def _ask_talk() -> tuple[str, Choose] | None:
+    talk = tried(workbench().talk.read)
+    if talk is None:
+        return None
+    if not talk.items:
+        st.info("The talk is empty: add comparisons and figures to it first.", icon=":material/slideshow:")
+        return None
+    st.caption(
+        f"{len(talk.items)} items in their order, with the {len(talk.run_ids)} runs and {len(talk.experiment_ids)} "
+        "experiments that they show. Whoever opens the bundle can present it."
+    )
+    sums = _ask_sums()
+    return "talk", lambda root, store: of_talk(root, store, sums=sums)
 
 
 def _ask_runs() -> tuple[str, Choose] | None:

@@ -10,12 +10,13 @@ import streamlit as st
 
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import sentences
-from core.experiments.words import caption, methods
+from core.experiments.words import TITLES, caption, methods
 from ui.components.fixed_chart import roomy
 from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
 from ui.figures.pictures import png_of, svg_of
 from ui.figures.rows import point_row, points_of, rows_of
+from ui.talk.add import offer_figure
 
 SELECTION = "clicked"
 _CLICKED = ("target", "name", "match", "layer", "window", "dose_unit_vectors")
@@ -58,8 +59,10 @@ def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
 
 
 def draw_numbers(outcome: Outcome, figure: Figure, *, key: str) -> None:
-    """The figure as files, its numbers as a table, and the method in words to copy."""
+    """The figure as files and as a slide, its numbers as a table, and the method; `key` is the experiment's id."""
     _draw_downloads(outcome, figure, key)
+    with st.expander("Add to the talk", icon=":material/playlist_add:"):
+        offer_figure(key, figure, TITLES[figure])
     with st.expander("Table", icon=":material/table:"):
         st.dataframe(rows_of(outcome, figure), hide_index=True)
     with st.expander("Methods, to copy", icon=":material/format_quote:"):

@@ -16,12 +16,14 @@ from core.models.pair import DEMO_PAIR, ROLES, ModelFacts
 from core.runs.questions import MAX_QUESTION_CHARACTERS, Example
 from core.runs.values import Generation, GenerationSpec
 from ui.components.safe_text import plain, tried
+from ui.components.stage import CACHED, LIVE
 from ui.directions.choices import choices
 from ui.directions.coefficient import default_coefficient
 from ui.directions.residual_norm import residual_norm
-from ui.home.columns import WAYS, draw_columns, verdict
+from ui.home.columns import MODELS, WAYS, draw_columns, verdict
 from ui.shell.jobs import await_first, follow, is_live
 from ui.shell.state import caller, guarded, workbench
+from ui.talk.current import Current, show_current
 
 SLOT = "job:home"
 STRENGTHS = {"off": 0.0, "gentle": 0.5, "strong": 1.0, "too much": 2.0}
@@ -43,10 +45,12 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
     look = tried(lambda: _ask(pair, direction))
     if look is None:
         return
+    titles = WAYS if len(look.specs) == len(WAYS) else MODELS
     stored = _stored(look)
     if not all(stored) and not is_live(SLOT) and (_pressed() or _answers_at_once(pair)):
         guarded(lambda: workbench().generate(look.specs, caller()), SLOT)
         await_first(SLOT)
+    show_current(Current.of(look.specs, titles, badge=LIVE if is_live(SLOT) else CACHED))
     place = st.container()
     run = follow(SLOT, render=lambda snapshot: _draw_growing(look, snapshot))
     if run is not None and run.live:

@@ -10,9 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.components.first_screen import STAYS, WITH_WORDS
-from ui.components.safe_text import plain
 from ui.playground.prompt import ask_prompt, offer_first_question
-from ui.playground.settings import on_stage
 
 View = Literal["lanes", "strip", "set", "history"]
 VIEWS: dict[View, str] = {"lanes": "Lanes", "strip": "Dose strip", "set": "Prompt set", "history": "History"}
@@ -35,13 +33,10 @@ class Bar:
 
 
 def draw_bar(questions: Sequence[str]) -> Bar:
-    """Question, Run and view; on stage the question is only shown."""
+    """Question, Run and view."""
     offer_first_question(questions)
-    if on_stage():
-        st.markdown(f"#### {plain(st.session_state['pg_prompt'], 400)}")
     ask = st.container(horizontal=True, vertical_alignment="center", key=STAYS)
-    if not on_stage():
-        ask_prompt(ask, questions)
+    ask_prompt(ask, questions)
     view: View = st.session_state["pg_view"]
     pressed = bool(_RUN[view]) and ask.button(
         _RUN[view], type="primary", width=210, icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"pg_run:{view}"

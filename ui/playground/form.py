@@ -22,8 +22,8 @@ from ui.playground.doses import STRIP_FIELDS
 from ui.playground.forks import FORK_FIELDS
 from ui.playground.plan import DEFAULT_LANES, KINDS, MAX_LANES, UNSTEERED, LaneKind, read_lanes
 from ui.playground.program import DIRECTION_ID, LAYER, PROGRAM_FIELDS, ask_program
-from ui.playground.prompt import PROMPT_FIELDS, ask_frame, ask_prompt
-from ui.playground.settings import KEYWORDS_KEY, STAGE_KEY, Settings, on_stage
+from ui.playground.prompt import PROMPT_FIELDS, ask_frame
+from ui.playground.settings import KEYWORDS_KEY, Settings
 from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.frame import page_path
 from ui.shell.handoff import PLANNED
@@ -36,9 +36,9 @@ UNSTEERED_KEY = "pg_unsteered"
 """The lanes that are chosen while no direction is there to steer with."""
 TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 1), Number(0, 10**9, 1)
 TEMPERATURE, TOP_P = Number(0.0, 2.0, 0.1), Number(0.05, 1.0, 0.05)
-COUNTED, ON = Text(200), OneOf(("1",))
+COUNTED = Text(200)
 VIEW = OneOf(tuple(VIEWS))
-LOOKS = frozenset({"stage", "view", "open"})
+LOOKS = frozenset({"view", "open"})
 """Fields that change what is shown, not what is run."""
 FIELDS = {
     field.name: field
@@ -56,7 +56,6 @@ FIELDS = {
         *STRIP_FIELDS,
         *FORK_FIELDS,
         Field(name="keywords", key=KEYWORDS_KEY, default=", ".join(KEYWORDS), parse=COUNTED.parse),
-        Field(name="stage", key=STAGE_KEY, default=False, parse=lambda raw: bool(ON.parse(raw)), show=lambda _: "1"),
         Field(name="view", key="pg_view", default="lanes", parse=VIEW.parse),
         Field(name="lanes", key="pg_lanes", default=DEFAULT_LANES, parse=read_lanes, show=",".join),
     )
@@ -102,22 +101,10 @@ def ask_settings(bar: Bar, reasoner: ModelFacts) -> Settings:
 
 
 def _open_settings(bar: Bar) -> Sequence[DeltaGenerator]:
-    """The four parts of what is behind the button; on stage the question is there too."""
+    """The four parts of what is behind the button."""
     settings = bar.steer.popover("Settings", icon=":material/tune:", key="pg_settings")
-    if on_stage():
-        ask_prompt(settings, ())
     with settings.container(key="pg_parts"):
         return st.tabs(["Steering", "Length and sampling", "Chat template", "Lanes and keywords"])
-
-
-def leave_stage() -> None:
-    """The way back from the stage where the settings cannot be run and its switch is therefore not drawn."""
-    if on_stage():
-        st.button("Leave the stage", icon=":material/close_fullscreen:", on_click=_leave)
-
-
-def _leave() -> None:
-    st.session_state[STAGE_KEY] = False
 
 
 def _ask_direction(bar: Bar, reasoner: ModelFacts) -> Direction | None:
@@ -225,7 +212,6 @@ def _ask_lanes(bar: Bar, *, steers: bool) -> None:
         persist_state="session",
         help="Runs by itself whenever a setting changes; what was run before comes back at once.",
     )
-    st.toggle("Stage", key=STAGE_KEY, help="Large letters, and only question and dose in sight.")
 
 
 def _fit_defaults(direction: Direction, reasoner: ModelFacts) -> None:

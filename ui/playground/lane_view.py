@@ -15,9 +15,9 @@ from core.text.sentences import split_sentences
 from core.text.words import keyword_tokens, measure_text
 from ui.components.lanes import Badge, Lane, LaneState, lanes
 from ui.components.safe_text import seconds
-from ui.components.token_strip import Size
 from ui.playground.plan import Plan
-from ui.playground.settings import keywords, on_stage
+from ui.playground.settings import keywords
+from ui.talk.current import Current, show_current
 
 _STATES: dict[StopReason, LaneState] = {
     "running": "running",
@@ -65,9 +65,18 @@ def draw_lanes(
         reading = readings[i] if readings else None
         drawn.append(replace(lane, values=tuple(reading.kl.tolist()), value_name="KL") if reading else lane)
     finished = all(generation is not None and generation.stop_reason != "running" for generation in generations)
-    size: Size = "stage" if on_stage() else "normal"
-    below = None if on_stage() else below
-    return lanes(drawn, key=key, size=size, height=560 if on_stage() else 340, below=below, picture=finished)
+    if badge:
+        show_current(
+            Current(
+                specs=plan.specs,
+                titles=plan.titles,
+                subtitles=plan.subtitles,
+                references=plan.references,
+                keywords=keywords(),
+                badge=badge,
+            )
+        )
+    return lanes(drawn, key=key, height=340, below=below, picture=finished)
 
 
 def _lane(generation: Generation, baseline: Generation | None, *, title: str, subtitle: str, badge: Badge) -> Lane:

@@ -13,17 +13,12 @@ from core.text.words import KEYWORDS, words_of
 from core.values import SamplingSpec
 from ui.directions.residual_norm import ResidualNorm
 
-KEYWORDS_KEY, STAGE_KEY = "pg_keywords", "pg_stage"
+KEYWORDS_KEY = "pg_keywords"
 
 
 def keywords() -> tuple[str, ...]:
     """The words that this session counts (paper, Eq. 1): those of the settings, else wait and hmm."""
     return tuple(dict.fromkeys(words_of(st.session_state.get(KEYWORDS_KEY, "")))) or KEYWORDS
-
-
-def on_stage() -> bool:
-    """Whether the page is shown to a room: large letters, few controls."""
-    return bool(st.session_state.get(STAGE_KEY))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,18 @@ from core.runs.script import script_of
 from core.runs.values import Generation
 from ui.components.safe_text import done
 from ui.playground.plan import Plan
+from ui.playground.settings import keywords
 from ui.shell.state import workbench
+from ui.talk.add import offer_comparison
 
 NUMBERS, SHARE_KEY = "numbers", "pg_share"
-WAYS = {NUMBERS: "Numbers", "code": "Copy as code", "files": "Files", "note": "Pin and note"}
+WAYS = {
+    NUMBERS: "Numbers",
+    "code": "Copy as code",
+    "files": "Files",
+    "note": "Pin and note",
+    "talk": "Add to the talk",
+}
 
 
 def ask_way() -> str | None:
@@ -41,6 +49,8 @@ def draw_share(way: str | None, plan: Plan, generations: Sequence[Generation]) -
         _draw_files(plan, generations)
     elif way == "note":
         _draw_note(generations)
+    elif way == "talk":
+        offer_comparison(generations, plan.titles, plan.subtitles, plan.references, keywords=keywords())
 
 
 def _draw_files(plan: Plan, generations: Sequence[Generation]) -> None:

@@ -37,6 +37,7 @@ _PAGES = (
     ("experiments", "Experiments"),
     ("attribution", "Token attribution"),
     ("bundles", "Bundles"),
+    ("talk", "Talk"),
 )
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
@@ -102,7 +103,9 @@ def page_path(stem: str) -> str:
 
 
 def draw_sidebar() -> None:
-    """Pair picker, what runs now, and the store."""
+    """Pair picker, what runs now, and the store; on top of the page what its link asks of the pair."""
+    if has_torch() and opened_bundle() is None:
+        offer_linked_pair(LOAD_SLOT)
     with st.sidebar:
         failed = st.session_state.get(FIRST_FAILED)
         if failed is not None:
@@ -114,7 +117,6 @@ def draw_sidebar() -> None:
         st.markdown("#### Model pair")
         if has_torch():
             _ensure_pair()
-            offer_linked_pair(LOAD_SLOT)
             draw_pair_picker(LOAD_SLOT)
             _follow_load()
         if is_recorded():

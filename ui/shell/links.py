@@ -19,6 +19,8 @@ from ui.shell.state import first_pair, workbench
 
 PAIR = "pair"
 """The name that the loaded pair has in every address."""
+PRESENT, _STAGE, _LEFT = "present", "stage", "present:left"
+"""The names by which an address asks for the slides, the second in addresses of before; two keys of the session."""
 MAX_LINK = 6000
 SHOWN = 40
 """Characters of an ignored value that are shown."""
@@ -75,29 +77,55 @@ def linked(page: str) -> frozenset[str]:
     return names
 
 
+def presenting() -> bool:
+    """Whether this session presents: the address asks for it, or it began and was not left."""
+    if st.session_state.pop(_LEFT, False):
+        st.session_state[PRESENT] = False
+        for name in (PRESENT, _STAGE):
+            st.query_params.pop(name, None)
+    if "1" in (st.query_params.get(PRESENT), st.query_params.get(_STAGE)):
+        st.session_state[PRESENT] = True
+    return bool(st.session_state.get(PRESENT))
+
+
+def begin_to_present() -> None:
+    """From the next run on, and after a reload too."""
+    st.session_state[PRESENT] = True
+    st.query_params[PRESENT] = "1"
+
+
+def stop_presenting() -> None:
+    """From the next run on; in a callback, whose change of the address would not reach the browser."""
+    st.session_state[_LEFT] = True
+
+
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
     """Put the settings that differ from their defaults, and `extra`, into the address; too long ones are not, and said
     so, for an address with a part of them would restore something else.
 
-    The loaded pair goes with them, unless it is the one that this server starts with.
+    The loaded pair goes with them: what they show is of that pair, wherever and whenever the link is opened. An address
+    without settings holds it where it is not the one that this server starts with.
     """
-    asked = {name: value for name, value in (extra | {PAIR: _pair_text()}).items() if value}
-    values = asked | {
+    slides = "1" if presenting() else ""
+    asked = {name: value for name, value in (extra | {PRESENT: slides}).items() if value}
+    settings = {
         field.name: field.show(st.session_state[field.key])
         for field in fields.values()
         if st.session_state.get(field.key) != field.default
     }
-    if sum(len(name) + len(value) for name, value in values.items()) > MAX_LINK:
-        values = asked
+    if sum(len(name) + len(value) for name, value in (asked | settings).items()) > MAX_LINK:
+        settings = {}
         st.caption("These settings are too long for an address: the link of this page does not hold them.")
+    pair = _pair_text(anyway=bool(asked or settings))
+    values = ({PAIR: pair} if pair else {}) | asked | settings
     if values != st.query_params.to_dict():
         st.query_params.from_dict(values)
 
 
-def _pair_text() -> str:
+def _pair_text(*, anyway: bool) -> str:
     loaded = workbench().pair.spec
     text = show_pair(loaded) if loaded else ""
-    return text if text != show_pair(first_pair()) else ""
+    return text if anyway or text != show_pair(first_pair()) else ""
 
 
 def put_instead(key: str, value: object, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.errors import BadInput
 from core.models.checkpoints import MemoryEstimate, PairNeed
 from core.models.naming import read_model
 from core.models.pair import DEMO_PAIR, Role
@@ -49,6 +50,7 @@ def draw_pair_picker(slot: str) -> None:
             f"{plain(reasoner.spec.device)}"
         )
     with st.popover("Change models", width="stretch"):
+        _say_kept()
         pair = _ask()
         if pair:
             _warn_of_runs(pair)
@@ -143,6 +145,14 @@ def _warn_of_runs(pair: PairSpec) -> None:
         )
 
 
+def _say_kept() -> None:
+    """That another session shows the pair in a talk, so that no other can be loaded."""
+    try:
+        workbench().pair_hold.check(caller())
+    except BadInput as error:
+        st.info(f"{plain(error.problem)} {plain(error.remedy)}", icon=":material/lock:")
+
+
 def _say_other_base(spec: ModelSpec, estimate: MemoryEstimate) -> None:
     """Where an adapter names another model than the one it is merged into."""
     said = estimate.adapter_base.rstrip("/").rsplit("/", 1)[-1]
@@ -157,24 +167,43 @@ def _cache_bytes(estimate: MemoryEstimate) -> int:
     return 2048 * estimate.kv_bytes_per_token
 
 
-def offer_linked_pair(slot: str) -> None:
-    """What the link's pair is, and a button to load it, which a link never does; the job's id goes to `slot`."""
-    read_link(_FIELDS, "shell")
-    asked: PairSpec | None = st.session_state[LINKED]
+def linked_pair() -> PairSpec | None:
+    """The pair that this session's link was made with, where another one is loaded."""
+    asked: PairSpec | None = st.session_state.get(LINKED)
     loaded = workbench().pair.spec
     if asked is None or loaded is None:
-        return
+        return None
     pair = on_device(asked, loaded.reasoner.device)
     if pair == loaded:
         st.session_state[LINKED] = None
+        return None
+    return pair
+
+
+def of_link(pair: PairSpec) -> tuple[str, str, str]:
+    """What the link was made with: reasoning model, base model, precision."""
+    return pair.reasoner.name, pair.base.name, pair.reasoner.precision
+
+
+def load_linked(slot: str) -> None:
+    """Load the pair of the link, which a link alone never does; the job's id goes to `slot`."""
+    pair = linked_pair()
+    if pair is not None and guarded(lambda: workbench().load_pair(pair, caller()), slot):
+        st.session_state["pair"] = pair
+        st.session_state[LINKED] = None
+
+
+def offer_linked_pair(slot: str) -> None:
+    """On top of the page: that its link was made with another pair, and the button that loads that one."""
+    read_link(_FIELDS, "shell")
+    pair = linked_pair()
+    if pair is None:
         return
-    st.warning(
-        f"This link was made with **{plain(pair.reasoner.name)}** finetuned from **{plain(pair.base.name)}** in "
-        f"{pair.reasoner.precision}. Another pair is loaded, and the page shows that one.",
-        icon=":material/link:",
-    )
-    if st.button("Load the pair of the link", width="stretch"):
-        if guarded(lambda: workbench().load_pair(pair, caller()), slot):
-            st.session_state["pair"] = pair
-            st.session_state[LINKED] = None
-        st.rerun()
+    reasoner, base, precision = map(plain, of_link(pair))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"This link was made with **{reasoner}** finetuned from **{base}** in {precision}. Another pair is loaded, "
+            "and the page shows that one.",
+            icon=":material/link:",
+        )
+        st.button("Load the pair of the link", on_click=load_linked, args=(slot,), key="pair:of_link")

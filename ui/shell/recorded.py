@@ -82,6 +82,7 @@ def held(said: Manifest) -> str:
         ("direction", said.count("direction")),
         ("mean-vector set", said.count("means")),
         ("trace set", said.count("traces")),
+        ("talk", said.count("talk")),
         ("stored value", said.count("value") + said.count("file") + said.count("part")),
     )
     listed = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counts if n]
