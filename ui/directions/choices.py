@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
 from core.directions.folder import id_of
@@ -43,10 +45,15 @@ def choices(*, d_model: int | None = None) -> list[Choice]:
     return [choice for choice in every if d_model is None or choice.direction.d_model == d_model]
 
 
-def pick_direction(*, d_model: int, key: str) -> Direction | None:
+def first_choice(found: Sequence[Choice]) -> Choice | None:
+    """What is chosen until a person chooses: a direction recorded with the pair, else the one that was saved last."""
+    return next((choice for choice in found if choice.origin == "recorded"), found[0] if found else None)
+
+
+def pick_direction(*, d_model: int, key: str, told: DeltaGenerator | None = None) -> Direction | None:
     """A select box over the directions that fit; None, with the next step said, when there is none.
 
-    The chosen id is kept in session_state[key].
+    The chosen id is kept in session_state[key]. That another one had to be chosen is said in `told`, else above.
     """
     found = choices(d_model=d_model)
     if not found:
@@ -58,12 +65,14 @@ def pick_direction(*, d_model: int, key: str) -> Direction | None:
         return None
     by_id = {choice.direction_id: choice for choice in found}
     asked = st.session_state.get(key)
+    usual = first_choice(found) or found[0]
     if asked is None:
-        st.session_state[key] = found[0].direction_id
+        st.session_state[key] = usual.direction_id
     elif asked not in by_id:
         words = "The direction that was asked for is not on this machine, or does not fit the loaded pair; another is "
-        put_instead(key, found[0].direction_id, f"{words}chosen.")
-    say_instead(key)
+        put_instead(key, usual.direction_id, f"{words}chosen.")
+    with told or st.container():
+        say_instead(key)
     picked = st.selectbox(
         "Direction",
         list(by_id),
