@@ -9,6 +9,15 @@ function setData(node, name, value) {
   else if (node.dataset[name] !== value) node.dataset[name] = value;
 }
 
+// Numbers alone go into a style, never text.
+function tint(isNegative, percent) {
+  return `color-mix(in srgb, var(--st-${isNegative ? "orange" : "blue"}-color) ${percent}%, transparent)`;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 function shareOf(value, low, high) {
   return value === null ? 0 : Math.min(1, value / (value < 0 ? low || -high : high) || 0);
 }
@@ -17,6 +26,16 @@ function formatted(value, signed) {
   const text = String(Number(Math.abs(value).toPrecision(3)));
   if (value < 0) return `−${text}`;
   return signed && value > 0 ? `+${text}` : text;
+}
+
+// The first of these elements, in [low, high[ and in order down the page, that ends below an edge; `high` if none does.
+function firstBelow(elements, edge, low, high) {
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (elements[middle].getBoundingClientRect().bottom < edge) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 // The height of a window above an element when nothing is scrolled, and what scrolls it.
@@ -93,14 +112,23 @@ class SentenceCards {
       const mean = known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
       const share = shareOf(mean, low, high);
       const label = card.start < start ? ["prompt", ""] : labels[partOf[card.start]];
-      setData(card.root, "sign", share === 0 ? undefined : mean < 0 ? "minus" : "plus");
-      card.root.style.setProperty("--m", share.toFixed(3));
+      // No variable: one would be inherited, and every token be styled anew.
+      card.root.style.borderLeftColor = share === 0 ? "" : tint(mean < 0, 20 + Math.round(80 * share));
       setData(card.tag, "part", label?.[1] || undefined);
-      card.tag.textContent = label?.[0] ?? "";
-      card.mean.textContent = mean === null ? "" : formatted(mean, low < 0);
+      setText(card.tag, label?.[0] ?? "");
+      setText(card.mean, mean === null ? "" : formatted(mean, low < 0));
       const told = mean === null ? "" : `mean of ${name || "the reading"} ${formatted(mean, low < 0)}`;
       card.root.setAttribute("aria-label", [label?.[0], told].filter(Boolean).join(", ") || "sentence");
     }
+  }
+
+  // [first, last[ of the tokens whose cards lie between two edges; what is out of sight is laid out by no one.
+  between(top, bottom) {
+    if (!this.cards.length) return null;
+    const roots = this.cards.map(({ root }) => root);
+    const first = Math.min(firstBelow(roots, top, 0, roots.length), roots.length - 1);
+    const last = Math.min(firstBelow(roots, bottom, first, roots.length), roots.length - 1);
+    return [this.cards[first].start, this.cards[last].stop];
   }
 
   setPinned(index) {
@@ -149,8 +177,7 @@ class HeatRail {
         const share = shareOf(values?.[i] ?? null, low, high) * ((values?.[i] ?? 0) < 0 ? -1 : 1);
         if (Math.abs(share) > Math.abs(strongest)) strongest = share;
       }
-      const hue = strongest < 0 ? "orange" : "blue";
-      const colour = `color-mix(in srgb, var(--st-${hue}-color) ${Math.round(Math.abs(strongest) * 100)}%, transparent)`;
+      const colour = tint(strongest < 0, Math.round(Math.abs(strongest) * 100));
       stops.push(`${colour} ${((100 * k) / steps).toFixed(2)}% ${((100 * (k + 1)) / steps).toFixed(2)}%`);
     }
     this.root.style.backgroundImage = steps > 1 ? `linear-gradient(to bottom, ${stops.join(",")})` : "";

@@ -210,18 +210,11 @@ class StripView {
 
   // [first, last[ of the nodes that the scrolling box shows now.
   #inSight() {
-    const { nodes } = this.list;
+    const { nodes, offset } = this.list;
     const { top, bottom } = this.box.getBoundingClientRect();
-    const firstBelow = (edge) => {
-      let [low, high] = [0, nodes.length];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (nodes[middle].getBoundingClientRect().bottom < edge) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    };
-    return [firstBelow(top), Math.min(firstBelow(bottom) + 1, nodes.length)];
+    const [from, to] = this.cards.between(top, bottom) ?? [offset, offset + nodes.length];
+    const first = firstBelow(nodes, top, from - offset, to - offset);
+    return [first, Math.min(firstBelow(nodes, bottom, first, to - offset) + 1, nodes.length)];
   }
 
   // Paints [first, last[ at once, and the others in parts once that is on screen: a long text makes no switch wait.
