@@ -21,7 +21,8 @@ from tests.tiny_models import ASSISTANT, BOS, CHAT_TEMPLATE, THINK, USER, tiny_f
 from ui.components.safe_text import size
 from ui.extraction.contrast import RANGE
 from ui.extraction.form import MAX_OFFSETS, offsets_of
-from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
+from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines
+from ui.extraction.usual import paper_layer
 from ui.shell.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
@@ -359,7 +360,7 @@ def test_the_cosine_of_a_cell_with_its_own_direction_is_one(bench):
 def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
     app = extracted()
     app.session_state["extraction:job"] = "forgotten"
-    assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
+    assert "First chosen" in said(rerun(app))
 
 
 def test_labels_are_kept_by_their_names_and_counted_in_the_chosen_set(bench):
