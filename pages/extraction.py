@@ -73,7 +73,7 @@ if is_recorded():
 say_vocabularies()
 take_over(JOB, "moments")
 with page:
-    traces, settings = st.columns([1, 1], vertical_alignment="bottom")
+    traces, settings = st.columns([1, 1], vertical_alignment="center")
     with traces:
         request = tried(partial(draw_form, loaded, settings))
     if request is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -14,10 +15,23 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
-from tests.browser.conftest import HOME, Server
+from tests.browser.conftest import HOME, Screen, Server, settled
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import save_tiny_pair
 
+BOTH_THEMES = pytest.mark.parametrize("screen", [Screen(), Screen(theme="dark")], ids=["light", "dark"])
+PRESS = """() => new Promise((done) => {
+  const button = [...document.querySelectorAll('button')].find((one) => one.textContent.trim() === 'Extract');
+  const begun = performance.now();
+  const look = () => {
+    const bar = document.querySelector('[data-testid=stMain] [data-testid=stProgress]');
+    if (bar) done([performance.now() - begun, bar.getBoundingClientRect().bottom]);
+    else requestAnimationFrame(look);
+  };
+  button.click();
+  look();
+})"""
+"""Milliseconds from a click on Extract to its progress, and where that ends on the screen."""
 HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>"
 
 
@@ -57,11 +71,13 @@ def chart(server: Server, trace_file: Path, page: Page) -> Locator:
     uploader = page.get_by_test_id("stFileUploader").filter(has_text="Traces as JSON Lines")
     uploader.locator("input[type=file]").set_input_files(trace_file)
     expect(page.get_by_text("5 traces of own.jsonl are in use")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name=re.compile("Layers 0–2, offsets")).click()
     expect(page.get_by_role("spinbutton", name="First offset")).to_have_value("-40")
     for label, value in (("First offset", "-16"), ("Last offset", "2")):
         page.get_by_role("spinbutton", name=label).fill(value)
         page.get_by_role("spinbutton", name=label).press("Enter")
     expect(page.get_by_text("3 layers × 20 windows")).to_be_visible(timeout=30_000)
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Extract", exact=True).click()
     expect(page.get_by_text("LIVE", exact=True)).to_be_visible(timeout=60_000)
     return page.get_by_test_id("stVegaLiteChart").locator("svg.marks .mark-rect path[aria-label]")
@@ -118,3 +134,25 @@ def test_the_map_survives_a_page_switch_and_comes_back_from_the_store(chart: Loc
     expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8", timeout=30_000)
     page.get_by_role("button", name="Extract", exact=True).click()
     expect(page.get_by_text("CACHED", exact=True)).to_be_visible(timeout=30_000)
+
+
+@BOTH_THEMES
+def test_extract_answers_in_sight_and_the_map_is_on_the_first_screen(
+    fresh_server: Callable[..., AbstractContextManager[Server]], page: Page, screen: Screen
+) -> None:
+    with fresh_server("app.py") as server:
+        page.goto(server.url)
+        page.get_by_role("link", name="Extraction").click()
+        expect(page.get_by_role("button", name="Extract", exact=True)).to_be_visible(timeout=180_000)
+        settled(page)
+        seconds, bottom = page.evaluate(PRESS)
+        sys.stdout.write(f"{screen.theme}: progress after {seconds:.0f} ms\n")
+        assert seconds < 400  # 0.1 s on a machine that does nothing else
+        assert bottom < screen.height
+        chart = page.get_by_test_id("stVegaLiteChart").first
+        expect(chart).to_be_visible(timeout=180_000)
+        settled(page)
+        box = chart.bounding_box()
+        assert box is not None
+        assert 0 < box["y"] < box["y"] + box["height"] < screen.height
+        expect(page.get_by_text("which the recorded experiment on this pair found to steer best")).to_be_attached()

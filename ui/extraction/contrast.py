@@ -47,7 +47,7 @@ def ask_contrast(have: dict[Role, Gathered], usual: Window, window_place: DeltaG
     """
     moments = next(iter(have.values()))
     _set_defaults(have, moments, usual)
-    role_column, label_column, more_column = st.columns([5, 5, 4], vertical_alignment="bottom")
+    role_column, label_column, more_column = st.columns([5, 5, 4], vertical_alignment="center")
     role = role_column.segmented_control(
         "Map of",
         list(have),
@@ -64,7 +64,7 @@ def ask_contrast(have: dict[Role, Gathered], usual: Window, window_place: DeltaG
         persist_state="session",
         label_visibility="collapsed",
     )
-    with more_column.popover("Mean, weighting", width="stretch"):
+    with more_column.popover("Means", width="stretch"):
         negatives, weighting = _ask_means()
     with window_place:
         window = _ask_window(moments)

@@ -146,6 +146,7 @@ def _ask_metric(found: DirectionSet, twin: DirectionSet | None) -> tuple[Metric,
         key=METRIC_KEY,
         persist_state="session",
         label_visibility="collapsed",
+        wrap=True,
     )
     if metric == "twin" and twin is not None:
         return "twin", cosine_map(found, twin)
