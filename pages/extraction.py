@@ -80,7 +80,9 @@ with page:
         draw_start(request, loaded[0].d_model)
     shown = result(loaded, request)
     if shown:
-        draw_result(*shown, loaded)
+        have, badge = shown
+        same = request is not None and next(iter(have.values())).spec.traces_digest == request.asked[0].traces_digest
+        draw_result(have, badge, loaded, request.traces if request is not None and same else ())
     elif JOB not in st.session_state and request is not None:
         st.info(
             f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels. "

@@ -121,7 +121,7 @@ def made_of(moments: Gathered, choice: Choice) -> DirectionSet:
 def _ask_window(moments: Gathered) -> Window:
     if not _singles(moments):
         return _ask_gathered(moments)
-    first, last = _span(moments)
+    first, last = span_of(moments)
     slider, paper = st.columns([5, 3], vertical_alignment="bottom")
     with slider:
         if first == last:
@@ -159,7 +159,7 @@ def _singles(moments: Gathered) -> list[Window]:
     return [window for window in moments.spec.windows if window.stop - window.start == 1]
 
 
-def _span(moments: Gathered) -> tuple[int, int]:
+def span_of(moments: Gathered) -> tuple[int, int]:
     """The first and last offset that the slider reaches; those of the paper where no single one was gathered."""
     starts = [window.start for window in _singles(moments)] or [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
     return min(starts), max(starts)
@@ -170,7 +170,7 @@ def _use_paper_window() -> None:
 
 
 def _set_defaults(have: dict[Role, Gathered], moments: Gathered, usual: Window) -> None:
-    first, last = _span(moments)
+    first, last = span_of(moments)
     kept: tuple[int, int] = st.session_state.get(RANGE, (usual.start, usual.stop - 1))
     low, high = kept
     if RANGE in st.session_state and not first <= low <= high <= last:

@@ -8,6 +8,7 @@ from core.extraction.moments import Gathered
 from core.extraction.shelf import KIND
 from core.extraction.values import DirectionSet
 from core.models.pair import ModelFacts, Role
+from core.values import Trace
 from ui.components.safe_text import plain, tried
 from ui.extraction.card import draw_facts, draw_lens, draw_resemblance, draw_save
 from ui.extraction.contrast import ask_contrast, made_of
@@ -15,16 +16,21 @@ from ui.extraction.controls import draw_controls
 from ui.extraction.how_read import draw_skipped
 from ui.extraction.layer_map import draw_map, draw_selectors, first_note
 from ui.extraction.reliability import draw_reliability
+from ui.extraction.ruler import draw_ruler
 from ui.extraction.start import draw_exact
 from ui.extraction.usual import usual_place
 from ui.shell.measured import said_of
+from ui.shell.state import can_run
 
 Facts = tuple[ModelFacts, ModelFacts]
 Have = dict[Role, Gathered]
 
 
-def draw_result(have: Have, badge: str, facts: Facts) -> None:
-    """The choice of model, label and window, the map beside the chosen direction's card, and its readings below."""
+def draw_result(have: Have, badge: str, facts: Facts, traces: tuple[Trace, ...] = ()) -> None:
+    """The choice of model, label and window, the map beside the chosen direction's card, and its readings below.
+
+    With the traces that were read there is a ruler on them.
+    """
     usual = usual_place(facts, next(iter(have.values())).spec.layers)
     chart, card = st.columns([3, 2], gap="medium")
     with chart:
@@ -37,6 +43,8 @@ def draw_result(have: Have, badge: str, facts: Facts) -> None:
         cell = draw_map(found, twins[0] if twins else None, usual=usual)
         _draw_source(have[choice.role], found, badge)
         st.caption(first_note(found, usual))
+        if traces and can_run():
+            draw_ruler(have[choice.role], choice, cell, traces, facts)
         draw_reliability(have[choice.role], choice, cell)
     with card, st.container(border=True):
         draw_selectors(found)
