@@ -57,7 +57,8 @@ def strip_html(strip: Strip, *, title: str, note: str) -> str:
     script = js.replace(_OURS, "const mount = function") + _MOUNT
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    data = strip_data(strip) | {"size": "normal", "height": None, "label": title, "search": True, "stamp": "export"}
+    height = "window" if strip.sentences else None
+    data = strip_data(strip) | {"size": "normal", "height": height, "label": title, "search": True, "stamp": "export"}
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
