@@ -146,10 +146,16 @@ def recorded_experiment(name: str = "paper") -> Outcome | None:
         return None
 
 
+def recorded_for(pair: PairSpec) -> Outcome | None:
+    """The recorded experiment where it is of this pair."""
+    found = recorded_experiment()
+    return found if found is not None and _names(found.plan.pair) == _names(pair) else None
+
+
 def recorded_place(pair: PairSpec) -> Fixed:
     """Layer, window and dose that the recorded experiment chose for the embedded pair; nothing for another pair."""
-    found = recorded_experiment()
-    if found is None or found.choice is None or _names(found.plan.pair) != _names(pair):
+    found = recorded_for(pair)
+    if found is None or found.choice is None:
         return Fixed()
     choice = found.choice
     edges = {(edge.layer, edge.window): edge.coefficient for edge in found.edges}

@@ -32,8 +32,10 @@ def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | No
 
 
 require_shell()
-st.title("Token attribution")
-st.markdown("See, token by token, where a text leans on a direction and where the model would turn back next.")
+page = st.container(gap="xsmall")
+head = page.container(horizontal=True, vertical_alignment="center")
+head.subheader("Token attribution", anchor=False)
+page.caption("See, token by token, where a text leans on a direction and where the model would turn back next.")
 
 loaded = pair_facts()
 if loaded is None and is_recorded():
@@ -51,17 +53,26 @@ say_vocabularies()
 if is_recorded():
     draw_stored(loaded)
     st.stop()
-request = draw_form(loaded)
+section = head.segmented_control(
+    "Show",
+    SECTIONS,
+    default=SECTIONS[0],
+    required=True,
+    key="attribution_section",
+    persist_state="session",
+    label_visibility="collapsed",
+    wrap=True,
+)
+with page:
+    request = draw_form(loaded)
 if request is None:
     st.stop()
 reader = next(facts for facts in loaded if facts.fingerprint == request.spec.fingerprint)
-attribution = attribution_of(request.spec, reader)
+with page:
+    attribution = attribution_of(request.spec, reader)
 if attribution is None:
     st.stop()
 
-section = st.segmented_control(
-    "Show", SECTIONS, default=SECTIONS[0], required=True, key="attribution_section", persist_state="session"
-)
 if section == "Agreement":
     from ui.attribution.agreement import draw_agreement
 
@@ -83,4 +94,5 @@ elif section == "Corpus":
 
     draw_corpus(request, reader)
 else:
-    draw_attribution(attribution, request, reader)
+    with page:
+        draw_attribution(attribution, request, reader)

@@ -15,6 +15,7 @@ from core.experiments.values import RIVALS, Half, Match, Outcome, Point
 from core.models.pair import Role
 from core.runs.coherence import CHOSEN, REPORTED, Allowance, Measured, faults_of
 from core.statistics import Comparison, Interval, compare_rates, mean_interval, rate_interval, wilson
+from core.values import Window
 
 MIN_RANDOM = 10
 """Random directions below which no share of them is told."""
@@ -39,6 +40,17 @@ class RandomShare:
     """Share of the random directions whose rate is lower, with its Wilson interval over directions."""
     n_readable: int
     """How many of them leave the text readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What the direction of one layer and window does to the reasoning model."""
+
+    point: Point
+    gain: Comparison
+    """Its rate less that of the unsteered texts, paired by question."""
+    n_doses: int
+    """Readable doses that it is the best of; 1 on the reported half, whose dose was chosen on the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +128,27 @@ def chosen_point(outcome: Outcome, *, source: Role = "base", target: Role = "rea
         ),
         None,
     )
+
+
+def effect_at(outcome: Outcome, *, source: Role, layer: int, window: Window) -> Effect | None:
+    """The effect of this place: as reported where it is the chosen one, else of the readable dose that gained most.
+
+    None where the experiment did not measure it, or no dose left the text readable.
+    """
+    chosen = chosen_point(outcome, source=source)
+    if chosen is not None and (chosen.layer, chosen.window) == (layer, window):
+        baseline = baseline_of(outcome.reported, chosen)
+        return Effect(point=chosen, gain=beside(chosen, baseline), n_doses=1) if baseline else None
+    found = []
+    for point in outcome.chosen_from:
+        here = (point.kind, point.target, point.source) == ("direction", "reasoner", source)
+        baseline = baseline_of(outcome.chosen_from, point)
+        if here and (point.layer, point.window) == (layer, window) and baseline and readable(point, baseline):
+            found.append((beside(point, baseline), point))
+    if not found:
+        return None
+    gain, point = max(found, key=lambda one: one[0].difference.mean)
+    return Effect(point=point, gain=gain, n_doses=len(found))
 
 
 def at_chosen(outcome: Outcome, point: Point) -> bool:

@@ -1,12 +1,13 @@
 """The token strip and the lanes on stage alone, with plain and hostile text. Served by the browser tests.
 
-`?case=` picks the text (plain, hostile, or a number of tokens), `?size=stage` the large print.
+`?case=` picks the text (plain, hostile, or a number of tokens), `?size=stage` the large print, `?reads=1` the reader.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import streamlit as st
 
@@ -138,7 +139,17 @@ def main() -> None:
     if st.button("Jump to the last token"):
         select_token("strip", len(pieces) - 1)
     if st.query_params.get("show", "both") in ("both", "strip"):
-        index = token_strip(strip_for(pieces, metric), key="strip", size="stage" if size == "stage" else "normal")
+        strip, reads = strip_for(pieces, metric), bool(st.query_params.get("reads"))
+        if reads:
+            starts = {0, strip.text_start} | {i + 1 for i, piece in enumerate(pieces[:-1]) if piece.endswith(".")}
+            strip = replace(strip, sentences=tuple(sorted(starts)))
+        index = token_strip(
+            strip,
+            key="strip",
+            size="stage" if size == "stage" else "normal",
+            height="window" if reads else 520,
+            search=reads,
+        )
         st.text(f"pinned: {index}")
     if st.query_params.get("show", "both") in ("both", "lanes"):
         st.fragment(draw_lanes, run_every=0.25 if st.query_params.get("live") else None)(pieces, size)

@@ -66,3 +66,25 @@ def test_the_exported_page_works_offline_and_runs_nothing_of_the_text(
         page.locator(".t").nth(50).evaluate("(n) => getComputedStyle(n).backgroundImage").startswith("linear-gradient")
     )
     faults[:] = watch_files(faults)
+
+
+def test_an_exported_reader_fills_the_window_and_its_rail_works_offline(
+    page: Page, tmp_path: Path, faults: list[str], screen: Screen
+) -> None:
+    pieces = split(TEXT) * 8
+    starts = (0, *(i + 1 for i, piece in enumerate(pieces[:-1]) if piece.endswith(".")))
+    strip = Strip(pieces=pieces, values=np.sin(np.arange(len(pieces))), value_name="wave", sentences=starts)
+    file = tmp_path / "reader.html"
+    file.write_text(strip_html(strip, title="A reader", note="A note"), "utf-8")
+    page.context.set_offline(True)
+    page.goto(file.as_uri())
+    tokens = page.locator(".t")
+    expect(tokens.last).not_to_be_in_viewport()
+    box = page.locator(".tokens").bounding_box()
+    assert box is not None
+    assert screen.height / 2 < box["height"] < screen.height
+    assert box["y"] + box["height"] < screen.height
+    page.get_by_role("slider", name="Place in the text").focus()
+    page.keyboard.press("End")
+    expect(tokens.last).to_be_in_viewport()
+    faults[:] = watch_files(faults)

@@ -234,6 +234,70 @@ def test_times(page: Page, serve: Callable[..., Server], count: int) -> None:
     tell(f"{count} tokens: message {max(frames):,} bytes, {timings} ms, click {time.perf_counter() - started:.2f} s")
 
 
+def test_five_thousand_tokens_are_read_fluently(page: Page, serve: Callable[..., Server]) -> None:
+    tokens = open_app(page, serve, "case=5000&show=strip&reads=1")
+    expect(tokens).to_have_count(5000)
+    expect(page.locator(".card")).not_to_have_count(0)
+    timings = page.evaluate(
+        """async () => {
+          const view = (VIEW)();
+          const timed = (work) => {
+            const start = performance.now(); work(); view.box.getBoundingClientRect();
+            return performance.now() - start;
+          };
+          const { data, send } = view;
+          const frame = () => new Promise((done) => requestAnimationFrame(done));
+          const other = ['x', ...data.pieces.slice(1)];
+          const build = timed(() => view.update({ ...data, pieces: other, stamp: 'a', jump: -1 }, send));
+          const values = data.values.map((v) => v && -v);
+          const recolours = [];
+          for (let k = 0; k < 5; k += 1) {
+            const given = { ...data, pieces: other, stamp: `b${k}`, jump: -1, values: k % 2 ? values : data.values };
+            recolours.push(timed(() => view.update(given, send)));
+            await new Promise((done) => setTimeout(done, 500));
+          }
+          const recolour = Math.min(...recolours);
+          const frames = [];
+          for (let k = 0; k < 40; k += 1) {
+            const start = performance.now();
+            view.box.scrollTop = (view.box.scrollHeight * k) / 40;
+            await frame();
+            frames.push(performance.now() - start);
+          }
+          frames.sort((a, b) => a - b);
+          return { build, recolour, scroll: frames[20], slowest: frames.at(-1) };
+        }""".replace("VIEW", VIEW)
+    )
+    tell({name: round(value, 1) for name, value in timings.items()})
+    assert timings["build"] < 2000
+    assert timings["recolour"] < 150
+    assert timings["scroll"] < 150
+
+
+def test_a_text_that_is_exchanged_keeps_its_cards_whole(page: Page, serve: Callable[..., Server]) -> None:
+    tokens = open_app(page, serve, "case=plain&show=strip&reads=1")
+    n = tokens.count()
+    held = page.evaluate(
+        """() => {
+          const view = (VIEW)();
+          const { data, send } = view;
+          const shorter = { ...data, pieces: data.pieces.slice(0, 60), values: data.values.slice(0, 60), parts: [] };
+          for (const name of ['events', 'window', 'keywords', 'targets', 'sentences']) {
+            shorter[name] = data[name].filter((i) => i < 60);
+          }
+          const seen = (given) => {
+            view.update(given, send);
+            const groups = [...view.box.children].map((card) => card.querySelectorAll('.t').length);
+            return [view.box.querySelectorAll('.t').length, groups.includes(0), groups.length];
+          };
+          return [seen({ ...shorter, stamp: 'a' }), seen({ ...data, stamp: 'b' }), shorter.sentences.length];
+        }""".replace("VIEW", VIEW)
+    )
+    assert held[0][:2] == [60, False]
+    assert held[0][2] == held[2]
+    assert held[1][:2] == [n, False]
+
+
 def test_lanes_grow_without_rebuilding(page: Page, serve: Callable[..., Server]) -> None:
     open_app(page, serve, "case=plain&show=lanes&live=1")
     lane = page.locator(".lane").nth(1).locator(".t")

@@ -13,6 +13,7 @@ from core.experiments.statistics import (
     baseline_of,
     beside,
     chosen_point,
+    effect_at,
     faults,
     nll,
     null_of,
@@ -22,6 +23,7 @@ from core.experiments.statistics import (
 from core.experiments.values import Choice, Outcome, Point
 from core.experiments.verdicts import TICKS, sentences, ticks
 from core.statistics import compare_rates, rate_interval, wilson
+from core.values import PAPER_WINDOW, Window
 from tests.experiments.test_check import plan
 
 N, WORDS, DOSE = 40, 100, 4.0
@@ -170,3 +172,27 @@ def test_the_share_of_hits_that_go_back_is_told():
 @pytest.mark.parametrize("n", [16, 64])
 def test_a_random_direction_is_hardly_ever_called_specific(n):
     assert false_positives(60, n, 0.3)[0] <= 3
+
+
+def test_the_effect_of_a_place_is_the_reported_one_else_of_the_readable_dose_that_gained_most():
+    near, far = Window(start=-7, stop=-1), Window(start=-19, stop=-13)
+    chosen = tuple(
+        point(hits=hits, dose=dose, cost=cost, half="choose", window=near)
+        for hits, dose, cost in ((2, 1.0, 0.1), (6, 2.0, 0.2), (40, 8.0, 3.0))
+    )
+    asked = point("unsteered", 0, half="choose")
+    found = replace(
+        outcome(point("unsteered", 0), point(hits=4, window=PAPER_WINDOW)),
+        choice=Choice(layer=2, window=PAPER_WINDOW, coefficient=DOSE, readable=True, n_compared=3),
+        chosen_from=(asked, *chosen, point(hits=9, dose=8.0, cost=3.0, half="choose", window=far)),
+    )
+    reported = effect_at(found, source="base", layer=2, window=PAPER_WINDOW)
+    assert (reported.point.half, reported.n_doses) == ("report", 1)
+    assert reported.gain.difference.mean == pytest.approx(0.02)
+    best = effect_at(found, source="base", layer=2, window=near)
+    assert (best.point.coefficient, best.n_doses) == (2.0, 2)
+    assert best.gain.difference.mean == pytest.approx(0.03)
+    assert best.gain.difference.low < 0.03 < best.gain.difference.high
+    assert effect_at(found, source="base", layer=2, window=far) is None
+    assert effect_at(found, source="base", layer=1, window=near) is None
+    assert effect_at(found, source="reasoner", layer=2, window=near) is None

@@ -30,6 +30,7 @@ from ui.attribution.corpus import open_text
 from ui.attribution.form import place_parts
 from ui.attribution.methods import Readings
 from ui.attribution.pinned import next_tokens
+from ui.attribution.reader.sentences import segments, sentence_starts
 from ui.attribution.view import STRIP_KEY, keyword_tokens
 from ui.shell.handoff import open_in_attribution
 from ui.shell.state import workbench
@@ -118,17 +119,59 @@ def generation_of(bench: Workbench, *, steering: tuple[SteeringSpec, ...] = (), 
     return done.result[0]
 
 
-def test_the_first_visit_shows_the_first_trace_with_its_event_pinned(bench, trace_file, direction):
-    app = opened()
-    attribution = shown(app)
+def event_of(bench: Workbench) -> int:
+    """The token that TEXT turns back at."""
     reading = bench.pair.read("reasoner", TRACE["prompt"], TEXT)
-    assert attribution.spec.token_ids == reading.token_ids
+    return reading.text_start + next(i for i, (start, end) in enumerate(reading.spans) if "W" in TEXT[start:end])
+
+
+def test_the_first_visit_opens_the_first_trace_at_the_strongest_sentence_before_its_event(bench, trace_file, direction):
+    app = opened()
+    attribution, event = shown(app), event_of(bench)
+    start = attribution.spec.text_start
+    assert attribution.spec.token_ids == bench.pair.read("reasoner", TRACE["prompt"], TEXT).token_ids
     assert attribution.spec.direction == direction
-    pinned = pin_of(app)
-    start, end = reading.spans[pinned - reading.text_start]
-    assert TEXT[start:end].strip().startswith("W")
-    assert "Event" in words(app)
-    assert "Label **backtracking**" in words(app)
+    assert pin_of(app) == start + int(attribution.projection[1, start:event].argmax())
+    assert "the strongest sentence before the first event" in words(app)
+    assert "Label **deduction**" in words(app)
+    app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event}
+    said = words(rerun(app))
+    assert "Event" in said
+    assert "Label **backtracking**" in said
+    assert "Opened here" not in said
+
+
+def test_plain_text_opens_before_its_first_keyword_else_at_its_strongest_token(bench, direction):
+    for text, place in (("Let me see. So it is 7. Wait, no. It is 8.", "keyword"), ("So it is 7. No, 8.", "token")):
+        app = pasted(text, "")
+        found, start = shown(app), shown(app).spec.text_start
+        stop = min(keyword_tokens(found), default=len(found.pieces))
+        sentence = sentence_starts(found.pieces, text_start=start)
+        pinned = pin_of(app)
+        assert start <= pinned < stop
+        if place == "keyword":
+            means = [
+                (float(found.projection[1, a:b].mean()), a, b) for a, b in segments(sentence, stop) if start <= a < b
+            ]
+            _, first, last = max(means)
+            assert pinned == first + int(found.projection[1, first:last].argmax())
+        else:
+            assert pinned == start + int(found.projection[1, start:].argmax())
+        assert "Opened here" in words(app)
+
+
+def test_the_text_stays_while_another_reading_is_computed(bench, trace_file, direction, monkeypatch):
+    seen = []
+    monkeypatch.setattr("ui.attribution.view.token_strip", lambda strip, **_: seen.append(strip) or 3)
+    app = choose(opened(), "cosine")
+    monkeypatch.setattr("ui.shell.jobs.AUTO_RUN_MACS", 0)
+    choose(app, "gradient")
+    assert app.button(key="gradients:go")
+    assert seen[-1].value_name == "Cosine, layer 1"
+    app.button(key="gradients:go").click()
+    finish(bench, rerun(app))
+    assert seen[-1].value_name == "Gradient × direction, layer 1"
+    assert len({strip.pieces for strip in seen}) == 1
 
 
 def test_pasted_text_is_attributed(bench, direction):
@@ -163,7 +206,7 @@ def test_switching_method_and_layer_starts_no_job(bench, trace_file, direction, 
     before = shown(app)
     for method in METHODS:
         choose(app, method.key)
-        if method.needs == "interventions" and not app.metric:
+        if any(button.key == "interventions:go" for button in app.button):
             app.button(key="interventions:go").click()
             rerun(app)
         finish(bench, app)
@@ -198,7 +241,7 @@ def test_bars_stack_what_is_at_hand(bench, trace_file, direction, monkeypatch):
 
 def test_the_pinned_token_becomes_the_target(bench, trace_file, direction):
     app = finish(bench, choose(opened(), "gradient"))
-    event = pin_of(app)
+    event = event_of(bench)
     assert app.session_state["gradients:shown"][1].spec.text.targets == (event - 1,)
     app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event + 3}
     rerun(app)
@@ -401,7 +444,7 @@ def test_an_expensive_text_waits_for_the_button(bench, direction, monkeypatch):
 
 def test_the_event_button_moves_the_pin_and_fills_the_panel(bench, trace_file, direction):
     app = opened()
-    event = pin_of(app)
+    event = event_of(bench)
     app.session_state[f"{STRIP_KEY}:pin"] |= {"token": event - 5}
     rerun(app)
     assert f"Position **{event - 5}**" in words(app)

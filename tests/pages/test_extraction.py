@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, replace
 
@@ -11,17 +12,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.embedded
+from core.experiments.values import Fixed
 from core.extraction.contrast import contrast
 from core.jobs import Caller, Progress
-from core.values import ModelSpec, PairSpec, Trace, Window
+from core.values import PAPER_WINDOW, ModelSpec, PairSpec, Trace, Window
 from core.workbench import Workbench
+from tests.experiments.outcomes import outcome, point
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.tiny_models import ASSISTANT, BOS, CHAT_TEMPLATE, THINK, USER, tiny_folder
 from ui.components.safe_text import size
 from ui.extraction.contrast import RANGE
 from ui.extraction.form import MAX_OFFSETS, offsets_of
-from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines, paper_layer
+from ui.extraction.layer_map import LAYER_KEY, MAP_KEY, WINDOW_KEY, cosines
+from ui.extraction.usual import paper_layer
 from ui.shell.state import workbench
 
 HOSTILE = "![x](https://beacon.example/x.png) <img src=x onerror=alert(1)>"
@@ -359,7 +363,7 @@ def test_the_cosine_of_a_cell_with_its_own_direction_is_one(bench):
 def test_a_job_that_the_engine_has_forgotten_does_not_hide_the_map(bench):
     app = extracted()
     app.session_state["extraction:job"] = "forgotten"
-    assert "Directions by layer and offset" in [title.value for title in rerun(app).subheader]
+    assert "First chosen" in said(rerun(app))
 
 
 def test_labels_are_kept_by_their_names_and_counted_in_the_chosen_set(bench):
@@ -435,3 +439,51 @@ def draw_frame():
     from ui.shell.frame import draw_sidebar
 
     draw_sidebar()
+
+
+def test_the_usual_place_is_that_of_the_recorded_study_and_is_gathered_exactly(bench, monkeypatch):
+    place = Fixed(layer=2, window=Window(start=-7, stop=-1))
+    monkeypatch.setattr("ui.extraction.usual.recorded_place", lambda pair: place)
+    app = extracted()
+    assert name_of(app) == "backtracking · base · layer 2 · -7..-2"
+    assert "which the recorded experiment on this pair found to steer best" in said(app)
+    assert "mean over its offsets" not in said(app)
+
+
+def test_the_ruler_tells_separation_and_that_nothing_was_measured_and_hands_its_window_over(bench, monkeypatch):
+    app = extracted()
+    assert "The window on a real trace" in said(app)
+    first = f"Window **{PAPER_WINDOW.label}** at layer 1: separation d′"
+    assert first in said(app)
+    assert "Steering with it: not measured" in said(app)
+    monkeypatch.setattr("core.extraction.work.record_moments", lambda *a, **k: pytest.fail("read again"))
+    app.session_state["ruler:window"] = Window(start=-7, stop=-1)
+    assert "Window **-7..-2** at layer 1: separation d′" in said(rerun(app))
+    assert name_of(app) == "backtracking · base · layer 1 · -13..-8"
+    app = settled(press(app, "Use this window"))
+    assert app.slider(key=RANGE).value == (-7, -2)
+    assert name_of(app) == "backtracking · base · layer 1 · -7..-2"
+    assert Window(start=-7, stop=-1) in app.session_state["extraction:exact"]
+
+
+def test_the_ruler_shows_the_next_event_and_keeps_a_window_that_the_pass_holds(bench):
+    app = extracted()
+    app.button(key="ruler:after").click()
+    assert re.search(r"Event 2 of [0-9]+", said(rerun(app)))
+    app.session_state["ruler:window"] = Window(start=-60, stop=-50)
+    assert f"Window **{PAPER_WINDOW.label}** at layer 1" in said(rerun(app))
+
+
+def test_the_ruler_says_what_steering_with_its_window_did(bench, monkeypatch):
+    facts = tuple(bench.pair.facts(role) for role in ("base", "reasoner"))
+    window = Window(start=-7, stop=-1)
+    direction = point("direction", dose=2.0, hits=6, source="base", half="choose", layer=1, window=window)
+    asked = point("unsteered", hits=1, half="choose")
+    found = replace(
+        outcome(), fingerprints=tuple(fact.fingerprint for fact in facts), chosen_from=(asked, direction), reported=()
+    )
+    monkeypatch.setattr("ui.extraction.ruler.recorded_for", lambda pair: found)
+    app = extracted()
+    assert "Steering with it: not measured; at layer 1 measured: -7..-2" in said(app)
+    app.session_state["ruler:window"] = window
+    assert re.search(r"keywords \*\*\+[0-9.]+ points\*\* of all words .* n = 60 questions", said(rerun(app)))

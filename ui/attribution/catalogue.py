@@ -104,7 +104,7 @@ METHODS: tuple[Method, ...] = (
         read=score,
         missing=no_score,
         explanation="Mean lens logit of all vocabulary items that contain one of the Eq. 2 words, above or below this "
-        "text's mean (paper, Eq. 2, for activations). The words are set under “Steered readings and keywords”.",
+        "text's mean (paper, Eq. 2, for activations). The words are set in the menu beside the text, at the top.",
     ),
     Method(
         key="lens_other",

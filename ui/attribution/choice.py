@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -16,6 +17,8 @@ FAMILY_KEY = "attribution_family"
 METHOD_KEY = "attribution_method"
 BARS_KEY = "attribution_bars"
 MAX_BARS = 4
+_SLIDER = 240
+"""Pixels of the layer's slider in the bar above a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,9 @@ class View:
     bars: tuple[Method, ...] = ()
 
 
-def choose_view(request: Request, attribution: Attribution) -> View:
-    """Family, method, layer, target and bars."""
-    top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    with top:
+def choose_view(request: Request, attribution: Attribution, draw_jumps: Callable[[], None]) -> View:
+    """Family and method in one row; layer, target and bars, and the jumps in another."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         family = st.segmented_control(
             "Colour by",
             FAMILIES,
@@ -39,6 +41,7 @@ def choose_view(request: Request, attribution: Attribution) -> View:
             required=True,
             key=FAMILY_KEY,
             persist_state="session",
+            label_visibility="collapsed",
             wrap=True,
         )
         options = methods_of(family or FAMILIES[0])
@@ -54,21 +57,22 @@ def choose_view(request: Request, attribution: Attribution) -> View:
             wrap=True,
         )
     method = BY_KEY[chosen or options[0].key]
-    left, middle, right = st.columns([4, 4, 4], gap="medium", vertical_alignment="bottom")
-    with left:
-        layer = choose_layer(attribution, disabled=not method.per_layer)
-    with middle:
-        target = choose_target(request, attribution)
-    with right:
-        bars = _choose_bars()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        layer = choose_layer(attribution, disabled=not method.per_layer, width=_SLIDER)
+        with st.popover("Target and bars", icon=":material/tune:"):
+            target = choose_target(request, attribution)
+            bars = _choose_bars()
+        draw_jumps()
     return View(method=method, layer=layer, target=target, bars=bars)
 
 
-def choose_layer(attribution: Attribution, *, disabled: bool = False) -> int:
-    """The layer slider; a model of one layer has none."""
+def choose_layer(attribution: Attribution, *, disabled: bool = False, width: int | None = None) -> int:
+    """The layer slider, with `width` so wide and its label before it; a model of one layer has none."""
     n_layers = len(attribution.projection)
     if n_layers == 1:
         return 0
+    if width:
+        st.markdown("Layer", width="content")
     return st.slider(
         "Layer that is read",
         0,
@@ -77,6 +81,8 @@ def choose_layer(attribution: Attribution, *, disabled: bool = False) -> int:
         key=f"attribution_read_layer:{n_layers}",
         persist_state="session",
         disabled=disabled,
+        label_visibility="collapsed" if width else "visible",
+        width=width or "stretch",
         help="The residual stream after this block; layers count from 0. Readings of the model's output have none.",
     )
 

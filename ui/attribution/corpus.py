@@ -15,8 +15,8 @@ from core.text.lines import shown_line
 from core.values import Floats
 from ui.attribution.corpus_data import Corpus, choose_reading, choose_set, label_rows, read_set
 from ui.attribution.form import Request
+from ui.attribution.reader.opening import PIN_NEXT
 from ui.attribution.source import KIND_KEY, SET_KEY, TRACE_KEY
-from ui.attribution.view import PIN_NEXT
 from ui.components.colours import CATEGORICAL, GRAY, LABEL_COLOURS
 from ui.components.safe_text import plain, visible
 

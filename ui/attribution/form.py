@@ -22,7 +22,7 @@ from core.values import Trace
 from ui.attribution.source import Source, choose_source
 from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import plain, show_error, tried
-from ui.directions.choices import choices, pick_direction
+from ui.directions.choices import choices, first_choice, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
 from ui.directions.residual_norm import residual_norm
 from ui.shell.handoff import FOLLOWED
@@ -39,7 +39,7 @@ COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
 _FITTED = "attribution:fitted"
-_SHOWN_FORMS = 8
+_SHOWN_FORMS, _NAMED = 8, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,29 +67,30 @@ class Request:
 
 
 def draw_form(facts: Facts) -> Request | None:
-    """All controls; None, with the reason and the next step shown, while they do not make a request."""
+    """One row: the text, and a popover with all else; None, with the next step said below, where they do not fit."""
     by_role = dict(zip(ROLES, facts, strict=True))
-    with st.container(border=True):
-        source = choose_source()
-        if source is not None and not source.question.strip():
-            st.caption("No question is kept with this text; models read it without one.")
-        if source is not None and source.generation is not None:
-            _follow(source.generation, by_role)
-        left, middle, right = st.columns([3, 5, 5])
-        role = _choose_role(left, by_role)
-        with middle:
-            direction = _choose_direction(by_role[role])
-        if direction is None:
-            return None
-        with right:
-            layer, coefficient, keywords, lens_words = _choose_steering(direction, by_role[role])
-        tokens = _read(source, role, by_role) if source is not None else None
+    kind_place, text_place, settings_place = st.columns([3, 7, 5], vertical_alignment="bottom")
+    below = st.container()
+    with below:
+        source = choose_source(kind_place, text_place)
+    if source is not None and source.generation is not None:
+        _follow(source.generation, by_role)
+    panel = settings_place.popover(_settings_title(by_role), icon=":material/tune:", width="stretch")
+    with panel:
+        role = _choose_role(by_role)
+    with panel if choices(d_model=by_role[role].d_model) else below:
+        direction = _choose_direction(by_role[role], below)
+    if direction is None:
+        return None
+    with panel:
+        layer, coefficient, keywords, lens_words = _choose_steering(direction, by_role[role])
         if source is not None:
             _draw_how_read(source)
-    if source is None or tokens is None:
-        return None
-    if not keywords:
-        show_error(UserFacingError("There are no keywords.", 'Give at least one word, for example "wait".'))
+    with below:
+        tokens = _read(source, role, by_role) if source is not None else None
+        if not keywords:
+            show_error(UserFacingError("There are no keywords.", 'Give at least one word, for example "wait".'))
+    if source is None or tokens is None or not keywords:
         return None
     spec = AttributionSpec(
         model=by_role[role].spec,
@@ -103,6 +104,14 @@ def draw_form(facts: Facts) -> Request | None:
         lens_words=lens_words,
     )
     return Request(spec=spec, tokens=tokens, role=role, question=source.question, text=source.text)
+
+
+def _settings_title(by_role: dict[Role, ModelFacts]) -> str:
+    """Who reads, and which direction, as far as that was chosen."""
+    role: Role = st.session_state.get(ROLE_KEY, REASONER_FIRST[0])
+    known = {choice.direction_id: choice for choice in choices(d_model=by_role[role].d_model)}
+    chosen = known.get(st.session_state.get(DIRECTION_KEY, "")) or first_choice(list(known.values()))
+    return f"{TITLES[role]} · {plain(chosen.title, _NAMED) if chosen else 'no direction'}"
 
 
 def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:
@@ -129,8 +138,8 @@ def _follow(generation: Generation, by_role: dict[Role, ModelFacts]) -> None:
         st.session_state[_FITTED] = edit.direction.digest
 
 
-def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role:
-    return place.selectbox(
+def _choose_role(by_role: dict[Role, ModelFacts]) -> Role:
+    return st.selectbox(
         "Read by",
         REASONER_FIRST,
         format_func=TITLES.__getitem__,
@@ -140,15 +149,15 @@ def _choose_role(place: DeltaGenerator, by_role: dict[Role, ModelFacts]) -> Role
     )
 
 
-def _choose_direction(facts: ModelFacts) -> Direction | None:
-    direction = pick_direction(d_model=facts.d_model, key=DIRECTION_KEY)
+def _choose_direction(facts: ModelFacts, below: DeltaGenerator) -> Direction | None:
+    direction = pick_direction(d_model=facts.d_model, key=DIRECTION_KEY, told=below)
     if direction is None and choices():
         st.caption(f"The {len(choices())} there are belong to models whose d_model is not {facts.d_model}.")
     return direction
 
 
 def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, float, tuple[str, ...], tuple[str, ...]]:
-    """(layer, coefficient, keywords, Eq. 2 words) in a popover whose button says what they are."""
+    """(layer, coefficient, keywords, Eq. 2 words)."""
     fitted = st.session_state.get(_FITTED) == direction.digest
     if not fitted or st.session_state.get(LAYER_KEY, facts.n_layers) >= facts.n_layers:
         st.session_state[LAYER_KEY] = min(direction.layer, facts.n_layers - 1)
@@ -158,45 +167,36 @@ def _choose_steering(direction: Direction, facts: ModelFacts) -> tuple[int, floa
     st.session_state[_FITTED] = direction.digest
     st.session_state.setdefault(KEYWORDS_KEY, ", ".join(KEYWORDS))
     st.session_state.setdefault(LENS_WORDS_KEY, ", ".join(LENS_WORDS))
-    with st.container(gap="xxsmall"):
-        st.markdown(":small[Steered readings and keywords]")
-        panel = st.popover(_steering_title(), icon=":material/tune:", width="stretch")
-    with panel:
-        words = st.text_input(
-            "Keywords, separated by commas",
-            key=KEYWORDS_KEY,
-            persist_state="session",
-            max_chars=200,
-            help="Upper and lower case count alike. A form that the tokenizer splits counts by its first token, where "
-            "that begins no other word; readings of keywords say which forms do not count.",
-        )
-        contained = st.text_input(
-            "Words of Eq. 2, separated by commas",
-            key=LENS_WORDS_KEY,
-            persist_state="session",
-            max_chars=200,
-            help="For the reading “Eq. 2”: every vocabulary item that contains one of them counts, as in the paper.",
-        )
-        st.markdown("For the readings that add the direction:")
-        layer = st.selectbox(
-            "Added after layer",
-            range(facts.n_layers),
-            key=LAYER_KEY,
-            persist_state="session",
-            help="The residual stream after this block is edited; layers count from 0.",
-        )
-        coefficient = coefficient_slider(direction, residual_norm(facts, layer), key=COEFFICIENT_KEY)
+    words = st.text_input(
+        "Keywords, separated by commas",
+        key=KEYWORDS_KEY,
+        persist_state="session",
+        max_chars=200,
+        help="Upper and lower case count alike. A form that the tokenizer splits counts by its first token, where "
+        "that begins no other word; readings of keywords say which forms do not count.",
+    )
+    contained = st.text_input(
+        "Words of Eq. 2, separated by commas",
+        key=LENS_WORDS_KEY,
+        persist_state="session",
+        max_chars=200,
+        help="For the reading “Eq. 2”: every vocabulary item that contains one of them counts, as in the paper.",
+    )
+    st.markdown("For the readings that add the direction:")
+    layer = st.selectbox(
+        "Added after layer",
+        range(facts.n_layers),
+        key=LAYER_KEY,
+        persist_state="session",
+        help="The residual stream after this block is edited; layers count from 0.",
+    )
+    coefficient = coefficient_slider(direction, residual_norm(facts, layer), key=COEFFICIENT_KEY)
     return layer, coefficient, _words(words), _words(contained)
 
 
 def _words(text: str | None) -> tuple[str, ...]:
     """The words of a comma-separated field, each once."""
     return tuple(dict.fromkeys(word.strip().casefold() for word in (text or "").split(",") if word.strip()))
-
-
-def _steering_title() -> str:
-    words = plain(st.session_state[KEYWORDS_KEY], 24) or "no keywords"
-    return f"{st.session_state[COEFFICIENT_KEY]:+.3g} after layer {st.session_state[LAYER_KEY]} · {words}"
 
 
 def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens | None:
@@ -218,13 +218,15 @@ def _read(source: Source, role: Role, by_role: dict[Role, ModelFacts]) -> Tokens
 
 def _draw_how_read(source: Source) -> None:
     """What stands around the text, in the tokens of both models; what a model wrote itself keeps its own tokens."""
-    with st.expander("How each model reads it: chat template and first tokens", icon=":material/text_fields:"):
-        ask_template()
-        if source.generation is not None:
-            st.caption("The model that wrote this text reads the tokens that it was given and wrote.")
-        readers = tried(lambda: workbench().pair.readers(told_frame()))
-        if readers is not None:
-            draw_first_tokens(readers, source.question, source.text)
+    st.markdown("How each model reads it: chat template and first tokens")
+    if not source.question.strip():
+        st.caption("No question is kept with this text; models read it without one.")
+    ask_template()
+    if source.generation is not None:
+        st.caption("The model that wrote this text reads the tokens that it was given and wrote.")
+    readers = tried(lambda: workbench().pair.readers(told_frame()))
+    if readers is not None:
+        draw_first_tokens(readers, source.question, source.text)
 
 
 def _agrees_to_reread(generation: Generation, facts: ModelFacts) -> bool:

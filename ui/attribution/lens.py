@@ -38,7 +38,7 @@ def draw_lens(request: Request) -> None:
     st.markdown(
         f"Does a direction simply *say* the keywords? Eq. 2 of the difference of means at every layer, from both "
         f"models over **{plain(found.name, 60)}**, through both unembeddings. Words: **{plain(words, 80)}**; they are "
-        "set under “Steered readings and keywords”."
+        "set in the menu beside the text, at the top."
     )
     asked = {role: _directions(found, role, facts[role]) for role in ROLES}
     sets = {role: directions for role, directions in asked.items() if directions is not None}

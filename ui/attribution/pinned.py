@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import altair as alt
@@ -14,12 +16,13 @@ from core.values import PAPER_WINDOW
 from ui.attribution.catalogue import METHODS
 from ui.attribution.further import explain_token
 from ui.attribution.methods import Method, Readings
+from ui.attribution.reader.opening import opened_at
 from ui.components.colours import BLUE, GRAY, ORANGE
 from ui.components.fixed_chart import Data, fixed_chart
 from ui.components.safe_text import plain, visible
 
-_SENTENCE_ENDS = (".", "!", "?", "…", "\n")
-_MAX_SENTENCE = 60
+_MAX_SENTENCE = 120
+"""Tokens of a sentence that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class Marks:
     """(seq,) label of the part that holds each token, "" outside."""
     events: tuple[int, ...]
     keywords: frozenset[int]
+    sentences: tuple[int, ...] = ()
+    """First tokens of the sentences, in order."""
 
 
 def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer: int, marks: Marks) -> None:
@@ -59,21 +64,15 @@ def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer:
     _draw_direct(readings, token)
     _draw_readings(readings, token, layer)
     st.markdown("**Its sentence**")
-    st.code(visible(sentence_of(attribution, token)), language=None, wrap_lines=True)
+    st.code(visible(sentence_of(attribution, token, marks.sentences)), language=None, wrap_lines=True)
 
 
-def sentence_of(attribution: Attribution, token: int) -> str:
-    """The text between the sentence ends around a token, at most 60 tokens to each side."""
-    pieces, start = attribution.pieces, attribution.spec.text_start
-    low = start if token >= start else 0
-    first = token
-    while first > max(low, token - _MAX_SENTENCE) and not pieces[first - 1].rstrip(" ").endswith(_SENTENCE_ENDS):
-        first -= 1
-    last = token
-    limit = min(len(pieces) - 1, token + _MAX_SENTENCE)
-    while last < limit and not pieces[last].rstrip(" ").endswith(_SENTENCE_ENDS):
-        last += 1
-    return "".join(pieces[first : last + 1])
+def sentence_of(attribution: Attribution, token: int, starts: Sequence[int]) -> str:
+    """The text of the sentence that holds a token, of a long one its first tokens."""
+    k = bisect_right(starts, token)
+    first = starts[k - 1] if k else 0
+    stop = starts[k] if k < len(starts) else len(attribution.pieces)
+    return "".join(attribution.pieces[first : min(stop, max(token + 1, first + _MAX_SENTENCE))])
 
 
 def _place(attribution: Attribution, token: int, marks: Marks) -> str:
@@ -86,6 +85,7 @@ def _place(attribution: Attribution, token: int, marks: Marks) -> str:
     lines.append(_offset(token, marks.events))
     if token in marks.keywords:
         lines.append("Part of a keyword")
+    lines.append(opened_at(token))
     return "  \n".join(line for line in lines if line)
 
 

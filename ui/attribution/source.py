@@ -28,6 +28,7 @@ TRACE_KEY = "attribution_trace"
 _KINDS: dict[Kind, str] = {"trace": "Labelled trace", "generation": "Stored generation", "paste": "Your own text"}
 _GENERATION_KEY = "attribution_generation"
 _AT_HAND = "attribution:at_hand"
+_PASTED = "attribution_text"
 _LIMIT = 50
 _TITLE = 64
 
@@ -42,19 +43,22 @@ class Source:
     generation: Generation | None = None
 
 
-def choose_source() -> Source | None:
-    """Controls for the text; None, with the next step said, while there is none."""
+def choose_source(kind_place: DeltaGenerator, text_place: DeltaGenerator) -> Source | None:
+    """Controls for the text; None, with the next step said here, while there is none."""
     _take_opened()
     sets = usable_sets()
     st.session_state.setdefault(KIND_KEY, "trace" if sets else "paste")
-    left, right = st.columns([3, 10])
-    kind = left.selectbox("Text", list(_KINDS), format_func=_KINDS.__getitem__, key=KIND_KEY, persist_state="session")
+    kind = kind_place.selectbox(
+        "Text",
+        list(_KINDS),
+        format_func=_KINDS.__getitem__,
+        key=KIND_KEY,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
     if kind == "paste":
-        return _paste(right)
-    with right:
-        if kind == "trace":
-            return _choose_trace(sets)
-        return _choose_generation()
+        return _paste(text_place)
+    return _choose_trace(sets, text_place) if kind == "trace" else _choose_generation(text_place)
 
 
 def _take_opened() -> None:
@@ -71,7 +75,7 @@ def usable_sets() -> list[TraceSet]:
     return [found for found in workbench().trace_sets.list() if found.n_traces]
 
 
-def _choose_trace(sets: list[TraceSet]) -> Source | None:
+def _choose_trace(sets: list[TraceSet], place: DeltaGenerator) -> Source | None:
     if not sets:
         st.info(
             "There are no traces yet. Import some on the **Traces** page, or paste a text.",
@@ -81,7 +85,7 @@ def _choose_trace(sets: list[TraceSet]) -> Source | None:
     by_id = {found.set_id: found for found in sets}
     if st.session_state.get(SET_KEY) not in by_id:
         st.session_state[SET_KEY] = sets[0].set_id
-    columns = st.columns([2, 5] if len(sets) > 1 else 1)
+    columns = place.columns([2, 5] if len(sets) > 1 else 1)
     if len(sets) > 1:
         columns[0].selectbox(
             "Trace set",
@@ -89,6 +93,7 @@ def _choose_trace(sets: list[TraceSet]) -> Source | None:
             format_func=lambda set_id: shown_line(by_id[set_id].name, 40),
             key=SET_KEY,
             persist_state="session",
+            label_visibility="collapsed",
         )
     set_id = st.session_state[SET_KEY]
     trace = tried(lambda: _pick_trace(set_id, columns[-1]))
@@ -106,12 +111,12 @@ def _pick_trace(set_id: str, place: DeltaGenerator) -> Trace:
         format_func=lambda i: f"{rows[i].counts.get(BACKTRACKING, 0)}× back · {shown_line(rows[i].title, _TITLE)}",
         key=TRACE_KEY,
         persist_state="session",
-        help="The number counts the labelled turns back. Other sets are imported on the Traces page.",
+        label_visibility="collapsed",
     )
     return workbench().trace_sets.trace(set_id, picked)
 
 
-def _choose_generation() -> Source | None:
+def _choose_generation(place: DeltaGenerator) -> Source | None:
     found = [(item.value, _moment(item.stored_at)) for item in _recent()]
     at_hand: Generation | None = st.session_state.get(_AT_HAND)
     if at_hand is not None:
@@ -123,13 +128,13 @@ def _choose_generation() -> Source | None:
             icon=":material/tune:",
         )
         return None
-    picked = st.selectbox(
+    picked = place.selectbox(
         "Generation",
         range(len(found)),
         format_func=lambda i: f"{generation_title(found[i][0])} · {found[i][1]}",
         key=_GENERATION_KEY,
         persist_state="session",
-        help=f"The last {_LIMIT} completed runs on this machine, newest first.",
+        label_visibility="collapsed",
     )
     generation = found[picked][0]
     return Source(question=generation.spec.prompt.question, text=generation.text, generation=generation)
@@ -153,21 +158,24 @@ def _moment(stored_at: float) -> str:
     return datetime.fromtimestamp(stored_at).strftime("%d %b %H:%M")
 
 
-def _paste(right: DeltaGenerator) -> Source | None:
-    question = right.text_input(
-        "Question that it answers, if there is one",
-        key="attribution_question",
-        persist_state="session",
-        placeholder="What is 12 times 15?",
-    )
-    text = st.text_area(
-        "Your text",
-        key="attribution_text",
-        persist_state="session",
-        height=120,
-        placeholder="12 times 15 is 170. Wait, let me check that again…",
-    )
-    st.button("Read this text", type="primary")
+def _paste(place: DeltaGenerator) -> Source | None:
+    """A text of one's own, with or without a question; once there is one, the fields are folded away."""
+    kept = str(st.session_state.get(_PASTED) or "").strip()
+    with place.popover(shown_line(kept, _TITLE), width="stretch") if kept else st.container():
+        question = st.text_input(
+            "Question that it answers, if there is one",
+            key="attribution_question",
+            persist_state="session",
+            placeholder="What is 12 times 15?",
+        )
+        text = st.text_area(
+            "Your text",
+            key=_PASTED,
+            persist_state="session",
+            height=120,
+            placeholder="12 times 15 is 170. Wait, let me check that again…",
+        )
+        st.button("Read this text", type="primary")
     if not text or not text.strip():
         st.info(
             "Write or paste a text of at least two tokens, and above it the question that it answers, if there is "

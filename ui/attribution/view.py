@@ -5,7 +5,7 @@ It is one fragment: switching method, layer or token redraws this part alone, fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -14,13 +14,15 @@ from core.attribution.values import Attribution
 from core.models.pair import ROLES, ModelFacts
 from core.text import words
 from core.text.lines import shown_line
-from ui.attribution.catalogue import WITHOUT_KEYWORDS
+from ui.attribution.catalogue import BY_KEY, METHODS, WITHOUT_KEYWORDS
 from ui.attribution.choice import View, choose_view, drawable
 from ui.attribution.export import draw_export
 from ui.attribution.form import Facts, Request, Tokens, say_forms
 from ui.attribution.further import LAYERED, complete, every_layer, known_readings
-from ui.attribution.methods import PERCENTILE, Readings, rounded_range
+from ui.attribution.methods import PERCENTILE, Method, Readings, rounded_range
 from ui.attribution.pinned import Marks, draw_pinned
+from ui.attribution.reader.opening import Stops, open_somewhere
+from ui.attribution.reader.sentences import sentence_starts
 from ui.attribution.recorded import recorded_words
 from ui.components.token_strip import Row, Strip, select_token, selected_token, token_strip
 from ui.components.value_line import ValueLine, choose_form, value_line
@@ -28,19 +30,8 @@ from ui.shell.measured import measured
 from ui.shell.state import workbench
 
 STRIP_KEY = "attribution_strip"
-PIN_NEXT = "attribution:pin_next"
-"""Session key of the token to pin in the text that is opened next."""
-_PINNED_FOR = "attribution:pinned_for"
-_HEIGHT = 400
+_SHOWN = "attribution:method_shown"
 _STORED, _LIMIT, _TITLE = "attribution_stored", 50, 80
-
-
-@dataclass(frozen=True)
-class Stops:
-    """Places that are jumped between, and what they are called."""
-
-    name: str
-    tokens: tuple[int, ...]
 
 
 @st.fragment
@@ -48,26 +39,48 @@ def draw_attribution(attribution: Attribution, request: Request, facts: ModelFac
     """Everything about one text."""
     tokens = request.tokens
     keywords = keyword_tokens(attribution)
-    marks = Marks(labels=labels_of(tokens, len(attribution.pieces)), events=tokens.events, keywords=keywords)
+    marks = Marks(
+        labels=labels_of(tokens, len(attribution.pieces)),
+        events=tokens.events,
+        keywords=keywords,
+        sentences=sentence_starts(
+            attribution.pieces, text_start=attribution.spec.text_start, parts=(start for start, _, _ in tokens.parts)
+        ),
+    )
     stops = Stops("event", tokens.events) if tokens.events else Stops("keyword", beginnings(keywords))
-    _pin_something(attribution, stops)
-    view = choose_view(request, attribution)
-    known = known_readings(request, attribution, view.target, view.layer)
+    open_somewhere(attribution, stops, marks.sentences, key=STRIP_KEY)
+    with st.container(gap="xsmall"):
+        view = choose_view(request, attribution, partial(_draw_jumps, stops))
+        with st.container():
+            known = known_readings(request, attribution, view.target, view.layer)
+            found = _completed(known, request, view, facts)
+        if found is None:
+            view = replace(view, method=_shown_before(known))
+        st.session_state[_SHOWN] = view.method.key
+        _draw(found or known, request, view, marks, facts)
+
+
+def _completed(known: Readings, request: Request, view: View, facts: ModelFacts) -> Readings | None:
+    """The readings with the chosen one; None while it is computed, offered, or where there is none, which is said."""
     readings = complete(known, request, view.target, view.method.needs, facts, view.layer)
-    if readings is None:
-        return
-    if not view.method.available(readings):
-        st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon=":material/block:")
-        return
-    _draw(readings, request, view, marks, stops, facts)
+    if readings is None or view.method.available(readings):
+        return readings
+    st.info(f"There is no such reading for this model. {view.method.missing(readings)}", icon=":material/block:")
+    return None
 
 
-def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops: Stops, facts: ModelFacts) -> None:
+def _shown_before(known: Readings) -> Method:
+    """What the text stays coloured by while another reading is not there: what it was coloured by before."""
+    before = BY_KEY[st.session_state.get(_SHOWN, METHODS[0].key)]
+    return before if before.available(known) else METHODS[0]
+
+
+def _draw(readings: Readings, request: Request, view: View, marks: Marks, facts: ModelFacts) -> None:
     method, layer, tokens = view.method, view.layer, request.tokens
     wide, side = st.columns([2, 1], gap="medium")
     strip = strip_of(readings, tokens, view, marks)
     with wide:
-        pinned = token_strip(strip, key=STRIP_KEY, height=_HEIGHT, search=True)
+        pinned = token_strip(strip, key=STRIP_KEY, height="window", search=True)
         line = ValueLine(
             values=method.values(readings, layer),
             pieces=readings.attribution.pieces,
@@ -87,7 +100,6 @@ def _draw(readings: Readings, request: Request, view: View, marks: Marks, stops:
             st.caption(recorded_words(facts))
         with st.container(horizontal=True, vertical_alignment="center"):
             form = choose_form("attribution_line")
-            _draw_jumps(stops)
             draw_export(readings, strip, line, marks, layer=layer)
         value_line(line, form=form, key="attribution_line", on_pick=partial(select_token, STRIP_KEY))
     with side:
@@ -112,6 +124,7 @@ def strip_of(readings: Readings, tokens: Tokens, view: View, marks: Marks) -> St
         keywords=marks.keywords,
         text_start=readings.start,
         targets=frozenset(view.target.positions if uses_target else ()),
+        sentences=marks.sentences,
         rows=tuple(
             Row(
                 name=bar.titled(layer),
@@ -144,22 +157,6 @@ def beginnings(tokens: frozenset[int]) -> tuple[int, ...]:
     return tuple(token for token in sorted(tokens) if token - 1 not in tokens)
 
 
-def _pin_something(attribution: Attribution, stops: Stops) -> None:
-    """A text that is shown for the first time has its first event pinned, else a keyword, else its strongest token."""
-    identity = (attribution.spec.token_ids, attribution.spec.fingerprint)
-    wanted = st.session_state.pop(PIN_NEXT, None)
-    if wanted is None and st.session_state.get(_PINNED_FOR) == identity:
-        return
-    st.session_state[_PINNED_FOR] = identity
-    if isinstance(wanted, int) and wanted < len(attribution.pieces):
-        select_token(STRIP_KEY, wanted)
-        return
-    start = attribution.spec.text_start
-    layer = min(attribution.spec.direction.layer, len(attribution.projection) - 1)
-    strongest = start + int(attribution.projection[layer, start:].argmax())
-    select_token(STRIP_KEY, stops.tokens[0] if stops.tokens else strongest)
-
-
 def _draw_jumps(stops: Stops) -> None:
     """Buttons to the stop before and after the pinned token."""
     if not stops.tokens:
@@ -168,8 +165,11 @@ def _draw_jumps(stops: Stops) -> None:
     before = [token for token in stops.tokens if at is not None and token < at]
     after = [token for token in stops.tokens if at is None or token > at]
     jump = partial(select_token, STRIP_KEY)
-    st.button(f"‹ Previous {stops.name}", disabled=not before, on_click=jump, args=before[-1:] or (None,))
-    st.button(f"Next {stops.name} ›", disabled=not after, on_click=jump, args=after[:1] or (None,))
+    for label, tokens, there in (
+        (f"‹ Previous {stops.name}", before[-1:], bool(before)),
+        (f"Next {stops.name} ›", after[:1], bool(after)),
+    ):
+        st.button(label, disabled=not there, on_click=jump, args=tokens or (None,))
 
 
 def draw_stored(facts: Facts) -> None:

@@ -46,7 +46,8 @@ mount({ data: { ...embedded, ...state }, parentElement: host, setTriggerValue: (
 def strip_html(strip: Strip, *, title: str, note: str) -> str:
     """The strip with a heading and a note, light or dark as the reader's system is."""
     css, js = read_assets("token_strip")
-    data = strip_data(strip) | {"size": "normal", "height": None, "label": title, "search": True, "stamp": "export"}
+    height = "window" if strip.sentences else None
+    data = strip_data(strip) | {"size": "normal", "height": height, "label": title, "search": True, "stamp": "export"}
     return offline_page(
         title=title,
         style=f"{_theme()}{css.replace(':host', ':root')}{_PAGE}",

@@ -1,21 +1,10 @@
 // The token strip: one text, coloured by one reading, with parts, events, window and keywords marked.
-// Colours live in the style sheet; this file sets a magnitude from 0 to 1 and names. Needs token_text.js before it.
+// Colours live in the style sheet; this file sets a magnitude from 0 to 1 and names. Needs token_text.js and strip_reader.js before it.
 
 const PAGE = 6000;
 const ROW_HEIGHT = 5;
 const AT_A_TIME = 300;
 const AFTER_FRAME = 50;
-
-function setData(node, name, value) {
-  if (value === undefined) delete node.dataset[name];
-  else if (node.dataset[name] !== value) node.dataset[name] = value;
-}
-
-function formatted(value, signed) {
-  const text = String(Number(Math.abs(value).toPrecision(3)));
-  if (value < 0) return `−${text}`;
-  return signed && value > 0 ? `+${text}` : text;
-}
 
 function swatch(text, name, value) {
   const item = element("span", "entry");
@@ -24,10 +13,6 @@ function swatch(text, name, value) {
   sample.setAttribute("aria-hidden", "true");
   item.append(sample, element("span", "", text));
   return item;
-}
-
-function shareOf(value, low, high) {
-  return value === null ? 0 : Math.min(1, value / (value < 0 ? low || -high : high) || 0);
 }
 
 function told({ name, unit, low }, value) {
@@ -119,20 +104,26 @@ class StripView {
     this.root = element("section", "strip");
     this.legend = element("div", "legend");
     this.search = new StripSearch((index) => this.#show(index));
+    this.rail = new HeatRail((index) => this.#go(index));
     this.box = element("div", "tokens");
+    this.body = element("div", "body");
+    this.body.append(this.rail.root, this.box);
+    this.cards = new SentenceCards(this.box);
+    this.height = new WindowHeight(this.body);
     this.status = element("div", "status");
     this.status.setAttribute("role", "status");
     this.pager = element("div", "pager");
     this.tip = element("div", "tip");
     this.tip.setAttribute("aria-hidden", "true");
-    this.root.append(this.legend, this.search.root, this.box, this.pager, this.status, this.tip);
+    this.foot = element("div", "foot");
+    this.root.append(this.legend, this.body, this.pager, this.foot, this.tip);
     host.append(this.root);
     this.list = new TokenList(this.box, "token", {
       onMove: (index, byKey) => this.#onMove(index, byKey),
       onPin: (index) => this.#onPin(index),
       onLeave: () => this.#hideTip(),
     });
-    this.box.addEventListener("scroll", () => this.#hideTip(), { passive: true });
+    this.box.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.box.addEventListener("blur", () => this.#hideTip());
     this.#buildPager();
     this.page = 0;
@@ -151,9 +142,10 @@ class StripView {
   #draw(before) {
     const { data } = this;
     this.root.classList.toggle("stage", data.size === "stage");
-    this.box.style.maxHeight = data.height ? `${data.height}px` : "";
+    this.#arrange(data);
     this.box.setAttribute("aria-label", data.label);
     const sameText = before?.pieces.length === data.pieces.length && this.#sameWords(before.pieces);
+    this.sameText = sameText;
     if (!sameText) this.page = 0;
     this.search.update(data, sameText);
     const n = data.rows.length;
@@ -163,7 +155,23 @@ class StripView {
     this.#index();
     this.#showPage(this.page);
     this.#drawLegend();
-    if (!sameText || before.jump !== data.jump) this.#jump(data.pinned);
+    this.rail.paint(data);
+    if (!sameText || before.jump !== data.jump) this.#jump(data.pinned, !sameText);
+  }
+
+  // As a reader, the search stands below the text, so that more of the text is in sight.
+  #arrange({ height, sentences }) {
+    const reads = sentences.length > 0;
+    this.root.classList.toggle("windowed", height === "window");
+    this.box.style.maxHeight = Number.isFinite(height) ? `${height}px` : "";
+    if (height === "window") this.height.measure();
+    if (this.reads === reads) return;
+    this.reads = reads;
+    this.root.classList.toggle("reader", reads);
+    this.rail.root.hidden = !reads;
+    this.foot.append(this.status);
+    if (reads) this.foot.append(this.search.root);
+    else this.root.insertBefore(this.search.root, this.body);
   }
 
   #sameWords(pieces) {
@@ -171,13 +179,13 @@ class StripView {
   }
 
   #index() {
-    const { events, window: tinted, keywords, parts, pieces } = this.data;
+    const { events, window: tinted, keywords, parts, pieces, sentences } = this.data;
     this.events = new Set(events);
     this.window = new Set(tinted);
     this.keywords = new Set(keywords);
     this.targets = new Set(this.data.targets);
     this.list.jumps = events.length ? events : keywords.filter((i) => !this.keywords.has(i - 1));
-    this.list.starts = sentenceStarts(pieces, parts.map((part) => part[0]));
+    this.list.starts = sentences.length ? sentences : sentenceStarts(pieces, parts.map((part) => part[0]));
     this.partOf = new Int16Array(pieces.length).fill(-1);
     for (const [start, end, label] of parts) this.partOf.fill(label, start, end);
   }
@@ -187,9 +195,12 @@ class StripView {
     this.page = Math.max(0, Math.min(page, Math.ceil(total / PAGE) - 1));
     const offset = this.page * PAGE;
     const shown = total <= PAGE ? this.data.pieces : this.data.pieces.slice(offset, offset + PAGE);
+    this.cards.keepFor(this.data.sentences, offset, this.sameText);
     const kept = this.list.sync(shown, { lengths: this.data.lengths, offset, total });
+    this.cards.lay(this.list.nodes, this.data.sentences, offset);
+    this.cards.paint(this.data, this.partOf);
     this.#paintAll(kept === shown.length ? this.#inSight() : [0, shown.length]);
-    this.list.setPinned(this.list.pinned);
+    this.#setPinned(this.list.pinned);
     this.pager.hidden = total <= PAGE;
     const last = Math.min(offset + PAGE, total);
     this.pagerText.textContent = `Tokens ${offset} to ${last - 1} of ${total.toLocaleString("en")}`;
@@ -199,18 +210,11 @@ class StripView {
 
   // [first, last[ of the nodes that the scrolling box shows now.
   #inSight() {
-    const { nodes } = this.list;
+    const { nodes, offset } = this.list;
     const { top, bottom } = this.box.getBoundingClientRect();
-    const firstBelow = (edge) => {
-      let [low, high] = [0, nodes.length];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (nodes[middle].getBoundingClientRect().bottom < edge) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    };
-    return [firstBelow(top), Math.min(firstBelow(bottom) + 1, nodes.length)];
+    const [from, to] = this.cards.between(top, bottom) ?? [offset, offset + nodes.length];
+    const first = firstBelow(nodes, top, from - offset, to - offset);
+    return [first, Math.min(firstBelow(nodes, bottom, first, to - offset) + 1, nodes.length)];
   }
 
   // Paints [first, last[ at once, and the others in parts once that is on screen: a long text makes no switch wait.
@@ -252,12 +256,49 @@ class StripView {
     return left && right ? "middle" : left ? "last" : right ? "first" : "only";
   }
 
-  #jump(index) {
+  #jump(index, opens = false) {
     this.list.cursor = null;
     if (index !== null) this.#showPage(Math.floor(index / PAGE));
-    this.list.setPinned(index);
+    this.#setPinned(index);
     if (index === null) this.box.scrollTop = 0;
+    else if (this.reads && (opens || !this.#shows(index))) this.#go(index);
     else this.list.reveal(index);
+    this.#tellPlace();
+  }
+
+  #shows(index) {
+    const [first, last] = this.#inSight();
+    return index - this.list.offset > first && index - this.list.offset < last - 1;
+  }
+
+  #setPinned(index) {
+    this.list.setPinned(index);
+    this.cards.setPinned(index);
+    this.#tellPlace();
+  }
+
+  // Scrolls to a token from the rail, a third from the top.
+  #go(index) {
+    if (Math.floor(index / PAGE) !== this.page) this.#showPage(Math.floor(index / PAGE));
+    const node = this.list.node(index);
+    const { top, height } = this.box.getBoundingClientRect();
+    this.box.scrollTop += node.getBoundingClientRect().top - top - height / 3;
+    this.#tellPlace();
+  }
+
+  #onScroll() {
+    this.#hideTip();
+    if (this.placing || !this.reads) return;
+    this.placing = requestAnimationFrame(() => {
+      this.placing = 0;
+      this.#tellPlace();
+    });
+  }
+
+  #tellPlace() {
+    if (!this.reads) return;
+    const [first, last] = this.#inSight();
+    this.rail.place(this.list.offset + first, this.list.offset + last, this.list.pinned);
   }
 
   #show(index) {
@@ -278,7 +319,7 @@ class StripView {
   }
 
   #onPin(index) {
-    this.list.setPinned(index);
+    this.#setPinned(index);
     this.#drawStatus();
     this.send(index);
   }
@@ -342,13 +383,14 @@ class StripView {
   #drawLegend() {
     const { name, unit, low, high, labels, start, rows } = this.data;
     const bars = rows.map((row) => [row.name, row.unit, row.low, row.high]);
-    const stamp = JSON.stringify([name, unit, low, high, labels, start > 0, bars, ...this.#marks()]);
+    const kinds = [labels, start > 0, this.reads];
+    const stamp = JSON.stringify([name, unit, low, high, kinds, bars, ...this.#marks()]);
     if (this.stamp === stamp) return;
     this.stamp = stamp;
     this.legend.replaceChildren();
     if (name) this.legend.append(this.#scale(name, unit, low, high));
     bars.forEach((bar, k) => this.legend.append(this.#scale(`Bar ${k + 1}: ${bar[0]}`, ...bar.slice(1))));
-    for (const [label, style] of labels) this.legend.append(swatch(label, "part", style));
+    if (!this.reads) for (const [label, style] of labels) this.legend.append(swatch(label, "part", style));
     if (this.events.size) this.legend.append(swatch("event", "mark", "event"));
     if (this.window.size) this.legend.append(swatch("window", "window", "only"));
     if (this.keywords.size) this.legend.append(swatch("keyword", "mark", "keyword"));

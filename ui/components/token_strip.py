@@ -27,6 +27,8 @@ CLIP = 160
 """Characters of one token that are shown; the full length is written after them."""
 _OTHER_STYLES = ("other-1", "other-2", "other-3")
 _HERE = Path(__file__).parent
+_MADE_OF = {"token_strip": ("strip_reader",)}
+"""Further files of a component."""
 
 
 class _Pin(TypedDict):
@@ -69,6 +71,8 @@ class Strip:
     rows: tuple[Row, ...] = ()
     targets: frozenset[int] = frozenset()
     """Tokens whose prediction is being explained."""
+    sentences: tuple[int, ...] = ()
+    """First tokens of the sentences, in order; with them the strip is a reader: sentences are cards, beside a rail."""
 
     def __post_init__(self) -> None:
         n = len(self.pieces)
@@ -80,15 +84,15 @@ class Strip:
         assert 0 <= self.text_start <= n, (self.text_start, n)
         for start, end, label in self.parts:
             assert 0 <= start < end <= n, (start, end, label, n)
-        for index in (*self.events, *self.window, *self.keywords, *self.targets):
+        for index in (*self.events, *self.window, *self.keywords, *self.targets, *self.sentences):
             assert 0 <= index < n, (index, n)
 
 
 def read_assets(name: str) -> tuple[str, str]:
-    """(css, js) of a component: the shared token list first, then its own."""
+    """(css, js) of a component: the shared token list first, then what it is made of, then its own."""
     colours = "".join(f"--label-{label}: {colour};" for label, colour in LABEL_COLOURS.items())
-    css = "\n".join((_HERE / f"{stem}.css").read_text("utf-8") for stem in ("token_text", name))
-    js = "\n".join((_HERE / f"{stem}.js").read_text("utf-8") for stem in ("token_text", name))
+    stems = ("token_text", *_MADE_OF.get(name, ()), name)
+    css, js = ("\n".join((_HERE / f"{stem}.{kind}").read_text("utf-8") for stem in stems) for kind in ("css", "js"))
     return f":host {{{colours}}}\n{css}", js
 
 
@@ -101,11 +105,12 @@ def token_strip(
     *,
     key: str,
     size: Size = "normal",
-    height: int | None = 520,
+    height: int | Literal["window"] | None = 520,
     label: str = "Tokens of the text",
     search: bool = False,
 ) -> int | None:
-    """Draw the strip and return the pinned token. Taller texts scroll within `height` pixels (None: no limit).
+    """Draw the strip and return the pinned token. Taller texts scroll within `height` pixels (None: no limit), or
+    within what the browser's window has left below the elements above ("window", for strips with sentences).
 
     With `search` a field above the tokens finds text in them.
     """
@@ -159,6 +164,7 @@ def strip_data(strip: Strip) -> dict[str, object]:
         "keywords": sorted(strip.keywords),
         "start": strip.text_start,
         "targets": sorted(strip.targets),
+        "sentences": list(strip.sentences),
         "rows": [
             {
                 "name": row.name,

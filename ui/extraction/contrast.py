@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.extraction.contrast import contrast
 from core.extraction.moments import Gathered, MomentsSpec
@@ -39,23 +40,40 @@ class Choice:
     weighting: Weighting
 
 
-def ask_contrast(have: dict[Role, Gathered]) -> Choice:
-    """The choice, from sums of one or both models with the same labels and offsets."""
+def ask_contrast(have: dict[Role, Gathered], usual: Window, window_place: DeltaGenerator) -> Choice:
+    """The choice, from sums of one or both models with the same labels and offsets; the window is asked in its place.
+
+    `usual` is the window until a person moves it.
+    """
     moments = next(iter(have.values()))
-    _set_defaults(have, moments)
-    role_column, label_column, minus_column, weight_column = st.columns(4)
+    _set_defaults(have, moments, usual)
+    role_column, label_column, more_column = st.columns([5, 5, 4], vertical_alignment="center")
     role = role_column.segmented_control(
-        "Map of", list(have), format_func=SHORT.__getitem__, required=True, key=f"{KEY}role", persist_state="session"
+        "Map of",
+        list(have),
+        format_func=SHORT.__getitem__,
+        required=True,
+        key=f"{KEY}role",
+        persist_state="session",
+        label_visibility="collapsed",
     )
     label = label_column.selectbox(
         "Label of the events",
         moments.spec.rows,
         key=f"{KEY}label",
         persist_state="session",
-        help="An event is the first token of a part with this label; their number is below. Shuffled events lie at "
-        "random words: a control.",
+        label_visibility="collapsed",
     )
-    negatives = minus_column.selectbox(
+    with more_column.popover("Means", width="stretch"):
+        negatives, weighting = _ask_means()
+    with window_place:
+        window = _ask_window(moments)
+    chosen: Role = next(iter(have)) if role is None else role
+    return Choice(role=chosen, label=label, window=window, negatives=negatives, weighting=weighting)
+
+
+def _ask_means() -> tuple[Negatives, Weighting]:
+    negatives = st.selectbox(
         "Subtracted mean",
         list(_SUBTRACTED),
         format_func=_SUBTRACTED.__getitem__,
@@ -66,7 +84,7 @@ def ask_contrast(have: dict[Role, Gathered]) -> Choice:
         "over all tokens of the traces that have an event, and over the same window around the events of the other "
         "labels: near an event every label's direction says that a part begins there, and this takes it out.",
     )
-    weighting = weight_column.selectbox(
+    weighting = st.selectbox(
         "Weighting",
         list(_WEIGHTED),
         format_func=_WEIGHTED.__getitem__,
@@ -75,9 +93,7 @@ def ask_contrast(have: dict[Role, Gathered]) -> Choice:
         help="Eq. 3 takes the mean of each trace first, so that a long trace or one with many events counts no more "
         "than another.",
     )
-    window = _ask_window(moments)
-    chosen: Role = next(iter(have)) if role is None else role
-    return Choice(role=chosen, label=label, window=window, negatives=negatives, weighting=weighting)
+    return negatives, weighting
 
 
 def made_of(moments: Gathered, choice: Choice) -> DirectionSet:
@@ -105,8 +121,8 @@ def made_of(moments: Gathered, choice: Choice) -> DirectionSet:
 def _ask_window(moments: Gathered) -> Window:
     if not _singles(moments):
         return _ask_gathered(moments)
-    first, last = _span(moments)
-    slider, paper = st.columns([5, 1], vertical_alignment="bottom")
+    first, last = span_of(moments)
+    slider, paper = st.columns([5, 3], vertical_alignment="bottom")
     with slider:
         if first == last:
             st.caption(f"Only offset {first} was gathered, so it is the window.")
@@ -143,7 +159,7 @@ def _singles(moments: Gathered) -> list[Window]:
     return [window for window in moments.spec.windows if window.stop - window.start == 1]
 
 
-def _span(moments: Gathered) -> tuple[int, int]:
+def span_of(moments: Gathered) -> tuple[int, int]:
     """The first and last offset that the slider reaches; those of the paper where no single one was gathered."""
     starts = [window.start for window in _singles(moments)] or [PAPER_WINDOW.start, PAPER_WINDOW.stop - 1]
     return min(starts), max(starts)
@@ -153,9 +169,9 @@ def _use_paper_window() -> None:
     st.session_state[RANGE] = (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1)
 
 
-def _set_defaults(have: dict[Role, Gathered], moments: Gathered) -> None:
-    first, last = _span(moments)
-    kept: tuple[int, int] = st.session_state.get(RANGE, (PAPER_WINDOW.start, PAPER_WINDOW.stop - 1))
+def _set_defaults(have: dict[Role, Gathered], moments: Gathered, usual: Window) -> None:
+    first, last = span_of(moments)
+    kept: tuple[int, int] = st.session_state.get(RANGE, (usual.start, usual.stop - 1))
     low, high = kept
     if RANGE in st.session_state and not first <= low <= high <= last:
         st.session_state[RANGE] = (min(max(low, first), last), max(min(high, last), first))

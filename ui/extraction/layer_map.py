@@ -17,11 +17,11 @@ import streamlit as st
 from core.directions.direction import Direction
 from core.extraction.contrast import cosine_map
 from core.extraction.values import DirectionSet
-from core.forward.edits import PAPER_DEPTH
 from core.values import PAPER_WINDOW, Floats, Window
 from ui.components.colours import BACKGROUND, SEQUENTIAL, TEXT
 from ui.components.theme import diverging_scale, screen_mode
 from ui.directions.choices import choices
+from ui.extraction.usual import Usual
 from ui.shell.state import set_anew
 
 Metric = Literal["separation", "norm", "reliability", "twin", "cosine"]
@@ -33,6 +33,7 @@ _SEEN = "extraction:map:seen"
 _FOR, _FOR_WINDOW = "extraction:map:for", "extraction:map:for_window"
 _GAP = " "
 _FRAME_HEIGHT = 120  # legend and axis: Streamlit fits the whole chart into its height
+_MOST_HEIGHT = 240
 _NOT_ENOUGH = "not enough traces"
 _TITLES: dict[Metric, str] = {
     "separation": "Separation",
@@ -61,17 +62,12 @@ class Cell:
     window: Window
 
 
-def paper_layer(layers: tuple[int, ...], n_layers: int) -> int:
-    """The layer of `layers` that lies nearest to the paper's 10 of 32, by depth."""
-    return min(layers, key=lambda layer: abs(layer - PAPER_DEPTH * n_layers))
-
-
-def draw_map(found: DirectionSet, twin: DirectionSet | None, *, n_layers: int) -> Cell:
+def draw_map(found: DirectionSet, twin: DirectionSet | None, *, usual: Usual) -> Cell:
     """The heatmap with its metric, its reference and its table; returns the chosen cell.
 
     `twin` is the same of the other model of the pair, where it read the traces too.
     """
-    _adopt_click(found, n_layers=n_layers)
+    _adopt_click(found, usual)
     cell = Cell(st.session_state[LAYER_KEY], _windows(found)[st.session_state[WINDOW_KEY]])
     metric, values = _ask_metric(found, twin)
     frame = _frame(found, metric, values)
@@ -116,11 +112,11 @@ def _forget_click() -> None:
     st.session_state[MAP_KEY] = st.session_state.get(MAP_KEY, 0) + 1
 
 
-def _adopt_click(found: DirectionSet, *, n_layers: int) -> None:
-    """Give layer and window a value that this extraction has: the click, the choice so far, or the paper's cell."""
+def _adopt_click(found: DirectionSet, usual: Usual) -> None:
+    """Give layer and window a value that this extraction has: the click, the choice so far, or the usual cell."""
     windows, mark = _windows(found), (found.spec.traces_digest, found.spec.layers)
     if st.session_state.get(LAYER_KEY) not in found.spec.layers or st.session_state.get(_FOR) != mark:
-        st.session_state[LAYER_KEY] = paper_layer(found.spec.layers, n_layers)
+        st.session_state[LAYER_KEY] = usual.layer
         st.session_state[_FOR] = mark
         st.session_state.pop(_FOR_WINDOW, None)
     if st.session_state.get(WINDOW_KEY) not in windows or st.session_state.get(_FOR_WINDOW) != found.spec.windows[0]:
@@ -149,6 +145,8 @@ def _ask_metric(found: DirectionSet, twin: DirectionSet | None) -> tuple[Metric,
         required=True,
         key=METRIC_KEY,
         persist_state="session",
+        label_visibility="collapsed",
+        wrap=True,
     )
     if metric == "twin" and twin is not None:
         return "twin", cosine_map(found, twin)
@@ -244,9 +242,12 @@ def _chart(frame: pd.DataFrame, found: DirectionSet, metric: Metric, cell: Cell)
         chosen.mark_rect(filled=False, stroke=colour, strokeWidth=width, strokeOpacity=1)
         for colour, width in ((BACKGROUND[mode], 5), (TEXT[mode], 2.5))
     ]
-    n_layers = len(found.spec.layers)
-    height = _FRAME_HEIGHT + max(n_layers * (34 if n_layers <= 10 else 18), 60)
-    return alt.layer(cells.add_params(click), *rings).properties(height=height)
+    return alt.layer(cells.add_params(click), *rings).properties(height=_height(len(found.spec.layers)))
+
+
+def _height(n_layers: int) -> int:
+    """Pixels of the map: whole on a laptop's screen, whatever the depth."""
+    return _FRAME_HEIGHT + min(max(n_layers * (34 if n_layers <= 10 else 18), 60), _MOST_HEIGHT)
 
 
 def _offset_axis(found: DirectionSet) -> alt.X:
@@ -275,12 +276,17 @@ def _layer_axis(found: DirectionSet) -> alt.Y:
     )
 
 
-def paper_note(found: DirectionSet, *, n_layers: int) -> str:
+def first_note(found: DirectionSet, usual: Usual) -> str:
     """Why the first cell is chosen as it is, and what the map does not say (paper, Fig. B.1)."""
-    layer, window = paper_layer(found.spec.layers, n_layers), found.spec.windows[0]
+    window = found.spec.windows[0]
     which = "the paper's window" if window == PAPER_WINDOW else "your window"
+    first = (
+        f"First chosen: window {usual.window.label} at layer {usual.layer}, which the recorded experiment on this pair "
+        "found to steer best."
+        if usual.is_recorded and usual.window == window
+        else f"First chosen: {which} {window.label} at layer {usual.layer}, the nearest to the paper's layer 10 of 32."
+    )
     return (
-        f"First chosen: {which} {window.label} at layer {layer}, the nearest to the paper's layer 10 of 32. "
-        "The brightest cell is not necessarily the one that steers best: such maps peak at the first or last layers "
-        "by their nature. Which layer steers best is settled by steering with it."
+        f"{first} The brightest cell is not necessarily the one that steers best: such maps peak at the first or last "
+        "layers by their nature. Which layer steers best is settled by steering with it."
     )

@@ -31,8 +31,7 @@ def ask_traces() -> tuple[Trace, ...]:
         required=True,
         key=f"{KEY}traces",
         persist_state="session",
-        help="Reasoning texts whose stretches are labelled. The embedded ones were written by the demo reasoner; more "
-        "are imported, labelled and corrected on the Traces page.",
+        label_visibility="collapsed",
     )
     if choice == _UPLOAD:
         return _uploaded()
