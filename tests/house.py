@@ -24,7 +24,7 @@ CORE = (
     ("traces",),
     ("importing", "labelling", "forward"),
     ("extraction", "runs", "attribution"),
-    ("experiments",),
+    ("experiments", "finetuning"),
     ("embedded", "kinds", "remembered"),
     ("bundles",),
     ("workbench",),

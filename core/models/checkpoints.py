@@ -75,6 +75,9 @@ class MemoryEstimate:
     """What merging an adapter takes beside the weights while they are loaded."""
     adapter_base: str = ""
     """The model that the adapter says it was trained on, or nothing."""
+    matrices: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the linear maps of the blocks."""
+    d_vocab: int = 0
 
 
 def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
@@ -246,6 +249,8 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
         n_layers=sizes.n_layers,
         d_model=sizes.d_model,
         experts_bytes=sum(prod(t.shape) for t in tensors if EXPERTS in t.name) * width,
+        matrices=tuple(t.shape for t in tensors if len(t.shape) == 2 and not re.search(UNQUANTISED, t.name)),
+        d_vocab=max((t.shape[0] for t in tensors if len(t.shape) == 2 and re.search("embed|wte", t.name)), default=0),
     )
 
 
