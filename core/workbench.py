@@ -26,6 +26,7 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
+from core.finetuning.jobs import FinetuneJobs
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
@@ -70,6 +71,7 @@ class Workbench:
         self.comparisons = Comparisons(root, self.store, self.history)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
+        self.finetunes = FinetuneJobs(root, self.engine)
         self.remembered = RememberedPairs(self.store, self.experiments)
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references

@@ -18,6 +18,7 @@ from core.traces.events import BACKTRACKING
 from core.values import Region
 from retrace.console import Console
 from retrace.flags import add_pair, add_plan
+from retrace.model_flags import add_finetune
 from retrace.session import Stop
 
 
@@ -166,6 +167,12 @@ def _add_steer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--other-model", action="store_true", help="also add a direction of other weights")
 
 
+def _finetune(args: Namespace, console: Console, stop: Stop) -> None:
+    from retrace.finetune import finetune
+
+    finetune(args, console, stop)
+
+
 def _paper(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.measure import paper
 
@@ -272,6 +279,16 @@ COMMANDS = {
   python -m retrace steer --direction mine.gguf --layer 4 --doses 0,8 --prompt "What is 12 * 7?" > out.jsonl""",
         _add_steer,
         _steer,
+    ),
+    "finetune": Command(
+        "train an adapter that makes a base model reason",
+        """\
+  python -m retrace finetune --out thinker
+      the embedded base model on the embedded traces, in some minutes
+  python -m retrace finetune --base my-model --traces traces.json --steps 400 --rate 5e-4 --out thinker
+  python -m retrace paper --pair "my-model,my-model + thinker" --traces traces.json --out results""",
+        add_finetune,
+        _finetune,
     ),
     "report": Command(
         "make the report of a folder again, without any model",

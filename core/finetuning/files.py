@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from safetensors.numpy import save
 
 from core.finetuning.values import FinetuneSpec
-from core.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from core.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAINED_ON
 from core.models.naming import show_merged
 from core.values import Floats
 
@@ -27,7 +27,7 @@ def adapter_files(
     for i, name in enumerate(names):
         for half, factor in zip("AB", factors[2 * i : 2 * i + 2], strict=True):
             tensors[f"base_model.model.{name}.lora_{half}.weight"] = factor
-    weights = _with_metadata(save(tensors), {"format": "pt", "trained_on": trained_on})
+    weights = _with_metadata(save(tensors), {"format": "pt", TRAINED_ON: trained_on})
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -10,6 +10,7 @@ from core.values import ModelSpec, PairSpec
 
 MAX_PARAMS = 1_300_000_000
 """Of a base model that is finetuned here."""
+SMALL_MODEL = 20_000_000
 LEAST_TRACES = 20
 MAX_RANK, MAX_STEPS, MAX_BATCH, MAX_LENGTH = 256, 100_000, 1 << 20, 1 << 15
 NAME_LENGTH = 60
@@ -69,6 +70,13 @@ class Recipe:
 def _check(what: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise BadInput(f"The {what} is {value:,g}.", f"Choose it from {low:,g} to {high:,g}.")
+
+
+def usual_recipe(n_params: int) -> Recipe:
+    """What suits a base model of so many weights: a small one learns fast, and in few tokens."""
+    if n_params < SMALL_MODEL:
+        return Recipe(rate=6e-3, steps=150, batch_tokens=4096, every=15)
+    return Recipe()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from core.models.folders import (
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, PairSpec, Precision
+from core.values import ModelSpec, PairSpec, Precision, is_content
 from core.weights import hub_fingerprint, merged_fingerprint
 
 LOADED_AT_ONCE = 4
@@ -89,6 +89,11 @@ def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
         return _find_model(spec, progress)
     adapter, commit = find_adapter(spec, progress=progress)
     found = _find_model(spec, progress)
+    if is_content(adapter.trained_on) and adapter.trained_on != found.fingerprint:
+        raise ModelUnavailable(
+            f"The adapter {adapter.name!r} was trained on other weights than those of {spec.repo_id!r}.",
+            f"Give {adapter.base or 'the model that it was trained on'} as the model, as it was then.",
+        )
     own = ModelSpec(repo_id=spec.adapter)
     now, former = _fingerprints(own, adapter.path, commit, progress)
     return replace(
