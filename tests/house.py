@@ -36,7 +36,18 @@ UI = (
     ("figures",),
     ("shell",),
     ("directions",),
-    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles", "guide"),
+    (
+        "home",
+        "traces",
+        "labelling",
+        "finetuning",
+        "extraction",
+        "playground",
+        "attribution",
+        "experiments",
+        "bundles",
+        "guide",
+    ),
 )
 """Packages of `ui/`; those of a row do not know each other."""
 MAX_PACKAGE, MAX_MODULE, MAX_PAGE, MAX_FUNCTION = 16, 300, 150, 40
