@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import UserFacingError
 from core.fetching.catalogue import SOURCES, is_here
@@ -82,18 +83,9 @@ def _ask_traces() -> TraceSet | None:
 
 def _ask_recipe(base_id: str) -> tuple[Recipe, Precision, str]:
     usual = _usual(base_id)
-
-    def whole(place: int, title: str, name: str, low: int, high: int, words: str) -> int:
-        value: int = getattr(usual, name)
-        return int(columns[place].number_input(title, low, high, value, key=f"finetune:{name}:{base_id}", help=words))
-
+    steps, tokens, longest, every = _ask_amounts(usual, base_id)
     columns = st.columns(4)
-    steps = whole(0, "Steps", "steps", 1, 100_000, "Updates of the adapter.")
-    tokens = whole(1, "Tokens a step", "batch_tokens", 64, 1 << 20, "Questions included.")
-    longest = whole(2, "Tokens of a trace", "max_tokens", 16, 1 << 15, "What is longer is cut.")
-    every = whole(3, "Checkpoint every", "every", 1, 100_000, "Steps; each is an adapter that can be loaded.")
-    columns = st.columns(4)
-    rank = whole(0, "Rank", "rank", 1, 256, "Of the factors; scale alpha / rank stays at its usual value.")
+    rank = _whole(columns[0], "Rank", "rank", (1, 256), "Of the factors; alpha / rank stays as usual.", usual, base_id)
     rate = columns[1].number_input(
         "Learning rate",
         1e-6,
@@ -107,13 +99,9 @@ def _ask_recipe(base_id: str) -> tuple[Recipe, Precision, str]:
     held = columns[2].number_input(
         "Held-out share", 0.0, 0.5, usual.held_out, step=0.01, key=f"finetune:held:{base_id}", help="Of the questions."
     )
-    seed = whole(3, "Seed", "seed", 0, 10**6, "The same seed on the same weights and traces: the same adapter.")
-    columns = st.columns(4)
-    targets = columns[0].text_input(
-        "Linear maps", key=f"finetune:targets:{base_id}", placeholder="all", help="As q_proj,v_proj; all by default."
-    )
-    precision = columns[1].selectbox("Precision", _PRECISIONS, key="finetune:precision")
-    device = columns[2].selectbox("Device", workbench().pair.devices or ("cpu",), key="finetune:device")
+    same = "The same seed on the same weights and traces gives the same adapter."
+    seed = _whole(columns[3], "Seed", "seed", (0, 10**6), same, usual, base_id)
+    targets, precision, device = _ask_manner(base_id)
     recipe = Recipe(
         rank=rank,
         alpha=usual.scale * rank,
@@ -128,6 +116,35 @@ def _ask_recipe(base_id: str) -> tuple[Recipe, Precision, str]:
         every=every,
     )
     return recipe, precision, device
+
+
+def _ask_amounts(usual: Recipe, base_id: str) -> list[int]:
+    """Steps, tokens of a step, tokens of a trace, steps between checkpoints."""
+    asked = (
+        ("Steps", "steps", (1, 100_000), "Updates of the adapter."),
+        ("Tokens a step", "batch_tokens", (64, 1 << 20), "Questions included."),
+        ("Tokens of a trace", "max_tokens", (16, 1 << 15), "What is longer is cut."),
+        ("Checkpoint every", "every", (1, 100_000), "Steps; each is an adapter that can be loaded."),
+    )
+    return [_whole(column, *one, usual, base_id) for column, one in zip(st.columns(4), asked, strict=True)]
+
+
+def _ask_manner(base_id: str) -> tuple[str, Precision, str]:
+    """Linear maps as typed, precision, device."""
+    columns = st.columns(4)
+    targets = columns[0].text_input(
+        "Linear maps", key=f"finetune:targets:{base_id}", placeholder="all", help="As q_proj,v_proj; all by default."
+    )
+    precision = columns[1].selectbox("Precision", _PRECISIONS, key="finetune:precision")
+    device = columns[2].selectbox("Device", workbench().pair.devices or ("cpu",), key="finetune:device")
+    return targets, precision, device
+
+
+def _whole(
+    column: DeltaGenerator, title: str, name: str, bounds: tuple[int, int], words: str, usual: Recipe, base_id: str
+) -> int:
+    value: int = getattr(usual, name)
+    return int(column.number_input(title, *bounds, value, key=f"finetune:{name}:{base_id}", help=words))
 
 
 def _usual(base_id: str) -> Recipe:
