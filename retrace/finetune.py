@@ -15,6 +15,7 @@ from core.errors import BadInput
 from core.experiments.values import TraceSource
 from core.finetuning.costs import check_base, need_of
 from core.finetuning.folder import RunFolder
+from core.finetuning.recipes import MAX_BYTES, Written, read_written
 from core.finetuning.values import NAME_LENGTH, Finetuned, FinetuneSpec, Need, usual_recipe
 from core.jobs import finish
 from core.models.naming import read_merged, show_merged
@@ -26,7 +27,7 @@ from core.values import ModelSpec, Precision, Trace
 from retrace.console import Console, emit, in_words
 from retrace.inputs import traces_of
 from retrace.plans import allowed
-from retrace.results import check_room
+from retrace.results import check_room, read_file
 from retrace.session import Stop, Stopped, opened
 
 SETTINGS = ("rank", "alpha", "steps", "rate", "warmup", "batch_tokens", "max_tokens", "held_out", "seed", "every")
@@ -35,13 +36,19 @@ SETTINGS = ("rank", "alpha", "steps", "rate", "warmup", "batch_tokens", "max_tok
 
 def finetune(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     """Train the adapter into --out, and say on stdout what came out. Raises BadInput, ModelUnavailable."""
-    run, base = RunFolder(args.out), _base_of(args)
+    written = _written(args)
+    run, base = RunFolder(args.out), _base_of(args, written)
     is_own = base.repo_id == DEMO_PAIR.base.repo_id
     folder = TraceFolder(args.cache, embedded=example_traces)
     source, traces = traces_of(args.traces, folder, is_own=is_own, check=stop.check)
     if source.kind == "none":
         raise BadInput("A finetune without traces learns nothing.", "Name traces with --traces FILE.")
-    spec = _spec_of(args, base, source, traces)
+    spec = _spec_of(args, written, base, source, traces)
+    if written is not None and written.traces.digest != spec.traces_digest:
+        console.say(
+            f"These {len(traces):,} traces are not those that the recipe names ({written.traces.digest}, "
+            f"{written.traces.count:,} traces): the adapter will be another one."
+        )
     run.check(spec)
     if not run.is_finished:
         need = finish(Background("retrace-finetune-need").follow(partial(need_of, spec)))
@@ -57,20 +64,32 @@ def finetune(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     emit(summary(done), indent=1)
 
 
-def _base_of(args: argparse.Namespace) -> ModelSpec:
-    precision: Precision = one_of(args.precision, get_args(Precision))
-    return allowed(read_merged(args.base, precision=precision, device=args.device), args.cache)
+def _written(args: argparse.Namespace) -> Written | None:
+    """The recipe's file, if one is named."""
+    if args.recipe is None:
+        return None
+    return read_written(read_file(args.recipe, limit=MAX_BYTES, what="The recipe"), source=args.recipe.name)
 
 
-def _spec_of(args: argparse.Namespace, base: ModelSpec, source: TraceSource, traces: Sequence[Trace]) -> FinetuneSpec:
-    """What the flags ask for; what they leave open is what suits a base model of that size."""
+def _base_of(args: argparse.Namespace, written: Written | None) -> ModelSpec:
+    named = args.base or (written.base if written else DEMO_PAIR.base.repo_id)
+    precision: Precision = one_of(args.precision or (written.precision if written else "fp32"), get_args(Precision))
+    return allowed(read_merged(named, precision=precision, device=args.device), args.cache)
+
+
+def _spec_of(
+    args: argparse.Namespace, written: Written | None, base: ModelSpec, source: TraceSource, traces: Sequence[Trace]
+) -> FinetuneSpec:
+    """What the flags ask for; what they leave open is the recipe's file, else what suits a base model of that size."""
     name = args.name or args.out.absolute().name[:NAME_LENGTH] or "finetune"
-    template = allowed(ModelSpec(repo_id=args.template), args.cache).repo_id if args.template else ""
+    named = args.template or (written.template if written else "")
+    template = allowed(ModelSpec(repo_id=named), args.cache).repo_id if named else ""
     called = source.name or source.kind
     bare = FinetuneSpec(name=name, base=base, traces=called, traces_digest=digest_of(traces), template=template)
-    usual = usual_recipe(check_base(bare).n_params)
+    n_params = check_base(bare).n_params
+    usual = written.recipe if written else usual_recipe(n_params)
     told = {setting: value for setting in SETTINGS if (value := getattr(args, setting)) is not None}
-    return replace(bare, recipe=replace(usual, **told, targets=items(args.targets) if args.targets else ()))
+    return replace(bare, recipe=replace(usual, **told, targets=items(args.targets) if args.targets else usual.targets))
 
 
 def need_line(need: Need) -> str:

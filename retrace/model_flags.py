@@ -16,15 +16,18 @@ from retrace.session import Stop
 def add_finetune(parser: argparse.ArgumentParser) -> None:
     """What is trained on what, and how."""
     usual = Recipe()
-    parser.add_argument("--base", default=DEMO_PAIR.base.repo_id, metavar="MODEL", help="hub id or folder")
+    parser.add_argument("--base", metavar="MODEL", help=f"hub id or folder (default {DEMO_PAIR.base.repo_id})")
     parser.add_argument("--traces", metavar="FILE", help=f"reasoning texts: a file, or {SET}ID of a saved set")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="the adapter, and what goes on with it"
     )
     parser.add_argument("--name", metavar="TEXT", help="what it is called (default: the folder's name)")
-    parser.add_argument("--precision", default="fp32", metavar="P", help="fp32 (default) or bf16")
+    parser.add_argument("--precision", metavar="P", help="fp32 (default) or bf16")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
     parser.add_argument("--template", metavar="MODEL", help="take tokenizer and chat template of this model")
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="base model and recipe, as in demo/recipes; flags go before it"
+    )
     group = parser.add_argument_group("recipe; a base model of a few million weights has other defaults")
     group.add_argument("--rank", type=int, metavar="N", help=f"of the adapter (default {usual.rank})")
     group.add_argument("--alpha", type=float, metavar="A", help=f"scale times rank (default {usual.alpha:g})")

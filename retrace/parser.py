@@ -288,6 +288,7 @@ COMMANDS = {
   python -m retrace finetune --out thinker
       the embedded base model on the embedded traces, in some minutes
   python -m retrace finetune --base my-model --traces traces.json --steps 400 --rate 5e-4 --out thinker
+  python -m retrace finetune --recipe demo/recipes/smollm2-135m.json --traces traces.jsonl --out reasoner
   python -m retrace paper --pair "my-model,my-model + thinker" --traces traces.json --out results""",
         add_finetune,
         run_finetune,

@@ -16,6 +16,7 @@ from core.experiments.check import check_directions, check_plan
 from core.experiments.command import NONE, SETTINGS, plan_with
 from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan, split
 from core.experiments.values import Plan
+from core.fetching.catalogue import SOURCES, is_here
 from core.models.checkpoints import estimate_memory
 from core.models.naming import read_both
 from core.models.pair import DEMO_PAIR, ModelFacts
@@ -49,6 +50,9 @@ def is_demo(pair: PairSpec) -> bool:
 
 def allowed(spec: ModelSpec, cache: Path) -> ModelSpec:
     """The model; a folder that the user names by its path may be loaded from, and what was made in the cache folder."""
+    source = SOURCES.get(spec.repo_id)
+    if source is not None and not is_here(source, cache):
+        raise BadInput(f"{source.title} is not here yet.", f"Fetch it first: python -m retrace get {source.name}")
     spec = replace(spec, repo_id=_full(spec.repo_id), adapter=spec.adapter and _full(spec.adapter))
     named = [name for name in (spec.repo_id, spec.adapter) if name and name.startswith("/")]
     known = os.environ.get(settings.MODEL_ROOTS, "")

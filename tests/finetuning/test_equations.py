@@ -103,8 +103,9 @@ def _doubled(factors: tuple[torch.Tensor, ...], seed: int) -> tuple[torch.Tensor
     return tuple((0.1 * torch.randn(f.shape, generator=random)).double().requires_grad_() for f in factors)
 
 
-def test_the_loss_is_that_of_the_reasoning_alone(tmp_path: Path) -> None:
-    loaded = tiny_loaded(tmp_path)
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gpt_neox"])
+def test_the_loss_is_that_of_the_reasoning_alone(tmp_path: Path, family: Family) -> None:
+    loaded = tiny_loaded(tmp_path, family)
     short, long = (encode_text(loaded, t.prompt, t.text) for t in (made_up()[3], made_up()[5]))
     rows = [Row(question="", token_ids=r.token_ids, learned_from=r.text_start) for r in (short, long)]
     with torch.no_grad():

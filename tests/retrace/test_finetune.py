@@ -148,3 +148,40 @@ def test_ctrl_c_keeps_the_steps_and_the_same_command_goes_on(tmp_path) -> None:
     again = subprocess.run(words, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == DONE, again.stderr
     assert json.loads(again.stdout)["steps"] == 12
+
+
+def test_a_recipe_of_a_file_is_followed_and_other_traces_are_named(shell, tmp_path) -> None:
+    recipe = {"rank": 2, "steps": 2, "every": 2, "batch_tokens": 400, "max_tokens": 120, "warmup": 1, "seed": 3}
+    written = {"base": "demo/base", "traces": {"source": "mine", "count": 5, "digest": "0" * 20}, "recipe": recipe}
+    file, out = tmp_path / "recipe.json", tmp_path / "thinker"
+    file.write_text(json.dumps(written))
+    code, _, stderr = shell("finetune", "--recipe", file, "--rank", "1", "--out", out)
+    assert code == DONE, stderr
+    assert "not those that the recipe names" in stderr
+    said = json.loads((out / "run" / "finetune.json").read_text())
+    assert said["spec"]["recipe"] | recipe | {"rank": 1} == said["spec"]["recipe"]
+    assert json.loads((out / "adapter_config.json").read_text())["r"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"base": 3}', '{"base": "x", "recipe": {"rank": "a"}}', "\x00"])
+def test_what_is_no_recipe(shell, tmp_path, text) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(text)
+    code, _, stderr = shell("finetune", "--recipe", file, "--out", tmp_path / "out")
+    assert code == BAD_INPUT
+    assert "recipe" in stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_committed_recipe_can_be_read_and_its_base_model_is_named(shell, tmp_path) -> None:
+    code, _, stderr = shell(
+        "finetune",
+        "--recipe",
+        PROJECT / "demo/recipes/smollm2-135m.json",
+        "--out",
+        tmp_path / "o",
+        "--traces",
+        "embedded",
+    )
+    assert code == BAD_INPUT
+    assert "python -m retrace get smollm2-135m" in stderr

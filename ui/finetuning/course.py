@@ -50,10 +50,9 @@ def _draw_losses(course: Course, key: str) -> None:
     chart = (base.mark_line() + points).properties(height=_HEIGHT)
     st.altair_chart(chart, width="stretch", key=f"{key}:losses", alt="Loss by step, as the caption says.")
     held = f", {course.held_out[-1][1]:.3f} on {course.n_held_out:,} held-out traces" if course.held_out else ""
-    last = (
-        f"The last steps lost {rows[rows['on'] == LEARNED]['loss'].iloc[-1]:.3f} nats a token" if course.losses else ""
-    )
-    st.caption(f"{last}{held}. The line is a mean over {_SMOOTHED} steps." if last else "Before the first step.")
+    if course.losses:
+        last = rows[rows["on"] == LEARNED]["loss"].iloc[-1]
+        st.caption(f"At last {last:.3f} nats a token, as a mean over {_SMOOTHED} steps like the line{held}.")
 
 
 def _draw_samples(course: Course, key: str) -> None:
