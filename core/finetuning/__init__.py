@@ -2,5 +2,5 @@
 
 Knows no page and no experiment. `factors`, `files`, `rows`, `samples`, `template` and `training` are its own.
 
-Face: values, costs, folder, jobs, recipes, work
+Face: adopted, values, costs, folder, jobs, recipes, work
 """

@@ -242,6 +242,11 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / n for n in names]
 
 
+def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights in a checked folder by name; raises ModelUnavailable."""
+    return {tensor.name: tensor.shape for file in weight_files(folder) for tensor in read_header(file)}
+
+
 def _loaded_files(folder: Path) -> list[Path]:
     """Everything in the folder that loading may open, by name."""
     found = {f for pattern in LOADED_PATTERNS for f in folder.glob(pattern)}

@@ -35,6 +35,10 @@ def _draw_one(one: Finetuned, *, is_first: bool, anything_runs: bool) -> None:
         expanded=is_first and not anything_runs,
         icon=":material/check_circle:" if one.finished else ":material/pause_circle:",
     ):
+        if not course.n_traces and one.finished:
+            st.caption("This adapter was trained elsewhere.")
+            _draw_actions(one, anything_runs=anything_runs)
+            return
         st.caption(
             f"{course.n_traces:,} traces, {course.n_tokens:,} tokens of reasoning; {course.n_held_out} held out, "
             f"{course.n_left_out} left out · rank {one.spec.recipe.rank}, rate {one.spec.recipe.rate:g}, seed "
