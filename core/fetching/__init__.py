@@ -2,5 +2,5 @@
 
 Knows no adapter and no page. `conversion`, `index` and `transfer` are its own.
 
-Face: catalogue, work
+Face: catalogue, jobs, work
 """

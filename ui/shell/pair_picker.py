@@ -125,7 +125,7 @@ def _offer_fetching() -> None:
             "The Finetuning page makes it reason.",
         )
         if wanted:
-            guarded(partial(workbench().fetch, source, caller()), _FETCH)
+            guarded(partial(workbench().fetching.get, source, caller()), _FETCH)
     found = follow(_FETCH, narrow=True)
     if found is not None and found.state == "done":
         st.caption(f"{plain(found.title.removeprefix('Getting '))} is here: finetune it on the Finetuning page.")
