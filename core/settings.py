@@ -18,6 +18,9 @@ MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
 THREADS = "OMP_NUM_THREADS"
 JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
 
+MADE = ("models", "finetunes")
+"""Folders of the cache with models that were fetched and adapters that were trained here."""
+
 VARIABLES = {
     CACHE: "folder for results and saved directions; default `cache/`",
     STORE: "size in GB that results may take, oldest removed first; default half of what the disk has free",
@@ -76,6 +79,11 @@ def first_bundle() -> Path | None:
 def model_roots() -> tuple[Path, ...]:
     """Folders that local models may be loaded from, `demo/` first, links resolved."""
     return Path(os.path.realpath(PROJECT / "demo")), *_folders(MODEL_ROOTS)
+
+
+def made_roots() -> tuple[Path, ...]:
+    """The folders MADE of the cache, links resolved."""
+    return tuple(Path(os.path.realpath(cache_folder() / name)) for name in MADE)
 
 
 def data_roots() -> tuple[Path, ...]:

@@ -26,12 +26,13 @@ from core.experiments.work import Lab
 from core.extraction.moments import MomentsSpec
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
+from core.fetching.jobs import FetchJobs
+from core.finetuning.jobs import FinetuneJobs
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
-from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
@@ -60,6 +61,7 @@ class Workbench:
     """One store, one engine and at most one loaded pair. Safe to use from any thread."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.pair, self.pair_hold = PairHolder(_accept), PairHold()
         models = self.pair.loaded
         self.store = Store(root, former=lambda: formerly(models()), measured=lambda: measured_by(models()))
@@ -72,10 +74,18 @@ class Workbench:
         self.comparisons = Comparisons(root, self.store, self.history)
         self.engine = Engine(check_clean=self.pair.check_clean)
         self.experiments = ExperimentFolder(root)
+        self.finetunes = FinetuneJobs(root, self.engine)
+        self.fetching = FetchJobs(root, self.engine)
         self.remembered = RememberedPairs(self.store, self.experiments)
         self.talk = TalkFolder(root)
         self._lab = Lab(
-            self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
+            self.store,
+            self.moments,
+            self.pair,
+            self.trace_sets,
+            self.directions,
+            self.experiments,
+            lambda plan: references_for(plan.pair, lookup=self.cached, keep=self._save),
         )
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
@@ -204,14 +214,12 @@ class Workbench:
 
     def label_by_keywords(self, set_id: str, keywords: KeywordSet, *, name: str, caller: Caller = NOBODY) -> JobId[int]:
         """Job that labels a saved set and keeps the labelling under `name`; its result is the number of parts."""
-        work = keyword_work(
-            self.trace_sets.load(set_id),
-            keywords,
-            keep=lambda traces: self.trace_sets.save_labels(set_id, name, [trace.parts for trace in traces]),
-        )
-        return self._lasting(
-            "label", work, title="Labelling by keywords", caller=caller, about=(set_id, keywords, name)
-        )
+
+        def keep(traces: Sequence[Trace]) -> None:
+            self.trace_sets.save_labels(set_id, name, [trace.parts for trace in traces])
+
+        work, about = keyword_work(self.trace_sets.load(set_id), keywords, keep=keep), (set_id, keywords, name)
+        return self._lasting("label", work, title="Labelling by keywords", caller=caller, about=about)
 
     def judge(
         self, spec: JudgeSpec, traces: Sequence[Trace], caller: Caller = NOBODY, *, pace: Pace = CALM
@@ -258,9 +266,6 @@ class Workbench:
         """The cell of a point, with its texts, or None where it is not kept any more."""
         return self.store.get_by_key(DoseCell, key)
 
-    def _references(self, plan: Plan) -> list[Reference]:
-        return references_for(plan.pair, lookup=self.cached, keep=self._save)
-
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""
         return self.engine.submit(kind, work, title=title, caller=caller, seconds=_MONTH, lasting=True, about=about)
@@ -287,10 +292,8 @@ class Workbench:
 
     def _save(self, spec: Spec[T], result: T) -> None:
         kind, cls = _KINDS[type(spec)]
-        if cls is DirectionSet:
-            self.store.put_file(kind, spec, result)
-        else:
-            self.store.put(kind, spec, result)
+        put = self.store.put_file if cls is DirectionSet else self.store.put
+        put(kind, spec, result)
 
 
 def _accept(loaded: LoadedModel) -> None:

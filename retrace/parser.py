@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from core import settings
 from retrace.console import Console
-from retrace.flags import add_extract, add_plan, add_steer
+from retrace.direction_flags import add_extract, add_steer
+from retrace.flags import add_plan
+from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
 from retrace.session import Stop
 
 
@@ -239,6 +241,25 @@ COMMANDS = {
   python -m retrace steer --direction mine.gguf --layer 4 --doses 0,8 --prompt "What is 12 * 7?" > out.jsonl""",
         add_steer,
         _steer,
+    ),
+    "get": Command(
+        "fetch a real base model, once; it is there without a network afterwards",
+        """\
+  python -m retrace get smollm2-135m
+  python -m retrace finetune --base smollm2-135m --traces traces.json --out thinker""",
+        add_get,
+        run_get,
+    ),
+    "finetune": Command(
+        "train an adapter that makes a base model reason",
+        """\
+  python -m retrace finetune --out thinker
+      the embedded base model on the embedded traces, in some minutes
+  python -m retrace finetune --base my-model --traces traces.json --steps 400 --rate 5e-4 --out thinker
+  python -m retrace finetune --recipe demo/recipes/smollm2-135m.json --traces traces.jsonl --out reasoner
+  python -m retrace paper --pair "my-model,my-model + thinker" --traces traces.json --out results""",
+        add_finetune,
+        run_finetune,
     ),
     "report": Command(
         "make the report of a folder again, without any model",

@@ -16,6 +16,7 @@ from core.experiments.check import check_directions, check_plan
 from core.experiments.command import NONE, SETTINGS, plan_with
 from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan, split
 from core.experiments.values import Plan
+from core.fetching.catalogue import SOURCES, is_here
 from core.models.checkpoints import estimate_memory
 from core.models.naming import read_both
 from core.models.pair import DEMO_PAIR, ModelFacts
@@ -39,7 +40,7 @@ def pair_of(args: argparse.Namespace) -> PairSpec:
         return PairSpec(base=specs[0], reasoner=specs[1])
     usual = one_of(settings.first_precision(), get_args(Precision))
     pair = read_both(named, precision=precision or usual, device=args.device or settings.first_device())
-    return PairSpec(base=_allowed(pair.base), reasoner=_allowed(pair.reasoner))
+    return PairSpec(base=allowed(pair.base, args.cache), reasoner=allowed(pair.reasoner, args.cache))
 
 
 def is_demo(pair: PairSpec) -> bool:
@@ -47,12 +48,16 @@ def is_demo(pair: PairSpec) -> bool:
     return (pair.base.repo_id, pair.reasoner.repo_id) == (DEMO_PAIR.base.repo_id, DEMO_PAIR.reasoner.repo_id)
 
 
-def _allowed(spec: ModelSpec) -> ModelSpec:
-    """The model; a folder that the user names by its path may be loaded from, wherever it lies."""
+def allowed(spec: ModelSpec, cache: Path) -> ModelSpec:
+    """The model; a folder that the user names by its path may be loaded from, and what was made in the cache folder."""
+    source = SOURCES.get(spec.repo_id)
+    if source is not None and not is_here(source, cache):
+        raise BadInput(f"{source.title} is not here yet.", f"Fetch it first: python -m retrace get {source.name}")
     spec = replace(spec, repo_id=_full(spec.repo_id), adapter=spec.adapter and _full(spec.adapter))
     named = [name for name in (spec.repo_id, spec.adapter) if name and name.startswith("/")]
     known = os.environ.get(settings.MODEL_ROOTS, "")
-    os.environ[settings.MODEL_ROOTS] = os.pathsep.join(filter(None, (known, *named)))
+    made = [str(cache.absolute() / name) for name in settings.MADE]
+    os.environ[settings.MODEL_ROOTS] = os.pathsep.join(filter(None, (known, *named, *made)))
     return spec
 
 

@@ -22,9 +22,9 @@ CORE = (
     ("disk", "lora", "tokens"),
     ("models", "directions"),
     ("traces",),
-    ("importing", "labelling", "forward"),
+    ("importing", "labelling", "forward", "fetching"),
     ("extraction", "runs", "attribution"),
-    ("experiments",),
+    ("experiments", "finetuning"),
     ("embedded", "kinds", "remembered", "talk"),
     ("bundles",),
     ("workbench",),
@@ -36,7 +36,18 @@ UI = (
     ("figures",),
     ("shell",),
     ("directions", "talk"),
-    ("home", "traces", "labelling", "extraction", "playground", "attribution", "experiments", "bundles", "guide"),
+    (
+        "home",
+        "traces",
+        "labelling",
+        "finetuning",
+        "extraction",
+        "playground",
+        "attribution",
+        "experiments",
+        "bundles",
+        "guide",
+    ),
 )
 """Packages of `ui/`; those of a row do not know each other."""
 MAX_PACKAGE, MAX_MODULE, MAX_PAGE, MAX_FUNCTION = 16, 300, 150, 40

@@ -114,6 +114,28 @@ def record_inputs(loaded: LoadedModel, layers: Sequence[int], sink: Sink) -> Ite
             handle.remove()
 
 
+@contextmanager
+def add_products(
+    modules: Sequence[nn.Module], factors: Sequence[tuple[Tensor, Tensor]], scale: float
+) -> Iterator[None]:
+    """While open, each of these linear maps gives W x + scale · B (A x), with its A (rank, in) and B (out, rank).
+
+    Gradients flow to the factors, and through the maps.
+    """
+
+    def make_hook(a: Tensor, b: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        return lambda _module, inputs, out: out + (scale * (inputs[0].to(a.dtype) @ a.T) @ b.T).to(out.dtype)
+
+    handles = []
+    try:
+        for module, (a, b) in zip(modules, factors, strict=True):
+            handles.append(module.register_forward_hook(make_hook(a, b)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def run_decoder(loaded: LoadedModel, token_ids: Tensor, layers: Sequence[int], sink: Sink) -> None:
     """One forward pass of (batch, seq) ids without lm_head, up to the deepest of `layers`, feeding `sink`."""
     with record_residuals(loaded, layers, sink, stop_after_deepest=True), torch.inference_mode():

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from core.background import Tell
 from core.errors import ModelUnavailable
 from core.lora.changes import EMBEDDINGS, Change, changes_of
-from core.models.files import Tensor, read_header, read_json
+from core.models.files import Tensor, read_header, read_json, read_note
 from core.models.folders import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     TOKENIZER_FILES,
+    TRAINED_ON,
     check_adapter_names,
     local_folder,
     made_for,
@@ -42,6 +43,8 @@ class Adapter:
     """By parameter."""
     tokenizer: Path | None
     """The folder of its own tokenizer, where it brings one."""
+    trained_on: str = ""
+    """The fingerprint of that model, where it says one."""
 
 
 def find_adapter(spec: ModelSpec, *, progress: Tell) -> tuple[Adapter, str | None]:
@@ -68,7 +71,8 @@ def peek_adapter(spec: ModelSpec) -> Adapter | None:
 def read_adapter(folder: Path, name: str) -> Adapter:
     """The adapter in a folder; raises ModelUnavailable, saying what it is that cannot be merged."""
     check_adapter_names([p.name for p in folder.iterdir()], name)
-    return _judge(name, folder / ADAPTER_CONFIG, read_header(folder / ADAPTER_WEIGHTS))
+    found = _judge(name, folder / ADAPTER_CONFIG, read_header(folder / ADAPTER_WEIGHTS))
+    return replace(found, trained_on=read_note(folder / ADAPTER_WEIGHTS, TRAINED_ON))
 
 
 def merging_bytes(adapter: Adapter, *, at_once: int) -> int:

@@ -25,7 +25,7 @@ from core.models.folders import (
     weight_files,
 )
 from core.models.hub import config_and_tensors, download
-from core.values import ModelSpec, PairSpec, Precision
+from core.values import ModelSpec, PairSpec, Precision, is_content
 from core.weights import hub_fingerprint, merged_fingerprint
 
 LOADED_AT_ONCE = 4
@@ -75,6 +75,9 @@ class MemoryEstimate:
     """What merging an adapter takes beside the weights while they are loaded."""
     adapter_base: str = ""
     """The model that the adapter says it was trained on, or nothing."""
+    matrices: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the linear maps of the blocks."""
+    d_vocab: int = 0
 
 
 def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
@@ -86,6 +89,11 @@ def find_checkpoint(spec: ModelSpec, *, progress: Tell = silent) -> Checkpoint:
         return _find_model(spec, progress)
     adapter, commit = find_adapter(spec, progress=progress)
     found = _find_model(spec, progress)
+    if is_content(adapter.trained_on) and adapter.trained_on != found.fingerprint:
+        raise ModelUnavailable(
+            f"The adapter {adapter.name!r} was trained on other weights than those of {spec.repo_id!r}.",
+            f"Give {adapter.base or 'the model that it was trained on'} as the model, as it was then.",
+        )
     own = ModelSpec(repo_id=spec.adapter)
     now, former = _fingerprints(own, adapter.path, commit, progress)
     return replace(
@@ -246,6 +254,8 @@ def _estimate(config: Config, tensors: list[Tensor], precision: Precision) -> Me
         n_layers=sizes.n_layers,
         d_model=sizes.d_model,
         experts_bytes=sum(prod(t.shape) for t in tensors if EXPERTS in t.name) * width,
+        matrices=tuple(t.shape for t in tensors if len(t.shape) == 2 and not re.search(UNQUANTISED, t.name)),
+        d_vocab=max((t.shape[0] for t in tensors if len(t.shape) == 2 and re.search("embed|wte", t.name)), default=0),
     )
 
 

@@ -111,6 +111,15 @@ def read_header(path: Path) -> list[Tensor]:
         ) from None
 
 
+def read_note(path: Path, name: str) -> str:
+    """A text beside the tensors of a safetensors file that `read_header` has checked, or nothing."""
+    with _opened(path) as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        notes = json.loads(file.read(length)).get("__metadata__")
+    found = notes.get(name) if isinstance(notes, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def check_count(n_tensors: int, name: str) -> None:
     """Raise ModelUnavailable for more weights than any model has."""
     if n_tensors > MAX_TENSORS:

@@ -16,7 +16,7 @@ from core.background import Tell, silent
 from core.disk.digests import digests_of
 from core.errors import ModelUnavailable
 from core.models.files import AGAIN, check_count, check_file, read_header, read_json
-from core.settings import MODEL_ROOTS, PROJECT, model_roots
+from core.settings import MODEL_ROOTS, PROJECT, made_roots, model_roots
 from core.text.lines import shown_line
 from core.values import ModelSpec
 from core.weights import content_fingerprint
@@ -24,6 +24,8 @@ from core.weights import content_fingerprint
 LOADED_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt")
 MORE_TEMPLATES = "additional_chat_templates"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TRAINED_ON = "trained_on"
+"""Note beside an adapter's weights: the fingerprint of the model that it was trained on."""
 ADAPTER_FILES = {ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 SETTINGS_FILES = {
@@ -59,7 +61,7 @@ def local_folder(repo_id: str) -> Path | None:
 
     Raises ModelUnavailable for a folder outside the roots, a path that does not exist, and a malformed id.
     """
-    roots = model_roots()
+    roots = (*model_roots(), *made_roots())
     folders = _existing(repo_id, roots)
     allowed = [f for f in folders if any(f.is_relative_to(root) for root in roots)]
     if allowed:
@@ -238,6 +240,11 @@ def weight_files(folder: Path) -> list[Path]:
     if len(names) > MAX_SHARDS:
         raise ModelUnavailable(f"The index of the model's weights names more than {MAX_SHARDS:,} files.", AGAIN)
     return [folder / n for n in names]
+
+
+def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights in a checked folder by name; raises ModelUnavailable."""
+    return {tensor.name: tensor.shape for file in weight_files(folder) for tensor in read_header(file)}
 
 
 def _loaded_files(folder: Path) -> list[Path]:

@@ -90,7 +90,7 @@ def read_template(tokenizer: FastTokenizer, chosen: Arguments | None = None) -> 
     A template that closes the thinking of a reasoning model unless it is told otherwise is told otherwise. Raises
     BadInput for a choice that the template does not have, ModelUnavailable as `load_frame`.
     """
-    template = _template_of(tokenizer)
+    template = template_of(tokenizer)
     if template is None:
         _check_chosen({}, chosen or {})
         return Template(frame=ChatFrame(prefix=start_token(tokenizer), suffix="", source="raw"))
@@ -198,7 +198,7 @@ def control_tokens(tokenizer: FastTokenizer) -> tuple[str, ...]:
     return tuple(sorted(texts - {""}, key=lambda t: (-len(t), t)))
 
 
-def _template_of(tokenizer: FastTokenizer) -> str | None:
+def template_of(tokenizer: FastTokenizer) -> str | None:
     """A tokenizer may hold several named templates; the one named "default" is meant for chat."""
     template = tokenizer.chat_template
     if isinstance(template, Mapping):

@@ -10,6 +10,7 @@ from tests.browser.conftest import HOME
 PAGES = {
     "": HOME,
     "labelling": "Labelling",
+    "finetuning": "Finetuning",
     "extraction": "Extraction",
     "directions": "Directions",
     "playground": "Steering playground",

@@ -60,7 +60,7 @@ USUAL = {
     "trace": ["0", "1", "9"],
     "model": ["base", "reasoner"],
 }
-OTHERS = ("home", "extraction", "directions", "labelling", "experiments", "attribution")
+OTHERS = ("home", "extraction", "directions", "labelling", "finetuning", "experiments", "attribution")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ PAGES = (
     "home",
     "traces",
     "labelling",
+    "finetuning",
     "extraction",
     "directions",
     "playground",

@@ -31,6 +31,7 @@ _PAGES = (
     ("home", "Home"),
     ("traces", "Traces"),
     ("labelling", "Labelling"),
+    ("finetuning", "Finetuning"),
     ("extraction", "Extraction"),
     ("directions", "Directions"),
     ("playground", "Steering playground"),

