@@ -33,6 +33,7 @@ from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
 from core.labelling.keywords import KeywordSet
+from core.labelling.references import Reference
 from core.labelling.work import judge_traces, keyword_work
 from core.models.checkpoints import PairNeed, estimate_pair
 from core.models.pair import PairHolder, Role
@@ -79,13 +80,7 @@ class Workbench:
         self.remembered = RememberedPairs(self.store, self.experiments)
         self.talk = TalkFolder(root)
         self._lab = Lab(
-            self.store,
-            self.moments,
-            self.pair,
-            self.trace_sets,
-            self.directions,
-            self.experiments,
-            lambda plan: references_for(plan.pair, lookup=self.cached, keep=self._save),
+            self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
@@ -266,6 +261,9 @@ class Workbench:
         """The cell of a point, with its texts, or None where it is not kept any more."""
         return self.store.get_by_key(DoseCell, key)
 
+    def _references(self, plan: Plan) -> list[Reference]:
+        return references_for(plan.pair, lookup=self.cached, keep=self._save)
+
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""
         return self.engine.submit(kind, work, title=title, caller=caller, seconds=_MONTH, lasting=True, about=about)
@@ -297,7 +295,6 @@ class Workbench:
 
 
 def _accept(loaded: LoadedModel) -> None:
-    """See `core.forward.acceptance`, which imports torch."""
     from core.forward.acceptance import accept
 
     accept(loaded)

@@ -18,6 +18,7 @@ from core.text.typed import items
 from core.traces.events import digest_of
 from core.traces.set_files import TraceSet
 from core.values import ModelSpec, Precision
+from ui.components.roles import TITLES
 from ui.components.safe_text import plain, seconds, size, tried
 from ui.shell.jobs import GRACE_SECONDS, follow
 from ui.shell.state import caller, guarded, pair_facts, workbench
@@ -60,7 +61,7 @@ def _ask_base() -> str:
     loaded = [show_merged(replace(facts[0].spec, revision=None))] if facts and not facts[0].spec.adapter else []
     fetched = [name for name, source in SOURCES.items() if is_here(source, workbench().root)]
     known = list(dict.fromkeys([*loaded, DEMO_PAIR.base.repo_id, *fetched]))
-    chosen = st.selectbox("Base model", [*known, _OTHER], key=BASE_KEY, help="Up to about a billion weights.")
+    chosen = st.selectbox(TITLES["base"], [*known, _OTHER], key=BASE_KEY, help="Up to about a billion weights.")
     if chosen != _OTHER:
         return str(chosen)
     return st.text_input("Its name", key=OTHER_KEY, placeholder="hub id, hub id@revision, or local folder").strip()
