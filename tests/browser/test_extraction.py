@@ -156,6 +156,7 @@ def test_extract_answers_in_sight_and_the_map_is_on_the_first_screen(
         assert box is not None
         assert 0 < box["y"] < box["y"] + box["height"] < screen.height
         expect(page.get_by_text("which the recorded experiment on this pair found to steer best")).to_be_attached()
+        page.goto("about:blank")
 
 
 def window_of(page: Page) -> list[int]:

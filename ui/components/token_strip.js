@@ -395,7 +395,7 @@ class StripView {
     if (this.window.size) this.legend.append(swatch("window", "window", "only"));
     if (this.keywords.size) this.legend.append(swatch("keyword", "mark", "keyword"));
     if (this.targets.size) this.legend.append(swatch("target", "target", ""));
-    if (start > 0) this.legend.append(swatch("prompt", "prompt", ""));
+    if (start > 0 && !this.reads) this.legend.append(swatch("prompt", "prompt", ""));
   }
 
   #marks() {
