@@ -8,6 +8,7 @@ from streamlit.navigation.page import StreamlitPage
 from core.models.pair import ModelFacts
 from core.remembered import has_torch
 from core.settings import PROJECT
+from ui.components.readable import keep_readable
 from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
 from ui.shell.pair_picker import draw_pair_picker, offer_linked_pair
@@ -108,6 +109,7 @@ def draw_sidebar() -> None:
     if has_torch() and opened_bundle() is None:
         offer_linked_pair(LOAD_SLOT)
     with st.sidebar:
+        keep_readable()
         failed = st.session_state.get(FIRST_FAILED)
         if failed is not None:
             show_error(failed)
