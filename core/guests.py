@@ -19,7 +19,7 @@ from core.values import T
 
 if TYPE_CHECKING:
     from core.models.pair import Role
-    from core.runs.history import HistoryEntry, RunHistory
+    from core.runs.history import ComparisonEntry, Comparisons, HistoryEntry, RunHistory
     from core.workbench import Workbench
 
 MOST_TOKENS, MOST_LANES, LONGEST_TEXT = 256, 3, 2048
@@ -40,6 +40,9 @@ _FOLDERS = {
     "history": "find kept",
     "experiments": "list plan outcome",
     "remembered": "list",
+    "talk": "read",
+    "pair_hold": "kept_by check",
+    "comparisons": "records",
 }
 """By part of the workbench, what reads."""
 _OWN = "cached unfinished cell cost"
@@ -97,6 +100,27 @@ class _History(_View):
         return []
 
 
+class _Comparisons(_View):
+    """As with runs; what a visitor asks joins no list of the speaker's."""
+
+    def __init__(self, what: Comparisons, names: str) -> None:
+        super().__init__(what, names)
+        self._comparisons = what
+
+    def entries(self, limit: int = 200) -> list[ComparisonEntry]:
+        return [entry for entry in self._comparisons.entries(limit) if entry.pinned]
+
+    def note(self, _: Sequence[GenerationSpec]) -> None:
+        return None
+
+
+class _Hold(_View):
+    """A visitor keeps no pair, and so releases none."""
+
+    def release(self, _: Caller) -> None:
+        return None
+
+
 class _Engine(_View):
     """Every job may be looked at; only the visitor's own be kept alive or stopped."""
 
@@ -129,7 +153,9 @@ class _Guest(_View):
         self.pair, self.store = _View(bench.pair, _PAIR), _Store(bench.store, _STORE)
         self.engine, self.journal = _Engine(bench, guest), _Journal(bench.journal, "")
         self.history = _History(bench.history, _FOLDERS["history"])
-        for name in _FOLDERS.keys() - {"journal", "history"}:
+        self.comparisons = _Comparisons(bench.comparisons, _FOLDERS["comparisons"])
+        self.pair_hold = _Hold(bench.pair_hold, _FOLDERS["pair_hold"])
+        for name in _FOLDERS.keys() - {"journal", "history", "comparisons", "pair_hold"}:
             setattr(self, name, _View(getattr(bench, name), _FOLDERS[name]))
 
     def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:

@@ -47,6 +47,7 @@ UI = (
         "experiments",
         "bundles",
         "guide",
+        "sharing",
     ),
 )
 """Packages of `ui/`; those of a row do not know each other."""
