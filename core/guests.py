@@ -41,6 +41,8 @@ _FOLDERS = {
     "experiments": "list plan outcome",
     "remembered": "list",
     "talk": "read",
+    "finetunes": "list",
+    "fetching": "",
     "pair_hold": "kept_by check",
     "comparisons": "records",
 }

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from core import settings
 
-FIRST = ("ui.shell.frame", "ui.home.experiment", "ui.home.live", "ui.home.quick", "ui.home.trainings")
+FIRST = ("ui.shell.frame", "ui.home.experiment", "ui.home.live", "ui.home.trainings")
 """What the first page imports, and with it altair and pandas; of models and torch nothing."""
 
 SHARE = "--share"

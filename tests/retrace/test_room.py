@@ -116,6 +116,14 @@ def test_the_right_password_opens_pages_and_the_websocket_and_logging_out_shuts_
     assert is_shut(ask(server, "/_stcore/health", cookie=answer.cookie))
 
 
+def test_behind_a_proxy_with_tls_the_cookie_is_sent_over_tls_alone(server):
+    answer = log_in(
+        server, X_Forwarded_Proto="https", X_Forwarded_For="203.0.113.9", Origin=f"https://127.0.0.1:{server.port}"
+    )
+    assert (answer.status, "; secure" in answer.head.lower()) == (303, True)
+    assert "; secure" not in log_in(server).head.lower()
+
+
 def test_a_form_of_another_page_logs_nobody_in(server):
     for origin in ("http://elsewhere.example", "null", f"http://127.0.0.1:{server.port + 1}", ""):
         answer = log_in(server, Origin=origin)

@@ -121,7 +121,9 @@ def read(square):
     return bytes(int(body[k : k + 8], 2) for k in range(0, len(body), 8)).decode()
 
 
-@pytest.mark.parametrize("n", [0, 1, 14, 15, 26, 27, 42, 43, 62, 63, 84, 85, 106, 107, 122, 123, 152, 153, 180, 181, 213])
+@pytest.mark.parametrize(
+    "n", [0, 1, 14, 15, 26, 27, 42, 43, 62, 63, 84, 85, 106, 107, 122, 123, 152, 153, 180, 181, 213]
+)
 def test_a_code_is_read_again_at_every_version(n):
     text = "".join(chr(33 + (7 * i) % 90) for i in range(n))
     assert read(qr_code(text)) == text

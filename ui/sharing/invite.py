@@ -21,29 +21,26 @@ def draw_invite() -> None:
     if shared is None or guest():
         return
     with st.sidebar:
-        with st.popover("Invite the room", icon=":material/qr_code_2:", width="stretch"):
-            _draw_invitation(shared, width=260)
-            if st.button("Show it large", icon=":material/open_in_full:", key="invite_large", width="stretch"):
-                _show_large()
+        if st.button("Invite the room", icon=":material/qr_code_2:", key="invite", width="stretch"):
+            _show_invitation()
         n = shared.door.n_visitors()
         with st.popover(f"What visitors asked · {n} here", icon=":material/groups:", width="stretch"):
             draw_visits(shared)
 
 
 @st.dialog("Invite the room", width="large")
-def _show_large() -> None:
+def _show_invitation() -> None:
+    """The address as a code and in letters, large enough for the last row; never the password."""
     shared = sharing()
-    if shared is not None and not guest():
-        _draw_invitation(shared, width=460)
-
-
-def _draw_invitation(shared: Shared, *, width: int) -> None:
+    if shared is None or guest():
+        return
     if not shared.url:
         st.warning("No network was found, so that no other machine can open this.", icon=":material/wifi_off:")
         return
-    st.image(svg(qr_code(shared.url)), width=width)
-    st.markdown(f"**{plain(shared.url)}**" if width < 400 else f"### {plain(shared.url)}")
-    st.caption("It asks for the password, which the terminal shows. Phones must be on the same network.")
+    code, words = st.columns([2, 3], vertical_alignment="center")
+    code.image(svg(qr_code(shared.url)), width=420)
+    words.title(plain(shared.url), anchor=False)
+    words.markdown("It asks for the password, which the terminal shows. Phones must be on the same network.")
 
 
 def draw_visits(shared: Shared) -> None:
