@@ -1,4 +1,4 @@
-"""A room of visitors on a shared server, each with runs of their own: python -m benchmarks.workshop [VISITORS] [SECONDS]
+"""Visitors on a shared server, each with runs of their own: python -m benchmarks.workshop [VISITORS] [SECONDS]
 
 Every visitor logs in with the password and asks other questions, so that nothing comes from the store. Meanwhile the
 speaker runs too, and one more visitor clicks on what needs no model. Then: are the texts on screen those that the same

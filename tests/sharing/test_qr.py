@@ -78,6 +78,24 @@ def read_format(square):
     return FORMATS.index(words[0])
 
 
+def read_blocks(bits, version):
+    """The data bytes, taken apart into blocks, of which each has its check bytes."""
+    words = [int("".join(map(str, bits[k : k + 8])), 2) for k in range(0, len(bits) - len(bits) % 8, 8)]
+    n_checks, lengths = TABLE[version]
+    blocks = [[] for _ in lengths]
+    rest = iter(words)
+    for k in range(max(lengths)):
+        for block, length in zip(blocks, lengths, strict=True):
+            if k < length:
+                block.append(next(rest))
+    data = [byte for block in blocks for byte in block]
+    for _ in range(n_checks):
+        for block in blocks:
+            block.append(next(rest))
+    assert not any(value for block in blocks for value in syndromes(block, n_checks))
+    return data
+
+
 def read(square):
     """The text of a code, every check of it made."""
     size = len(square)
@@ -100,19 +118,7 @@ def read(square):
                     is_flipped = eval(MASKS[mask], {"i": i, "j": column}) == 0
                     bits.append(int(square[i][column] != is_flipped))
         upwards, j = not upwards, j - 2
-    words = [int("".join(map(str, bits[k : k + 8])), 2) for k in range(0, len(bits) - len(bits) % 8, 8)]
-    n_checks, lengths = TABLE[version]
-    blocks = [[] for _ in lengths]
-    rest = iter(words)
-    for k in range(max(lengths)):
-        for block, length in zip(blocks, lengths, strict=True):
-            if k < length:
-                block.append(next(rest))
-    data = [byte for block in blocks for byte in block]
-    for _ in range(n_checks):
-        for block in blocks:
-            block.append(next(rest))
-    assert not any(value for block in blocks for value in syndromes(block, n_checks))
+    data = read_blocks(bits, version)
     stream = "".join(f"{byte:08b}" for byte in data)
     assert stream[:4] == "0100"
     width = 8 if version < 10 else 16
