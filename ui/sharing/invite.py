@@ -30,16 +30,19 @@ def draw_invite() -> None:
 
 @st.dialog("Invite the room", width="large")
 def _show_invitation() -> None:
-    """The address as a code and in letters, large enough for the last row; never the password."""
     shared = sharing()
-    if shared is None or guest():
-        return
-    if not shared.url:
+    if shared is not None and not guest():
+        draw_invitation(shared.url)
+
+
+def draw_invitation(url: str) -> None:
+    """The address as a code and in letters, large enough for the last row; never the password."""
+    if not url:
         st.warning("No network was found, so that no other machine can open this.", icon=":material/wifi_off:")
         return
     code, words = st.columns([2, 3], vertical_alignment="center")
-    code.image(svg(qr_code(shared.url)), width=420)
-    words.title(plain(shared.url), anchor=False)
+    code.image(svg(qr_code(url)), width=420)
+    words.title(plain(url), anchor=False)
     words.markdown("It asks for the password, which the terminal shows. Phones must be on the same network.")
 
 
