@@ -1,8 +1,9 @@
-# make run [PORT=8501] [HEADLESS=1] [BUNDLE=file.retrace] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make models · make screenshots
+# make run [PORT=8501] [HEADLESS=1] [BUNDLE=file.retrace] [SHARE=1] [PYTHON=python3] · make test · make lint · make bench · make demo-pair · make record · make attribution-report · make labeller-report [DATA=../shared/data/traces] · make models · make screenshots
 PORT ?= 8501
 HEADLESS ?=
 BUNDLE ?= $(RETRACE_BUNDLE)
 PYTHON ?=
+SHARE ?=
 DATA ?= ../shared/data/traces
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,8 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: run test lint format bench demo-pair record attribution-report labeller-report models screenshots clean
 
 run: $(VENV)/.run-ready
-	@echo "Retrace is at http://127.0.0.1:$(PORT)"
-	@RETRACE_BUNDLE="$(BUNDLE)" $(BIN)/python -m retrace.serve --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
+	@$(if $(SHARE),:,echo "Retrace is at http://127.0.0.1:$(PORT)")
+	@RETRACE_BUNDLE="$(BUNDLE)" $(BIN)/python -m retrace.serve $(if $(SHARE),--share )--server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 $(VENV)/bin/python:
 	@PYTHON="$(PYTHON)" sh tools/create_env.sh $(VENV)

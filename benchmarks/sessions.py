@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +48,15 @@ class Health(threading.Thread):
             self.seconds.append(time.monotonic() - began)
 
 
-def open_sessions(browser: Browser, server: Server, n: int) -> list[Page]:
-    """n playgrounds, each in a browser context of its own, with its own seed and coefficient."""
+def open_sessions(
+    browser: Browser, server: Server, n: int, *, enter: Callable[[Page], None] = lambda _: None
+) -> list[Page]:
+    """n playgrounds, each in a browser context of its own, with its own seed and coefficient; `enter` goes before."""
     pages = []
     for i in range(n):
         page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
         page.set_default_timeout(PATIENCE)
+        enter(page)
         settings = {"tokens": TOKENS, "temperature": 0.8, "seed": 1000 + i, "coefficient": 5.0 + i}
         page.goto(f"{server.url}/playground?prompt=Visitor+{i}&" + "&".join(f"{k}={v}" for k, v in settings.items()))
         pages.append(page)

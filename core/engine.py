@@ -1,7 +1,8 @@
 """One engine thread that does all model work, a step at a time and in turn for everyone.
 
 The engine steps the live jobs round-robin, so two visitors' runs interleave token by token and a stop takes effect
-within one step. It knows nothing of models, values or pages.
+within one step. Visitors of a shared server (`Caller.guest`) have short turns, and give way to the speaker's own jobs.
+It knows nothing of models, values or pages.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ _KEEP_ENDED = 64
 _ABANDONED_AFTER = 300.0
 """Seconds without a sign of life from its tab after which a job ends; a browser rests tabs that are not looked at."""
 _WATCH_EVERY = 1.0
+GUESTS_AT_ONCE, MOST_GUESTS = 4, 64
+"""Visitors' jobs that are stepped in turn, and that wait for it; each visitor has one."""
+GUEST_SECONDS = 120.0
+"""How long a visitor's job may take while it is its turn."""
+_GUEST_ABANDONED_AFTER = 30.0
 _LOOK_EVERY = 0.05
 
 
@@ -36,6 +42,9 @@ class _Job:
     lasting: bool
     about: object
     started: float = 0.0
+    """When it began, later by every pause in which others had their turn."""
+    paused: float = 0.0
+    """Since when others have had their turn; 0 while it has its own."""
     last_seen: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
@@ -75,21 +84,20 @@ class Engine:
 
         It is timed out after `seconds` of running, and cancelled when nobody has been watching for some minutes, unless
         it is `lasting`. One of the same kind and `about` whose own tab is gone is taken over instead. Raises Busy when
-        the queue is full.
+        the queue is full, and to a visitor who has one already.
         """
         owner = caller.owner
+        if caller.guest:
+            seconds, lasting = min(seconds, GUEST_SECONDS), False
         with self._lock:
             for job in self._live() if about is not None else []:
-                if (job.snapshot.kind, job.about) == (kind, about) and job.is_left:
+                is_same = (job.snapshot.kind, job.about, job.caller.guest) == (kind, about, caller.guest)
+                if is_same and job.is_left:
                     return JobId[T](self._hand_over(job, caller))
             for job in self._live():
                 if owner and job.snapshot.owner == owner and job.snapshot.kind == kind:
                     job.stop.set()
-            if len([job for job in self._live() if not job.stop.is_set()]) >= self._max_live:
-                raise Busy(
-                    f"The engine is busy with {self._max_live} runs.",
-                    "Wait for one to end, then press the button again.",
-                )
+            self._check_room(caller)
             job_id = JobId[T](new_run_id())
             snapshot = Snapshot(job_id, kind, title, owner, "queued", Progress(0, 0, "waiting"))
             self._jobs[job_id] = _Job(snapshot, work, seconds, caller, lasting, about)
@@ -115,9 +123,10 @@ class Engine:
             if job.snapshot.state == "queued":
                 waiting = [str(other.snapshot.job_id) for other in self._live() if other.snapshot.state == "queued"]
                 position = waiting.index(job_id) + 1 if job_id in waiting else 1
-                return replace(job.snapshot, queue_position=position)
+                return replace(job.snapshot, queue_position=position, gives_way=_gives_way(job, self._live()))
             if job.snapshot.state == "running":
-                return replace(job.snapshot, seconds=time.monotonic() - job.started)
+                seconds = (job.paused or time.monotonic()) - job.started
+                return replace(job.snapshot, seconds=seconds, gives_way=_gives_way(job, self._live()))
             return job.snapshot
 
     def live(self) -> list[Snapshot[Any]]:
@@ -127,9 +136,14 @@ class Engine:
         return [snapshot for job_id in ids if (snapshot := self.snapshot(job_id)) is not None]
 
     def left(self) -> list[Snapshot[Any]]:
-        """The live jobs whose tab is gone, oldest first: anybody may take them over or stop them."""
+        """The live jobs whose tab is gone, oldest first: anybody may take them over or stop them. Of visitors none."""
         with self._lock:
-            return [job.snapshot for job in self._live() if job.is_left]
+            return [job.snapshot for job in self._live() if job.is_left and not job.caller.guest]
+
+    def is_of(self, job_id: str, guest: str) -> bool:
+        """Whether a visitor asked for this job."""
+        with self._lock:
+            return job_id in self._jobs and self._jobs[job_id].caller.guest == guest
 
     def stop(self, job_id: str) -> None:
         """Ask a job to end; it does so within one step, keeping what it has. Unknown ids are ignored."""
@@ -180,7 +194,17 @@ class Engine:
         return str(job.snapshot.job_id)
 
     def _live(self) -> list[_Job]:
-        return [job for job in self._jobs.values() if job.snapshot.live]
+        """In the order of their turns: of visitors, who have one each, whoever asked first is the next."""
+        live = [job for job in self._jobs.values() if job.snapshot.live]
+        return sorted(live, key=lambda job: bool(job.caller.guest))
+
+    def _check_room(self, caller: Caller) -> None:
+        going = [job for job in self._live() if not job.stop.is_set() and bool(job.caller.guest) == bool(caller.guest)]
+        if caller.guest and any(job.caller.guest == caller.guest for job in going):
+            raise Busy("You have a run going, and a visitor has one at a time.", "Wait for it to end, or stop it.")
+        most = MOST_GUESTS if caller.guest else self._max_live
+        if len(going) >= most:
+            raise Busy(f"The engine is busy with {most} runs.", "Wait for one to end, then press the button again.")
 
     def _forget_old(self) -> None:
         ended = [job_id for job_id, job in self._jobs.items() if not job.snapshot.live]
@@ -204,10 +228,13 @@ class Engine:
             if time.monotonic() - last_watch > _WATCH_EVERY:
                 last_watch = time.monotonic()
                 self._drop_abandoned(jobs, last_watch)
+            turns = _turns(jobs)
             for job in jobs:
-                if not self._halted.is_set():
+                if job not in turns:
+                    job.paused = job.paused or time.monotonic()
+                elif not self._halted.is_set():
                     self._step(job)
-            if all(job.snapshot.progress.waiting for job in jobs):
+            if all(job.snapshot.progress.waiting for job in turns):
                 self._wake.wait(_LOOK_EVERY)
                 self._wake.clear()
         with self._lock:
@@ -219,11 +246,16 @@ class Engine:
         for job in jobs:
             if job.caller.is_watching():
                 job.last_seen = now
-            elif not job.lasting and now - job.last_seen > _ABANDONED_AFTER:
+                continue
+            patience = _GUEST_ABANDONED_AFTER if job.caller.guest else _ABANDONED_AFTER
+            if not job.lasting and now - job.last_seen > patience:
                 job.stop.set()
 
     def _step(self, job: _Job) -> None:
         now = time.monotonic()
+        if job.paused and job.started:
+            job.started += now - job.paused
+        job.paused = 0.0
         if not job.started:
             job.started = now
             job.snapshot = replace(job.snapshot, state="running")
@@ -255,3 +287,14 @@ class Engine:
         job.snapshot = replace(job.snapshot, state=state, result=result, error=error, seconds=seconds)
         job.begun.set()
         job.ended.set()
+
+
+def _gives_way(job: _Job, live: list[_Job]) -> bool:
+    """Whether a visitor's job waits for one of the speaker's own, which has more to do than to wait."""
+    return bool(job.caller.guest) and any(not one.caller.guest and not one.snapshot.progress.waiting for one in live)
+
+
+def _turns(live: list[_Job]) -> list[_Job]:
+    """The jobs to step now: the speaker's own; where these leave time, the first of visitors; and all that end."""
+    guests = [job for job in live if job.caller.guest and not _gives_way(job, live)][:GUESTS_AT_ONCE]
+    return [job for job in live if not job.caller.guest or job in guests or job.stop.is_set()]

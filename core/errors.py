@@ -45,6 +45,10 @@ class Busy(UserFacingError):
     """The engine's queue is full."""
 
 
+class NotAllowed(UserFacingError):
+    """Something that only the speaker may do on a shared server."""
+
+
 class JudgeUnavailable(UserFacingError):
     """The endpoint that labels sentences refuses, is not set up, or does not answer."""
 

@@ -56,6 +56,8 @@ class Snapshot(Generic[T]):
     error: UserFacingError | None = None
     seconds: float = 0.0
     queue_position: int = 0
+    gives_way: bool = False
+    """A visitor's, which waits while one of the speaker's own runs."""
 
     @property
     def live(self) -> bool:
@@ -83,6 +85,8 @@ class Caller:
 
     owner: str = ""
     is_watching: Callable[[], bool] = lambda: True
+    guest: str = ""
+    """The name of a visitor of a shared server, "" for the person whose machine it is."""
 
 
 NOBODY = Caller()

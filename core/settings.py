@@ -16,6 +16,7 @@ PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
 BUNDLE = "RETRACE_BUNDLE"
 MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
 THREADS = "OMP_NUM_THREADS"
+PASSWORD, HOSTS = "RETRACE_PASSWORD", "RETRACE_HOSTS"
 JUDGE_URL, JUDGE_MODEL, JUDGE_KEY = "RETRACE_JUDGE_URL", "RETRACE_JUDGE_MODEL", "RETRACE_JUDGE_KEY"
 
 MADE = ("models", "finetunes")
@@ -34,6 +35,8 @@ VARIABLES = {
     JUDGE_URL: "the judge's endpoint: the address before `/chat/completions`",
     JUDGE_MODEL: "the judge's model, by the name that the endpoint knows",
     JUDGE_KEY: "the judge's key; never shown, stored or logged, and sent over https or to this machine only",
+    PASSWORD: "the password of `make run SHARE=1`; default one made up; never stored or logged",
+    HOSTS: "further names (separated by `,`) by which a shared server is reached, as behind a proxy",
     "HF_TOKEN": "access to gated models on the hub; never shown, stored or logged",
     "CHROMIUM": "the browser that the tests drive",
 }
@@ -95,6 +98,16 @@ def cpu_threads() -> int | None:
     """CPU threads that a model may take, or None where none are named: on a busy machine fewer are faster."""
     named = os.environ.get(THREADS, "").partition(",")[0].strip()
     return int(named) if named.isdecimal() and int(named) else None
+
+
+def take_password() -> str:
+    """The password of a shared server, which leaves the environment so that no child process has it; "" for none."""
+    return os.environ.pop(PASSWORD, "")
+
+
+def further_hosts() -> tuple[str, ...]:
+    """Names by which a shared server is reached besides its own."""
+    return tuple(name.strip() for name in os.environ.get(HOSTS, "").split(",") if name.strip())
 
 
 def has_judge_key() -> bool:

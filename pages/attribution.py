@@ -31,7 +31,7 @@ def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | No
     return obtain(spec, "attribution", Attribution, lambda: workbench().attribute(spec, caller()), offer=offer)
 
 
-require_shell()
+require_shell(for_visitors=True)
 page = st.container(gap="xsmall")
 head = page.container(horizontal=True, vertical_alignment="center")
 head.subheader("Token attribution", anchor=False)

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from core.models.pair import DEMO_PAIR
-from ui.shell.frame import page_path, require_shell, wait_for_pair
+from ui.shell.frame import is_offered, page_path, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.state import can_run, chosen_pair, is_recorded, pair_facts
 
-require_shell()
+require_shell(for_visitors=True)
 st.subheader("One direction makes a reasoning model turn back. Does it?", anchor=False)
 st.caption(
     "It was found in the **base** model, before that ever reasoned. Here it is added to the **reasoning** model, and "
@@ -62,7 +62,8 @@ ways = (
 st.subheader("Over many questions, against controls", anchor=False)
 draw_experiment(pair)
 draw_trainings(pair)
-for column, (stem, icon, label, text) in zip(st.columns(4), ways, strict=True):
+offered = [way for way in ways if is_offered(way[0])]
+for column, (stem, icon, label, text) in zip(st.columns(len(offered)), offered, strict=True):
     with column.container(border=True, height="stretch"):
         st.page_link(page_path(stem), label=f"**{label}**", icon=icon)
         st.caption(text)

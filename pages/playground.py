@@ -92,7 +92,7 @@ def draw_page(reasoner: ModelFacts) -> None:
         draw_lanes_view(asked, bar.pressed, reasoner)
 
 
-require_shell()
+require_shell(for_visitors=True)
 read_link(FIELDS, "playground")
 show_current(None)
 first_screen()

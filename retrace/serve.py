@@ -1,6 +1,7 @@
 """The server of the pages. What the first visitor would wait for is read while it starts.
 
-python -m retrace.serve [--server.port 8501 --server.headless true]: the flags of `streamlit run`.
+python -m retrace.serve [--share] [--server.port 8501 --server.headless true]: the flags of `streamlit run`. With
+`--share` other machines may use it too, with a password (`retrace/room.py`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,25 @@ from collections.abc import Sequence
 
 from core import settings
 
-FIRST = ("ui.shell.frame", "ui.home.experiment", "ui.home.live", "ui.home.quick", "ui.home.trainings")
+FIRST = ("ui.shell.frame", "ui.home.experiment", "ui.home.live", "ui.home.trainings")
 """What the first page imports, and with it altair and pandas; of models and torch nothing."""
+
+SHARE = "--share"
 
 
 def main(flags: Sequence[str]) -> None:
     """Start the pages and stay until they are ended."""
+    os.chdir(settings.PROJECT)
+    script = settings.PROJECT / "app.py"
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    if SHARE in flags:
+        from retrace.room import serve_room
+
+        serve_room(script, [flag for flag in flags if flag != SHARE])
+        return
     from streamlit.web import cli
 
-    os.chdir(settings.PROJECT)
-    threading.Thread(target=warm, name="warm", daemon=True).start()
-    sys.argv = ["streamlit", "run", str(settings.PROJECT / "app.py"), *flags]
+    sys.argv = ["streamlit", "run", str(script), *flags]
     cli.main(prog_name="streamlit")
 
 

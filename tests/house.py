@@ -19,7 +19,7 @@ CORE = (
     ("child", "jobs", "weights"),
     ("engine", "background"),
     ("text",),
-    ("disk", "lora", "tokens"),
+    ("disk", "lora", "tokens", "sharing"),
     ("models", "directions"),
     ("traces",),
     ("importing", "labelling", "forward", "fetching"),
@@ -28,7 +28,7 @@ CORE = (
     ("embedded", "kinds", "remembered", "talk"),
     ("bundles",),
     ("workbench",),
-    ("api",),
+    ("api", "guests"),
 )
 """Modules and packages of `core/`, from the ground up; each row may import the rows before it."""
 UI = (
@@ -47,6 +47,7 @@ UI = (
         "experiments",
         "bundles",
         "guide",
+        "sharing",
     ),
 )
 """Packages of `ui/`; those of a row do not know each other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
@@ -11,7 +13,7 @@ from core.settings import PROJECT
 from ui.components.readable import keep_readable
 from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
-from ui.shell.pair_picker import draw_pair_picker, offer_linked_pair
+from ui.shell.pair_picker import draw_pair_line, draw_pair_picker, offer_linked_pair
 from ui.shell.recorded import draw_bundle_card, draw_recorded_card, draw_recorded_line
 from ui.shell.state import (
     FIRST_FAILED,
@@ -19,6 +21,7 @@ from ui.shell.state import (
     caller,
     chosen_pair,
     guarded,
+    guest,
     is_recorded,
     n_others,
     opened_bundle,
@@ -43,6 +46,8 @@ _PAGES = (
 )
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
+GUEST_PAGES = ("home", "playground", "attribution")
+"""What visitors of a shared server are offered; these pages let them in by `require_shell(for_visitors=True)`."""
 
 
 def set_up() -> None:
@@ -55,9 +60,7 @@ def navigation() -> StreamlitPage:
 
     Charts need a loaded pair; until then altair, which takes a third of a second, is not imported.
     """
-    page = st.navigation(
-        [st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home") for stem, title in _PAGES]
-    )
+    page = st.navigation([_page(stem, title) for stem, title in _PAGES])
     st.session_state[_MARK] = True
     if pair_facts() is not None and page.url_path not in _WITHOUT_CHARTS:
         from ui.components.theme import use_chart_theme
@@ -66,14 +69,28 @@ def navigation() -> StreamlitPage:
     return page
 
 
-def require_shell() -> None:
+def is_offered(stem: str) -> bool:
+    """Whether this session may open a page."""
+    return stem in GUEST_PAGES or not guest()
+
+
+def _page(stem: str, title: str) -> StreamlitPage:
+    seen: Literal["visible", "hidden"] = "visible" if is_offered(stem) else "hidden"
+    return st.Page(PROJECT / "pages" / f"{stem}.py", title=title, default=stem == "home", visibility=seen)
+
+
+def require_shell(*, for_visitors: bool = False) -> None:
     """On a fresh server a deep link, or a click before `app.py` is through, runs the page file alone: start over.
 
-    Where no model will be loaded, the first line of every page says so.
+    Where no model will be loaded, the first line of every page says so. For visitors of a shared server a page ends
+    here unless it is `for_visitors`.
     """
     if _MARK not in st.session_state:
         navigation()
         st.rerun()
+    if guest() and not for_visitors:
+        st.info("This page is the speaker's. Visitors have those in the sidebar.", icon=":material/lock:")
+        st.stop()
     if is_recorded():
         draw_recorded_line()
 
@@ -92,7 +109,8 @@ def wait_for_pair() -> tuple[ModelFacts, ModelFacts]:
                 icon=":material/inventory_2:",
             )
         else:
-            st.info("No models are loaded. Choose a pair in the sidebar.", icon=":material/info:")
+            words = "The speaker has not loaded a pair yet." if guest() else "Choose a pair in the sidebar."
+            st.info(f"No models are loaded. {words}", icon=":material/info:")
         if LOAD_SLOT in st.session_state:
             follow(LOAD_SLOT, stoppable=False)
         st.stop()
@@ -115,7 +133,11 @@ def draw_sidebar() -> None:
             show_error(failed)
         opened = opened_bundle()
         if opened is not None:
-            draw_bundle_card(opened)
+            if not guest():
+                draw_bundle_card(opened)
+            return
+        if guest():
+            _draw_for_visitor()
             return
         st.markdown("#### Model pair")
         if has_torch():
@@ -127,6 +149,20 @@ def draw_sidebar() -> None:
         _draw_others()
         _draw_live_work()
         _draw_store()
+
+
+def _draw_for_visitor() -> None:
+    """Who this is, the pair, which is the speaker's to choose, and what runs."""
+    st.caption(f"You are **{plain(guest())}**. Your runs are short, and the speaker sees them when asked for.")
+    loading = [job for job in workbench().engine.live() if job.kind == "load"]
+    if loading:
+        st.session_state[LOAD_SLOT] = loading[0].job_id
+        follow(LOAD_SLOT, stoppable=False, narrow=True)
+    elif pair_facts() is None:
+        st.caption("The speaker has not loaded a pair yet.")
+    draw_pair_line()
+    _draw_live_work()
+    st.link_button("Log out", "/logout", width="stretch")
 
 
 def _ensure_pair() -> None:

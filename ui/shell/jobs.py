@@ -193,8 +193,11 @@ def _live(
 
 
 def _line(snapshot: Snapshot[Any]) -> str:
+    first = "; the speaker's run comes first" if snapshot.gives_way else ""
     if snapshot.state == "queued":
-        return f"Waiting; number {snapshot.queue_position} in the queue"
+        return f"Waiting; number {snapshot.queue_position} in the queue{first}"
+    if first:
+        return f"Waiting{first}, then yours goes on"
     left = snapshot.seconds_left
     eta = f" · about {seconds(left)} left" if left is not None and snapshot.seconds > 1 else ""
     return f"{plain(snapshot.progress.message).capitalize() or plain(snapshot.title)}{eta}"

@@ -17,7 +17,7 @@ from ui.components.safe_text import plain, size
 from ui.shell.jobs import GRACE_SECONDS, follow, is_live
 from ui.shell.links import PAIR, Field, read_link
 from ui.shell.pair_text import on_device, read_pair
-from ui.shell.state import caller, guarded, pair_facts, workbench
+from ui.shell.state import caller, guarded, guest, pair_facts, workbench
 
 _NEED = "job:pair_need"
 LINKED = "linked_pair"
@@ -44,14 +44,7 @@ _PRECISIONS: dict[Precision, str] = {
 
 def draw_pair_picker(slot: str) -> None:
     """What is loaded, and a popover to load something else; the load job's id goes to `slot`."""
-    facts = pair_facts()
-    if facts:
-        base, reasoner = facts
-        st.markdown(
-            f"**{plain(reasoner.name)}** finetuned from **{plain(base.name)}**  \n"
-            f"{reasoner.n_layers} layers · d_model {reasoner.d_model} · {reasoner.spec.precision} · "
-            f"{plain(reasoner.spec.device)}"
-        )
+    draw_pair_line()
     with st.popover("Change models", width="stretch"):
         _say_kept()
         pair = _ask()
@@ -61,6 +54,18 @@ def draw_pair_picker(slot: str) -> None:
             if guarded(lambda: workbench().load_pair(pair, caller()), slot):
                 st.session_state["pair"] = pair
             st.rerun()
+
+
+def draw_pair_line() -> None:
+    """Which pair is loaded."""
+    facts = pair_facts()
+    if facts:
+        base, reasoner = facts
+        st.markdown(
+            f"**{plain(reasoner.name)}** finetuned from **{plain(base.name)}**  \n"
+            f"{reasoner.n_layers} layers · d_model {reasoner.d_model} · {reasoner.spec.precision} · "
+            f"{plain(reasoner.spec.device)}"
+        )
 
 
 def _ask() -> PairSpec | None:
@@ -250,4 +255,5 @@ def offer_linked_pair(slot: str) -> None:
             "and the page shows that one.",
             icon=":material/link:",
         )
-        st.button("Load the pair of the link", on_click=load_linked, args=(slot,), key="pair:of_link")
+        if not guest():
+            st.button("Load the pair of the link", on_click=load_linked, args=(slot,), key="pair:of_link")

@@ -15,6 +15,7 @@ from ui.shell.opened import Opened
 from ui.shell.state import (
     SHOWN_PAIR,
     bundle_shelf,
+    check_speaker,
     close_bundle,
     opened_bundle,
     own_workbench,
@@ -50,6 +51,7 @@ _MERGED = "bundle:merged"
 
 def _merge(opened: Opened) -> None:
     try:
+        check_speaker("Merging a bundle")
         st.session_state[_MERGED] = (opened.digest, bundle_shelf().merge(opened.digest, own_workbench()))
     except UserFacingError as error:
         st.session_state[_MERGED] = (opened.digest, error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, get_args
 
 import streamlit as st
@@ -14,10 +15,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core import settings
 from core.errors import BadInput, UserFacingError
+from core.guests import as_guest, forbidden
 from core.jobs import Caller
 from core.models.naming import read_merged
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.remembered import PairFacts, has_torch
+from core.runs.values import GenerationSpec
+from core.sharing.door import COOKIE, Visit, sharing
 from core.values import PairSpec, Precision
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
@@ -60,11 +64,15 @@ def bundle_shelf() -> BundleShelf:
 
 
 class _Workbench:
-    """What pages compute and read with: the opened bundle's workbench where this session looks at one, else ours."""
+    """What pages compute and read with: the opened bundle's workbench where this session looks at one, else ours.
+
+    A visitor of a shared server has a view of it, which refuses what is the speaker's to do.
+    """
 
     def __call__(self) -> Workbench:
-        opened = opened_bundle()
-        return own_workbench() if opened is None else opened.bench
+        opened, visitor = opened_bundle(), guest()
+        bench = own_workbench() if opened is None else opened.bench
+        return as_guest(bench, visitor, lambda specs: note_visit(visitor, specs)) if visitor else bench
 
     def clear(self) -> None:
         """Forget the server's workbench: the next call makes another."""
@@ -72,6 +80,35 @@ class _Workbench:
 
 
 workbench = _Workbench()
+
+
+def guest() -> str:
+    """The name of the visitor whose session this is; "" for the speaker, and where the server is not shared.
+
+    On a shared server whoever is not known to be the speaker is a visitor.
+    """
+    shared = sharing()
+    if shared is None:
+        return ""
+    person = shared.door.person(st.context.cookies.get(COOKIE, ""))
+    if person is None:
+        return "somebody"
+    return "" if person.is_speaker else person.name
+
+
+def check_speaker(what: str) -> None:
+    """Raise NotAllowed in a visitor's session."""
+    if guest():
+        raise forbidden(what)
+
+
+def note_visit(visitor: str, specs: Sequence[GenerationSpec]) -> None:
+    """Tell the speaker, who may ask, what a visitor's run is."""
+    shared = sharing()
+    if shared is not None and specs:
+        edits = [f"{e.operator} {e.coefficient:.3g} at layer {e.layer}" for spec in specs for e in spec.steering]
+        how = "; ".join(dict.fromkeys(edits)) or "unsteered"
+        shared.door.note(Visit(name=visitor, asked=specs[0].prompt.question, how=how, at=time.time()))
 
 
 def opened_bundle() -> Opened | None:
@@ -114,15 +151,17 @@ def keep_first_bundle() -> None:
 def open_bundle_file(file: BinaryIO) -> None:
     """Look at a bundle from now on; what the session had chosen belongs to other results and is forgotten.
 
-    Raises BadBundle, BadInput, UserFacingError; then all stays as it is.
+    Raises BadBundle, BadInput, NotAllowed, UserFacingError; then all stays as it is.
     """
+    check_speaker("Opening a bundle")
     opened = bundle_shelf().open(file, caller().owner, is_there=is_there)
     st.session_state.clear()
     st.session_state[OPEN_BUNDLE] = opened.digest
 
 
 def close_bundle() -> None:
-    """Go back to the results of this machine."""
+    """Go back to the results of this machine. Raises NotAllowed."""
+    check_speaker("Closing a bundle")
     bundle_shelf().close(st.session_state[OPEN_BUNDLE], caller().owner)
     st.session_state.clear()
     st.session_state[OPEN_BUNDLE] = ""
@@ -132,8 +171,7 @@ def caller() -> Caller:
     """This browser session; it is watching as long as its connection is open."""
     context = get_script_run_ctx()
     session = context.session_id if context else ""
-
-    return Caller(owner=session, is_watching=lambda: is_there(session))
+    return Caller(owner=session, is_watching=lambda: is_there(session), guest=guest())
 
 
 def is_there(session: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput, NotAllowed, UserFacingError
 from core.talk.items import Talk
 from ui.components.stage import SaidSlide, Slide, stage
 from ui.shell.jobs import is_live
@@ -53,7 +53,7 @@ def on_stage(page: StreamlitPage) -> Iterator[None]:
             workbench().pair_hold.release(caller())
         yield
         return
-    with contextlib.suppress(BadInput):
+    with contextlib.suppress(BadInput, NotAllowed):
         workbench().pair_hold.keep(caller())
     place = st.container()
     try:

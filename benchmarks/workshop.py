@@ -1,0 +1,122 @@
+"""Visitors on a shared server, each with runs of their own: python -m benchmarks.workshop [VISITORS] [SECONDS]
+
+Every visitor logs in with the password and asks other questions, so that nothing comes from the store. Meanwhile the
+speaker runs too, and one more visitor clicks on what needs no model. Then: are the texts on screen those that the same
+specs give alone, how long did a click take, and how long the speaker's run beside the room and without it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks import sessions
+from benchmarks.pages import ask
+from benchmarks.sessions import TOKENS, on_core, open_sessions, visit, wrong_texts
+from tests.browser.conftest import FLAGS, Server, find_chromium, settled
+from tests.retrace.room_server import WORD, Room, room
+
+VISITORS, CLICK_EVERY, RUN_EVERY = 30, 1.0, 10.0
+
+
+def log_in(page: Page, server: Server) -> None:
+    """Through the form, as a phone does."""
+    page.goto(f"{server.url}/")
+    page.get_by_label("Password").fill(WORD)
+    page.get_by_role("button", name="Log in").click()
+    settled(page)
+
+
+class Beside(threading.Thread):
+    """Somebody who does one thing again and again in a browser of their own, and keeps how long each time took."""
+
+    def __init__(self, running: Room, *, is_speaker: bool) -> None:
+        super().__init__(daemon=True)
+        self.running, self.is_speaker = running, is_speaker
+        self.seconds, self.ended, self.ready = list[float](), threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+            page = browser.new_page()
+            page.set_default_timeout(sessions.PATIENCE)
+            self._begin(page)
+            self.ready.set()
+            turn = 0
+            while not self.ended.wait(RUN_EVERY if self.is_speaker else CLICK_EVERY):
+                began = time.monotonic()
+                self._speak(page, turn) if self.is_speaker else self._click(page, turn)
+                self.seconds.append(time.monotonic() - began)
+                turn += 1
+            browser.close()
+
+    def _begin(self, page: Page) -> None:
+        url = self.running.url
+        if self.is_speaker:
+            page.goto(f"{url}/login?key={self.running.keys()[-1]}")
+            page.get_by_role("button", name="Run").first.wait_for()
+        else:
+            page.goto(f"{url}/attribution")
+            page.get_by_label("Password").fill(WORD)
+            page.get_by_role("button", name="Log in").click()
+        settled(page)
+        page.goto(f"{url}/playground?tokens={TOKENS}&temperature=0.8&seed=7")
+        settled(page)
+
+    def _speak(self, page: Page, turn: int) -> None:
+        ask(page, f"The speaker asks question {turn}").click()
+        page.locator("section.lane .state", has_text="done").nth(1).wait_for()
+        settled(page)
+
+    def _click(self, page: Page, turn: int) -> None:
+        name = ("Dose strip", "Lanes")[turn % 2]
+        page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name)).first.click()
+        settled(page)
+
+
+def measure(running: Room, browser: Browser, root: Path, n: int) -> None:
+    """Print what came out."""
+    server = Server(url=running.url, cache=root / "cache", log=running.log, process=running.process)
+    speaker, clicker = Beside(running, is_speaker=True), Beside(running, is_speaker=False)
+    speaker.start()
+    speaker.ready.wait()
+    while len(speaker.seconds) < 3:
+        time.sleep(0.1)
+    alone = len(speaker.seconds)
+    clicker.start()
+    clicker.ready.wait()
+    pages = open_sessions(browser, server, n, enter=lambda page: log_in(page, server))
+    seen = visit(pages)
+    for one in (speaker, clicker):
+        one.ended.set()
+        one.join(60)
+    runs, clicks = speaker.seconds, sorted(clicker.seconds)
+    print(f"{n} visitors, {len(seen)} questions answered")
+    print(f"a click that needs no model, {len(clicks)} times: median {statistics.median(clicks):.2f} s", end="")
+    print(f", p95 {clicks[int(0.95 * len(clicks))]:.2f} s")
+    print(f"the speaker's run: median {statistics.median(runs[:alone]):.1f} s alone", end="")
+    print(f", {statistics.median(runs[alone:]):.1f} s beside the room ({len(runs) - alone} times)", flush=True)
+    wrong, checked = wrong_texts(seen, root / "cache", root / "alone")
+    print(f"{wrong} of {checked} texts wrong")
+
+
+def main() -> None:
+    """Run it, for two minutes where nothing else is said."""
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else VISITORS
+    sessions.SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else sessions.SECONDS
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        with on_core(-1):
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        with on_core(0), room(Path(folder)) as running, on_core(-1):
+            measure(running, browser, Path(folder), n)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A shared server in a browser: the speaker by the link of the terminal, visitors by the password, on a phone too."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import settled
+from tests.retrace.room_server import WORD, room
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with room(tmp_path_factory.mktemp("room")) as server:
+        yield server
+
+
+def test_visitors_have_names_and_few_pages_and_the_speaker_has_all(running, browser):
+    speaker, visitor = (browser.new_context(viewport={"width": 1280, "height": 720}).new_page() for _ in range(2))
+    speaker.goto(f"{running.url}/login?key={running.keys()[-1]}")
+    assert speaker.url == f"{running.url}/"
+    settled(speaker)
+    expect(speaker.get_by_role("button", name="Run").first).to_be_visible(timeout=60_000)
+    speaker.get_by_role("button", name="Invite the room").click()
+    expect(speaker.get_by_role("dialog").locator("img")).to_be_visible()
+    visitor.goto(f"{running.url}/bundles")
+    visitor.get_by_label("Password").fill(WORD)
+    visitor.get_by_role("button", name="Log in").click()
+    expect(visitor.get_by_text("This page is the speaker's.")).to_be_visible()
+    expect(visitor.get_by_text("You are visitor 1.")).to_be_visible()
+    links = visitor.get_by_test_id("stSidebarNavLink")
+    expect(links).to_have_count(3)
+    assert visitor.get_by_text("Change models").count() == 0
+    visitor.goto(f"{running.url}/logout")
+    visitor.get_by_role("button", name="Log out").click()
+    expect(visitor).to_have_url(re.compile("/login$"))
+    for page in (speaker, visitor):
+        page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_login_page_fits_a_phone_asks_for_nothing_else_and_can_be_read(running, browser, theme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=theme)
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{running.url}/")
+    field, button = page.get_by_label("Password"), page.get_by_role("button", name="Log in")
+    expect(field).to_be_focused()
+    for part in (field, button):
+        box = part.bounding_box()
+        assert box["height"] >= 44
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    back = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert back == ("rgb(255, 255, 255)" if theme == "light" else "rgb(16, 21, 28)")
+    assert asked == [f"{running.url}/"]
+    context.close()
