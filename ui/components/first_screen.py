@@ -1,4 +1,6 @@
-"""The frame of a page whose results come first: narrow margins, a row that stays in sight, a sign that work goes on."""
+"""Rules of whole pages: texts can be read where Streamlit's own colours are too faint (WCAG 2.2, 1.4.3), and a page
+whose results come first has narrow margins, a row that stays in sight, and a sign that work goes on.
+"""
 
 from __future__ import annotations
 
@@ -16,3 +18,13 @@ _component = st.components.v2.component("retrace_first_screen", css=_css, js=_js
 def first_screen() -> None:
     """Draw it first on a page."""
     _component(key="first_screen")
+
+
+_readable = st.components.v2.component(
+    "retrace_readable", css=Path(__file__).with_name("readable.css").read_text("utf-8"), isolate_styles=False
+)
+
+
+def keep_readable() -> None:
+    """Draw it once in every run, on every page."""
+    _readable(key="readable")

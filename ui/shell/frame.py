@@ -10,7 +10,7 @@ from streamlit.navigation.page import StreamlitPage
 from core.models.pair import ModelFacts
 from core.remembered import has_torch
 from core.settings import PROJECT
-from ui.components.readable import keep_readable
+from ui.components.first_screen import keep_readable
 from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
 from ui.shell.pair_picker import draw_pair_line, draw_pair_picker, offer_linked_pair
