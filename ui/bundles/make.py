@@ -18,11 +18,10 @@ KIND_KEY, ONE_KEY, PINNED_KEY, SUMS_KEY = "bundles:kind", "bundles:one", "bundle
 
 def draw_make() -> None:
     """What goes in, and the download of it."""
-    kind = st.segmented_control(
+    kind = st.radio(
         "What goes in",
         (EXPERIMENT, TALK, RUNS, DIRECTIONS, ALL),
-        default=EXPERIMENT,
-        required=True,
+        horizontal=True,
         key=KIND_KEY,
         persist_state="session",
     )

@@ -51,8 +51,9 @@ GUEST_PAGES = ("home", "playground", "attribution")
 
 
 def set_up() -> None:
-    """Page settings; to be called first in every run."""
+    """Page settings and the rules of all pages; to be called first in every run."""
     st.set_page_config(page_title="Retrace", page_icon="↩️", layout="wide", initial_sidebar_state="auto")
+    keep_readable()
 
 
 def navigation() -> StreamlitPage:
@@ -127,7 +128,6 @@ def draw_sidebar() -> None:
     if has_torch() and opened_bundle() is None:
         offer_linked_pair(LOAD_SLOT)
     with st.sidebar:
-        keep_readable()
         failed = st.session_state.get(FIRST_FAILED)
         if failed is not None:
             show_error(failed)
