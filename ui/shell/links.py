@@ -19,8 +19,8 @@ from ui.shell.state import first_pair, workbench
 
 PAIR = "pair"
 """The name that the loaded pair has in every address."""
-PRESENT, _STAGE, _LEFT = "present", "stage", "present:left"
-"""The names by which an address asks for the slides, the second in addresses of before; two keys of the session."""
+PRESENT, _STAGE = "present", "stage"
+"""The names by which an address asks for the slides, the second in addresses of before; session key of the first."""
 MAX_LINK = 6000
 SHOWN = 40
 """Characters of an ignored value that are shown."""
@@ -79,10 +79,6 @@ def linked(page: str) -> frozenset[str]:
 
 def presenting() -> bool:
     """Whether this session presents: the address asks for it, or it began and was not left."""
-    if st.session_state.pop(_LEFT, False):
-        st.session_state[PRESENT] = False
-        for name in (PRESENT, _STAGE):
-            st.query_params.pop(name, None)
     if "1" in (st.query_params.get(PRESENT), st.query_params.get(_STAGE)):
         st.session_state[PRESENT] = True
     return bool(st.session_state.get(PRESENT))
@@ -95,8 +91,8 @@ def begin_to_present() -> None:
 
 
 def stop_presenting() -> None:
-    """From the next run on; in a callback, whose change of the address would not reach the browser."""
-    st.session_state[_LEFT] = True
+    """In a callback of the stage, which has taken the slides out of the address itself."""
+    st.session_state[PRESENT] = False
 
 
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:
