@@ -271,7 +271,7 @@ def test_an_old_link_to_the_stage_presents_what_the_page_shows_as_it_is_written(
         expect(page.locator("dialog .said")).to_contain_text("There is nothing to present yet", timeout=WAIT)
         until(lambda: "present=1" in page.url and "stage" not in page.url)
         page.keyboard.press("Escape")
-        expect(page.locator("dialog.stage")).to_have_count(0)
+        expect(page.locator("dialog.stage")).to_be_hidden()
         settled(page)
         page.get_by_role("button", name=re.compile("^Run")).first.click()
         expect(page.locator("section.lane .state").first).to_be_visible(timeout=WAIT)

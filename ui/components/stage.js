@@ -130,12 +130,13 @@ class Stage {
   }
 
   update(data, send) {
-    const begins = this.data === undefined;
+    const begins = this.data?.begun !== data.begun;
     Object.assign(this, { data, send });
     if (begins) {
       Object.assign(this, { at: data.start, speed: this.before?.speed ?? this.speed });
       this.root.dataset.theme = this.before?.theme ?? data.theme;
       this.open(this.before?.at ?? data.start);
+      this.before = undefined;
     } else if (this.root.open) {
       this.#draw({ same: true });
     }
