@@ -225,7 +225,6 @@ def test_presenting_keeps_the_pair_and_leaving_releases_it(loaded):
     app = framed_page("talk", link=["present"])
     with pytest.raises(Exception, match="Another visitor shows this pair"):
         loaded.pair_hold.check(other)
-    app.session_state["present"] = False
     del app.query_params["present"]
     app.run()
     loaded.pair_hold.check(other)

@@ -9,7 +9,7 @@ from core.experiments.words import NUMBERS
 from ui.components.safe_text import plain
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_experiment
-from ui.shell.links import begin_to_present
+from ui.shell.links import PRESENT
 from ui.shell.opened import Opened
 from ui.shell.recorded import day, held
 from ui.shell.state import close_bundle, workbench
@@ -36,8 +36,7 @@ def draw_opened(opened: Opened) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown("Talk", width="stretch")
                 if st.button("Present", key="bundles:present", icon=":material/slideshow:"):
-                    begin_to_present()
-                    st.switch_page(page_path("talk"))
+                    st.switch_page(page_path("talk"), query_params={PRESENT: "1"})
         versions = ", ".join(f"{name} {number}" for name, number in said.versions.items())
         st.caption(
             f"Every byte was checked; nothing in it is run. Packed with {plain(versions, 200)}. Its results are on the "

@@ -92,7 +92,7 @@ class Stage {
   constructor(host) {
     Object.assign(this, { at: 0, speed: 3, lanes: [], shown: Infinity, frame: 0, began: 0, kind: "" });
     this.root = element("dialog", "stage");
-    Object.assign(this.root, { tabIndex: -1, autofocus: true });
+    this.root.tabIndex = -1;
     this.head = element("div", "head");
     this.body = element("div", "body");
     this.title = element("p", "title");
@@ -115,7 +115,7 @@ class Stage {
     this.onKey = (event) => this.#onKey(event);
     this.onResize = () => this.#fit();
     // A full screen covers what was on top before it.
-    this.onFull = () => { if (this.root.open) { this.root.close(); this.root.showModal(); this.#fit(); } };
+    this.onFull = () => { if (this.root.open) { this.root.close(); this.root.showModal(); this.root.focus(); this.#fit(); } };
     window.addEventListener("keydown", this.onKey, true);
     window.addEventListener("resize", this.onResize);
     document.addEventListener("fullscreenchange", this.onFull);
@@ -130,12 +130,13 @@ class Stage {
   }
 
   update(data, send) {
-    const begins = this.data === undefined;
+    const begins = this.data?.begun !== data.begun;
     Object.assign(this, { data, send });
     if (begins) {
       Object.assign(this, { at: data.start, speed: this.before?.speed ?? this.speed });
       this.root.dataset.theme = this.before?.theme ?? data.theme;
       this.open(this.before?.at ?? data.start);
+      this.before = undefined;
     } else if (this.root.open) {
       this.#draw({ same: true });
     }
@@ -144,6 +145,7 @@ class Stage {
   open(at = this.at) {
     Object.assign(this, { at, left: false });
     if (!this.root.open) this.root.showModal();
+    this.root.focus();
     this.#draw();
   }
 
@@ -152,6 +154,12 @@ class Stage {
     this.left = true;
     if (document.fullscreenElement) document.exitFullscreen();
     this.root.close();
+    // Here and not on the server: what the browser asks next must not ask for the slides again.
+    const address = new URL(location.href);
+    if (["present", "stage"].some((name) => address.searchParams.has(name))) {
+      for (const name of ["present", "stage"]) address.searchParams.delete(name);
+      history.replaceState(history.state, "", address);
+    }
     this.send("leave", true);
   }
 

@@ -84,13 +84,17 @@ def stage(
     key: str,
     theme: Theme,
     start: int = 0,
+    begun: int = 0,
     on_leave: Callable[[], None],
     on_act: Callable[[str], None],
 ) -> None:
-    """Cover the window with the slides, beginning at number `start`, until the speaker leaves."""
+    """Cover the window with the slides, beginning at number `start`, until the speaker leaves.
+
+    Another `begun` begins anew, also where the browser has not been told yet that the speaker left.
+    """
     _component(
         key=key,
-        data=_data(slides) | {"theme": theme, "start": start},
+        data=_data(slides) | {"theme": theme, "start": start, "begun": begun},
         on_leave_change=on_leave,
         on_act_change=lambda: on_act(str(st.session_state[key].get("act", ""))),
     )
@@ -104,7 +108,7 @@ def stage_html(slides: Sequence[Slide], *, title: str) -> str:
         body=f"<h1>{escape(title)}</h1><ol id='list'></ol><div id='stage'></div>",
         component=_js,
         mount=_MOUNT,
-        data=_data(slides) | {"start": 0},
+        data=_data(slides) | {"start": 0, "begun": 0},
         pictures=True,
     )
 

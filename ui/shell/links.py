@@ -19,8 +19,8 @@ from ui.shell.state import first_pair, workbench
 
 PAIR = "pair"
 """The name that the loaded pair has in every address."""
-PRESENT, _STAGE, _LEFT = "present", "stage", "present:left"
-"""The names by which an address asks for the slides, the second in addresses of before; two keys of the session."""
+PRESENT, _STAGE, _BEGUN = "present", "stage", "present:begun"
+"""The names by which an address asks for the slides, the second in addresses of before; and a key of the session."""
 MAX_LINK = 6000
 SHOWN = 40
 """Characters of an ignored value that are shown."""
@@ -78,25 +78,32 @@ def linked(page: str) -> frozenset[str]:
 
 
 def presenting() -> bool:
-    """Whether this session presents: the address asks for it, or it began and was not left."""
-    if st.session_state.pop(_LEFT, False):
-        st.session_state[PRESENT] = False
-        for name in (PRESENT, _STAGE):
-            st.query_params.pop(name, None)
-    if "1" in (st.query_params.get(PRESENT), st.query_params.get(_STAGE)):
-        st.session_state[PRESENT] = True
-    return bool(st.session_state.get(PRESENT))
+    """Whether the address asks for the slides. It alone decides: the browser takes it out when the speaker leaves."""
+    return "1" in (st.query_params.get(PRESENT), st.query_params.get(_STAGE))
+
+
+def times_begun() -> int:
+    """How often this session began to present."""
+    begun: int = st.session_state.get(_BEGUN, 0)
+    return begun
 
 
 def begin_to_present() -> None:
     """From the next run on, and after a reload too."""
-    st.session_state[PRESENT] = True
+    st.session_state[_BEGUN] = times_begun() + 1
+    keep_presenting()
+
+
+def keep_presenting() -> None:
+    """Say it to the browser, under the name of now: what a callback changes of an address does not reach it."""
+    st.query_params.pop(_STAGE, None)
     st.query_params[PRESENT] = "1"
 
 
 def stop_presenting() -> None:
-    """From the next run on; in a callback, whose change of the address would not reach the browser."""
-    st.session_state[_LEFT] = True
+    """From the next run on."""
+    for name in (PRESENT, _STAGE):
+        st.query_params.pop(name, None)
 
 
 def write_link(fields: Mapping[str, Field], **extra: str) -> None:

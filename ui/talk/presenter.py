@@ -16,7 +16,7 @@ from core.errors import BadInput, NotAllowed, UserFacingError
 from core.talk.items import Talk
 from ui.components.stage import SaidSlide, Slide, stage
 from ui.shell.jobs import is_live
-from ui.shell.links import begin_to_present, presenting, stop_presenting
+from ui.shell.links import begin_to_present, keep_presenting, presenting, stop_presenting, times_begun
 from ui.shell.pair_picker import linked_pair, load_linked, of_link
 from ui.shell.state import LOAD_SLOT, caller, workbench
 from ui.talk.current import current_slide, is_written, place_of_current
@@ -53,6 +53,7 @@ def on_stage(page: StreamlitPage) -> Iterator[None]:
             workbench().pair_hold.release(caller())
         yield
         return
+    keep_presenting()
     with contextlib.suppress(BadInput, NotAllowed):
         workbench().pair_hold.keep(caller())
     place = st.container()
@@ -95,6 +96,7 @@ def _draw_stage(before: Sequence[Slide], of_talk: Sequence[Slide], start: int, *
         key="talk:stage",
         theme="dark" if st.context.theme.type == "dark" else "light",
         start=start,
+        begun=times_begun(),
         on_leave=stop_presenting,
         on_act=_act,
     )
