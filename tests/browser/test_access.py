@@ -63,7 +63,8 @@ FAINT = """(enough) => {
         continue;
       }
       const element = node.parentElement, text = node.textContent.trim();
-      if (!element || !text || element.closest("style, script, [disabled], [aria-disabled=true], [data-stale=true], .role-mark")) continue;
+      const apart = "style, script, [disabled], [aria-disabled=true], [data-stale=true], .role-mark";
+      if (!element || !text || element.closest(apart)) continue;
       const style = getComputedStyle(element), range = document.createRange();
       range.selectNodeContents(node);
       const box = range.getBoundingClientRect();
@@ -81,8 +82,8 @@ FAINT = """(enough) => {
   look(document.body);
   return found;
 }"""
-"""Texts that are seen, each by its ink against what lies behind it; disabled controls are exempt, as are what is being drawn anew and labels on
-the marks of a chart, whose ground is no ancestor of theirs."""
+"""Texts that are seen, each by its ink against what lies behind it. Exempt are disabled controls, what is being drawn
+anew, and labels on the marks of a chart, whose ground is no ancestor of theirs."""
 
 WIDER = """() => {
   const wide = document.documentElement.scrollWidth - innerWidth, main = document.querySelector("[data-testid=stMain]");
