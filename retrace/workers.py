@@ -16,6 +16,7 @@ from core.experiments.values import Plan
 from core.settings import PROJECT
 from retrace.console import Console
 from retrace.plans import facts_of
+from retrace.session import STOPPED
 
 MOST = 64
 ENDS_WITHIN = 10.0
@@ -58,9 +59,6 @@ def helped(plan: Plan, workers: int, cache: Path, console: Console) -> Iterator[
         failed = [helper.returncode for helper in helpers if helper.returncode > 0 and helper.returncode != STOPPED]
         if failed:
             console.say(f"{len(failed)} of {len(helpers)} helping processes failed; retrace.log in the cache says why.")
-
-
-STOPPED = 130
 
 
 def _begin(plan: Plan, number: int, cache: Path) -> subprocess.Popen[str]:
