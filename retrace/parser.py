@@ -14,6 +14,7 @@ from retrace.direction_flags import add_extract, add_steer
 from retrace.flags import add_plan
 from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
 from retrace.session import Stop
+from retrace.worker_flags import add_worker_flags
 
 
 class Command(NamedTuple):
@@ -82,13 +83,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="plan, results, report and figures; a new folder, or one of this plan",
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
-        "the n-th takes cuda:n)",
-    )
+    add_worker_flags(parser)
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

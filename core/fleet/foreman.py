@@ -62,7 +62,14 @@ class Foreman:
         return len(self._workers)
 
     def give(self, order: Order) -> bool:
-        """Have a worker do this; False while none has room. Raises ModelUnavailable where none can hold its model."""
+        """Have a worker do this; False while none has room. Raises ModelUnavailable where none can hold its model.
+
+        What a lost worker left comes first.
+        """
+        self._again = [left for left in self._again if not self._place(left)]
+        return not self._again and self._place(order)
+
+    def _place(self, order: Order) -> bool:
         number = self._choose(order.model)
         if number is None:
             return False
@@ -73,7 +80,7 @@ class Foreman:
 
     def take(self, seconds: float) -> dict[str, bytes]:
         """What was done, by key; waits that long for the first. Raises UserFacingError for what cannot be done."""
-        self._again = [order for order in self._again if not self.give(order)]
+        self._again = [left for left in self._again if not self._place(left)]
         done: dict[str, bytes] = {}
         for answer in self._hands.answers(seconds):
             number = next((n for n, worker in self._workers.items() if answer.ticket in worker.orders), None)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from core.settings import PROJECT
+
 Outcome = Literal["done", "unable", "failed", "lost"]
+
+
+@functools.cache
+def source_digest() -> str:
+    """A sha256 of the code that makes results, on this machine."""
+    files = sorted((PROJECT / "core").rglob("*.py"))
+    parts = (part for file in files for part in (str(file.relative_to(PROJECT)).encode(), file.read_bytes()))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +28,8 @@ class Task:
     does: Literal["cell", "sums"]
     data: bytes
     more: tuple[bytes, ...] = ()
+    source: str = field(default_factory=source_digest)
+    """Of whoever gives it: a worker of another version does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

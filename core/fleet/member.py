@@ -13,7 +13,7 @@ from core.disk import codec
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
 from core.extraction.merging import Material, Share, sums_of
 from core.extraction.moments import MomentsSpec
-from core.fleet.hands import Answer, Outcome, Task
+from core.fleet.hands import Answer, Outcome, Task, source_digest
 from core.jobs import finish
 from core.models.loaded import LoadedModel, load_model, set_threads, unload
 from core.runs.cells import DoseCellSpec
@@ -32,6 +32,11 @@ class Member:
 
     def do(self, ticket: int, task: Task) -> Answer:
         """Do a task; a fault is an answer too."""
+        if task.source != source_digest():
+            remedy = "Bring the same version to every host."
+            return Answer(
+                ticket=ticket, outcome="unable", why="A worker has another version of Retrace.", remedy=remedy
+            )
         methods: dict[str, Callable[[Task], bytes]] = {"cell": self._cell, "sums": self._sums}
         try:
             return Answer(ticket=ticket, outcome="done", data=methods[task.does](task))

@@ -28,18 +28,25 @@ _GOES_ALONG = (settings.MODEL_ROOTS, "HF_HOME", "HF_HUB_OFFLINE")
 @contextlib.contextmanager
 def ray_fleet(spec: FleetSpec) -> Iterator[RayHands]:
     """The workers, for as long as the block runs. Raises BadInput where Ray is missing or does not answer."""
+    check_installed()
+    os.environ.update(_QUIET)
+    _connect(spec)
+    hands: RayHands | None = None
+    try:
+        _check_room(spec)
+        hands = RayHands(spec)
+        yield hands
+    finally:
+        _leave(hands)
+
+
+def check_installed() -> None:
+    """Raise BadInput where Ray is not there."""
     if importlib.util.find_spec("ray") is None:
         raise BadInput(
             "Ray is not installed.",
             f"Install it with `pip install -r {REQUIREMENTS}`, or leave --ray out: --workers works without it.",
         )
-    os.environ.update(_QUIET)
-    _connect(spec)
-    hands = RayHands(spec)
-    try:
-        yield hands
-    finally:
-        hands.close()
 
 
 def _connect(spec: FleetSpec) -> None:
@@ -53,6 +60,11 @@ def _connect(spec: FleetSpec) -> None:
             ray.init(address=spec.address, **options)
             return
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            if "version" in str(error).lower():
+                raise BadInput(
+                    "The cluster runs another version of Ray or Python.",
+                    f"Install the one of {REQUIREMENTS} on every host: {str(error).splitlines()[0][:200]}",
+                ) from error
             if spec.address != AUTO:
                 raise BadInput(
                     f"No Ray cluster answers at {spec.address}.",
@@ -60,6 +72,29 @@ def _connect(spec: FleetSpec) -> None:
                 ) from error
     cores = os.cpu_count() or 1
     ray.init(address="local", num_cpus=max(cores, spec.workers), include_dashboard=False, **options)
+
+
+def _check_room(spec: FleetSpec) -> None:
+    """Raise BadInput where the cluster has fewer cards or cores than the workers take: they would wait for ever."""
+    import ray
+
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for name, what, asked in (("GPU", "cards", spec.gpus * spec.workers), ("CPU", "cores", float(spec.workers))):
+        there = has.get(name, 0.0)
+        if asked > there:
+            raise BadInput(
+                f"{spec.workers} workers take {asked:g} {what}; the cluster has {there:g}.",
+                "Ask for fewer workers, or add hosts to the cluster.",
+            )
+
+
+def _leave(hands: RayHands | None) -> None:
+    """End the workers, and a cluster that was begun here."""
+    import ray
+
+    if hands is not None:
+        hands.close()
+    ray.shutdown()
 
 
 def _knock(address: str) -> None:
@@ -131,4 +166,3 @@ class RayHands:
                 ray.kill(actor)
         self._actors.clear()
         self._tickets.clear()
-        ray.shutdown()

@@ -17,19 +17,35 @@ from core.disk import codec
 from core.disk.leases import Leases
 from core.errors import BadInput
 from core.experiments import cell_work, work
-from core.experiments.cell_work import KIND, LEASES
+from core.experiments.cell_work import LEASES
 from core.experiments.plans import outcome_json
+from core.experiments.values import ControlPlan, Doses
 from core.fleet import on_ray
+from core.fleet.hands import Task
 from core.fleet.member import Member
 from core.fleet.on_ray import ray_fleet
 from core.fleet.values import FleetSpec
 from core.runs.cells import DoseCell
+from core.values import Window
 from tests.experiments.test_work import open_bench, pair, plan_for, run  # noqa: F401
 from tests.fleet.local_hands import LocalHands
 
 NEEDS_RAY = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -r requirements-ray.txt"
 )
+
+
+def small_plan_for(bench):
+    """Searched doses, a chosen place, every kind of arm; few cells."""
+    return plan_for(
+        bench,
+        figures=("fig3", "fig4"),
+        windows=(Window(start=-2, stop=1),),
+        layers=(1,),
+        doses=Doses(values=(1.0,)),
+        controls=ControlPlan(random=2, matched=0, curves=0),
+        block=5,
+    )
 
 
 def same(outcome, other):
@@ -68,7 +84,7 @@ def in_here(monkeypatch):
 
 def test_workers_make_what_one_process_makes_each_cell_once_and_are_ended(open_bench, tmp_path, in_here, monkeypatch):  # noqa: F811
     alone = open_bench(tmp_path / "alone")
-    plan = plan_for(alone)
+    plan = small_plan_for(alone)
     expected = run(alone, plan)
     keys = bytes_of(alone, expected)
     lost = []
@@ -134,7 +150,7 @@ def test_a_fleet_that_cannot_be_is_refused(fields, says):
 @pytest.mark.slow
 def test_ray_workers_make_the_same_cells_though_one_is_killed(open_bench, tmp_path):  # noqa: F811
     alone = open_bench(tmp_path / "alone")
-    plan = plan_for(alone)
+    plan = small_plan_for(alone)
     expected = run(alone, plan)
     bench = open_bench(tmp_path / "shared")
     killed = []
@@ -159,7 +175,6 @@ def test_ray_workers_make_the_same_cells_though_one_is_killed(open_bench, tmp_pa
     assert killed
     assert same(outcome, expected)
     assert bytes_of(bench, outcome) == bytes_of(alone, expected)
-    assert KIND == "dose_cell"
 
 
 @NEEDS_RAY
@@ -170,3 +185,19 @@ def test_a_cluster_that_does_not_answer_is_said():
         ray_fleet(FleetSpec(address="127.0.0.1:9")),
     ):
         pass
+
+
+@NEEDS_RAY
+@pytest.mark.slow
+def test_a_cluster_with_less_than_is_asked_for_is_said():
+    with (
+        pytest.raises(BadInput, match="2 workers take 2 cards; the cluster has 0"),
+        ray_fleet(FleetSpec(address="local", workers=2, gpus=1)),
+    ):
+        pass
+
+
+def test_a_worker_of_another_version_does_nothing():
+    answer = Member().do(3, Task(does="cell", data=b"", source="other"))
+    assert (answer.ticket, answer.outcome) == (3, "unable")
+    assert "another version" in answer.why

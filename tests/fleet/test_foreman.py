@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import random
+from collections import Counter, deque
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,59 @@ def test_a_worker_that_cannot_hold_a_model_leaves_it_to_the_others_and_goes_on_w
 def test_a_task_that_fails_ends_with_its_sentence():
     with pytest.raises(UserFacingError, match=r"A cell went wrong\. Ask less\."):
         run(Foreman(LocalHands(2, Clerk)), [order("bad")])
+
+
+class SimulatedHands:
+    """Workers on a clock of their own: tasks take from half to twice a second, one in fifty ends its worker."""
+
+    def __init__(self, n, seed, begins=5.0):
+        self.n_workers, self.begins, self.now, self.busy = n, begins, 0.0, 0.0
+        self.rng = random.Random(seed)
+        self.free_at = dict.fromkeys(range(n), begins)
+        self.queues = {i: deque() for i in range(n)}
+        self.deaths = 0
+
+    def give(self, worker, ticket, task):
+        self.queues[worker].append((ticket, task, self.now))
+
+    def answers(self, seconds):
+        """The next answer on the clock."""
+        waiting = [n for n, queue in self.queues.items() if queue]
+        if not waiting:
+            return []
+        worker = min(waiting, key=lambda n: max(self.free_at[n], self.queues[n][0][2]))
+        ticket, task, given = self.queues[worker].popleft()
+        took = self.rng.uniform(0.5, 2.0)
+        self.free_at[worker] = max(self.free_at[worker], given) + took
+        self.now = max(self.now, self.free_at[worker])
+        if self.rng.random() < 0.02:
+            self.deaths += 1
+            lost = [ticket, *(left for left, _, _ in self.queues[worker])]
+            self.queues[worker].clear()
+            return [Answer(ticket=one, outcome="lost") for one in lost]
+        self.busy += took
+        return [Answer(ticket=ticket, outcome="done", data=task.data)]
+
+    def renew(self, worker):
+        self.free_at[worker] = self.now + self.begins
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("n_workers", [2, 16])
+def test_a_thousand_blocks_with_delays_and_deaths_leave_little_idle_and_few_in_memory(n_workers):
+    hands = SimulatedHands(n_workers, seed=n_workers)
+    foreman, times, most, made = Foreman(hands), Counter(), 0, iter(order(i) for i in range(1000))
+    waiting = next(made)
+    while sum(times.values()) < 1000:
+        while waiting is not None and foreman.give(waiting):
+            waiting = next(made, None)
+        most = max(most, len(foreman.keys))
+        times.update(foreman.take(0.0).keys())
+    assert set(times.values()) == {1}
+    assert len(times) == 1000
+    assert most <= AT_ONCE * n_workers
+    assert hands.deaths > 5
+    down = hands.begins * (n_workers + hands.deaths)
+    assert hands.busy / (n_workers * hands.now - down) > 0.9
