@@ -40,9 +40,14 @@ def ray_fleet(spec: FleetSpec) -> Iterator[RayHands]:
         _leave(hands)
 
 
+def is_installed() -> bool:
+    """Whether Ray is there."""
+    return importlib.util.find_spec("ray") is not None
+
+
 def check_installed() -> None:
     """Raise BadInput where Ray is not there."""
-    if importlib.util.find_spec("ray") is None:
+    if not is_installed():
         raise BadInput(
             "Ray is not installed.",
             f"Install it with `pip install -r {REQUIREMENTS}`, or leave --ray out: --workers works without it.",
