@@ -75,12 +75,11 @@ def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop)
 
     Nothing is written before plan, folder and pair are found to fit. Raises BadInput where they do not.
     """
-    results = Results(args.out)
+    fleet, results = fleet_of(args), Results(args.out)
     with results.claimed(plan), opened(args.cache, console, stop) as session:
         outcome = results.outcome()
         if outcome is None or not outcome.finished:
             check_room(args.cache, cost_of(plan).disk_bytes)
-            fleet = fleet_of(args)
             workers = count_workers(plan, args.workers) if fleet is None else 1
             with _said_when_stopped(plan, results, session), helped(plan, workers, args.cache, console):
                 outcome = _measured(plan, results, session, fleet)
