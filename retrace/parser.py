@@ -13,6 +13,7 @@ from retrace.console import Console
 from retrace.direction_flags import add_extract, add_steer
 from retrace.flags import add_plan
 from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
+from retrace.series_flags import add_emergence, add_out, add_zoo, run_emergence, run_zoo
 from retrace.session import Stop
 
 
@@ -61,7 +62,7 @@ command goes on · 1 anything else. Results go to stdout as JSON, progress and s
 
 def _add_paper(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
-    _add_out(parser)
+    add_out(parser, "plan, results, report and figures")
 
 
 def _add_named_plan(parser: argparse.ArgumentParser) -> None:
@@ -71,24 +72,7 @@ def _add_named_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
-    _add_out(parser)
-
-
-def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
-        metavar="FOLDER",
-        help="plan, results, report and figures; a new folder, or one of this plan",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
-        "the n-th takes cuda:n)",
-    )
+    add_out(parser, "plan, results, report and figures")
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
@@ -260,6 +244,24 @@ COMMANDS = {
   python -m retrace paper --pair "my-model,my-model + thinker" --traces traces.json --out results""",
         add_finetune,
         run_finetune,
+    ),
+    "emergence": Command(
+        "measure over a finetune's checkpoints when the base model's direction begins to act, into a folder",
+        """\
+  python -m retrace emergence thinker --quick --out curve
+      the embedded base model's checkpoints, in some minutes
+  python -m retrace emergence reasoner --traces traces.json --prompts questions.txt --steps 0,50,200 --out curve""",
+        add_emergence,
+        run_emergence,
+    ),
+    "zoo": Command(
+        "measure one plan on several pairs, into a folder with one table",
+        """\
+  python -m retrace plan fig3 fig4 --quick > plan.json
+  python -m retrace zoo plan.json demo/base,demo/reasoner demo/seeds/1/base,demo/seeds/1/reasoner \\
+      "demo/base,demo/base + thinker" --out zoo""",
+        add_zoo,
+        run_zoo,
     ),
     "report": Command(
         "make the report of a folder again, without any model",

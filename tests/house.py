@@ -25,7 +25,7 @@ CORE = (
     ("importing", "labelling", "forward", "fetching"),
     ("extraction", "runs", "attribution"),
     ("experiments", "finetuning"),
-    ("embedded", "kinds", "remembered", "talk"),
+    ("embedded", "kinds", "remembered", "series", "talk"),
     ("bundles",),
     ("workbench",),
     ("api", "guests"),

@@ -11,6 +11,7 @@ from core.traces.events import digest_of
 from core.values import PairSpec, Trace
 from ui.components.safe_text import done, plain, seconds
 from ui.finetuning.course import draw_course
+from ui.finetuning.emergence import draw_emergence_of
 from ui.finetuning.form import SLOT
 from ui.shell.state import LOAD_SLOT, caller, guarded, workbench
 
@@ -46,6 +47,8 @@ def _draw_one(one: Finetuned, *, is_first: bool, anything_runs: bool) -> None:
         )
         draw_course(course, key=one.folder)
         _draw_actions(one, anything_runs=anything_runs)
+        if one.finished:
+            draw_emergence_of(one, anything_runs=anything_runs)
 
 
 def _draw_actions(one: Finetuned, *, anything_runs: bool) -> None:
