@@ -21,7 +21,7 @@ from core.models.pair import DEMO_PAIR
 from core.series.checkpoints import checkpoint_series, for_checkpoints, learned_traces, pair_series, record_of
 from core.series.folder import read_series, series_id, series_json
 from core.series.jobs import SeriesCost
-from core.series.values import Series, SeriesPlan, choice_of, choosing_plan, member_plan
+from core.series.values import Series, SeriesPlan, choice_of, member_plan
 from core.series.words import emergence_sentence
 from core.text.typed import counts
 from core.traces.sets import TraceFolder
@@ -157,7 +157,8 @@ def _measure(series: SeriesPlan, kind: str, args: argparse.Namespace, console: C
 
     Nothing is written before plan, folder and pairs are found to fit.
     """
-    results = SeriesResults(args.out)
+    results, like = SeriesResults(args.out), series.plan
+    workers = count_workers(like, args.workers)
     with results.claimed(series), opened(args.cache, console, stop) as session:
         found = session.bench.series.load(series)
         if found.finished:
@@ -166,11 +167,9 @@ def _measure(series: SeriesPlan, kind: str, args: argparse.Namespace, console: C
             cost = session.bench.series.cost(series)
             console.say(_cost_line(series, cost))
             check_room(args.cache, cost.disk_bytes)
-            plan = choosing_plan(series) or member_plan(series, series.members[-1], choice_of(series, None))
-            workers = count_workers(plan, args.workers)
             with (
                 _said_when_stopped(series, kind, results, session),
-                helped(series_json(series), plan.pair.reasoner.device, workers, args.cache, console),
+                helped(series_json(series), like.pair.reasoner.device, workers, args.cache, console),
             ):
                 found = session.follow(session.bench.series.run(series))
         files = results.keep(found, kind)
