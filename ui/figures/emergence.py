@@ -8,13 +8,16 @@ import altair as alt
 import pandas as pd
 
 from core.experiments.words import keyword_words
+from core.models.pair import Role
 from core.series.values import Series
 from ui.components.colours import BLUE, GRAY, ORANGE, RED
-from ui.figures.marks import HOLLOW, LEGEND, SOURCES, Drawing, fill_of_readable, rate_scale, table
+from ui.components.roles import NAMES
+from ui.figures.marks import HOLLOW, LEGEND, Drawing, fill_of_readable, rate_scale, table
 from ui.figures.marks import Series as Lines
 from ui.figures.rows import Row
 from ui.figures.series_rows import series_rows
 
+WITH: dict[Role, str] = {role: f"with the {name}'s direction" for role, name in NAMES.items()}
 UNSTEERED, STRONGEST, RANDOM = "unsteered", "strongest readable control", "random directions, lowest to highest"
 MINUS_UNSTEERED, MINUS_CONTROL = "minus unsteered", "minus the strongest readable control"
 VIOLET = "#8a63d2"
@@ -23,8 +26,8 @@ SPREAD = (BLUE, VIOLET, RED, ORANGE)
 PANEL = 230
 _RATES = (
     ("unsteered", UNSTEERED),
-    ("steered", SOURCES["base"]),
-    ("reasoner_derived", SOURCES["reasoner"]),
+    ("steered", WITH["base"]),
+    ("reasoner_derived", WITH["reasoner"]),
     ("strongest_control_rate", STRONGEST),
 )
 _GAINS = (("effect", MINUS_UNSTEERED), ("specific", MINUS_CONTROL))
@@ -82,13 +85,13 @@ def _rates(series: Series, rows: Sequence[Row]) -> alt.LayerChart:
     scale = rate_scale(1.05 * max([*ends, 0.001]))
     banded = [row for row in rows if row["random_low"] is not None]
     there = [title for _, title in _RATES if any(row["series"] == title for row in found)]
-    colours = {UNSTEERED: GRAY, SOURCES["base"]: BLUE, SOURCES["reasoner"]: ORANGE, STRONGEST: VIOLET, RANDOM: GRAY}
-    shapes = {UNSTEERED: "circle", SOURCES["base"]: "circle", SOURCES["reasoner"]: "square", STRONGEST: "diamond"}
+    colours = {UNSTEERED: GRAY, WITH["base"]: BLUE, WITH["reasoner"]: ORANGE, STRONGEST: VIOLET, RANDOM: GRAY}
+    shapes = {UNSTEERED: "circle", WITH["base"]: "circle", WITH["reasoner"]: "square", STRONGEST: "diamond"}
     names = [*there, *[RANDOM] * bool(banded)]
     lines = Lines(names=names, colours=[colours[n] for n in names], shapes=[shapes.get(n, "stroke") for n in names])
     words = f"words that are {keyword_words(series.plan.plan.keywords)}"
     y = alt.Y("value:Q", title=words, axis=alt.Axis(format=".1~%", tickCount=5, titleLimit=260), scale=scale)
-    chart = _lines(series, found, lines, y=y, scale=scale, form=".2%", without_ends=(STRONGEST, SOURCES["reasoner"]))
+    chart = _lines(series, found, lines, y=y, scale=scale, form=".2%", without_ends=(STRONGEST, WITH["reasoner"]))
     band = alt.Chart(pd.DataFrame([dict(row) | {"series": RANDOM} for row in banded])).mark_area(
         fill=GRAY, fillOpacity=0.22
     )
@@ -149,6 +152,7 @@ def _cosine_rows(series: Series) -> list[dict[str, object]]:
             "step": one.member.step,
             "layer": f"layer {row.layer}" + (" (steered)" if row.layer in chosen else ""),
             "place": row.layer,
+            "steered": row.layer in chosen,
             "value": row.cosine,
             "low": row.low,
             "high": row.high,
@@ -176,12 +180,11 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     shown = [alt.Tooltip("layer:N"), alt.Tooltip("step:Q")]
     shown += [alt.Tooltip(f"{name}:Q", title=title, format=form) for name, title, form in numbers]
     chart, x = alt.Chart(frame), _steps(series)
-    steered = alt.expr.indexof(alt.datum.layer, "steered") >= 0
     interval = chart.mark_rule(strokeWidth=1.5, opacity=0.55).encode(
         x=x, y=alt.Y("low:Q", title="", scale=ends), y2="high:Q", color=colour
     )
     line = chart.mark_line().encode(
-        x=x, y=y, color=colour, strokeWidth=alt.condition(steered, alt.value(4), alt.value(1.8))
+        x=x, y=y, color=colour, strokeWidth=alt.condition(alt.datum.steered, alt.value(4), alt.value(1.8))
     )
     dots = chart.mark_point(size=40, filled=True, opacity=1).encode(x=x, y=y, color=colour, tooltip=shown)
     said = f"cosine by layer, {frame['n'].max()} traces, 95% intervals over folds"
