@@ -1,4 +1,4 @@
-"""The commands that measure several pairs: their flags, and what runs them."""
+"""The commands that measure several pairs, and make traces for them: their flags, and what runs them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from core.experiments.command import SET
+from core.traces.events import BACKTRACKING
+from core.traces.set_files import EMBEDDED
 from retrace.console import Console
 from retrace.flags import PROMPTS, add_settings
 from retrace.session import Stop
@@ -64,3 +66,28 @@ def run_zoo(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     from retrace.series import zoo
 
     zoo(args, console, stop)
+
+
+def add_traces(parser: argparse.ArgumentParser) -> None:
+    """Which traces, and what is done to them."""
+    parser.add_argument("file", metavar="TRACES", help=f"a file, {SET}ID of a saved set, or {EMBEDDED}")
+    parser.add_argument(
+        "--without",
+        nargs="?",
+        const=BACKTRACKING,
+        metavar="LABEL",
+        help=f"take what is labelled so out ({BACKTRACKING})",
+    )
+    parser.add_argument(
+        "--keywords", metavar="WORDS", help="with --without: the sentences that hold one of these words"
+    )
+    parser.add_argument("--shuffle", action="store_true", help="put the sentences of every trace in an order of chance")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of that order (default 0)")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the new traces, FILE.jsonl")
+
+
+def run_traces(args: argparse.Namespace, console: Console, stop: Stop) -> None:
+    """As `retrace.remake`, imported when it is run."""
+    from retrace.remake import traces
+
+    traces(args, console, stop)
