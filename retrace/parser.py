@@ -230,7 +230,7 @@ COMMANDS = {
     "zoo": Command(
         "measure one plan on several pairs, into a folder with one table",
         """\
-  python -m retrace plan fig3 fig4 --quick > plan.json
+  python -m retrace plan fig3 fig4 --quick --layer choose --window choose --dose choose > plan.json
   python -m retrace zoo plan.json demo/base,demo/reasoner demo/seeds/1/base,demo/seeds/1/reasoner \\
       "demo/base,demo/base + thinker" --out zoo""",
         add_zoo,

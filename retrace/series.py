@@ -127,11 +127,11 @@ def _emergence_files(found: Series) -> dict[str, bytes]:
     from ui.figures.catalogue import csv_text
     from ui.figures.emergence import draw_emergence
     from ui.figures.pictures import stacked, svg_of
-    from ui.figures.series_rows import series_rows
+    from ui.figures.series_rows import emergence_json, series_rows
 
-    rows, drawn = series_rows(found), draw_emergence(found)
-    told = {"sentence": emergence_sentence(found), "finished": found.finished, "checkpoints": rows}
-    made = {f"{EMERGENCE}.json": _json(told), f"{EMERGENCE}.csv": csv_text(rows).encode()}
+    drawn = draw_emergence(found)
+    csv = csv_text(series_rows(found)).encode()
+    made = {f"{EMERGENCE}.json": emergence_json(found), f"{EMERGENCE}.csv": csv}
     if drawn:
         made[f"{EMERGENCE}.svg"] = svg_of(stacked([drawing.chart for drawing in drawn]))
     return made
@@ -143,7 +143,7 @@ def _zoo_files(found: Series) -> dict[str, bytes]:
     from ui.figures.zoo import zoo_html
 
     rows = series_rows(found)
-    told = {"finished": found.finished, "pairs": rows}
+    told = {"schema": "retrace-zoo/1", "finished": found.finished, "pairs": rows}
     html = zoo_html(found).encode()
     return {f"{ZOO}.json": _json(told), f"{ZOO}.csv": csv_text(rows).encode(), f"{ZOO}.html": html}
 
@@ -184,19 +184,22 @@ def _said_when_stopped(series: SeriesPlan, kind: str, results: SeriesResults, se
         so_far = session.bench.series.load(series)
         results.keep(so_far, kind)
         session.console.say(
-            f"Stopped: {so_far.n_done} of {len(series.members)} pairs are measured, and what is measured of the next "
-            "is kept. The same command goes on from there."
+            f"Stopped: {so_far.n_done} of {len(series.members)} {_noun(series)} are measured, and what is measured of "
+            "the next is kept. The same command goes on from there."
         )
         raise
 
 
 def _cost_line(series: SeriesPlan, cost: SeriesCost) -> str:
-    what = "checkpoints" if series.one_place else "pairs"
     left = f", about {in_words(cost.seconds)} on this machine" if cost.seconds else ""
     return (
-        f"{len(series.members)} {what}: at most {cost.points:,} points, {cost.tokens:,} new tokens, "
+        f"{len(series.members)} {_noun(series)}: at most {cost.points:,} points, {cost.tokens:,} new tokens, "
         f"{cost.disk_bytes / 1e6:,.0f} MB on disk{left}."
     )
+
+
+def _noun(series: SeriesPlan) -> str:
+    return "checkpoints" if series.one_place else "pairs"
 
 
 def _summary(found: Series, kind: str, results: SeriesResults, files: list[str]) -> dict[str, object]:

@@ -6,8 +6,11 @@ pages is not touched. Importing it costs no torch.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from core.experiments.plans import plan_id
 from core.experiments.values import Choice, Outcome, Plan
@@ -57,6 +60,10 @@ class _Run:
         self._folder, self._holder, self._series = base.folder, holder, series
         self._lab = replace(base.lab, pair=holder, experiments=base.folder.experiments(series_id(series)))
         self._done, self._shown = 0, base.folder.load(series)
+        self._total = len(series.members) + (choosing_plan(series) is not None)
+        self._paces: list[float] = []
+        """Seconds of every pair that was measured in this sitting."""
+        self._at = 0
         self._plan: Plan | None = None
         """Of the pair that is being measured."""
 
@@ -66,11 +73,16 @@ class _Run:
         choosing, chosen = choosing_plan(series), None
         if choosing is not None:
             chosen = yield from self._outcome(members[-1], choosing, "choosing where and how much")
+            self._done += 1
+            self._shown = self._folder.load(series)
         for number, member in enumerate(members):
             choice = choice_of(series, chosen)
             assert choice is not None or not series.one_place, "a place is chosen for all"
-            self._done, self._plan = number, member_plan(series, member, choice)
+            self._at, self._plan = number, member_plan(series, member, choice)
+            began, was_there = time.monotonic(), self._shown.measured[number].finished
             yield from self._member(member, self._plan)
+            self._paces += [] if was_there else [time.monotonic() - began]
+            self._done += 1
             self._shown = self._folder.load(series)
         return self._shown
 
@@ -108,11 +120,23 @@ class _Run:
         if isinstance(progress.partial, Outcome):
             self._shown = self._with(progress.partial)
         message = f"{what}: {progress.message}" if progress.message else what
-        total = len(self._series.members)
-        return Progress(self._done + share, total, message, self._shown, waiting=progress.waiting)
+        return Progress(
+            self._done + share,
+            self._total,
+            message,
+            self._shown,
+            waiting=progress.waiting,
+            seconds_left=self._seconds_left(share),
+        )
+
+    def _seconds_left(self, share: float) -> float:
+        """At the pace of the pairs that were measured in this sitting; nan before there is one."""
+        if not self._paces:
+            return math.nan
+        return max(self._total - self._done - share, 0.0) * fmean(self._paces)
 
     def _with(self, outcome: Outcome) -> Series:
-        shown, at = self._shown, self._done
+        shown, at = self._shown, self._at
         if outcome.plan != self._plan:
             return shown
         measured = [

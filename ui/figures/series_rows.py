@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 
 from core.experiments.verdicts import control_name
 from core.series.numbers import Standing, standings
 from core.series.values import Series
+from core.series.words import emergence_sentence
 from core.statistics import Comparison, Interval
 from ui.figures.rows import Row, finite
 
@@ -70,3 +72,14 @@ def _cosines(one: Standing, layers: list[int]) -> Row:
         told[f"cosine_layer_{layer}_low"] = row.low if row else None
         told[f"cosine_layer_{layer}_high"] = row.high if row else None
     return told
+
+
+def emergence_json(series: Series) -> bytes:
+    """The curves over checkpoints for other programs: the sentence, and every number."""
+    told = {
+        "schema": "retrace-emergence/1",
+        "sentence": emergence_sentence(series),
+        "finished": series.finished,
+        "checkpoints": series_rows(series),
+    }
+    return (json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()

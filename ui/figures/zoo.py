@@ -12,7 +12,6 @@ from ui.figures.report import STATES, page_of
 
 _MARKS: dict[State, str] = {"yes": "✓", "no": "✗", "unclear": "?", "too little": "?", "not measured": "–"}
 NOTE = (
-    "Every pair has the same plan, and its own layer, window and dose, chosen on questions that are not reported. "
     "Words that are keywords, in percent; differences in points, paired by question; 95% intervals. "
     "✓ yes, ✗ no, ? cannot be told."
 )
@@ -57,8 +56,19 @@ def zoo_html(series: Series) -> str:
     body = "".join(f"<tr>{''.join(_cell(value) for value in row.values())}</tr>" for row in rows)
     table = f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     parts = [f"<header><h1>{escape(title)}</h1><p class='quiet'>{escape(done)}</p></header>", table]
-    parts += [f"<p class='quiet'>{escape(NOTE)}</p>", *(_sentences(one) for one in standings(series))]
+    parts += [f"<p class='quiet'>{escape(note_of(series))}</p>", *(_sentences(one) for one in standings(series))]
     return page_of(title, parts)
+
+
+def note_of(series: Series) -> str:
+    """What the numbers of the table are, and where each pair was steered."""
+    fixed = series.plan.plan.fixed
+    is_chosen = fixed.layer is None and fixed.window is None and fixed.dose is None
+    chosen = (
+        "Every pair has the same plan, and its own layer, window and dose, chosen on questions that are not reported."
+    )
+    given = "Every pair has the same plan; layer, window and dose are fixed by it, or chosen on other questions."
+    return f"{chosen if is_chosen else given} {NOTE}"
 
 
 def _cell(value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from ui.components.theme import use_chart_theme
 from ui.figures.catalogue import csv_text
 from ui.figures.emergence import draw_emergence
 from ui.figures.pictures import png_of, stacked, svg_of
-from ui.figures.series_rows import series_rows
+from ui.figures.series_rows import emergence_json, series_rows
 from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, guest, take_over, workbench
 
@@ -66,7 +65,7 @@ def draw_emergence_of(one: Finetuned, *, anything_runs: bool) -> None:
     n = len(RunFolder(Path(one.folder)).checkpoints())
     if n < LEAST:
         return
-    kept = _kept_of(one)
+    kept = kept_of(one)
     title = "When does the base model's direction begin to act?"
     if not st.toggle(title, value=bool(kept), key=f"emergence:{one.folder}"):
         return
@@ -76,7 +75,7 @@ def draw_emergence_of(one: Finetuned, *, anything_runs: bool) -> None:
         _draw_kept(one, kept)
 
 
-def _kept_of(one: Finetuned) -> list[tuple[str, SeriesPlan]]:
+def kept_of(one: Finetuned) -> list[tuple[str, SeriesPlan]]:
     """Id and plan of the series on this finetune's checkpoints, the newest first."""
     own = f"{one.folder}/"
     return [
@@ -191,20 +190,24 @@ def _draw_curves(found: Series, *, key: str) -> None:
         return
     use_chart_theme()
     for drawing in drawn:
-        st.altair_chart(roomy(drawing.chart, is_wide=True), width="stretch", key=f"emergence:{key}:{drawing.name}")
+        st.altair_chart(
+            roomy(drawing.chart, is_wide=True),
+            width="stretch",
+            key=f"emergence:{key}:{drawing.name}",
+            alt=f"{drawing.title}; the numbers are in the CSV.",
+        )
 
 
 def _draw_files(found: Series, key: str) -> None:
-    rows, drawn = series_rows(found), draw_emergence(found)
+    drawn = draw_emergence(found)
     if not drawn:
         return
     chart = stacked([drawing.chart for drawing in drawn])
-    told = {"sentence": emergence_sentence(found), "finished": found.finished, "checkpoints": rows}
     with st.container(horizontal=True, gap="small"):
         _download("PNG", partial(png_of, chart), "emergence.png", "image/png", key)
         _download("SVG", partial(svg_of, chart), "emergence.svg", "image/svg+xml", key)
-        _download("CSV", lambda: csv_text(rows).encode(), "emergence.csv", "text/csv", key)
-        _download("JSON", lambda: json.dumps(told, indent=1).encode(), "emergence.json", "application/json", key)
+        _download("CSV", lambda: csv_text(series_rows(found)).encode(), "emergence.csv", "text/csv", key)
+        _download("JSON", partial(emergence_json, found), "emergence.json", "application/json", key)
         if not guest():
             st.button("Delete", icon=":material/delete:", key=f"emergence:delete:{key}", on_click=_delete, args=(key,))
 
