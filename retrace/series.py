@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from core.background import Background, Errand
@@ -45,7 +46,8 @@ def emergence(args: argparse.Namespace, console: Console, stop: Stop) -> None:
         args.traces = _traces_of(record, args, is_own=is_own)
     last = replace(record.spec.base, adapter=str(run.checkpoints()[-1][1]))
     pair = PairSpec(base=record.spec.base, reasoner=last)
-    plan = plan_for(pair, args, console, stop.check, is_own=is_own, preset=for_checkpoints)
+    preset = partial(for_checkpoints, quick=args.quick)
+    plan = plan_for(pair, args, console, stop.check, is_own=is_own, preset=preset)
     steps = counts(args.steps) if args.steps else ()
 
     def look(errand: Errand) -> SeriesPlan:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from core.background import Tell, silent
 from core.errors import BadInput
 from core.experiments.presets import NOT_FIXED, facts_unloaded, paper_plan
+from core.experiments.statistics import MIN_RANDOM
 from core.experiments.values import Fixed, Plan, TraceSource
 from core.finetuning.folder import Record, RunFolder
 from core.models.checkpoints import find_checkpoint
@@ -57,15 +58,18 @@ def checkpoint_plan(
     base = record_of(run).spec.base
     _, last = run.checkpoints()[-1]
     pair = facts_unloaded(PairSpec(base=base, reasoner=replace(base, adapter=str(last))))
-    return for_checkpoints(paper_plan(pair, source, questions, quick=quick, labels=labels, fixed=fixed))
+    made = paper_plan(pair, source, questions, quick=quick, labels=labels, fixed=fixed)
+    return for_checkpoints(made, quick=quick)
 
 
-def for_checkpoints(plan: Plan) -> Plan:
+def for_checkpoints(plan: Plan, *, quick: bool = False) -> Plan:
     """The plan with what every checkpoint is reported by: controls of equal norm at the one dose.
 
-    Controls of equal coherence would each need a search of their own at every checkpoint.
+    Controls of equal coherence would each need a search of their own at every checkpoint. The quick form has as many
+    random directions as a share of them needs.
     """
-    return replace(plan, figures=FIGURES, controls=replace(plan.controls, matched=0, curves=0))
+    random = min(plan.controls.random, MIN_RANDOM) if quick else plan.controls.random
+    return replace(plan, figures=FIGURES, controls=replace(plan.controls, random=random, matched=0, curves=0))
 
 
 def checkpoint_series(
