@@ -202,7 +202,7 @@ def test_the_checkpoints_are_measured_from_the_page_stopped_and_gone_on_with(ben
     button(app, "Measure").click().run()
     job = app.session_state[emergence.SLOT]
     deadline = time.monotonic() + 120
-    while bench.engine.snapshot(job).progress.done < 1.2 and time.monotonic() < deadline:
+    while bench.engine.snapshot(job).progress.done < 2.2 and time.monotonic() < deadline:
         time.sleep(0.01)
     bench.engine.stop(job)
     bench.engine.wait(job, 60)

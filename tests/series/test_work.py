@@ -118,7 +118,7 @@ def test_a_stopped_one_goes_on_and_runs_every_cell_once(run, whole, open_bench, 
     series = series_on(run, bench)
     job = bench.series.run(series)
     deadline = time.monotonic() + 120
-    while bench.engine.snapshot(job).progress.done < 1.5:
+    while bench.engine.snapshot(job).progress.done < 2.5:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     bench.engine.stop(job)
@@ -171,6 +171,8 @@ def test_cosines_of_the_two_directions_are_those_of_the_sums(whole):
             ends.n,
         )
         assert ends.low <= ends.mean <= ends.high <= 1
+        same = cosine_interval(base, base, "backtracking", layer=row.layer, window=window)
+        assert (same.mean, same.low, same.high) == (pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0))
 
 
 def test_a_place_that_the_plan_fixes_is_not_chosen_again(run, open_bench, tmp_path):
