@@ -163,7 +163,7 @@ def _measure(series: SeriesPlan, kind: str, args: argparse.Namespace, console: C
     workers = count_workers(like, args.workers)
     with results.claimed(series), opened(args.cache, console, stop) as session:
         found = session.bench.series.load(series)
-        if found.finished:
+        if found.finished and all(one.cosines for one in found.measured):
             console.say("All of it was measured before; only the figures are made again.")
         else:
             cost = session.bench.series.cost(series)
