@@ -90,10 +90,10 @@ def _rates(series: Series, rows: Sequence[Row]) -> alt.LayerChart:
     names = [*there, *[RANDOM] * bool(banded)]
     lines = Lines(names=names, colours=[colours[n] for n in names], shapes=[shapes.get(n, "stroke") for n in names])
     words = f"words that are {keyword_words(series.plan.plan.keywords)}"
-    y = alt.Y("value:Q", title=words, axis=alt.Axis(format=".1~%", tickCount=5, titleLimit=260), scale=scale)
+    y = alt.Y("value:Q", title=words, axis=alt.Axis(format=".2~%", tickCount=5, titleLimit=260), scale=scale)
     chart = _lines(series, found, lines, y=y, scale=scale, form=".2%", without_ends=(STRONGEST, WITH["reasoner"]))
     band = alt.Chart(pd.DataFrame([dict(row) | {"series": RANDOM} for row in banded])).mark_area(
-        fill=GRAY, fillOpacity=0.22
+        fill=GRAY, fillOpacity=0.12, stroke=GRAY, strokeDash=[4, 3], strokeWidth=1.2
     )
     drawn = band.encode(x=_steps(series), y=alt.Y("random_low:Q", title="", scale=scale), y2="random_high:Q")
     title = alt.Title("Keywords over the training", subtitle=[f"{_n(rows)} questions, 95% intervals", HOLLOW])
@@ -107,7 +107,7 @@ def _gains(series: Series, rows: Sequence[Row]) -> alt.LayerChart:
     lines = Lines(names=there, colours=[colours[n] for n in there], shapes=[shapes.get(n, "diamond") for n in there])
     ends = [float(row[name] or 0) for row in found for name in ("value", "low", "high")]
     scale = alt.Scale(domain=[1.05 * min([*ends, 0.0]), 1.05 * max([*ends, 0.001])], nice=False)
-    y = alt.Y("value:Q", title="steered, minus …", axis=alt.Axis(format="+.1~%", tickCount=5), scale=scale)
+    y = alt.Y("value:Q", title="steered, minus …", axis=alt.Axis(format="+.2~%", tickCount=5), scale=scale)
     zero = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=GRAY)
     chart = _lines(series, found, lines, y=y, scale=scale, form="+.2%")
     title = alt.Title(
@@ -183,13 +183,12 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     interval = chart.mark_rule(strokeWidth=1.5, opacity=0.55).encode(
         x=x, y=alt.Y("low:Q", title="", scale=ends), y2="high:Q", color=colour
     )
-    line = chart.mark_line().encode(
-        x=x, y=y, color=colour, strokeWidth=alt.condition(alt.datum.steered, alt.value(4), alt.value(1.8))
-    )
+    line = chart.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour)
+    steered = chart.transform_filter(alt.datum.steered).mark_line(strokeWidth=4).encode(x=x, y=y, color=colour)
     dots = chart.mark_point(size=40, filled=True, opacity=1).encode(x=x, y=y, color=colour, tooltip=shown)
     said = f"cosine by layer, {frame['n'].max()} traces, 95% intervals over folds"
     title = alt.Title("How alike the two directions are", subtitle=[said])
-    return alt.layer(interval, line, dots).properties(height=PANEL, title=title)
+    return alt.layer(interval, line, steered, dots).properties(height=PANEL, title=title)
 
 
 def _mixed(share: float) -> str:
