@@ -42,6 +42,7 @@ _FOLDERS = {
     "remembered": "list",
     "talk": "read",
     "finetunes": "list",
+    "series": "list plan load",
     "fetching": "",
     "pair_hold": "kept_by check",
     "comparisons": "records",

@@ -44,6 +44,7 @@ from core.runs.history import Comparisons, RunHistory
 from core.runs.journal import RunJournal
 from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.runs.work import LaneJobs
+from core.series.jobs import SeriesJobs
 from core.talk.folder import TalkFolder
 from core.talk.hold import PairHold
 from core.traces.coverage import EventTable
@@ -82,6 +83,7 @@ class Workbench:
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )
+        self.series = SeriesJobs(root, self.engine, self._lab, _accept)
         self._lanes = LaneJobs(self.store, self.journal, self.history, self.pair)
 
     def close(self) -> None:
@@ -113,12 +115,10 @@ class Workbench:
     def cached(self, spec: Spec[T]) -> T | None:
         """The stored result of a spec, or None."""
         kind, cls = _KINDS[type(spec)]
-        found: object
         if isinstance(spec, GenerationSpec):
-            found = self._lanes.cached(spec)
-        else:
-            found = self.store.get_file(cls, kind, spec) if cls is DirectionSet else self.store.get(cls, kind, spec)
-        return cast("T | None", found)
+            return cast("T | None", self._lanes.cached(spec))
+        get = self.store.get_file if cls is DirectionSet else self.store.get
+        return cast("T | None", get(cls, kind, spec))
 
     def unfinished(self, spec: GenerationSpec) -> Generation | None:
         """What a stopped or failed run of the spec left behind, or None."""

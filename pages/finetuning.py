@@ -11,6 +11,7 @@ from core.finetuning.values import Course
 from core.jobs import Snapshot
 from ui.components.safe_text import done
 from ui.finetuning.course import draw_course
+from ui.finetuning.emergence import draw_running as draw_measured
 from ui.finetuning.form import SLOT, draw_form
 from ui.finetuning.kept import draw_kept
 from ui.shell.frame import require_shell
@@ -41,6 +42,7 @@ if ended is not None and ended.state == "done":
     )
 if ended is not None and ended.state == "cancelled":
     st.info("Stopped; its steps are kept. **Go on** below takes it up where it was.", icon=":material/pause:")
+draw_measured()
 if not is_live(SLOT):
     done(draw_form)
     st.subheader("On this machine", anchor=False)

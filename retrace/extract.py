@@ -15,6 +15,7 @@ from core.disk.files import write_whole
 from core.embedded import example_traces
 from core.errors import BadInput, UserFacingError
 from core.experiments.command import windows_of
+from core.experiments.presets import facts_unloaded
 from core.extraction.values import DirectionSet, ExtractionSpec, Negatives, Weighting
 from core.models.pair import ROLES, ModelFacts, Role
 from core.text.typed import counts, one_of
@@ -23,7 +24,7 @@ from core.traces.sets import TraceFolder
 from core.values import PAPER_WINDOW, Trace, Window
 from retrace.console import Console, emit
 from retrace.inputs import traces_of
-from retrace.plans import facts_of, is_demo, pair_of
+from retrace.plans import is_demo, pair_of
 from retrace.results import check_room, read_file
 from retrace.session import Stop, opened
 
@@ -34,7 +35,7 @@ MAX_FILE_BYTES = 64 << 20
 def extract(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     """Extract, write the files into --out, and say on stdout what they hold, a line each. Raises BadInput."""
     pair, out = pair_of(args), Path(args.out)
-    facts = facts_of(pair)
+    facts = facts_unloaded(pair)
     layers = _layers(args.layers, facts[0])
     windows = windows_of(args.windows) if args.windows else (PAPER_WINDOW,)
     roles = ROLES if args.source == BOTH else (one_of(args.source, ROLES),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import get_args
 
 from core.embedded import FRESH
@@ -57,7 +58,7 @@ HELP: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """Of every flag of a setting, by group: what is written after it, and what it means."""
-_PROMPTS = (
+PROMPTS = (
     f"questions: one a line, JSON Lines, or a JSON array; or {FRESH}, the embedded ones on which the recorded "
     "experiment chose nothing"
 )
@@ -71,14 +72,20 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     """All flags that make a plan."""
     add_pair(parser)
     parser.add_argument("--traces", metavar="FILE", help=f"labelled traces: a file, {SET}ID of a saved set, or {NONE}")
-    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
+    parser.add_argument("--prompts", metavar="FILE", help=PROMPTS)
     parser.add_argument("--choose", type=int, metavar="N", help="questions to choose layer, window and dose on")
     parser.add_argument("--report", type=int, metavar="N", help="questions that the results are reported on")
     parser.add_argument("--quick", action="store_true", help=_QUICK)
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser, *, leave_out: Collection[str] = ()) -> None:
+    """All of them but those that name the pair, and those that are left out."""
     for title, flags in HELP.items():
         group = parser.add_argument_group(title)
         for flag, (metavar, text) in flags.items():
-            group.add_argument(flag, dest=flag, metavar=metavar, help=text)
+            if flag not in leave_out:
+                group.add_argument(flag, dest=flag, metavar=metavar, help=text)
 
 
 def add_pair(parser: argparse.ArgumentParser) -> None:

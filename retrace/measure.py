@@ -13,11 +13,13 @@ from pathlib import Path
 from core.directions.folder import DirectionFolder
 from core.experiments.check import Cost, cost_of
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
+from core.experiments.presets import facts_unloaded
 from core.experiments.values import Outcome, Plan
 from core.fleet.values import FleetSpec
-from core.values import PairSpec
+from core.series.folder import is_series, read_series
+from core.series.values import on_device, pair_on
 from retrace.console import Console, emit, in_words, write
-from retrace.plans import check_early, facts_of, plan_of
+from retrace.plans import check_early, plan_of
 from retrace.report import make_report, summary
 from retrace.results import Results, check_room, read_file
 from retrace.session import Session, Stop, Stopped, opened
@@ -43,7 +45,7 @@ def plan(args: argparse.Namespace, console: Console, stop: Stop) -> None:
 def run(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     """Measure the plan of a file."""
     read = _plan_of_file(args)
-    check_early(read, facts_of(read.pair), DirectionFolder(args.cache))
+    check_early(read, facts_unloaded(read.pair), DirectionFolder(args.cache))
     _measure(read, args, console, stop)
 
 
@@ -51,23 +53,35 @@ def work(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     """Help with the plan of a file, which another command measures over the same cache."""
     if args.beside:
         stop.end_with(args.beside)
-    plan = _plan_of_file(args)
-    if args.device:
-        base, reasoner = (replace(model, device=args.device) for model in (plan.pair.base, plan.pair.reasoner))
-        plan = replace(plan, pair=PairSpec(base=base, reasoner=reasoner))
-    check_early(plan, facts_of(plan.pair), DirectionFolder(args.cache))
-    with opened(args.cache, console, stop) as session:
-        session.load(plan.pair)
-        session.follow(session.bench.help_plan(plan))
+    data, name = _bytes_of_file(args)
+    if is_series(data):
+        series = read_series(data, source=name)
+        if args.device:
+            series = on_device(series, args.device)
+        with opened(args.cache, console, stop) as session:
+            session.follow(session.bench.series.help(series))
+    else:
+        plan = read_plan(data, source=name)
+        if args.device:
+            plan = replace(plan, pair=pair_on(plan.pair, args.device))
+        check_early(plan, facts_unloaded(plan.pair), DirectionFolder(args.cache))
+        with opened(args.cache, console, stop) as session:
+            session.load(plan.pair)
+            session.follow(session.bench.help_plan(plan))
     console.say("Nothing is left to help with.")
 
 
 def _plan_of_file(args: argparse.Namespace) -> Plan:
-    if args.file == "-":
-        data, name = sys.stdin.buffer.read(MAX_PLAN_BYTES + 1), "The plan"
-    else:
-        data, name = read_file(Path(args.file), limit=MAX_PLAN_BYTES, what="The plan"), Path(args.file).name
+    data, name = _bytes_of_file(args)
     return read_plan(data, source=name)
+
+
+def _bytes_of_file(args: argparse.Namespace) -> tuple[bytes, str]:
+    """What the file holds, and what it is called."""
+    if args.file == "-":
+        return sys.stdin.buffer.read(MAX_PLAN_BYTES + 1), "The plan"
+    path = Path(args.file)
+    return read_file(path, limit=MAX_PLAN_BYTES, what="The plan"), path.name
 
 
 def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop) -> None:
@@ -81,7 +95,10 @@ def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop)
         if outcome is None or not outcome.finished:
             check_room(args.cache, cost_of(plan).disk_bytes)
             workers = count_workers(plan, args.workers) if fleet is None else 1
-            with _said_when_stopped(plan, results, session), helped(plan, workers, args.cache, console):
+            with (
+                _said_when_stopped(plan, results, session),
+                helped(plan_json(plan), plan.pair.reasoner.device, workers, args.cache, console),
+            ):
                 outcome = _measured(plan, results, session, fleet)
         else:
             console.say("All of it was measured before; only the report is made again.")

@@ -11,10 +11,20 @@ from typing import NamedTuple
 from core import settings
 from retrace.console import Console
 from retrace.direction_flags import add_extract, add_steer
+from retrace.file_flags import add_bundle, add_open, add_talk, run_bundle, run_open, run_talk
 from retrace.flags import add_plan
 from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
+from retrace.series_flags import (
+    add_emergence,
+    add_out,
+    add_traces,
+    add_zoo,
+    run_emergence,
+    run_traces,
+    run_zoo,
+)
 from retrace.session import Stop
-from retrace.worker_flags import add_worker_flags
+from retrace.worker_flags import add_ray_flags
 
 
 class Command(NamedTuple):
@@ -62,7 +72,8 @@ command goes on · 1 anything else. Results go to stdout as JSON, progress and s
 
 def _add_paper(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
-    _add_out(parser)
+    add_out(parser, "plan, results, report and figures")
+    add_ray_flags(parser)
 
 
 def _add_named_plan(parser: argparse.ArgumentParser) -> None:
@@ -72,18 +83,8 @@ def _add_named_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
-    _add_out(parser)
-
-
-def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
-        metavar="FOLDER",
-        help="plan, results, report and figures; a new folder, or one of this plan",
-    )
-    add_worker_flags(parser)
+    add_out(parser, "plan, results, report and figures")
+    add_ray_flags(parser)
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
@@ -94,34 +95,6 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `paper` or `run` made")
-
-
-def _add_bundle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        metavar="WHAT",
-        help="a folder that `paper` or `run` made, an experiment's id, a cache folder, a folder of directions, or one "
-        "of the words all, talk, runs, directions",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the bundle, FILE.retrace")
-    parser.add_argument("--title", metavar="TEXT", help="what it is called (default: the experiment's title)")
-    parser.add_argument(
-        "--no-sums",
-        action="store_true",
-        help="leave the sums of extraction passes out: smaller, and without the maps of the Extraction page",
-    )
-
-
-def _add_talk(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the talk, FILE.html")
-    parser.add_argument("--title", default="Talk", metavar="TEXT", help="what it is called (default: Talk)")
-
-
-def _add_open(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a bundle")
-    parser.add_argument("--check", action="store_true", help="verify it, list what it holds, and start nothing")
-    parser.add_argument("--port", type=int, default=8501, metavar="N", help="where the pages are (default 8501)")
-    parser.add_argument("--headless", action="store_true", help="open no browser")
 
 
 def _paper(args: Namespace, console: Console, stop: Stop) -> None:
@@ -152,24 +125,6 @@ def _report(args: Namespace, console: Console, stop: Stop) -> None:
     from retrace.report import report
 
     report(args, console, stop)
-
-
-def _bundle(args: Namespace, console: Console, stop: Stop) -> None:
-    from retrace.bundle import bundle
-
-    bundle(args, console, stop)
-
-
-def _talk(args: Namespace, console: Console, stop: Stop) -> None:
-    from retrace.talk import talk
-
-    talk(args, console, stop)
-
-
-def _open(args: Namespace, console: Console, stop: Stop) -> None:
-    from retrace.bundle import open_file
-
-    open_file(args, console, stop)
 
 
 def _extract(args: Namespace, console: Console, stop: Stop) -> None:
@@ -256,6 +211,34 @@ COMMANDS = {
         add_finetune,
         run_finetune,
     ),
+    "traces": Command(
+        "make a set of traces from another: without its backtracking, or with its sentences shuffled",
+        """\
+  python -m retrace traces embedded --without --out without.jsonl
+  python -m retrace traces traces.jsonl --without --keywords wait,hmm --out without.jsonl
+  python -m retrace traces traces.jsonl --shuffle --seed 1 --out shuffled.jsonl
+  python -m retrace finetune --traces shuffled.jsonl --out thinker-shuffled""",
+        add_traces,
+        run_traces,
+    ),
+    "emergence": Command(
+        "measure over a finetune's checkpoints when the base model's direction begins to act, into a folder",
+        """\
+  python -m retrace emergence thinker --quick --out curve
+      the embedded base model's checkpoints, in some minutes
+  python -m retrace emergence reasoner --traces traces.json --prompts questions.txt --steps 0,50,200 --out curve""",
+        add_emergence,
+        run_emergence,
+    ),
+    "zoo": Command(
+        "measure one plan on several pairs, into a folder with one table",
+        """\
+  python -m retrace plan fig3 fig4 --quick --layer choose --window choose --dose choose > plan.json
+  python -m retrace zoo plan.json demo/base,demo/reasoner demo/seeds/1/base,demo/seeds/1/reasoner \\
+      "demo/base,demo/base + thinker" --out zoo""",
+        add_zoo,
+        run_zoo,
+    ),
     "report": Command(
         "make the report of a folder again, without any model",
         """\
@@ -269,22 +252,22 @@ COMMANDS = {
   python -m retrace bundle results --out results.retrace
   python -m retrace bundle 272d4893df6c097f5ade --no-sums --out small.retrace
   python -m retrace bundle all --out everything.retrace""",
-        _add_bundle,
-        _bundle,
+        add_bundle,
+        run_bundle,
     ),
     "talk": Command(
         "write the talk as one HTML file that is presented offline, with the keys of the pages",
         """\
   python -m retrace talk --out talk.html""",
-        _add_talk,
-        _talk,
+        add_talk,
+        run_talk,
     ),
     "open": Command(
         "look at a bundle in the pages, read-only, or check it",
         """\
   python -m retrace open results.retrace
   python -m retrace open results.retrace --check""",
-        _add_open,
-        _open,
+        add_open,
+        run_open,
     ),
 }

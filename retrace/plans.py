@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,10 +15,9 @@ from core.embedded import FRESH, example_traces, recorded_place
 from core.errors import BadInput
 from core.experiments.check import check_directions, check_plan
 from core.experiments.command import NONE, SETTINGS, plan_with
-from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan, split
+from core.experiments.presets import ALL_FIGURES, NOT_FIXED, facts_unloaded, paper_plan, split
 from core.experiments.values import Plan
 from core.fetching.catalogue import SOURCES, is_here
-from core.models.checkpoints import estimate_memory
 from core.models.naming import read_both
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.text.typed import one_of
@@ -43,6 +43,12 @@ def pair_of(args: argparse.Namespace) -> PairSpec:
     return PairSpec(base=allowed(pair.base, args.cache), reasoner=allowed(pair.reasoner, args.cache))
 
 
+def pair_named(text: str, like: ModelSpec, cache: Path) -> PairSpec:
+    """The pair BASE,REASONER, in the precision and on the device of another model. Raises BadInput."""
+    pair = read_both(text, precision=like.precision, device=like.device)
+    return PairSpec(base=allowed(pair.base, cache), reasoner=allowed(pair.reasoner, cache))
+
+
 def is_demo(pair: PairSpec) -> bool:
     """Whether it is the embedded pair, in whatever precision and on whatever device."""
     return (pair.base.repo_id, pair.reasoner.repo_id) == (DEMO_PAIR.base.repo_id, DEMO_PAIR.reasoner.repo_id)
@@ -65,35 +71,33 @@ def _full(name: str) -> str:
     return str(Path(name).expanduser().absolute()) if name.startswith(("~", ".")) else name
 
 
-def facts_of(pair: PairSpec) -> tuple[ModelFacts, ModelFacts]:
-    """What can be known of the models before they are loaded. Raises ModelUnavailable."""
-    return _facts(pair.base), _facts(pair.reasoner)
-
-
-def _facts(spec: ModelSpec) -> ModelFacts:
-    found = estimate_memory(spec)
-    return ModelFacts(
-        spec=spec,
-        fingerprint="",
-        name=spec.name,
-        n_layers=found.n_layers,
-        d_model=found.d_model,
-        d_vocab=0,
-        context_length=found.context_length,
-    )
-
-
 def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
     """The plan that the flags make, checked as far as it can be unloaded. Raises BadInput, ModelUnavailable."""
-    said: dict[str, str] = {flag: text for flag in SETTINGS if (text := getattr(args, flag)) is not None}
+    pair = pair_of(args)
+    return plan_for(pair, args, console, check, is_own=is_demo(pair))
+
+
+def plan_for(
+    pair: PairSpec,
+    args: argparse.Namespace,
+    console: Console,
+    check: Check,
+    *,
+    is_own: bool,
+    preset: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Plan:
+    """As `plan_of`, for this pair; one that `is_own` has the embedded traces and questions where none are named.
+
+    `preset` changes the defaults, which flags go before.
+    """
+    said: dict[str, str] = {flag: text for flag in SETTINGS if (text := getattr(args, flag, None)) is not None}
     if getattr(args, "names", None):
         said["--figures"] = ",".join(args.names)
-    pair = pair_of(args)
-    facts, is_own = facts_of(pair), is_demo(pair)
+    facts = facts_unloaded(pair)
     folder = TraceFolder(args.cache, embedded=example_traces)
     named = NONE if args.traces is None and "--saved" in said else args.traces
     source, traces = traces_of(named, folder, is_own=is_own, check=check)
-    is_known = args.quick and is_own and source.kind == "embedded"
+    is_known = args.quick and is_demo(pair) and source.kind == "embedded"
     prompts = FRESH if is_known and args.prompts is None else args.prompts
     questions = questions_of(prompts, traces, is_own=is_own, console=console)
     labels = sorted({part.label for trace in traces for part in trace.parts})
@@ -108,7 +112,7 @@ def plan_of(args: argparse.Namespace, console: Console, check: Check) -> Plan:
     choose, report = split(questions, n_choose, n_report)
     if (len(choose), len(report)) != (n_choose, n_report):
         console.say(f"{len(questions)} questions were given: {len(choose)} choose, {len(report)} are reported.")
-    plan = plan_with(replace(plan, choose=choose, report=report, fingerprints=("", "")), said)
+    plan = plan_with(preset(replace(plan, choose=choose, report=report, fingerprints=("", ""))), said)
     check_early(plan, facts, DirectionFolder(args.cache))
     if plan.saved is None:
         check_directions(plan, {}, traces, facts)

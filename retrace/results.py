@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.disk import files
@@ -35,34 +35,19 @@ def read_file(path: Path, *, limit: int, what: str) -> bytes:
         raise BadInput(f"{what} {str(path)!r} cannot be read: {reason}.", "Check its name and its rights.") from error
 
 
-class Results:
-    """The folder that --out names."""
+class OutFolder:
+    """The folder that --out names, which one run holds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def plan(self) -> Plan:
-        """Its plan. Raises BadInput where there is none."""
-        if not (self.folder / PLAN).exists():
-            raise BadInput(
-                f"The folder {str(self.folder)!r} holds no {PLAN}.", "Name a folder that `retrace paper` or `run` made."
-            )
-        return read_plan(read_file(self.folder / PLAN, limit=MAX_PLAN_BYTES, what="The plan"), source=PLAN)
-
-    def outcome(self) -> Outcome | None:
-        """What came out so far; None where nothing did. Raises BadInput where it cannot be read."""
-        path = self.folder / RESULTS
-        if not path.exists():
-            return None
-        return read_outcome(read_file(path, limit=MAX_OUTCOME_BYTES, what="The results"), source=RESULTS)
-
     @contextlib.contextmanager
-    def claimed(self, plan: Plan) -> Iterator[None]:
-        """Hold the folder for a run of the plan. A folder that nothing is put into is not left behind.
+    def held(self, check: Callable[[], None]) -> Iterator[None]:
+        """Hold the folder for a run; `check` raises BadInput where it is not one of this run's, and is asked twice.
 
-        Raises BadInput for a folder with another plan, with other things in it, in use, or on a full disk.
+        A folder that nothing is put into is not left behind. Raises BadInput for a folder in use, or on a full disk.
         """
-        self._check(plan)
+        check()
         check_room(self.folder, _SPARE_BYTES)
         is_new = not self.folder.exists()
         try:
@@ -76,7 +61,7 @@ class Results:
                     f"The folder {str(self.folder)!r} is in use by another run, or closed to writing.",
                     "Wait for that run to end, or name another folder.",
                 )
-            self._check(plan)
+            check()
             files.remove_unfinished(self.folder)
             yield
             is_new = False
@@ -86,29 +71,11 @@ class Results:
                     self.folder.rmdir()
             os.close(fd)
 
-    def write(self, name: str, data: bytes) -> Path:
-        """Put a file into the folder, whole. Raises UserFacingError when the disk refuses it."""
-        path = self.folder / name
-        try:
-            path.parent.mkdir(exist_ok=True)
-            files.write_whole(path, data)
-        except OSError as error:
-            raise UserFacingError(
-                f"{str(path)!r} cannot be written: {files.refusal_of(error)}.",
-                "Free some space or check the rights, then run the same command: it goes on.",
-            ) from error
-        return path
-
-    def keep(self, plan: Plan, outcome: Outcome) -> None:
-        """Put the plan and what came out so far into the folder. Raises as `write`."""
-        if not (self.folder / PLAN).exists() or self.plan() != plan:
-            self.write(PLAN, plan_json(plan).encode())
-        self.write(RESULTS, outcome_json(outcome).encode())
-
-    def _check(self, plan: Plan) -> None:
+    def has_plan(self) -> bool:
+        """Whether it holds a plan; False for one that is new or empty. Raises BadInput for other things."""
         path = self.folder
         if not os.path.lexists(path):
-            return
+            return False
         if not path.is_dir():
             raise BadInput(f"{str(path)!r} is no folder.", "Name a new folder.")
         try:
@@ -119,7 +86,57 @@ class Results:
             raise BadInput(
                 f"The folder {str(path)!r} holds other things, {sorted(names)[0]!r} among them.", "Name a new folder."
             )
-        if PLAN in names and plan_id(self.plan()) != plan_id(plan):
+        return PLAN in names
+
+    def plan_bytes(self) -> bytes:
+        """Its plan as it stands there. Raises BadInput."""
+        return read_file(self.folder / PLAN, limit=MAX_PLAN_BYTES, what="The plan")
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Put a file into the folder, whole. Raises UserFacingError when the disk refuses it."""
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_whole(path, data)
+        except OSError as error:
+            raise UserFacingError(
+                f"{str(path)!r} cannot be written: {files.refusal_of(error)}.",
+                "Free some space or check the rights, then run the same command: it goes on.",
+            ) from error
+        return path
+
+
+class Results(OutFolder):
+    """The folder of one experiment."""
+
+    def plan(self) -> Plan:
+        """Its plan. Raises BadInput where there is none."""
+        if not (self.folder / PLAN).exists():
+            raise BadInput(
+                f"The folder {str(self.folder)!r} holds no {PLAN}.", "Name a folder that `retrace paper` or `run` made."
+            )
+        return read_plan(self.plan_bytes(), source=PLAN)
+
+    def outcome(self) -> Outcome | None:
+        """What came out so far; None where nothing did. Raises BadInput where it cannot be read."""
+        path = self.folder / RESULTS
+        if not path.exists():
+            return None
+        return read_outcome(read_file(path, limit=MAX_OUTCOME_BYTES, what="The results"), source=RESULTS)
+
+    def claimed(self, plan: Plan) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder for a run of the plan, as `held`. Raises BadInput for a folder with another plan too."""
+        return self.held(lambda: self._check(plan))
+
+    def keep(self, plan: Plan, outcome: Outcome) -> None:
+        """Put the plan and what came out so far into the folder. Raises as `write`."""
+        if not (self.folder / PLAN).exists() or self.plan() != plan:
+            self.write(PLAN, plan_json(plan).encode())
+        self.write(RESULTS, outcome_json(outcome).encode())
+
+    def _check(self, plan: Plan) -> None:
+        if self.has_plan() and plan_id(self.plan()) != plan_id(plan):
+            path = self.folder
             raise BadInput(
                 f"The folder {str(path)!r} holds another plan.",
                 f"Name a new folder, or go on with that plan: retrace run {path / PLAN} --out {path}",

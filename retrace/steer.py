@@ -9,6 +9,7 @@ from typing import get_args
 
 from core.directions.direction import Direction
 from core.errors import BadInput
+from core.experiments.presets import facts_unloaded
 from core.forward.edits import Operator, SteeringSpec
 from core.models.pair import ROLES, ModelFacts, Role
 from core.runs.dose_strip import strip_specs
@@ -20,7 +21,7 @@ from core.text.words import measure_text
 from core.values import Positions, Region, SamplingSpec
 from retrace.console import Console, emit
 from retrace.inputs import direction_of, questions_of
-from retrace.plans import facts_of, is_demo, pair_of
+from retrace.plans import is_demo, pair_of
 from retrace.session import Session, Stop, opened
 
 BATCH = 32
@@ -44,7 +45,7 @@ def steer(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     pair, role, doses = pair_of(args), one_of(args.target, ROLES), reals(args.doses)
     examples, keywords = _examples(args, console, is_own=is_demo(pair)), items(args.keywords)
     sampling = SamplingSpec(max_new_tokens=args.tokens, temperature=args.temperature, top_p=args.top_p, seed=args.seed)
-    facts = facts_of(pair)[ROLES.index(role)]
+    facts = facts_unloaded(pair)[ROLES.index(role)]
     with opened(args.cache, console, stop) as session:
         direction = direction_of(args.direction, session.bench.directions, layer=args.layer)
         edit, unit = _edit(args, direction, facts), _unit(args.unit, direction)

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import BadInput
-from core.experiments.plans import plan_json
-from core.experiments.presets import SMALL_D_MODEL
+from core.experiments.presets import SMALL_D_MODEL, facts_unloaded
 from core.experiments.values import Plan
 from core.settings import PROJECT
 from retrace.console import Console
-from retrace.plans import facts_of
 from retrace.session import STOPPED
 
 MOST = 64
@@ -32,7 +30,7 @@ def count_workers(plan: Plan, asked: int | None) -> int:
         if not 1 <= asked <= MOST:
             raise BadInput(f"--workers is {asked}.", f"Name 1 to {MOST} processes.")
         return asked
-    _, reasoner = facts_of(plan.pair)
+    _, reasoner = facts_unloaded(plan.pair)
     is_small = reasoner.d_model <= SMALL_D_MODEL and plan.pair.reasoner.device == "cpu"
     return min(usable_cores(), MOST) if is_small else 1
 
@@ -43,12 +41,12 @@ def usable_cores() -> int:
 
 
 @contextlib.contextmanager
-def helped(plan: Plan, workers: int, cache: Path, console: Console) -> Iterator[None]:
-    """Have `workers - 1` other processes at work on the plan for as long as the block runs.
+def helped(text: str, device: str, workers: int, cache: Path, console: Console) -> Iterator[None]:
+    """Have `workers - 1` other processes at work on what the text is, which `work` reads, as long as the block runs.
 
     On cards the n-th takes cuda:n. One that fails says why in the log, and the others go on.
     """
-    helpers = [_begin(plan, number, cache) for number in range(1, workers)]
+    helpers = [_begin(text, device, number, cache) for number in range(1, workers)]
     try:
         yield
     finally:
@@ -61,8 +59,7 @@ def helped(plan: Plan, workers: int, cache: Path, console: Console) -> Iterator[
             console.say(f"{len(failed)} of {len(helpers)} helping processes failed; retrace.log in the cache says why.")
 
 
-def _begin(plan: Plan, number: int, cache: Path) -> subprocess.Popen[str]:
-    device = plan.pair.reasoner.device
+def _begin(text: str, device: str, number: int, cache: Path) -> subprocess.Popen[str]:
     where = f"cuda:{number}" if device.startswith("cuda") else device
     command = [sys.executable, "-m", "retrace", "work", "-", "--cache", str(cache.absolute()), "--device", where]
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH", ""))))
@@ -77,7 +74,7 @@ def _begin(plan: Plan, number: int, cache: Path) -> subprocess.Popen[str]:
     )
     with contextlib.suppress(BrokenPipeError):
         assert helper.stdin is not None
-        helper.stdin.write(plan_json(plan))
+        helper.stdin.write(text)
         helper.stdin.close()
     return helper
 

@@ -26,7 +26,7 @@ CORE = (
     ("extraction", "runs", "attribution"),
     ("fleet",),
     ("experiments", "finetuning"),
-    ("embedded", "kinds", "remembered", "talk"),
+    ("embedded", "kinds", "remembered", "series", "talk"),
     ("bundles",),
     ("workbench",),
     ("api", "guests"),

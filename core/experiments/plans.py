@@ -27,10 +27,15 @@ def plan_json(plan: Plan) -> str:
 
 def outcome_json(outcome: Outcome) -> str:
     """The outcome as JSON, one line a point; `read_outcome` reads it back."""
-    fields = encode(Outcome, outcome, "", {})
+    return fields_json(Outcome, outcome, OUTCOME_SCHEMA)
+
+
+def fields_json(cls: type[T], value: T, schema: str) -> str:
+    """A value as JSON, its schema before its fields; `read_fields` reads it back."""
+    fields = encode(cls, value, "", {})
     assert isinstance(fields, dict)
-    lines = [f"{json.dumps(name)}: {_lines(value)}" for name, value in fields.items()]
-    head = f'"schema": {json.dumps(OUTCOME_SCHEMA)}'
+    lines = [f"{json.dumps(name)}: {_lines(item)}" for name, item in fields.items()]
+    head = f'"schema": {json.dumps(schema)}'
     return "{\n" + ",\n".join([head, *lines]) + "\n}\n"
 
 
@@ -46,10 +51,14 @@ def read_plan(data: bytes, *, source: str = "The plan") -> Plan:
 
 def read_outcome(data: bytes, *, source: str = "The results") -> Outcome:
     """The outcome in a file. Raises BadInput as `read_plan`."""
-    found = _object(data, source, MAX_OUTCOME_BYTES)
-    _check_schema(found, OUTCOME_SCHEMA, source)
-    fields = {name: value for name, value in found.items() if name != "schema"}
-    return _made(Outcome, fields, source)
+    return read_fields(Outcome, data, schema=OUTCOME_SCHEMA, limit=MAX_OUTCOME_BYTES, source=source)
+
+
+def read_fields(cls: type[T], data: bytes, *, schema: str, limit: int, source: str) -> T:
+    """The value in a file that `fields_json` wrote. Raises BadInput as `read_plan`."""
+    found = _object(data, source, limit)
+    _check_schema(found, schema, source)
+    return _made(cls, {name: value for name, value in found.items() if name != "schema"}, source)
 
 
 def plan_of_outcome(data: bytes, *, source: str = "The results") -> Plan:

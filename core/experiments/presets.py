@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from core.errors import BadInput
 from core.experiments.values import CONTROLS, OF_LABELS, ControlPlan, Doses, Figure, Fixed, Plan, TraceSource
 from core.forward.edits import PAPER_DEPTH
+from core.models.checkpoints import estimate_memory
 from core.models.pair import ModelFacts
 from core.runs.questions import Example
-from core.values import PAPER_WINDOW, PairSpec, SamplingSpec, Window
+from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 
 ALL_FIGURES: tuple[Figure, ...] = ("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1")
 WINDOWS = (
@@ -96,3 +97,21 @@ def default_layers(n_layers: int, limit: int) -> tuple[int, ...]:
     found = {first + round(i * (last - first) / (limit - 1)) for i in range(limit)}
     nearest = min(found, key=lambda layer: (abs(layer - middle), -layer))
     return tuple(sorted(found - {nearest} | {middle}))
+
+
+def facts_unloaded(pair: PairSpec) -> tuple[ModelFacts, ModelFacts]:
+    """What can be known of the models before they are loaded. Raises ModelUnavailable."""
+    return _unloaded(pair.base), _unloaded(pair.reasoner)
+
+
+def _unloaded(spec: ModelSpec) -> ModelFacts:
+    found = estimate_memory(spec)
+    return ModelFacts(
+        spec=spec,
+        fingerprint="",
+        name=spec.name,
+        n_layers=found.n_layers,
+        d_model=found.d_model,
+        d_vocab=0,
+        context_length=found.context_length,
+    )

@@ -114,21 +114,30 @@ class Lab:
         setting = Setting(plan=plan, facts=facts, prompts=prompts)
         return _Run(self, setting, Directions(found, saved), cost, foreman), traces
 
+    def tables(self, plan: Plan) -> Generator[Progress, None, dict[Role, DirectionTable]]:
+        """The directions of both models, found or taken. Raises BadInput where the traces are not the plan's."""
+        return (yield from self._tables(plan, self._traces_of(plan.traces)))
+
     def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
         """What the plan takes at most; with its time where this machine has measured how fast the pair writes."""
         labels = {part.label for trace in traces for part in trace.parts}
-        speeds: dict[Role, float] = {}
-        for role, model, fingerprint in zip(
-            ROLES, (plan.pair.base, plan.pair.reasoner), plan.fingerprints, strict=True
-        ):
-            if not fingerprint and self.pair.holds(plan.pair):
-                fingerprint = self.pair.facts(role).fingerprint
-            found = self.store.get(Speed, "speed", SpeedSpec(model=model, fingerprint=fingerprint, device=model.device))
-            if found is not None:
-                speeds[role] = found.tokens_per_second
         kv_bytes = max(self.pair.facts(role).kv_bytes for role in ROLES) if self.pair.holds(plan.pair) else 0
+        speeds = self.speeds(plan)
         known = speeds if len(speeds) == len(ROLES) else None
         return cost_of(plan, n_labels=len(labels) or 6, speeds=known, kv_bytes=kv_bytes)
+
+    def speeds(self, plan: Plan) -> dict[Role, float]:
+        """New tokens per second of the plan's models, of those that this machine has measured."""
+        found: dict[Role, float] = {}
+        models = (plan.pair.base, plan.pair.reasoner)
+        for role, model, fingerprint in zip(ROLES, models, plan.fingerprints, strict=True):
+            if not fingerprint and self.pair.holds(plan.pair):
+                fingerprint = self.pair.facts(role).fingerprint
+            asked = SpeedSpec(model=model, fingerprint=fingerprint, device=model.device)
+            speed = self.store.get(Speed, "speed", asked)
+            if speed is not None:
+                found[role] = speed.tokens_per_second
+        return found
 
     def _traces_of(self, source: TraceSource) -> tuple[Trace, ...]:
         if source.kind == "none":
@@ -161,7 +170,7 @@ class Lab:
         return {role: self.directions.load(found) for role, found in ids.items() if found}
 
     def _tables(
-        self, plan: Plan, traces: Sequence[Trace], foreman: Foreman | None
+        self, plan: Plan, traces: Sequence[Trace], foreman: Foreman | None = None
     ) -> Generator[Progress, None, dict[Role, DirectionTable]]:
         """The directions of both models; another process that takes one of them is waited for."""
         kind, _ = tables.KINDS[TableSpec]

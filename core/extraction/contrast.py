@@ -15,9 +15,11 @@ from core.errors import BadInput
 from core.extraction.moments import NEGATIVES, Gathered, MomentsSpec
 from core.extraction.values import DirectionSet, ExtractionSpec, Negatives, Weighting
 from core.extraction.view import Doubles, View, cosine
+from core.statistics import Interval, mean_interval
 from core.values import Floats, Window
 
 MIN_TRACES = 2
+_NEARLY_ONE = 1 - 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,34 @@ def cosine_map(one: DirectionSet, other: DirectionSet) -> Floats:
         raise BadInput("The two maps do not have the same layers, windows and width.", "Extract both from one form.")
     cosines = cosine(one.vectors.astype(np.float64), other.vectors.astype(np.float64))
     return np.where(one.differs & other.differs, cosines, np.nan).astype(np.float32)
+
+
+def cosine_interval(
+    one: Gathered,
+    other: Gathered,
+    label: str,
+    *,
+    layer: int,
+    window: Window,
+    negatives: Negatives = "all",
+    weighting: Weighting = "trace",
+) -> Interval:
+    """Cosine of the directions that two models give over the same traces, with an interval over folds of these.
+
+    A jackknife that leaves out a fold at a time, on the scale of artanh, so that no end lies beyond 1. `n` is the
+    number of traces with an event. nan where one of them has no direction.
+    """
+    folds = one.spec.folds
+    assert (folds, one.spec.traces_digest) == (other.spec.folds, other.spec.traces_digest), "other traces or folds"
+    groups = np.concatenate([np.ones((1, folds)), 1 - np.eye(folds)])
+    views = [View(moments, label, (window,), negatives, weighting) for moments in (one, other)]
+    mine, its = (view.vectors(layer_index(view.moments, layer), groups)[:, 0] for view in views)
+    found = cosine(mine, its)
+    whole, *rest = np.arctanh(found.clip(-_NEARLY_ONE, _NEARLY_ONE))
+    spread = mean_interval(folds * whole - (folds - 1) * np.array(rest))
+    half = (spread.high - spread.low) / 2
+    low, high = float(np.tanh(whole - half)), float(np.tanh(whole + half))
+    return Interval(mean=float(found[0]), low=low, high=high, n=int(views[0].totals("trace")[0]))
 
 
 def mean_activation(moments: Gathered, layer: int) -> Floats:

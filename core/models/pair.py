@@ -208,18 +208,19 @@ class PairHolder:
         finally:
             self._is_loading = False
 
+    def release(self) -> Generator[Progress, None, None]:
+        """Have no pair in memory."""
+        return self._replace(None)
+
     def memory_taken(self, device: str) -> int:
         """Bytes on the device that releasing the loaded pair would free."""
         return _taken(self._models(), device) if self._pair else 0
 
     def check_clean(self) -> None:
         """Assert that no hook hangs on a loaded model."""
-        models = self._models()
-        if not models:
-            return
-        from core.models.loaded import hook_count
+        for loaded in self._models():
+            from core.models.loaded import hook_count
 
-        for loaded in models:
             count = hook_count(loaded)
             assert count == 0, f"{count} hooks were left on {loaded.name}"
 

@@ -2,5 +2,5 @@
 
 Knows no foreign file, no labeller and no direction. `edits` and `originals` are its own.
 
-Face: events, records, coverage, set_files, sets, queries, work
+Face: events, records, coverage, remade, set_files, sets, queries, work
 """

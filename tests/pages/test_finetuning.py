@@ -10,12 +10,16 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import core.embedded
+from core.experiments.values import ControlPlan, Doses
 from core.fetching.catalogue import SMOLLM2, SOURCES
 from core.finetuning import samples
 from core.finetuning.values import Course
+from core.values import SamplingSpec, Window
 from core.workbench import Workbench
 from tests.finetuning.small import made_up
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
+from tests.series.small import labelled
+from ui.finetuning import emergence
 from ui.finetuning.course import loss_rows
 from ui.finetuning.form import SLOT
 from ui.shell import pair_picker
@@ -165,3 +169,56 @@ def test_the_chart_smooths_what_was_learned_and_shows_what_was_held_out():
     assert rows[rows["on"] == "learned"]["loss"].tolist() == pytest.approx([3.0, 2.5, 2.0])
     assert rows[rows["on"] == "held out"][["step", "loss"]].to_numpy().tolist() == [[0, 4.0], [2, 2.5]]
     assert loss_rows(Course()).empty
+
+
+def measurable(bench: Workbench, monkeypatch) -> str:
+    """A finished finetune with three checkpoints, on labelled traces; how much is measured is made small."""
+    bench.trace_sets.save(labelled(), name="turns", source="turns.jsonl")
+    (one,) = [found for found in bench.trace_sets.list() if found.name == "turns"]
+    small = {"sampling": SamplingSpec(max_new_tokens=4, temperature=0.7), "layers": (0, 2), "block": 4}
+    small |= {"windows": (Window(start=-2, stop=1),), "doses": Doses(values=(1.0,))}
+    small |= {"controls": ControlPlan(random=2, matched=0, curves=0, kinds=("random", "flip"))}
+    before = emergence.checkpoint_plan
+
+    def planned(*given, **options):
+        plan = before(*given, **options)
+        return replace(plan, choose=plan.choose[:2], report=plan.report[:4], **small)
+
+    monkeypatch.setattr(emergence, "checkpoint_plan", planned)
+    app = filled(page_test("finetuning", seconds=120).run())
+    app.selectbox(key="finetune:set").set_value(one.set_id).run()
+    button(app, "Finetune").click().run()
+    ended(app, bench)
+    (made,) = bench.finetunes.list()
+    return made.folder
+
+
+def test_the_checkpoints_are_measured_from_the_page_stopped_and_gone_on_with(bench, monkeypatch):
+    folder = measurable(bench, monkeypatch)
+    app = page_test("finetuning", seconds=120).run()
+    app.toggle(key=f"emergence:{folder}").set_value(True).run()
+    assert not app.exception
+    assert any(c.value.startswith("At most ") and "new tokens" in c.value for c in app.caption)
+    button(app, "Measure").click().run()
+    job = app.session_state[emergence.SLOT]
+    deadline = time.monotonic() + 120
+    while bench.engine.snapshot(job).progress.done < 2.2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    bench.engine.stop(job)
+    bench.engine.wait(job, 60)
+    app = app.run()
+    assert any("Stopped; what is measured is kept" in info.value for info in app.info)
+    (kept,) = bench.series.list()
+    assert 1 <= bench.series.load(kept.plan).n_done < 3
+    assert any(m.value.replace("\\", "").startswith("So far, with ") for m in app.markdown)
+    button(app, "Measure").click().run()
+    if emergence.SLOT in app.session_state:
+        bench.engine.wait(app.session_state[emergence.SLOT], 120)
+    app = app.run()
+    assert not app.exception
+    found = bench.series.load(kept.plan)
+    assert found.finished
+    assert any("base model's direction" in m.value.replace("\\", "") for m in app.markdown)
+    assert {b.label for b in app.get("download_button")} >= {"PNG", "SVG", "CSV", "JSON"}
+    next(b for b in app.button if b.key == f"emergence:delete:{kept.series_id}").click().run()
+    assert bench.series.list() == ()

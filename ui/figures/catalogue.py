@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from core.experiments.values import Figure, Outcome
 from core.experiments.words import TITLES
@@ -14,7 +14,7 @@ from ui.figures.dose_response import draw_dose_response
 from ui.figures.maps import draw_layers, draw_windows
 from ui.figures.marks import Drawing
 from ui.figures.readings import draw_labels, draw_leads, draw_lens
-from ui.figures.rows import Cell, rows_of
+from ui.figures.rows import Cell, Row, rows_of
 
 _DRAW: dict[Figure, Callable[[Outcome], tuple[Drawing, ...]]] = {
     "fig2": draw_windows,
@@ -40,7 +40,11 @@ def measured(outcome: Outcome) -> tuple[Figure, ...]:
 
 def csv_of(outcome: Outcome, figure: Figure) -> str:
     """One row per point, with n, rate, interval, difference to unsteered, ΔNLL, dose in three units; "" if empty."""
-    rows = rows_of(outcome, figure)
+    return csv_text(rows_of(outcome, figure))
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Rows as CSV, the names of the first above them; "" if empty."""
     if not rows:
         return ""
     out = io.StringIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import altair as alt
@@ -12,8 +13,10 @@ from ui.components.theme import chart_theme
 
 WIDE, NARROW = 620, 340
 """Widths of the whole picture in pixels: a column of a page, and a phone."""
+AXIS_ROOM = 96
+"""Pixels beside the marks of charts that are stacked."""
 Mode = Literal["light", "dark"]
-Chart: TypeAlias = alt.LayerChart | alt.Chart
+Chart: TypeAlias = alt.LayerChart | alt.Chart | alt.VConcatChart
 Described = dict[str, Any]
 
 
@@ -35,6 +38,12 @@ def described(chart: Chart) -> Described:
     """The chart as Vega-Lite, for several drawings of it."""
     found: Described = chart.to_dict(validate=False)
     return found
+
+
+def stacked(charts: Sequence[alt.LayerChart | alt.Chart]) -> alt.VConcatChart:
+    """Charts below each other as one picture, each with its own scales and legends."""
+    joined: alt.VConcatChart = alt.vconcat(*charts, spacing=30)
+    return joined.resolve_scale(color="independent", fill="independent", shape="independent", fillOpacity="independent")
 
 
 def svg_of(chart: Chart | Described, *, mode: Mode = "light", width: int = WIDE) -> bytes:
@@ -63,4 +72,7 @@ def _spec(chart: Chart | Described, mode: Mode, width: int) -> Described:
     """With the project's theme, without descriptions of single marks: tables hold the numbers."""
     spec = chart if isinstance(chart, dict) else described(chart)
     theme = chart_theme(mode)["config"] | {"aria": False}
+    if "vconcat" in spec:
+        panels = [panel | {"width": width - AXIS_ROOM} for panel in spec["vconcat"]]
+        return spec | {"config": theme, "vconcat": panels}
     return spec | {"config": theme, "width": width, "autosize": {"type": "fit-x", "contains": "padding"}}

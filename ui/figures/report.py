@@ -30,7 +30,7 @@ DATES, DATES_END = "<!-- dates -->", "<!-- end of dates -->"
 TEXTS, TEXT_LETTERS = 3, 1200
 MOST_ROWS = 400
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_STATES: dict[State, tuple[str, str]] = {
+STATES: dict[State, tuple[str, str]] = {
     "yes": ("✓ yes", "yes"),
     "no": ("✗ no", "no"),
     "unclear": ("? cannot be told", "open"),
@@ -52,6 +52,11 @@ def report_html(outcome: Outcome, *, cells: Cells) -> str:
         _digests(outcome),
         _provenance(outcome),
     )
+    return page_of(title, body)
+
+
+def page_of(title: str, body: Iterable[str]) -> str:
+    """A page of its own, without script and requests; the parts of its body are HTML, empty ones are left out."""
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -80,7 +85,7 @@ def _top(outcome: Outcome, title: str) -> str:
     place = place_words(outcome)
     cards = []
     for tick in ticks(outcome):
-        said, state = _STATES[tick.state]
+        said, state = STATES[tick.state]
         cards.append(
             f"<li class='{state}'><b>{escape(QUESTIONS[tick.name])}</b><span class='state'>{escape(said)}</span>"
             f"<div>{escape(tick.sentence)}</div></li>"

@@ -79,7 +79,7 @@ def point_row(outcome: Outcome, point: Point) -> Row:
         "remarks_on_text": point.remarks,
         "cosine": point.cosine,
     }
-    return {name: _finite(value) for name, value in row.items()}
+    return {name: finite(value) for name, value in row.items()}
 
 
 def _is_chosen(outcome: Outcome, point: Point) -> bool:
@@ -88,7 +88,8 @@ def _is_chosen(outcome: Outcome, point: Point) -> bool:
     return here and point.kind != "unsteered" and at_chosen(outcome, point)
 
 
-def _finite(value: Cell) -> Cell:
+def finite(value: Cell) -> Cell:
+    """None in the place of a number that is none."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -185,5 +186,5 @@ def _label_row(row: LabelRow) -> Row:
         "reference_only": row.reference_only,
     }
     for name, share in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1)):
-        found |= {name: _finite(share.mean), f"{name}_low": _finite(share.low), f"{name}_high": _finite(share.high)}
+        found |= {name: finite(share.mean), f"{name}_low": finite(share.low), f"{name}_high": finite(share.high)}
     return found

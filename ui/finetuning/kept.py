@@ -11,6 +11,7 @@ from core.traces.events import digest_of
 from core.values import PairSpec, Trace
 from ui.components.safe_text import done, plain, seconds
 from ui.finetuning.course import draw_course
+from ui.finetuning.emergence import draw_emergence_of, kept_of
 from ui.finetuning.form import SLOT
 from ui.shell.state import LOAD_SLOT, caller, guarded, workbench
 
@@ -46,6 +47,8 @@ def _draw_one(one: Finetuned, *, is_first: bool, anything_runs: bool) -> None:
         )
         draw_course(course, key=one.folder)
         _draw_actions(one, anything_runs=anything_runs)
+        if one.finished:
+            draw_emergence_of(one, anything_runs=anything_runs)
 
 
 def _draw_actions(one: Finetuned, *, anything_runs: bool) -> None:
@@ -58,11 +61,19 @@ def _draw_actions(one: Finetuned, *, anything_runs: bool) -> None:
     if second.button("Delete", key=f"delete:{one.folder}", disabled=anything_runs, width="stretch"):
         st.session_state[DELETE_KEY] = one.folder
     if st.session_state.get(DELETE_KEY) == one.folder:
-        st.warning("Its adapter, checkpoints and losses are deleted for good.", icon=":material/delete:")
+        st.warning("Its adapter, checkpoints, losses and curves are deleted for good.", icon=":material/delete:")
         if st.button("Delete for good", key=f"sure:{one.folder}"):
             st.session_state.pop(DELETE_KEY)
-            if done(lambda: workbench().finetunes.delete(one.folder)):
+            if done(lambda: _delete(one)):
                 st.rerun()
+
+
+def _delete(one: Finetuned) -> None:
+    """The finetune with its checkpoints, and what was measured over them."""
+    found = kept_of(one)
+    workbench().finetunes.delete(one.folder)
+    for series_id, _ in found:
+        workbench().series.delete(series_id)
 
 
 def _load(pair: PairSpec) -> None:

@@ -20,6 +20,7 @@ OWN = {
     "history": "Kept runs",
     "comparisons": "Pinned comparisons",
     "experiments": "Experiments",
+    "series": "Curves over checkpoints, and pairs side by side",
 }
 """Folders of what the user owns, which only its own page deletes."""
 
