@@ -20,6 +20,7 @@ from core.tokens.keywords import KeywordForms, SplitForm
 from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
 from ui.attribution.source import Source, choose_source
+from ui.components.first_screen import foldable
 from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, first_choice, pick_direction
@@ -38,6 +39,8 @@ LAYER_KEY = "attribution_layer"
 COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
+FOLDED = "reader"
+"""What a phone folds away: all controls above the text."""
 _FITTED = "attribution:fitted"
 _SHOWN_FORMS, _NAMED = 8, 40
 
@@ -69,7 +72,8 @@ class Request:
 def draw_form(facts: Facts) -> Request | None:
     """One row: the text, and a popover with all else; None, with the next step said below, where they do not fit."""
     by_role = dict(zip(ROLES, facts, strict=True))
-    kind_place, text_place, settings_place = st.columns([3, 7, 5], vertical_alignment="bottom")
+    with foldable(FOLDED, "form"):
+        kind_place, text_place, settings_place = st.columns([3, 7, 5], vertical_alignment="bottom")
     below = st.container()
     with below:
         source = choose_source(kind_place, text_place)
