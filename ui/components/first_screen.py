@@ -35,13 +35,13 @@ def keep_readable() -> None:
     _every(key="readable")
 
 
-def fold_button(group: str) -> None:
+def fold_button(group: str, words: str = "Settings") -> None:
     """On a phone, the button that shows and hides what the group's `foldable` containers hold; others have no such
     button and show it all.
     """
     is_open = _is_open(group)
     st.button(
-        "Hide settings" if is_open else "Settings",
+        f"Hide {words[:1].lower()}{words[1:]}" if is_open else words,
         icon=":material/expand_less:" if is_open else ":material/tune:",
         key=f"fold_button_{group}",
         on_click=lambda: st.session_state.update({f"fold:{group}": not is_open}),
