@@ -56,7 +56,7 @@ with head:
 if is_recorded():
     draw_stored(loaded)
     st.stop()
-with head, foldable(FOLDED, "sections"):
+with head, foldable(FOLDED, "sections", width="content"):
     section = st.segmented_control(
         "Show",
         SECTIONS,

@@ -6,6 +6,7 @@ that stays in sight.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -48,10 +49,10 @@ def fold_button(group: str, words: str = "Settings") -> None:
     )
 
 
-def foldable(group: str, part: str) -> DeltaGenerator:
+def foldable(group: str, part: str, *, width: Literal["stretch", "content"] = "stretch") -> DeltaGenerator:
     """A container that a phone shows only while its group is open. `part` tells the containers of a group apart."""
     state = "open" if _is_open(group) else "folded"
-    return st.container(key=f"{state}_{group}_{part}", gap="xsmall")
+    return st.container(key=f"{state}_{group}_{part}", gap="xsmall", width=width)
 
 
 def _is_open(group: str) -> bool:
