@@ -189,6 +189,20 @@ def test_texts_stand_out_on_every_page(serve, page, screen, faults):
     assert {stem: found for stem, found in faint.items() if found} == {}
 
 
+WRONG = """<main data-testid="stMain" style="overflow: auto">
+<div style="width: 40px; overflow: hidden; white-space: nowrap">a text that is cut</div>
+<div style="width: 40px; overflow: auto; white-space: nowrap">a text that slides</div>
+<button>free</button>
+<div style="position: relative"><button>below</button><div class="lid" style="position: absolute; inset: 0"></div></div>
+</main>"""
+
+
+def test_cut_texts_and_covered_controls_are_found(page):
+    page.set_content(WRONG)
+    assert page.evaluate(CUT) == ["a text that is cut cut by "]
+    assert page.evaluate(COVERED) == ["below under lid"]
+
+
 @pytest.mark.parametrize(
     "screen",
     [Screen(**PHONE), Screen(**PHONE, theme="dark"), Screen(**ZOOMED), Screen(**ZOOMED, theme="dark")],

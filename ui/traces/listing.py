@@ -81,9 +81,10 @@ def _filtered(shown: TraceSet, wanted: TraceFilter) -> tuple[TraceRow, ...]:
 
 def _draw_steps(rows: tuple[TraceRow, ...], place: int) -> None:
     steps = (("‹ Previous", place - 1), ("Next ›", place + 1))
-    for column, (label, at) in zip(st.columns(2), steps, strict=True):
+    row = st.container(horizontal=True)
+    for label, at in steps:
         there = 0 <= at < len(rows)
-        column.button(
+        row.button(
             label,
             key=f"traces:step:{label}",
             disabled=not there,
