@@ -253,7 +253,7 @@ def test_a_phone_shows_the_text_first_and_its_settings_behind_one_button(serve, 
     tokens, button = page.locator(".t").first, page.locator("[class*=st-key-fold_button_]").get_by_role("button")
     expect(tokens).to_be_visible(timeout=WAIT)
     settled(page)
-    assert tokens.bounding_box()["y"] < screen.height / 2
+    assert tokens.bounding_box()["y"] < 3 / 4 * screen.height
     setting = page.get_by_test_id("stMain").get_by_role("combobox").first
     expect(setting).to_be_hidden()
     button.click()
