@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from core.embedded import example_questions
 from tests.browser.conftest import FLAGS, Server, find_chromium, running, settled
+from tests.browser.presses import CONTROLS, answered
 
 ROUNDS, WAIT, LONG = 6, 30_000, 2_000
 
@@ -159,6 +160,16 @@ def switch_readings(page: Page, text: str) -> None:
     report(f"another layer of {text}", layers)
 
 
+def time_presses(page: Page, server: Server) -> None:
+    """How soon a press is seen: the control looks pressed, and the bar says that work goes on."""
+    for name, come_to in CONTROLS.items():
+        found = []
+        for _ in range(ROUNDS):
+            press = come_to(page, server)
+            found.append(answered(page, press) / 1000)
+        report(f"a press is seen: {name}", found)
+
+
 def main() -> None:
     """Print the table."""
     path = find_chromium()
@@ -173,7 +184,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.set_default_timeout(WAIT)
-        for part in (time_runs, time_strip, time_readings):
+        for part in (time_presses, time_runs, time_strip, time_readings):
             part(page, server)
         browser.close()
 

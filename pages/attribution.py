@@ -7,8 +7,9 @@ import streamlit as st
 from core.attribution.costs import Sizes, reading_cost
 from core.attribution.values import Attribution, AttributionSpec
 from core.models.pair import ModelFacts
-from ui.attribution.form import draw_form
+from ui.attribution.form import FOLDED, draw_form
 from ui.attribution.view import draw_attribution, draw_stored
+from ui.components.first_screen import fold_button, foldable
 from ui.components.safe_text import plain, size
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
@@ -50,19 +51,22 @@ if loaded is None:
     st.stop()
 
 say_vocabularies()
+with head:
+    fold_button(FOLDED)
 if is_recorded():
     draw_stored(loaded)
     st.stop()
-section = head.segmented_control(
-    "Show",
-    SECTIONS,
-    default=SECTIONS[0],
-    required=True,
-    key="attribution_section",
-    persist_state="session",
-    label_visibility="collapsed",
-    wrap=True,
-)
+with head, foldable(FOLDED, "sections", width="content"):
+    section = st.segmented_control(
+        "Show",
+        SECTIONS,
+        default=SECTIONS[0],
+        required=True,
+        key="attribution_section",
+        persist_state="session",
+        label_visibility="collapsed",
+        wrap=True,
+    )
 with page:
     request = draw_form(loaded)
 if request is None:

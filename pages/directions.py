@@ -43,8 +43,8 @@ VIEWS = {
 require_shell()
 st.title("Directions", anchor=False)
 st.write(
-    "Keep, exchange, compare and combine directions. Nothing here needs a model: vectors of an 8B model can be "
-    "looked at on any laptop."
+    "Keep, exchange, compare and combine the directions that steer a model. Nothing here needs one: vectors of an 8B "
+    "model can be looked at on any laptop."
 )
 show_notice()
 view = st.segmented_control(

@@ -53,7 +53,8 @@ page = st.container(gap="xsmall")
 with page:
     st.subheader("Extraction", anchor=False)
     st.caption(
-        "What a model has in mind just before it turns back, less its average over everything, by layer and offset."
+        "Find a direction in labelled traces: what a model has in mind just before it turns back, less its average "
+        "over everything, by layer and offset."
     )
 
 loaded = pair_facts()

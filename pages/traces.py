@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.importing.report import report_from_json
 from core.traces.set_files import TraceSet
+from ui.components.first_screen import fold_button, foldable
 from ui.components.safe_text import done
 from ui.shell.frame import require_shell
 from ui.shell.handoff import INDEX_KEY, SET_KEY
@@ -15,12 +16,13 @@ from ui.shell.state import workbench
 from ui.traces.import_form import draw_import, draw_report, finish_import
 from ui.traces.listing import choose_trace
 from ui.traces.reader import FIELDS, draw_reader
-from ui.traces.sets import choose_set, draw_summary, draw_unreadable
+from ui.traces.sets import FOLDED, choose_set, draw_summary, draw_unreadable
 
 
 def draw_set(shown: TraceSet) -> None:
     """The set's report, its list, and the chosen trace beside it."""
-    draw_summary(shown)
+    with foldable(FOLDED, "summary"):
+        draw_summary(shown)
     report = workbench().trace_sets.report(shown.set_id)
     if report:
         done(lambda: draw_report(report_from_json(report)))
@@ -47,5 +49,6 @@ if not sets:
     draw_import()
     st.stop()
 say_vocabularies()
+fold_button(FOLDED, "Sets, list and settings")
 done(lambda: draw_set(choose_set(sets)))
 write_link(FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -67,6 +68,20 @@ def attribution(page: Page, server: Server) -> None:
     token.click()
 
 
+def finetuning(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/finetuning")
+    expect(page.get_by_role("button", name="Finetune", exact=True)).to_be_visible(timeout=WAIT)
+
+
+def talk(page: Page, server: Server) -> None:
+    playground(page, server)
+    page.get_by_role("radio", name="Add to the talk").click()
+    page.get_by_role("button", name="Add to the talk").click()
+    expect(page.get_by_text(re.compile("Added to the talk|in the talk already"))).to_be_visible(timeout=WAIT)
+    page.goto(f"{server.url}/talk")
+    expect(page.get_by_role("button", name="Rename")).to_be_visible(timeout=WAIT)
+
+
 PAGES: dict[str, Callable[[Page, Server], None]] = {
     "home": home,
     "traces": traces,
@@ -76,6 +91,8 @@ PAGES: dict[str, Callable[[Page, Server], None]] = {
     "playground": playground,
     "experiments": experiments,
     "attribution": attribution,
+    "finetuning": finetuning,
+    "talk": talk,
 }
 
 

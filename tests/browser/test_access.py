@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Screen, settled
+from tests.browser.presses import CONTROLS
 from tests.browser.test_shell import forget_probes
 
 WAIT = 120_000
@@ -97,6 +98,79 @@ WIDER = """() => {
 }"""
 
 
+CUT = """() => {
+  const found = new Set(), parent = (node) => node.parentElement || (node.getRootNode().host ?? null);
+  const cutBy = (element, box) => {
+    for (let at = element, x = true, y = true; at && at !== document.body && (x || y); at = parent(at)) {
+      const style = getComputedStyle(at), area = at.getBoundingClientRect();
+      if (/auto|scroll/.test(style.overflowX)) x = false;
+      if (/auto|scroll/.test(style.overflowY)) y = false;
+      const cutsX = /hidden|clip/.test(style.overflowX) && (box.right > area.right + 2 || box.left < area.left - 2);
+      const cutsY = /hidden|clip/.test(style.overflowY) && (box.bottom > area.bottom + 4 || box.top < area.top - 4);
+      if ((x && cutsX) || (y && cutsY)) return at;
+    }
+    return null;
+  };
+  const look = (root) => {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      if (node.nodeType === 1) {
+        if (node.shadowRoot) look(node.shadowRoot);
+        continue;
+      }
+      const element = node.parentElement, text = node.textContent.trim(), range = document.createRange();
+      const apart = "style, script, canvas, table, [aria-hidden=true], .sr-only, .dose .text, .tip";
+      const isSeen = element && element.checkVisibility({ visibilityProperty: true });
+      if (!isSeen || !text || element.closest(apart)) continue;
+      range.selectNodeContents(node);
+      for (const box of range.getClientRects()) {
+        const by = box.width > 1 && box.height > 1 && cutBy(element, box);
+        const area = by && by.getBoundingClientRect();
+        if (by && area.width > 2 && area.height > 2) found.add(`${text.slice(0, 60)} cut by ${by.className}`);
+      }
+    }
+  };
+  look(document.querySelector("[data-testid=stMain]"));
+  return [...found];
+}"""
+"""Texts of which a part lies beyond a box that hides it and does not scroll."""
+
+COVERED = """() => {
+  const main = document.querySelector("[data-testid=stMain]"), found = [];
+  const controls = "button, a[href], textarea, input:not([type=file]), [role=slider], [role=combobox]";
+  for (const control of main.querySelectorAll(controls)) {
+    const first = control.getBoundingClientRect(), isApart = control.closest("[data-testid=stElementToolbar]");
+    const isSeen = control.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    if (!isSeen || first.width < 4 || first.height < 4 || isApart) continue;
+    control.scrollIntoView({ block: "center", inline: "center" });
+    const box = control.getBoundingClientRect();
+    const x = box.left + box.width / 2, y = box.top + box.height / 2, hit = document.elementFromPoint(x, y);
+    const label = control.closest("label"), name = control.innerText || control.ariaLabel || control.tagName;
+    const isMine = hit && (control.contains(hit) || hit.contains(control) || label?.contains(hit));
+    if (!isMine) found.push(`${name.slice(0, 40)} under ${hit?.className}`);
+  }
+  main.scrollTop = 0;
+  return found;
+}"""
+"""Controls that another element lies on, or that cannot be scrolled into sight."""
+
+FOCUSED = """() => {
+  const at = document.activeElement;
+  return at.tagName === "BUTTON" ? at.innerText.split("\\n").map((line) => line.trim()) : [];
+}"""
+PHONE, ZOOMED = {"width": 390, "height": 844}, {"width": 853, "height": 480}
+"""An upright phone; and 1280×720 at 150%."""
+MAIN_BUTTONS = {
+    "home": "Run",
+    "playground": "Run",
+    "extraction": "Extract",
+    "experiments": "Run",
+    "finetuning": "Finetune",
+    "talk": "Present the talk",
+}
+MOST_TABS = 6
+
+
 def opened(server, page, stem):
     page.goto(f"{server.url}/{'' if stem == 'home' else stem}")
     expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible(timeout=WAIT)
@@ -115,11 +189,87 @@ def test_texts_stand_out_on_every_page(serve, page, screen, faults):
     assert {stem: found for stem, found in faint.items() if found} == {}
 
 
-@pytest.mark.parametrize("screen", [Screen(width=390, height=844)], ids=["phone"])
-def test_a_phone_shows_every_page_in_its_width(serve, page, screen, faults):
+WRONG = """<main data-testid="stMain" style="overflow: auto">
+<div style="width: 40px; overflow: hidden; white-space: nowrap">a text that is cut</div>
+<div style="width: 40px; overflow: auto; white-space: nowrap">a text that slides</div>
+<button>free</button>
+<div style="position: relative"><button>below</button><div class="lid" style="position: absolute; inset: 0"></div></div>
+</main>"""
+
+
+def test_cut_texts_and_covered_controls_are_found(page):
+    page.set_content(WRONG)
+    assert page.evaluate(CUT) == ["a text that is cut cut by "]
+    assert page.evaluate(COVERED) == ["below under lid"]
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [Screen(**PHONE), Screen(**PHONE, theme="dark"), Screen(**ZOOMED), Screen(**ZOOMED, theme="dark")],
+    ids=["phone", "phone, dark", "150%", "150%, dark"],
+)
+def test_every_page_fits_a_phone_and_a_zoomed_window(serve, page, screen, faults):
+    """Nothing wider than the screen, no text cut, no control under another element."""
     server, found = serve("app.py"), {}
     for stem in PAGES:
         opened(server, page, stem)
-        found[stem] = page.evaluate(WIDER)
+        wide, out = page.evaluate(WIDER)
+        found[stem] = [wide] * (wide > 1) + out + page.evaluate(CUT) + page.evaluate(COVERED)
     forget_probes(faults)
-    assert {stem: told for stem, told in found.items() if told[0] > 1 or told[1]} == {}
+    assert {stem: told for stem, told in found.items() if told} == {}
+
+
+def test_the_main_button_of_a_page_is_a_few_tabs_away(serve, page, faults):
+    server, tabs = serve("app.py"), {}
+    for stem, name in MAIN_BUTTONS.items():
+        opened(server, page, stem)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        tabs[stem] = 1
+        while name not in page.evaluate(FOCUSED) and tabs[stem] <= 2 * MOST_TABS:
+            page.keyboard.press("Tab")
+            tabs[stem] += 1
+    forget_probes(faults)
+    assert {stem: n for stem, n in tabs.items() if n > MOST_TABS} == {}
+
+
+def test_read_is_a_few_tabs_away_from_a_text_of_ones_own(serve, page, faults):
+    CONTROLS["Read"](page, serve("app.py"))
+    page.locator("body").evaluate("() => document.activeElement.blur()")
+    page.get_by_test_id("stMain").evaluate("(main) => main.scrollTo(0, 0)")
+    page.get_by_role("combobox", name="Text", exact=True).focus()
+    tabs = 0
+    while "Read this text" not in page.evaluate(FOCUSED) and tabs <= MOST_TABS:
+        page.keyboard.press("Tab")
+        tabs += 1
+    forget_probes(faults)
+    assert tabs < MOST_TABS
+
+
+@pytest.mark.parametrize("screen", [Screen(**PHONE)], ids=["phone"])
+@pytest.mark.parametrize("stem", ["attribution", "traces"])
+def test_a_phone_shows_the_text_first_and_its_settings_behind_one_button(serve, page, screen, stem, faults):
+    opened(serve("app.py"), page, stem)
+    tokens, button = page.locator(".t").first, page.locator("[class*=st-key-fold_button_]").get_by_role("button")
+    expect(tokens).to_be_visible(timeout=WAIT)
+    settled(page)
+    assert tokens.bounding_box()["y"] < 3 / 4 * screen.height
+    setting = page.get_by_test_id("stMain").get_by_role("combobox").first
+    expect(setting).to_be_hidden()
+    button.click()
+    expect(setting).to_be_visible()
+    button.click()
+    expect(setting).to_be_hidden()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    expect(setting).to_be_visible()
+    expect(button).to_be_hidden()
+    forget_probes(faults)
+
+
+def test_less_motion_is_no_motion(serve, page, faults):
+    page.emulate_media(reduced_motion="reduce")
+    CONTROLS["Run"](page, serve("app.py"))()
+    moving = page.evaluate("() => document.getAnimations().map((one) => one.animationName).filter(Boolean)")
+    assert "work-goes-on" not in moving
+    settled(page)
+    forget_probes(faults)

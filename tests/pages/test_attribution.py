@@ -372,7 +372,7 @@ def test_token_ids_beyond_the_vocabulary_get_their_sentence(bench, direction):
     generation = generation_of(bench)
     app = opened(attribution_source=replace(generation, token_ids=(9999, *generation.token_ids[1:])))
     assert "a token id that reasoner does not have" in words(app)
-    assert [button.label for button in app.button] == ["Try again"]
+    assert [button.label for button in app.button] == ["Settings", "Try again"]
 
 
 @pytest.mark.parametrize(

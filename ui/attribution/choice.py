@@ -9,9 +9,10 @@ import streamlit as st
 
 from core.attribution.values import Attribution
 from ui.attribution.catalogue import BY_KEY, FAMILIES, METHODS, methods_of
-from ui.attribution.form import Request
+from ui.attribution.form import FOLDED, Request
 from ui.attribution.further import Target, choose_target
 from ui.attribution.methods import Method, Readings
+from ui.components.first_screen import foldable
 
 FAMILY_KEY = "attribution_family"
 METHOD_KEY = "attribution_method"
@@ -33,7 +34,7 @@ class View:
 
 def choose_view(request: Request, attribution: Attribution, draw_jumps: Callable[[], None]) -> View:
     """Family and method in one row; layer, target and bars, and the jumps in another."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with foldable(FOLDED, "method"), st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         family = st.segmented_control(
             "Colour by",
             FAMILIES,
@@ -57,7 +58,7 @@ def choose_view(request: Request, attribution: Attribution, draw_jumps: Callable
             wrap=True,
         )
     method = BY_KEY[chosen or options[0].key]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with foldable(FOLDED, "layer"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
         layer = choose_layer(attribution, disabled=not method.per_layer, width=_SLIDER)
         with st.popover("Target and bars", icon=":material/tune:"):
             target = choose_target(request, attribution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
@@ -17,7 +17,7 @@ from ui.attribution.corpus_data import Corpus, choose_reading, choose_set, label
 from ui.attribution.form import Request
 from ui.attribution.reader.opening import PIN_NEXT
 from ui.attribution.source import KIND_KEY, SET_KEY, TRACE_KEY
-from ui.components.colours import CATEGORICAL, GRAY, LABEL_COLOURS
+from ui.components.colours import CATEGORICAL, GRAY, LABEL_COLOURS, dashes
 from ui.components.safe_text import plain, visible
 
 SECTION_KEY = "attribution_section"
@@ -57,6 +57,11 @@ def _draw_histogram(rows: dict[str, Floats], title: str) -> None:
     if not rows:
         st.caption("The texts have no labelled parts, so there is no histogram by label.")
         return
+    st.altair_chart(histogram(rows, title), width="stretch", alt=f"Distribution of {title} by label")
+
+
+def histogram(rows: Mapping[str, Floats], title: str) -> alt.LayerChart:
+    """How the values of each label's tokens are distributed; a colour and a dash for each label."""
     every = np.concatenate(list(rows.values()))
     low, high = np.percentile(every[np.isfinite(every)], (0.2, 99.8))
     edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
@@ -73,26 +78,22 @@ def _draw_histogram(rows: dict[str, Floats], title: str) -> None:
     )
     names = [f"{label} ({len(values):,})" for label, values in rows.items()]
     colours = [LABEL_COLOURS.get(label, CATEGORICAL[i % len(CATEGORICAL)]) for i, label in enumerate(rows)]
+    legend = alt.Legend(orient="top", columns=3, labelLimit=260, title=None, symbolSize=400)
     chart = (
         alt.Chart(frame)
         .mark_line(interpolate="step", strokeWidth=1.8)
         .encode(
             x=alt.X("value:Q", title=title),
             y=alt.Y("share:Q", title="share of the label's tokens", axis=alt.Axis(format=".0%", tickCount=4)),
-            color=alt.Color(
-                "label:N",
-                title=None,
-                sort=names,
-                scale=alt.Scale(domain=names, range=colours),
-                legend=alt.Legend(orient="top", columns=3, labelLimit=260),
+            color=alt.Color("label:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+            strokeDash=alt.StrokeDash(
+                "label:N", scale=alt.Scale(domain=names, range=dashes(len(names))), legend=legend
             ),
             tooltip=["label:N", alt.Tooltip("value:Q", format=".3g"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
     zero = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=GRAY, opacity=0.6).encode(x="value:Q")
-    st.altair_chart(
-        alt.layer(zero, chart).properties(height=280), width="stretch", alt=f"Distribution of {title} by label"
-    )
+    return alt.layer(zero, chart).properties(height=280)
 
 
 def _draw_table(corpus: Corpus, listed: Sequence[Extreme], *, key: str, unit: str) -> None:

@@ -20,7 +20,8 @@ from core.tokens.keywords import KeywordForms, SplitForm
 from core.traces.events import BACKTRACKING, Spans, find_events
 from core.values import Trace
 from ui.attribution.source import Source, choose_source
-from ui.components.roles import REASONER_FIRST, TITLES
+from ui.components.first_screen import foldable
+from ui.components.roles import REASONER_FIRST, SHORT, TITLES
 from ui.components.safe_text import plain, show_error, tried
 from ui.directions.choices import choices, first_choice, pick_direction
 from ui.directions.coefficient import coefficient_slider, default_coefficient
@@ -38,8 +39,10 @@ LAYER_KEY = "attribution_layer"
 COEFFICIENT_KEY = "attribution_coefficient"
 KEYWORDS_KEY = "attribution_keywords"
 LENS_WORDS_KEY = "attribution_lens_words"
+FOLDED = "reader"
+"""What a phone folds away: all controls above the text."""
 _FITTED = "attribution:fitted"
-_SHOWN_FORMS, _NAMED = 8, 40
+_SHOWN_FORMS, _NAMED = 8, 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,8 @@ class Request:
 def draw_form(facts: Facts) -> Request | None:
     """One row: the text, and a popover with all else; None, with the next step said below, where they do not fit."""
     by_role = dict(zip(ROLES, facts, strict=True))
-    kind_place, text_place, settings_place = st.columns([3, 7, 5], vertical_alignment="bottom")
+    with foldable(FOLDED, "form"):
+        kind_place, text_place, settings_place = st.columns([3, 6, 6], vertical_alignment="bottom")
     below = st.container()
     with below:
         source = choose_source(kind_place, text_place)
@@ -111,7 +115,7 @@ def _settings_title(by_role: dict[Role, ModelFacts]) -> str:
     role: Role = st.session_state.get(ROLE_KEY, REASONER_FIRST[0])
     known = {choice.direction_id: choice for choice in choices(d_model=by_role[role].d_model)}
     chosen = known.get(st.session_state.get(DIRECTION_KEY, "")) or first_choice(list(known.values()))
-    return f"{TITLES[role]} · {plain(chosen.title, _NAMED) if chosen else 'no direction'}"
+    return f"{SHORT[role]} · {plain(chosen.title, _NAMED) if chosen else 'no direction'}"
 
 
 def _writer(generation: Generation, by_role: dict[Role, ModelFacts]) -> Role | None:

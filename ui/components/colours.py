@@ -37,3 +37,11 @@ SEQUENTIAL: tuple[str, ...] = ("#d9e7fa", "#9cc0f0", "#5390e4", "#2067c4", "#0e3
 NEUTRAL: dict[Literal["light", "dark"], str] = {"light": "#f4f6f9", "dark": "#1a222d"}
 TEXT: dict[Literal["light", "dark"], str] = {"light": "#17212e", "dark": "#edf2f8"}
 BACKGROUND: dict[Literal["light", "dark"], str] = {"light": "#ffffff", "dark": "#10151c"}
+
+DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 6), (14, 4), (2, 5))
+"""For lines that no two colours tell apart for every eye: lengths drawn and left out, the first solid."""
+
+
+def dashes(n: int) -> list[list[int]]:
+    """A dash for each of n lines."""
+    return [list(DASHES[i % len(DASHES)]) for i in range(n)]

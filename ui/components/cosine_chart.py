@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.components.colours import CATEGORICAL, LABEL_COLOURS, TEXT
+from ui.components.colours import CATEGORICAL, LABEL_COLOURS, TEXT, dashes
 from ui.components.theme import diverging_scale, screen_mode, use_chart_theme
 
 _CELL, _FRAME = 44, 130
@@ -78,6 +78,12 @@ def cosine_table(names: Sequence[str], cosines: NDArray[np.float64]) -> pd.DataF
 def draw_over_layers(names: Sequence[str], values: NDArray[np.float64], *, layer: int, key: str) -> None:
     """(n_layers, n_names) cosines, one line per name, with a rule at the chosen layer."""
     use_chart_theme()
+    chart = over_layers_chart(names, values, layer=layer)
+    st.altair_chart(chart, width="stretch", key=key, alt="Cosines over layers.")
+
+
+def over_layers_chart(names: Sequence[str], values: NDArray[np.float64], *, layer: int) -> alt.LayerChart:
+    """The lines, each in a colour and a dash of its own."""
     rows = [
         {"layer": i, "label": names[j], "cosine": float(value)}
         for (i, j), value in np.ndenumerate(values)
@@ -85,19 +91,19 @@ def draw_over_layers(names: Sequence[str], values: NDArray[np.float64], *, layer
     ]
     spare = (colour for colour in CATEGORICAL * len(names) if colour not in LABEL_COLOURS.values())
     colours = [LABEL_COLOURS.get(name) or next(spare) for name in names]
+    legend = alt.Legend(orient="bottom", columns=2, title=None, labelLimit=_LABEL, symbolSize=400)
     lines = (
         alt.Chart(pd.DataFrame(rows, columns=["layer", "label", "cosine"]))
         .mark_line()
         .encode(
             x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, grid=False), scale=alt.Scale(nice=False)),
             y=alt.Y("cosine:Q", scale=alt.Scale(domain=[-1, 1])),
-            color=alt.Color(
-                "label:N",
-                scale=alt.Scale(domain=list(names), range=colours),
-                legend=alt.Legend(orient="bottom", columns=2, title=None, labelLimit=_LABEL),
+            color=alt.Color("label:N", scale=alt.Scale(domain=list(names), range=colours), legend=legend),
+            strokeDash=alt.StrokeDash(
+                "label:N", scale=alt.Scale(domain=list(names), range=dashes(len(names))), legend=legend
             ),
             tooltip=["label:N", "layer:Q", alt.Tooltip("cosine:Q", format="+.3f")],
         )
     )
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(strokeDash=[4, 3]).encode(x="layer:Q")
-    st.altair_chart(alt.layer(lines, rule).properties(height=330), width="stretch", key=key, alt="Cosines over layers.")
+    return alt.layer(lines, rule).properties(height=330)

@@ -31,7 +31,7 @@ _PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 def draw_form() -> None:
     """The form of a new finetune. Raises UserFacingError where traces cannot be read."""
-    left, middle, right = st.columns(3)
+    left, middle, right, starts = st.columns([4, 4, 3, 3], vertical_alignment="bottom")
     with left:
         base_id = _ask_base()
     with middle:
@@ -44,8 +44,7 @@ def draw_form() -> None:
     spec = tried(lambda: _spec(name or "my reasoner", base_id, shown, recipe, precision, device))
     if spec is None:
         return
-    asks, starts, _ = st.columns([2, 2, 5])
-    asked = asks.button("What does it need?", width="stretch")
+    asked = st.button("What does it need?")
     if asked and guarded(lambda: workbench().finetunes.need(spec, caller()), NEED_SLOT):
         workbench().engine.wait(st.session_state[NEED_SLOT], GRACE_SECONDS)
     if starts.button("Finetune", type="primary", icon=":material/model_training:", width="stretch"):
@@ -61,7 +60,7 @@ def _ask_base() -> str:
     loaded = [show_merged(replace(facts[0].spec, revision=None))] if facts and not facts[0].spec.adapter else []
     fetched = [name for name, source in SOURCES.items() if is_here(source, workbench().root)]
     known = list(dict.fromkeys([*loaded, DEMO_PAIR.base.repo_id, *fetched]))
-    chosen = st.selectbox(TITLES["base"], [*known, _OTHER], key=BASE_KEY, help="Up to about a billion weights.")
+    chosen = st.selectbox(f"{TITLES['base']}, up to 1B weights", [*known, _OTHER], key=BASE_KEY)
     if chosen != _OTHER:
         return str(chosen)
     return st.text_input("Its name", key=OTHER_KEY, placeholder="hub id, hub id@revision, or local folder").strip()

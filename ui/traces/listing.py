@@ -8,9 +8,11 @@ import streamlit as st
 
 from core.traces.queries import TraceFilter, filter_rows
 from core.traces.set_files import TraceRow, TraceSet
+from ui.components.first_screen import foldable
 from ui.shell.handoff import INDEX_KEY
 from ui.shell.links import put_instead, say_instead
 from ui.shell.state import workbench
+from ui.traces.sets import FOLDED
 
 EVENT_LABEL_KEY = "traces_label"
 TEXT_KEY, LABELS_KEY, SOURCE_KEY = "traces:text", "traces:labels", "traces:source"
@@ -26,7 +28,8 @@ def choose_trace(shown: TraceSet) -> int | None:
         asked = st.session_state[INDEX_KEY]
         put_instead(INDEX_KEY, 0, f"This set has no trace {asked + 1:,}; it has {shown.n_traces:,}.")
     say_instead(INDEX_KEY)
-    wanted = _ask_filter(shown)
+    with foldable(FOLDED, "filter"):
+        wanted = _ask_filter(shown)
     rows = _filtered(shown, wanted)
     if not rows:
         st.info("No trace of this set has all that. Empty a filter above to see more.", icon=":material/search:")
@@ -37,7 +40,8 @@ def choose_trace(shown: TraceSet) -> int | None:
         st.session_state[INDEX_KEY] = rows[0].index
     place = places[st.session_state[INDEX_KEY]]
     _draw_steps(rows, place)
-    _draw_table(rows, place, (shown.set_id, wanted))
+    with foldable(FOLDED, "list"):
+        _draw_table(rows, place, (shown.set_id, wanted))
     index: int = st.session_state[INDEX_KEY]
     return index
 
@@ -77,9 +81,10 @@ def _filtered(shown: TraceSet, wanted: TraceFilter) -> tuple[TraceRow, ...]:
 
 def _draw_steps(rows: tuple[TraceRow, ...], place: int) -> None:
     steps = (("‹ Previous", place - 1), ("Next ›", place + 1))
-    for column, (label, at) in zip(st.columns(2), steps, strict=True):
+    row = st.container(horizontal=True)
+    for label, at in steps:
         there = 0 <= at < len(rows)
-        column.button(
+        row.button(
             label,
             key=f"traces:step:{label}",
             disabled=not there,

@@ -18,6 +18,7 @@ from core.traces.coverage import Coverage, EventTable, cover
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import TraceSet
 from core.values import PAPER_WINDOW, Trace, Window
+from ui.components.first_screen import foldable
 from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
@@ -28,6 +29,7 @@ from ui.shell.links import Field, put_instead, say_instead, write_link
 from ui.shell.state import caller, can_run, is_recorded, pair_facts, workbench
 from ui.traces.listing import EVENT_LABEL_KEY
 from ui.traces.parts import draw_parts
+from ui.traces.sets import FOLDED
 from ui.traces.tokens import TokenTrace, read_tokens
 
 STRIP_KEY = "traces_strip"
@@ -96,7 +98,8 @@ def _labelled_trace(shown: TraceSet, index: int) -> tuple[Trace, bool]:
     names = [labelling.name for labelling in sets.labellings(shown.set_id)]
     if not names:
         return trace, True
-    choice = st.selectbox("Labels", [_OWN, *names], key=f"{LABELLING_KEY}:{shown.set_id}")
+    with foldable(FOLDED, "labels"):
+        choice = st.selectbox("Labels", [_OWN, *names], key=f"{LABELLING_KEY}:{shown.set_id}")
     if choice == _OWN:
         return trace, True
     return dataclasses.replace(trace, parts=sets.load_labels(shown.set_id, choice)[index]), False
@@ -106,7 +109,8 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
     _fit_label(shown)
     chosen = st.session_state[EVENT_LABEL_KEY]
     labels = list(dict.fromkeys([*shown.counts, *(part.label for part in trace.parts), chosen]))
-    left, right = st.columns(2, vertical_alignment="bottom")
+    with foldable(FOLDED, "events"):
+        left, right = st.columns(2, vertical_alignment="bottom")
     label = left.selectbox(
         "Label of the events",
         labels,
@@ -144,7 +148,8 @@ def _ask_window() -> Window:
     if first > last:
         first, last = st.session_state[FIRST_KEY], st.session_state[LAST_KEY] = last, first
     st.session_state[RANGE_KEY] = (first, last)
-    slide, left, right, paper = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
+    with foldable(FOLDED, "window"):
+        slide, left, right, paper = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     slide.slider(
         "D+ window, in tokens from the event",
         OFFSET.low,

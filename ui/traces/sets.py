@@ -11,6 +11,7 @@ import streamlit as st
 from core.traces.queries import export_lines
 from core.traces.set_files import EMBEDDED, TraceSet
 from core.traces.sets import UnreadableSet
+from ui.components.first_screen import foldable
 from ui.components.safe_text import plain
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.links import put_instead, say_instead
@@ -20,6 +21,8 @@ from ui.traces.import_form import BOX_KEY, draw_import
 
 _PLACE = "traces:set"
 _OWN = "The set's own parts"
+FOLDED = "traces"
+"""What a phone folds away: the sets, their list, and the settings of the text."""
 
 
 def choose_set(sets: list[TraceSet]) -> TraceSet:
@@ -34,7 +37,8 @@ def choose_set(sets: list[TraceSet]) -> TraceSet:
         )
         st.session_state[INDEX_KEY] = 0
     say_instead(SET_KEY)
-    left, add, export, manage = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
+    with foldable(FOLDED, "sets"):
+        left, add, export, manage = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     set_id = left.selectbox(
         "Trace set",
         list(by_id),
