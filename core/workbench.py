@@ -28,6 +28,7 @@ from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
 from core.fetching.jobs import FetchJobs
 from core.finetuning.jobs import FinetuneJobs
+from core.fleet.values import FleetSpec
 from core.jobs import NOBODY, Caller, JobId, Progress
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
@@ -71,7 +72,7 @@ class Workbench:
         self.directions = DirectionFolder(root)
         self.mean_vectors = MeanVectorFolder(root)
         self.trace_sets = TraceFolder(root, embedded=example_traces)
-        self.journal = RunJournal(root)
+        self.journal, self.talk = RunJournal(root), TalkFolder(root)
         self.history = RunHistory(root, self.store)
         self.comparisons = Comparisons(root, self.store, self.history)
         self.engine = Engine(check_clean=self.pair.check_clean)
@@ -79,7 +80,6 @@ class Workbench:
         self.finetunes = FinetuneJobs(root, self.engine)
         self.fetching = FetchJobs(root, self.engine)
         self.remembered = RememberedPairs(self.store, self.experiments)
-        self.talk = TalkFolder(root)
         self._lab = Lab(
             self.store, self.moments, self.pair, self.trace_sets, self.directions, self.experiments, self._references
         )
@@ -245,9 +245,9 @@ class Workbench:
 
         return self._submit(spec, work(), "Logit lens", caller)
 
-    def run_plan(self, plan: Plan, caller: Caller = NOBODY) -> JobId[Outcome]:
+    def run_plan(self, plan: Plan, caller: Caller = NOBODY, fleet: FleetSpec | None = None) -> JobId[Outcome]:
         """Job that measures what the plan asks for and is not there yet, and keeps it; its result is the Outcome."""
-        return self._lasting("experiment", self._lab.run(plan), title="Experiment", caller=caller, about=plan)
+        return self._lasting("experiment", self._lab.run(plan, fleet), title="Experiment", caller=caller, about=plan)
 
     def help_plan(self, plan: Plan, caller: Caller = NOBODY) -> JobId[None]:
         """Job that measures what another process, at work on the plan over the same store, has not come to."""

@@ -15,6 +15,7 @@ from core.experiments.check import Cost, cost_of
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, plan_json, read_plan
 from core.experiments.presets import facts_unloaded
 from core.experiments.values import Outcome, Plan
+from core.fleet.values import FleetSpec
 from core.series.folder import is_series, read_series
 from core.series.values import on_device, pair_on
 from retrace.console import Console, emit, in_words, write
@@ -22,6 +23,7 @@ from retrace.plans import check_early, plan_of
 from retrace.report import make_report, summary
 from retrace.results import Results, check_room, read_file
 from retrace.session import Session, Stop, Stopped, opened
+from retrace.worker_flags import fleet_of
 from retrace.workers import count_workers, helped
 
 KEEP_EVERY = 5.0
@@ -87,24 +89,24 @@ def _measure(plan: Plan, args: argparse.Namespace, console: Console, stop: Stop)
 
     Nothing is written before plan, folder and pair are found to fit. Raises BadInput where they do not.
     """
-    results = Results(args.out)
+    fleet, results = fleet_of(args), Results(args.out)
     with results.claimed(plan), opened(args.cache, console, stop) as session:
         outcome = results.outcome()
         if outcome is None or not outcome.finished:
             check_room(args.cache, cost_of(plan).disk_bytes)
-            workers = count_workers(plan, args.workers)
+            workers = count_workers(plan, args.workers) if fleet is None else 1
             with (
                 _said_when_stopped(plan, results, session),
                 helped(plan_json(plan), plan.pair.reasoner.device, workers, args.cache, console),
             ):
-                outcome = _measured(plan, results, session)
+                outcome = _measured(plan, results, session, fleet)
         else:
             console.say("All of it was measured before; only the report is made again.")
         made = make_report(results, outcome, session.bench)
     emit(summary(results, outcome, made), indent=1)
 
 
-def _measured(plan: Plan, results: Results, session: Session) -> Outcome:
+def _measured(plan: Plan, results: Results, session: Session, fleet: FleetSpec | None) -> Outcome:
     base, reasoner = session.load(plan.pair)
     loaded = replace(plan, fingerprints=(base.fingerprint, reasoner.fingerprint))
     session.console.say(_cost_line(session.bench.cost(loaded)))
@@ -116,7 +118,7 @@ def _measured(plan: Plan, results: Results, session: Session) -> Outcome:
             results.keep(plan, partial)
             due = time.monotonic() + KEEP_EVERY
 
-    outcome = session.follow(session.bench.run_plan(plan), keep)
+    outcome = session.follow(session.bench.run_plan(plan, fleet=fleet), keep)
     results.keep(plan, outcome)
     return outcome
 

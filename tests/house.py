@@ -24,6 +24,7 @@ CORE = (
     ("traces",),
     ("importing", "labelling", "forward", "fetching"),
     ("extraction", "runs", "attribution"),
+    ("fleet",),
     ("experiments", "finetuning"),
     ("embedded", "kinds", "remembered", "series", "talk"),
     ("bundles",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from core.directions.direction import Direction
 from core.errors import BadInput, UserFacingError
-from core.experiments.values import Arm, ControlPlan, Kind
+from core.experiments.values import Arm, ControlPlan, Kind, Plan
 from core.extraction.controls import matched, nearest_projected_out, random_controls, sign_flip
-from core.extraction.tables import POSITION, DirectionTable
+from core.extraction.tables import POSITION, DirectionTable, TableSpec
 from core.forward.edits import SteeringSpec
 from core.models.pair import ModelFacts, Role
 from core.runs.values import GenerationSpec
-from core.values import Prompt, SamplingSpec, Window
+from core.traces.events import digest_of
+from core.values import Prompt, SamplingSpec, Trace, Window
 
 SOURCE_NAMES: dict[Role, str] = {"base": "base-derived", "reasoner": "reasoner-derived"}
 
@@ -193,3 +194,22 @@ def three_ways(
         for role, one in pushed
     ]
     return made[0], made[1], made[2]
+
+
+def table_spec(plan: Plan, traces: Sequence[Trace], facts: ModelFacts) -> TableSpec:
+    """The directions that a plan takes from one model."""
+    layers = {*plan.layers, *(() if plan.fixed.layer is None else (plan.fixed.layer,))}
+    windows = (*plan.windows, *(() if plan.fixed.window is None else (plan.fixed.window,)))
+    return TableSpec(
+        model=facts.spec,
+        fingerprint=facts.fingerprint,
+        traces_digest=digest_of(traces),
+        label=plan.label,
+        labels=tuple(sorted({part.label for trace in traces for part in trace.parts})),
+        windows=tuple(dict.fromkeys(windows)),
+        layers=tuple(sorted(layers)),
+        negatives=plan.negatives,
+        weighting=plan.weighting,
+        seed=plan.controls.seed,
+        frame=plan.frame,
+    )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from core.disk import codec
 from core.disk.leases import Leases
 from core.disk.store import Store
 from core.experiments.points import Setting, Want
+from core.fleet.foreman import Foreman, Order
+from core.fleet.hands import Task
 from core.jobs import Progress, relay
 from core.models.pair import PairHolder
 from core.runs import cells
@@ -21,6 +24,8 @@ from core.values import Kinds, ModelSpec, Spec
 Said = Callable[[str], Progress]
 """What is shown while something is done: the progress with its message."""
 KIND, _ = cells.KINDS[DoseCellSpec]
+LISTEN = 0.1
+"""Seconds that workers are listened to at a time."""
 LEASES = "leases"
 """Folder of the store, for what is being made."""
 
@@ -45,15 +50,22 @@ KINDS: Kinds = {SpeedSpec: ("speed", Speed)}
 
 
 class CellWork:
-    """Makes the cells of one plan. Every process that is given the same plan makes those that no other is at."""
+    """Makes the cells of one plan. Every process that is given the same plan makes those that no other is at.
 
-    def __init__(self, store: Store, pair: PairHolder, setting: Setting, tokens: int) -> None:
-        self._store, self._pair, self._setting = store, pair, setting
+    With a foreman its workers make them, and this process alone writes.
+    """
+
+    def __init__(
+        self, store: Store, pair: PairHolder, setting: Setting, tokens: int, foreman: Foreman | None = None
+    ) -> None:
+        self._store, self._pair, self._setting, self._foreman = store, pair, setting, foreman
         self._leases = Leases(store.root / LEASES)
         self._left, self._made = tokens, 0
         self._since, self._since_on_disk = time.monotonic(), time.time()
         self._known: set[str] = set()
         """Keys of cells that were seen in the store."""
+        self._given: dict[str, tuple[DoseCellSpec, ExitStack]] = {}
+        """By key, the cells that workers are at, with their leases."""
 
     @property
     def seconds_left(self) -> float:
@@ -75,7 +87,8 @@ class CellWork:
             new = yield from relay(self._make_one(want, made.keys()), lambda _: said(message))
             made |= new
             if not new:
-                yield replace(said(f"{message}, in another process"), waiting=True)
+                where = f"on {self._foreman.n_workers} workers" if self._foreman else "in another process"
+                yield replace(said(f"{message}, {where}"), waiting=True)
         for cell in there:
             self._count(cell.spec)
         return there
@@ -85,17 +98,57 @@ class CellWork:
 
         `made` are those of this point that were made here: the disk need not have kept them.
         """
+        if self._foreman is not None:
+            return self._have_made(self._foreman, want, made)
+        for key, spec in self._open(want, made):
+            with self._leases.taken(key) as is_ours:
+                if self._store.get(DoseCell, KIND, spec) is not None:
+                    self._known.add(key)
+                elif is_ours:
+                    return {key: (yield from self._make(spec))}
+        return {}
+
+    def _open(self, want: Want, made: Collection[str]) -> Iterator[tuple[str, DoseCellSpec]]:
+        """Cells of this point, then of those to come, that were not made yet as far as is known here."""
         for one in (want, *want.ahead):
             for spec in self._setting.cells(one):
                 key = codec.key_of(KIND, spec)
-                if key in made or (one is not want and key in self._known):
-                    continue
-                with self._leases.taken(key) as is_ours:
-                    if self._store.get(DoseCell, KIND, spec) is not None:
-                        self._known.add(key)
-                    elif is_ours:
-                        return {key: (yield from self._make(spec))}
-        return {}
+                if key not in made and (one is want or key not in self._known):
+                    yield key, spec
+
+    def _have_made(self, foreman: Foreman, want: Want, made: Collection[str]) -> dict[str, DoseCell]:
+        """Give workers what they have room for, and keep what came back. Raises what `Foreman` raises."""
+        for key, spec in self._open(want, made):
+            if key not in self._given and not self._hand_out(foreman, key, spec):
+                break
+        found: dict[str, DoseCell] = {}
+        for key, data in foreman.take(LISTEN).items():
+            spec, lease = self._given.pop(key)
+            with lease:
+                found[key] = cell = codec.load(DoseCell, data)
+                assert cell.spec == spec, "a worker made another cell"
+                self._store.put(KIND, spec, cell)
+        return found
+
+    def _hand_out(self, foreman: Foreman, key: str, spec: DoseCellSpec) -> bool:
+        """Have a worker make the cell, unless it is there or another process is at it; False: no worker has room."""
+        with ExitStack() as lease:
+            is_ours = lease.enter_context(self._leases.taken(key))
+            if self._store.get(DoseCell, KIND, spec) is not None:
+                self._known.add(key)
+            elif is_ours:
+                model = f"{spec.model.precision} {spec.fingerprint}"
+                task = Task(does="cell", data=codec.dump(spec))
+                if not foreman.give(Order(key=key, model=model, task=task)):
+                    return False
+                self._given[key] = (spec, lease.pop_all())
+        return True
+
+    def close(self) -> None:
+        """Give back the leases of what workers are still at."""
+        for _, lease in self._given.values():
+            lease.close()
+        self._given.clear()
 
     def _make(self, spec: DoseCellSpec) -> Generator[Progress, None, DoseCell]:
         loaded, started = self._pair.model_of(spec.model, spec.fingerprint), time.monotonic()

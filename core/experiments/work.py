@@ -20,7 +20,7 @@ from core.disk.store import Store
 from core.errors import BadInput, UserFacingError
 from core.experiments import cell_work
 from core.experiments.appendix import Appendix, Reader
-from core.experiments.arms import Directions
+from core.experiments.arms import Directions, table_spec
 from core.experiments.cell_work import LEASES, CellWork, Speed, SpeedSpec
 from core.experiments.check import Cost, check_directions, check_memory, check_plan, check_prompts, check_space, cost_of
 from core.experiments.folder import ExperimentFolder
@@ -28,8 +28,13 @@ from core.experiments.points import Setting, Want, point_of
 from core.experiments.protocol import Notebook, Steps
 from core.experiments.values import Outcome, Plan, Point, TraceSource
 from core.extraction import tables
+from core.extraction.merging import Material
 from core.extraction.shelf import MomentShelf
 from core.extraction.tables import DirectionTable, TableSpec, table_of
+from core.fleet.foreman import Foreman
+from core.fleet.on_ray import ray_fleet
+from core.fleet.passes import gather
+from core.fleet.values import FleetSpec
 from core.jobs import Progress, relay
 from core.labelling.references import Reference
 from core.models.checkpoints import available_memory
@@ -63,10 +68,18 @@ class Lab:
     references: Callable[[Plan], Sequence[Reference]] = lambda plan: ()
     """Who may say which sentences of a completion turn back (Table C.1)."""
 
-    def run(self, plan: Plan) -> Work:
-        """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward."""
-        run, traces = yield from self._begun(plan)
-        return (yield from run.work(traces, self.experiments.save(plan)))
+    def run(self, plan: Plan, fleet: FleetSpec | None = None) -> Work:
+        """Measure what the plan asks for and is not there yet. Raises BadInput before the first forward.
+
+        With a fleet its workers make the cells and read the traces.
+        """
+        if fleet is None:
+            run, traces = yield from self._begun(plan)
+            return (yield from run.work(traces, self.experiments.save(plan)))
+        yield Progress(0, 0, "joining the workers")
+        with ray_fleet(fleet) as hands:
+            run, traces = yield from self._begun(plan, Foreman(hands))
+            return (yield from run.work(traces, self.experiments.save(plan)))
 
     def help(self, plan: Plan) -> Generator[Progress, None, None]:
         """Measure cells that another process, at work on this plan over the same store, has not come to.
@@ -76,7 +89,9 @@ class Lab:
         run, _ = yield from self._begun(plan)
         yield from run.points()
 
-    def _begun(self, plan: Plan) -> Generator[Progress, None, tuple[_Run, tuple[Trace, ...]]]:
+    def _begun(
+        self, plan: Plan, foreman: Foreman | None = None
+    ) -> Generator[Progress, None, tuple[_Run, tuple[Trace, ...]]]:
         """Check the plan and take its directions."""
         yield Progress(0, 0, "checking the plan")
         facts = {role: self.pair.facts(role) for role in ROLES}
@@ -95,9 +110,9 @@ class Lab:
         check_memory(cost, available_memory(plan.pair.reasoner.device))
         found: dict[Role, DirectionTable] = {}
         if not saved:
-            found = yield from self._tables(plan, traces)
+            found = yield from self._tables(plan, traces, foreman)
         setting = Setting(plan=plan, facts=facts, prompts=prompts)
-        return _Run(self, setting, Directions(found, saved), cost), traces
+        return _Run(self, setting, Directions(found, saved), cost, foreman), traces
 
     def tables(self, plan: Plan) -> Generator[Progress, None, dict[Role, DirectionTable]]:
         """The directions of both models, found or taken. Raises BadInput where the traces are not the plan's."""
@@ -154,10 +169,12 @@ class Lab:
         ids: dict[Role, str] = {"base": plan.saved.base, "reasoner": plan.saved.reasoner}
         return {role: self.directions.load(found) for role, found in ids.items() if found}
 
-    def _tables(self, plan: Plan, traces: Sequence[Trace]) -> Generator[Progress, None, dict[Role, DirectionTable]]:
+    def _tables(
+        self, plan: Plan, traces: Sequence[Trace], foreman: Foreman | None
+    ) -> Generator[Progress, None, dict[Role, DirectionTable]]:
         """The directions of both models; another process that takes one of them is waited for."""
         kind, _ = tables.KINDS[TableSpec]
-        specs = {role: table_spec(plan, traces, self.pair, role) for role in ROLES}
+        specs = {role: table_spec(plan, traces, self.pair.facts(role)) for role in ROLES}
         leases = Leases(self.store.root / LEASES)
         found: dict[Role, DirectionTable] = {}
         while len(found) < len(specs):
@@ -166,6 +183,10 @@ class Lab:
                 with leases.taken(codec.key_of(kind, spec)) as is_ours:
                     table = found.get(role) or self.store.get_file(DirectionTable, kind, spec)
                     if table is None and is_ours:
+                        if foreman is not None:
+                            material = Material(traces=tuple(traces), frame=self.pair.frame(role))
+                            d_model = self.pair.facts(role).d_model
+                            yield from gather(foreman, self.shelf, spec.moments(), material, d_model=d_model)
                         table = yield from self._table(spec, traces)
                         self.store.put_file(kind, spec, table)
                 if table is not None:
@@ -185,36 +206,18 @@ class Lab:
         return table_of(moments, spec)
 
 
-def table_spec(plan: Plan, traces: Sequence[Trace], pair: PairHolder, role: Role) -> TableSpec:
-    """The directions that a plan takes from one model."""
-    facts = pair.facts(role)
-    layers = {*plan.layers, *(() if plan.fixed.layer is None else (plan.fixed.layer,))}
-    windows = (*plan.windows, *(() if plan.fixed.window is None else (plan.fixed.window,)))
-    return TableSpec(
-        model=facts.spec,
-        fingerprint=facts.fingerprint,
-        traces_digest=digest_of(traces),
-        label=plan.label,
-        labels=tuple(sorted({part.label for trace in traces for part in trace.parts})),
-        windows=tuple(dict.fromkeys(windows)),
-        layers=tuple(sorted(layers)),
-        negatives=plan.negatives,
-        weighting=plan.weighting,
-        seed=plan.controls.seed,
-        frame=plan.frame,
-    )
-
-
 class _Run:
     """One plan being measured."""
 
-    def __init__(self, lab: Lab, setting: Setting, directions: Directions, cost: Cost) -> None:
+    def __init__(
+        self, lab: Lab, setting: Setting, directions: Directions, cost: Cost, foreman: Foreman | None = None
+    ) -> None:
         self._lab, self._setting, self._directions = lab, setting, directions
         facts = setting.facts
         self._book = Notebook(setting.plan, (facts["base"].fingerprint, facts["reasoner"].fingerprint))
         self._appendix = Appendix()
         self._done, self._total = 0, cost.points
-        self._work = CellWork(lab.store, lab.pair, setting, cost.tokens)
+        self._work = CellWork(lab.store, lab.pair, setting, cost.tokens, foreman)
         self._kept_at = time.monotonic()
         self._provenance: tuple[tuple[str, str], ...] = ()
         self._outcome = self._now()
@@ -231,6 +234,7 @@ class _Run:
             yield from self._read(traces)
             self._outcome = self._now(finished=True)
         finally:
+            self._work.close()
             self._keep(experiment_id)
         return self._outcome
 

@@ -2,5 +2,5 @@
 
 Knows no run and no attribution. `layers`, `packs`, `selection` and `view` are its own.
 
-Face: values, moments, keeping, shelf, passes, contrast, controls, tables, work
+Face: values, moments, keeping, shelf, passes, direction_sets, merging, contrast, controls, tables, work
 """

@@ -8,7 +8,7 @@ traces. Positions of D are the tokens of the reasoning text: the prompt, chat to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -18,19 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import BadInput
-from core.extraction.contrast import contrast
 from core.extraction.controls import with_shuffled
 from core.extraction.keeping import Keeper
 from core.extraction.layers import ExactLayer, Growing, Unfinished
 from core.extraction.moments import NEGATIVES, ExactSums, Gathered, Moments, MomentsSpec, bytes_needed, is_large
 from core.extraction.packs import HELD_BYTES, Member, next_pack, padded, tokens_at_once
 from core.extraction.selection import select_sums, sent
-from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
 from core.values import T, Trace
 
-FOLDS = 4
 ROOM = 0.5
 """Share of a GPU's free memory that the sums may take; else they grow in the computer's memory."""
 
@@ -81,13 +78,8 @@ def record_moments(
     if begun is not None:
         _resume(sums, begun)
     keeper = Keeper(lambda: keep(_finish(spec, sums, goes_on=True)))
-    extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
     try:
-        while sums.n_traces < len(traces):
-            pack, stop = next_pack(loaded, traces, extra, spec, begin=sums.n_traces, skipped=sums.skipped)
-            if pack:
-                _add_pack(loaded, pack, spec, sums)
-            sums.n_traces = stop
+        for stop in _add_traces(loaded, traces, spec, sums):
             keeper.look()
             yield stop
     except GeneratorExit:
@@ -98,36 +90,29 @@ def record_moments(
     yield _finish(spec, sums)
 
 
-def extract_directions(
-    loaded: LoadedModel, traces: Sequence[Trace], spec: ExtractionSpec
-) -> Iterator[int | DirectionSet]:
-    """Yield the number of traces read so far after each trace, and at last the DirectionSet.
-
-    Every window of the spec is Eq. 3's: per trace, the mean over the union of its positions. Raises BadInput when all
-    windows lie outside every trace, or fewer than two traces have an event.
-    """
-    moments = MomentsSpec(
-        model=spec.model,
-        fingerprint=spec.fingerprint,
-        traces_digest=spec.traces_digest,
-        labels=_labels_for(spec, traces),
-        windows=spec.windows,
-        layers=spec.layers,
-        folds=FOLDS,
-        frame=spec.frame,
-    )
-    for item in record_moments(loaded, traces, moments):
-        if isinstance(item, Gathered):
-            yield contrast(item, spec.label, negatives=spec.negatives, weighting=spec.weighting)
-        else:
-            yield item
+def record_part(
+    loaded: LoadedModel, traces: Sequence[Trace], spec: MomentsSpec, start: int, stop: int
+) -> Generator[int | Gathered, None, None]:
+    """As `record_moments`, over the traces from `start` up to `stop` alone, whose numbers stay; ends unrounded."""
+    _check_layers(loaded, spec)
+    sums = _empty(loaded, spec)
+    sums.n_traces = start
+    yield from _add_traces(loaded, traces[:stop], spec, sums)
+    sums.n_traces -= start
+    yield _finish(spec, sums, goes_on=True)
 
 
-def _labels_for(spec: ExtractionSpec, traces: Sequence[Trace]) -> tuple[str, ...]:
-    """The label, and all others of the traces where their events are what is subtracted."""
-    if spec.negatives != "position":
-        return (spec.label,)
-    return spec.label, *sorted({part.label for trace in traces for part in trace.parts} - {spec.label})
+def _add_traces(
+    loaded: LoadedModel, traces: Sequence[Trace], spec: MomentsSpec, sums: _Sums
+) -> Generator[int, None, None]:
+    """Add the traces that are not in the sums yet; yields how many are, after each forward."""
+    extra = with_shuffled(traces, spec.seed, spec.shuffled) if spec.shuffled else ((),) * len(traces)
+    while sums.n_traces < len(traces):
+        pack, stop = next_pack(loaded, traces, extra, spec, begin=sums.n_traces, skipped=sums.skipped)
+        if pack:
+            _add_pack(loaded, pack, spec, sums)
+        sums.n_traces = stop
+        yield stop
 
 
 def _check_layers(loaded: LoadedModel, spec: MomentsSpec) -> None:

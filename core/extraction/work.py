@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 
+from core.extraction.direction_sets import extract_directions
 from core.extraction.moments import Gathered, MomentsSpec, bytes_needed, is_large
-from core.extraction.passes import extract_directions, record_moments
+from core.extraction.passes import record_moments
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.jobs import Progress

@@ -21,6 +21,7 @@ from core.finetuning.template import TEMPLATE_FILE, tokenizer_files
 from core.finetuning.values import Finetuned, FinetuneSpec, Recipe
 from core.models.checkpoints import find_checkpoint
 from core.models.folders import shapes_of
+from core.text.thoughts import THINK
 from core.values import Floats
 
 SCALE = 2.0
@@ -28,7 +29,7 @@ ELSEWHERE = "elsewhere"
 """What the traces of such an adapter are called."""
 _CHAT = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"
+    f"{{% endfor %}}{{% if add_generation_prompt %}}{{{{ '<|im_start|>assistant\\n{THINK}\\n' }}}}{{% endif %}}"
 )
 """How such adapters are asked: ChatML without a system message."""
 

@@ -25,7 +25,7 @@ _PLAIN = (
     "\\n' }}{% else %}{{ message['content'] + '\\n' }}{% endif %}{% endfor %}"
 )
 """For a base model that was never told how questions look."""
-_OPENS = "{% if add_generation_prompt %}{{ '<think>\\n' }}{% endif %}"
+_OPENS = f"{{% if add_generation_prompt %}}{{{{ '{THINK}\\n' }}}}{{% endif %}}"
 _EMBEDDED = re.compile(r"demo/(seeds/\d+/)?base")
 
 

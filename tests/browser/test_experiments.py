@@ -47,8 +47,11 @@ def press(page: Page, name: str) -> None:
 
 
 def forgive(faults: list[str]) -> None:
-    """On a deep link Streamlit's own start looks for its endpoints below the page's path and gets a 404."""
-    faults[:] = [fault for fault in faults if "404 (Not Found)" not in fault]
+    """On a deep link Streamlit's own start looks for its endpoints below the page's path and gets a 404.
+
+    A page that is closed may tell of what it could no longer send.
+    """
+    faults[:] = [fault for fault in faults if "404 (Not Found)" not in fault and "when disconnected from" not in fault]
 
 
 def import_traces(page: Page, server: Server, folder: Path) -> None:

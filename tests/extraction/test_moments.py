@@ -13,6 +13,7 @@ from core.disk.store import Store
 from core.errors import BadDirection, BadInput
 from core.extraction import keeping
 from core.extraction.contrast import MIN_TRACES, _fitted_noise, contrast, cosine_map, mean_activation, reliability_curve
+from core.extraction.direction_sets import extract_directions
 from core.extraction.moments import (
     NEGATIVES,
     WEIGHTINGS,
@@ -22,7 +23,7 @@ from core.extraction.moments import (
     largest_folds,
     single_offsets,
 )
-from core.extraction.passes import extract_directions, record_moments
+from core.extraction.passes import record_moments
 from core.extraction.shelf import MomentShelf
 from core.extraction.values import ExtractionSpec
 from core.extraction.work import record

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import BadInput
-from core.extraction.passes import extract_directions
+from core.extraction.direction_sets import extract_directions
 from core.extraction.values import DirectionSet, ExtractionSpec
 from core.forward.hooks import run_decoder
 from core.models.loaded import encode_text, hook_count

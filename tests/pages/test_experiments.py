@@ -7,12 +7,14 @@ import pytest
 
 import core.embedded
 from core.experiments.plans import plan_id, plan_json
+from core.fleet.values import FleetSpec
 from core.jobs import Progress
 from core.runs.questions import Example
 from core.traces.events import digest_of
 from core.values import Part, Trace
 from tests.experiments import outcomes
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
+from ui.experiments import cluster
 from ui.experiments.questions import _READ
 from ui.experiments.source import directions_of
 from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, PLANNED
@@ -271,3 +273,26 @@ def test_a_new_experiment_says_that_one_is_being_measured(bench, traces):
     assert "An experiment is being measured" in said(app)
     press(app, "Show it")
     assert app.session_state[EXPERIMENT_VIEW] == "Results"
+
+
+def test_a_plan_can_be_handed_to_a_cluster_and_a_wrong_address_is_a_sentence(bench, traces, monkeypatch):
+    seen = []
+    run_plan = bench.run_plan
+    monkeypatch.setattr(bench, "run_plan", lambda plan, caller, fleet: seen.append(fleet) or run_plan(plan, caller))
+    monkeypatch.setattr(cluster, "is_installed", lambda: True)
+    app = page()
+    group(app, "Measured").set_value(cluster.CLUSTER)
+    app.run()
+    app.text_input(key=cluster.ADDRESS).set_value("no address").run()
+    assert "no address of a Ray cluster" in said(app)
+    assert button(app, "Run").disabled
+    app.text_input(key=cluster.ADDRESS).set_value("10.0.0.1:6379")
+    app.number_input(key=cluster.WORKERS).set_value(8)
+    app.number_input(key=cluster.CARDS).set_value(1.0).run()
+    press(app, "Run")
+    assert seen == [FleetSpec(address="10.0.0.1:6379", workers=8, gpus=1.0)]
+    monkeypatch.setattr(cluster, "is_installed", lambda: False)
+    app = page(**{cluster.WHERE: cluster.CLUSTER})
+    assert not any(one.label == "Measured" for one in app.get("button_group"))
+    press(app, "Run")
+    assert seen[1:] == [None]

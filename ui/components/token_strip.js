@@ -5,6 +5,7 @@ const PAGE = 6000;
 const ROW_HEIGHT = 5;
 const AT_A_TIME = 300;
 const AFTER_FRAME = 50;
+const FRAMES_TO_SETTLE = 4;
 
 function swatch(text, name, value) {
   const item = element("span", "entry");
@@ -277,13 +278,16 @@ class StripView {
     this.#tellPlace();
   }
 
-  // Scrolls to a token from the rail, a third from the top.
-  #go(index) {
+  // Scrolls to a token, a third from the top; again in the next frames, for cards get their height when they come into sight.
+  #go(index, again = FRAMES_TO_SETTLE) {
+    cancelAnimationFrame(this.going);
     if (Math.floor(index / PAGE) !== this.page) this.#showPage(Math.floor(index / PAGE));
     const node = this.list.node(index);
+    if (!node) return;
     const { top, height } = this.box.getBoundingClientRect();
     this.box.scrollTop += node.getBoundingClientRect().top - top - height / 3;
     this.#tellPlace();
+    if (again) this.going = requestAnimationFrame(() => this.#go(index, again - 1));
   }
 
   #onScroll() {

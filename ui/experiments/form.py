@@ -22,6 +22,7 @@ from core.text.lines import kept_line
 from core.traces.events import BACKTRACKING
 from core.values import PairSpec, Trace
 from ui.components.safe_text import plain, seconds, size
+from ui.experiments.cluster import ask_cluster
 from ui.experiments.details import ask_details
 from ui.experiments.opened import live_job, name_of, run, running_id
 from ui.experiments.questions import ask_questions
@@ -48,6 +49,7 @@ def draw_form(facts: Pair) -> None:
     try:
         plan, traces = _ask_plan(start, facts)
         cost = look_at(plan, traces, facts)
+        ask_cluster()
     except UserFacingError as error:
         _draw_run(bar, None)
         line.error(f"{plain(error.problem)} {plain(error.remedy)}", icon=":material/block:")

@@ -12,6 +12,7 @@ from core.experiments.plans import plan_id
 from core.experiments.values import Outcome, Plan
 from core.experiments.words import NUMBERS
 from core.jobs import Snapshot
+from ui.experiments.cluster import chosen_fleet
 from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, PLANNED, open_experiment
 from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
@@ -46,7 +47,7 @@ def run(plan: Plan) -> None:
 
     def start() -> str:
         st.session_state[_RUNNING] = bench.experiments.save(plan)
-        return bench.run_plan(plan, caller())
+        return bench.run_plan(plan, caller(), chosen_fleet())
 
     if guarded(start, SLOT):
         open_experiment(st.session_state[_RUNNING])

@@ -1,0 +1,136 @@
+"""Who is given what: a task goes to a worker that holds its model; a lost worker's tasks are done again, none twice.
+
+Knows neither torch nor what carries the tasks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from core.errors import ModelUnavailable, UserFacingError
+from core.fleet.hands import Answer, Hands, Task
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 2
+"""Tasks that a worker has: one that it is at, one that waits beside it."""
+MOST_LOST = 3
+"""Times in a row that a worker may be lost before its place stays empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A task, the model that it needs, and what it is for: `key` names it to whoever asked."""
+
+    key: str
+    model: str
+    task: Task
+
+
+@dataclass
+class _Worker:
+    model: str = ""
+    """What it holds, or will once it has come to its last task."""
+    orders: dict[int, Order] = field(default_factory=dict)
+    """By ticket."""
+    lost: int = 0
+    unable: dict[str, str] = field(default_factory=dict)
+    """Models that it cannot hold, and why."""
+
+
+class Foreman:
+    """The workers of one plan. Not safe for several threads."""
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._workers = {number: _Worker() for number in range(hands.n_workers)}
+        self._tickets = itertools.count()
+        self._again: list[Order] = []
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What is being done, or will be."""
+        given = (order.key for worker in self._workers.values() for order in worker.orders.values())
+        return frozenset(itertools.chain(given, (order.key for order in self._again)))
+
+    @property
+    def n_workers(self) -> int:
+        """How many are left."""
+        return len(self._workers)
+
+    def give(self, order: Order) -> bool:
+        """Have a worker do this; False while none has room. Raises ModelUnavailable where none can hold its model.
+
+        What a lost worker left comes first.
+        """
+        self._again = [left for left in self._again if not self._place(left)]
+        return not self._again and self._place(order)
+
+    def _place(self, order: Order) -> bool:
+        number = self._choose(order.model)
+        if number is None:
+            return False
+        worker, ticket = self._workers[number], next(self._tickets)
+        worker.model, worker.orders[ticket] = order.model, order
+        self._hands.give(number, ticket, order.task)
+        return True
+
+    def take(self, seconds: float) -> dict[str, bytes]:
+        """What was done, by key; waits that long for the first. Raises UserFacingError for what cannot be done."""
+        self._again = [left for left in self._again if not self._place(left)]
+        done: dict[str, bytes] = {}
+        for answer in self._hands.answers(seconds):
+            number = next((n for n, worker in self._workers.items() if answer.ticket in worker.orders), None)
+            if number is not None:
+                self._hear(number, answer, done)
+        return done
+
+    def close(self) -> None:
+        """End all workers; what they were at is lost."""
+        self._hands.close()
+
+    def _choose(self, model: str) -> int | None:
+        """A worker that holds the model, else one that holds none, else an idle one, so that few models are loaded."""
+        able = {n: worker for n, worker in self._workers.items() if model not in worker.unable}
+        if not able:
+            raise ModelUnavailable(self._why_none(model), "Free memory there, or bring the files to these hosts.")
+        with_room = {n: worker for n, worker in able.items() if len(worker.orders) < AT_ONCE}
+        rank = {n: (worker.model != model, bool(worker.model), len(worker.orders)) for n, worker in with_room.items()}
+        best = min(rank, key=lambda n: rank[n], default=None)
+        if best is not None and rank[best][:2] == (True, True):
+            is_held = any(worker.model == model for worker in able.values())
+            return None if is_held or with_room[best].orders else best
+        return best
+
+    def _why_none(self, model: str) -> str:
+        reasons: Sequence[str] = sorted({worker.unable[model] for worker in self._workers.values()})
+        return f"No worker can go on. {' '.join(reasons[:3])}".strip() if reasons else "All workers were lost."
+
+    def _hear(self, number: int, answer: Answer, done: dict[str, bytes]) -> None:
+        worker = self._workers[number]
+        order = worker.orders.pop(answer.ticket)
+        if answer.outcome == "done":
+            worker.lost = 0
+            done[order.key] = answer.data
+        elif answer.outcome == "failed":
+            raise UserFacingError(answer.why, answer.remedy)
+        elif answer.outcome == "unable":
+            log.warning("worker %d cannot hold a model: %s", number, answer.why)
+            worker.unable[order.model], worker.model = answer.why, ""
+            self._again.append(order)
+        else:
+            self._lose(number, order)
+
+    def _lose(self, number: int, order: Order) -> None:
+        """Give all orders of a worker that is gone to others, and begin a new one in its place."""
+        worker = self._workers[number]
+        self._again += [order, *worker.orders.values()]
+        log.warning("worker %d was lost with %d tasks", number, 1 + len(worker.orders))
+        if worker.lost + 1 >= MOST_LOST:
+            del self._workers[number]
+            return
+        self._workers[number] = _Worker(lost=worker.lost + 1, unable=worker.unable)
+        self._hands.renew(number)
