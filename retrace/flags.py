@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from pathlib import Path
 from typing import get_args
 
 from core.embedded import FRESH
@@ -94,3 +95,10 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pair", metavar="BASE,REASONER", help="hub ids or folders, either also as “id + adapter”")
     group.add_argument("--precision", metavar="P", help=f"{', '.join(get_args(Precision))}")
     group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps")
+
+
+def add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    """Where results go."""
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help=f"{what}; a new folder, or one of this plan"
+    )

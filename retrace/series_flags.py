@@ -9,7 +9,7 @@ from core.experiments.command import SET
 from core.traces.events import BACKTRACKING
 from core.traces.set_files import EMBEDDED
 from retrace.console import Console
-from retrace.flags import PROMPTS, add_settings
+from retrace.flags import PROMPTS, add_out, add_settings
 from retrace.session import Stop
 
 _NOT_OF_CHECKPOINTS = ("--figures", "--saved", "--weights", "--matched", "--curves")
@@ -30,6 +30,7 @@ def add_emergence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer questions, doses and layers, and shorter texts")
     add_settings(parser, leave_out=_NOT_OF_CHECKPOINTS)
     add_out(parser, "plan, curves and results")
+    _add_workers(parser)
 
 
 def add_zoo(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +39,10 @@ def add_zoo(parser: argparse.ArgumentParser) -> None:
     pair = "BASE,REASONER: hub ids or folders, either also as “id + adapter”"
     parser.add_argument("pairs", nargs="+", metavar="PAIR", help=pair)
     add_out(parser, "plan, table and results")
+    _add_workers(parser)
 
 
-def add_out(parser: argparse.ArgumentParser, what: str) -> None:
-    """Where results go, and how many processes make them."""
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="FOLDER", help=f"{what}; a new folder, or one of this plan"
-    )
+def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,

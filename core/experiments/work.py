@@ -116,7 +116,7 @@ class Lab:
 
     def tables(self, plan: Plan) -> Generator[Progress, None, dict[Role, DirectionTable]]:
         """The directions of both models, found or taken. Raises BadInput where the traces are not the plan's."""
-        return (yield from self._tables(plan, self._traces_of(plan.traces)))
+        return (yield from self._tables(plan, self._traces_of(plan.traces), None))
 
     def cost(self, plan: Plan, traces: Sequence[Trace] = ()) -> Cost:
         """What the plan takes at most; with its time where this machine has measured how fast the pair writes."""
