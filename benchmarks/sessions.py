@@ -24,12 +24,17 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.pages import ask, open_playground
+from core.extraction.controls import CONTROL
 from core.models.pair import DEMO_PAIR
-from core.runs.values import Generation
+from core.runs.values import Generation, GenerationSpec
 from core.workbench import Workbench
 from tests.browser.conftest import FLAGS, Server, find_chromium, running
+from ui.playground.plan import DEFAULT_LANES
 
 SESSIONS, SECONDS, PATIENCE = 30, 120.0, 180_000
+LANES = len(DEFAULT_LANES)
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+"""Of this process as it began, whatever it is bound to now."""
 TOKENS, PROBE_SECONDS, CLOSING_SECONDS, RETRY_SECONDS = 96, 0.2, 20.0, 3.0
 
 
@@ -51,14 +56,14 @@ class Health(threading.Thread):
 def open_sessions(
     browser: Browser, server: Server, n: int, *, enter: Callable[[Page], None] = lambda _: None
 ) -> list[Page]:
-    """n playgrounds, each in a browser context of its own, with its own seed and coefficient; `enter` goes before."""
+    """n playgrounds, each in a browser context of its own, with its own settings; `enter` opens a locked door."""
     pages = []
     for i in range(n):
         page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
         page.set_default_timeout(PATIENCE)
-        enter(page)
         settings = {"tokens": TOKENS, "temperature": 0.8, "seed": 1000 + i, "coefficient": 5.0 + i}
         page.goto(f"{server.url}/playground?prompt=Visitor+{i}&" + "&".join(f"{k}={v}" for k, v in settings.items()))
+        enter(page)
         pages.append(page)
     return pages
 
@@ -89,21 +94,24 @@ class Visitor:
         return self.page.locator("section.lane .tokens").all_inner_texts()
 
     def answer(self) -> list[str] | None:
-        """The texts of both lanes once they are new and done; a refused question is asked again."""
+        """The texts of all lanes once they are done and not those of before; a refused question is asked again.
+
+        Some of them may be: a small model answers two questions alike.
+        """
         if self.page.get_by_text("The engine is busy").count():
             if time.monotonic() < self.again:
                 return None
             self.refused, self.again = self.refused + 1, time.monotonic() + RETRY_SECONDS
             self.page.get_by_role("button", name="Run", exact=False).first.click()
             return None
-        done = self.page.locator("section.lane .state", has_text="done").count() == 2
+        done = self.page.locator("section.lane .state", has_text="done").count() == LANES
         found = self.texts() if done else []
-        fresh = len(found) == 2 and not set(map(letters, found)) & set(map(letters, self.before))
-        return found if fresh else None
+        is_new = len(found) == LANES and list(map(letters, found)) != list(map(letters, self.before))
+        return found if is_new else None
 
 
 def visit(pages: Sequence[Page]) -> dict[str, list[str]]:
-    """Questions until the time is over: by question, the texts of both lanes as they are on screen."""
+    """Questions until the time is over: by question, the texts of its lanes as they are on screen."""
     seen: dict[str, list[str]] = {}
     visitors = [Visitor(person, page) for person, page in enumerate(pages)]
     until = time.monotonic() + SECONDS
@@ -134,13 +142,18 @@ def wrong_texts(seen: dict[str, list[str]], cache: Path, alone: Path) -> tuple[i
     bench.engine.wait(bench.load_pair(DEMO_PAIR), 120)
     for asked, shown in seen.items():
         runs = [run for run in kept.history.entries(10_000) if run.record.generation.spec.prompt.question == asked]
-        stored = sorted((run.record.generation for run in runs), key=lambda run: len(run.spec.steering))
+        stored = sorted((run.record.generation for run in runs), key=lambda run: _place(run.spec))
         again = bench.engine.wait(bench.generate([run.spec for run in stored]), 120).result or ()
         wrong += sum(not _same(*three) for three in zip(stored, again, shown, strict=True))
         n += len(shown)
     kept.store.close()
     bench.store.close()
     return wrong, n
+
+
+def _place(spec: GenerationSpec) -> int:
+    """Of a lane among those of its question: unsteered, steered, control."""
+    return sum(1 + (CONTROL in dict(edit.direction.provenance)) for edit in spec.steering)
 
 
 def _same(stored: Generation, again: Generation, shown: str) -> bool:
@@ -150,15 +163,15 @@ def _same(stored: Generation, again: Generation, shown: str) -> bool:
 @contextlib.contextmanager
 def on_core(index: int) -> Iterator[None]:
     """What is started here runs on one core: visitors' browsers are on other machines, so they take none of ours."""
-    if not hasattr(os, "sched_setaffinity"):
+    if not CORES:
         yield
         return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[index]})
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {CORES[index]})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, before)
 
 
 def main() -> None:

@@ -17,20 +17,19 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import sessions
-from benchmarks.pages import ask
-from benchmarks.sessions import TOKENS, on_core, open_sessions, visit, wrong_texts
+from benchmarks.sessions import TOKENS, Visitor, on_core, open_sessions, visit, wrong_texts
 from tests.browser.conftest import FLAGS, Server, find_chromium, settled
 from tests.retrace.room_server import WORD, Room, room
 
 VISITORS, CLICK_EVERY, RUN_EVERY = 30, 1.0, 10.0
+SPEAKER = 10_000
+"""The speaker's number among those who ask."""
 
 
-def log_in(page: Page, server: Server) -> None:
-    """Through the form, as a phone does."""
-    page.goto(f"{server.url}/")
+def log_in(page: Page) -> None:
+    """Through the form that stands before every page."""
     page.get_by_label("Password").fill(WORD)
     page.get_by_role("button", name="Log in").click()
-    settled(page)
 
 
 class Beside(threading.Thread):
@@ -41,6 +40,12 @@ class Beside(threading.Thread):
         self.running, self.is_speaker = running, is_speaker
         self.seconds, self.ended, self.ready = list[float](), threading.Event(), threading.Event()
 
+    def begin(self) -> None:
+        """Start, and return once the page is there or could not be."""
+        self.start()
+        while self.is_alive() and not self.ready.wait(1.0):
+            pass
+
     def run(self) -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
@@ -48,10 +53,10 @@ class Beside(threading.Thread):
             page.set_default_timeout(sessions.PATIENCE)
             self._begin(page)
             self.ready.set()
-            turn = 0
+            speaker, turn = Visitor(SPEAKER, page), 0
             while not self.ended.wait(RUN_EVERY if self.is_speaker else CLICK_EVERY):
                 began = time.monotonic()
-                self._speak(page, turn) if self.is_speaker else self._click(page, turn)
+                speak(speaker) if self.is_speaker else click(page, turn)
                 self.seconds.append(time.monotonic() - began)
                 turn += 1
             browser.close()
@@ -61,37 +66,40 @@ class Beside(threading.Thread):
         if self.is_speaker:
             page.goto(f"{url}/login?key={self.running.keys()[-1]}")
             page.get_by_role("button", name="Run").first.wait_for()
-        else:
-            page.goto(f"{url}/attribution")
-            page.get_by_label("Password").fill(WORD)
-            page.get_by_role("button", name="Log in").click()
-        settled(page)
         page.goto(f"{url}/playground?tokens={TOKENS}&temperature=0.8&seed=7")
+        if not self.is_speaker:
+            log_in(page)
+        page.get_by_role("button", name="Run").first.wait_for()
         settled(page)
 
-    def _speak(self, page: Page, turn: int) -> None:
-        ask(page, f"The speaker asks question {turn}").click()
-        page.locator("section.lane .state", has_text="done").nth(1).wait_for()
-        settled(page)
 
-    def _click(self, page: Page, turn: int) -> None:
-        name = ("Dose strip", "Lanes")[turn % 2]
-        page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name)).first.click()
-        settled(page)
+def speak(speaker: Visitor) -> None:
+    """The next question, until all of its lanes are on screen."""
+    speaker.ask_next()
+    while speaker.answer() is None:
+        time.sleep(0.02)
+
+
+def click(page: Page, turn: int) -> None:
+    """Another view, until what it alone has is there, or gone."""
+    opens = turn % 2 == 0
+    name = "Dose strip" if opens else "Lanes"
+    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name)).first.click()
+    page.get_by_label("Doses of your own").wait_for(state="visible" if opens else "detached")
 
 
 def measure(running: Room, browser: Browser, root: Path, n: int) -> None:
     """Print what came out."""
     server = Server(url=running.url, cache=root / "cache", log=running.log, process=running.process)
     speaker, clicker = Beside(running, is_speaker=True), Beside(running, is_speaker=False)
-    speaker.start()
-    speaker.ready.wait()
-    while len(speaker.seconds) < 3:
+    speaker.begin()
+    while speaker.is_alive() and len(speaker.seconds) < 3:
         time.sleep(0.1)
     alone = len(speaker.seconds)
-    clicker.start()
-    clicker.ready.wait()
-    pages = open_sessions(browser, server, n, enter=lambda page: log_in(page, server))
+    print(f"the speaker alone: {alone} runs", flush=True)
+    clicker.begin()
+    pages = open_sessions(browser, server, n, enter=log_in)
+    print(f"{n} visitors are in", flush=True)
     seen = visit(pages)
     for one in (speaker, clicker):
         one.ended.set()

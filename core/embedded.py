@@ -28,8 +28,6 @@ from core.traces.records import read_traces
 from core.values import ModelSpec, PairSpec, Part, SamplingSpec, Trace
 
 AGREEMENT_FILE = "attribution_agreement.json"
-DOSE = "dose"
-"""Provenance of a recorded direction: the share of the mean residual norm at which its effect was recorded."""
 DEMO = PROJECT / "demo"
 LOOK = DEMO / "recorded" / "look"
 LOOK_SAMPLING = SamplingSpec(max_new_tokens=160, temperature=0.7, seed=0)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from core.directions.direction import DOSE
 from core.directions.folder import direction_bytes
-from core.embedded import DOSE, example_traces, recorded_experiment
+from core.embedded import example_traces, recorded_experiment
 from core.extraction.values import ExtractionSpec
 from core.extraction.work import extract
 from core.jobs import finish

@@ -6,8 +6,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from core.directions.direction import DOSE
 from core.disk import codec
-from core.embedded import DOSE, LOOK, LOOK_SAMPLING, example_questions, recorded_directions
+from core.embedded import LOOK, LOOK_SAMPLING, example_questions, recorded_directions
 from core.experiments.arms import three_ways
 from core.models.pair import DEMO_PAIR, ROLES
 from core.runs.values import GenerationSpec

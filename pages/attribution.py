@@ -14,9 +14,11 @@ from ui.components.safe_text import plain, size
 from ui.shell.frame import require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import Offer, forward_macs, obtain
-from ui.shell.state import caller, is_recorded, pair_facts, workbench
+from ui.shell.state import caller, guest, is_recorded, pair_facts, workbench
 
 SECTIONS = ("Text", "Agreement", "Compare", "Anticipation", "Corpus", "Direction lens")
+FOR_VISITORS = ("Text", "Compare")
+"""Those that take a pass or two."""
 
 
 def attribution_of(spec: AttributionSpec, facts: ModelFacts) -> Attribution | None:
@@ -44,8 +46,8 @@ if loaded is None and is_recorded():
     st.stop()
 if loaded is None:
     st.info(
-        "The first text appears here as soon as a model pair is loaded. The sidebar shows how far that is; if nothing "
-        "is being loaded there, choose a pair under **Change models**.",
+        "The first text appears here as soon as a model pair is loaded. The sidebar shows how far that is"
+        + ("." if guest() else "; if nothing is being loaded there, choose a pair under **Change models**."),
         icon=":material/hourglass_top:",
     )
     st.stop()
@@ -59,7 +61,7 @@ if is_recorded():
 with head, foldable(FOLDED, "sections", width="content"):
     section = st.segmented_control(
         "Show",
-        SECTIONS,
+        FOR_VISITORS if guest() else SECTIONS,
         default=SECTIONS[0],
         required=True,
         key="attribution_section",

@@ -12,11 +12,10 @@ from core import settings
 from retrace.console import Console
 from retrace.direction_flags import add_extract, add_steer
 from retrace.file_flags import add_bundle, add_open, add_talk, run_bundle, run_open, run_talk
-from retrace.flags import add_plan
+from retrace.flags import add_out, add_plan
 from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
 from retrace.series_flags import (
     add_emergence,
-    add_out,
     add_traces,
     add_zoo,
     run_emergence,
@@ -24,7 +23,7 @@ from retrace.series_flags import (
     run_zoo,
 )
 from retrace.session import Stop
-from retrace.worker_flags import add_ray_flags
+from retrace.worker_flags import add_worker_flags
 
 
 class Command(NamedTuple):
@@ -72,8 +71,7 @@ command goes on · 1 anything else. Results go to stdout as JSON, progress and s
 
 def _add_paper(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
-    add_out(parser, "plan, results, report and figures")
-    add_ray_flags(parser)
+    _add_out(parser)
 
 
 def _add_named_plan(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +81,12 @@ def _add_named_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
+    _add_out(parser)
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "plan, results, report and figures")
-    add_ray_flags(parser)
+    add_worker_flags(parser)
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Flags of a command that measures on a Ray cluster; how many workers there are says --workers."""
+"""Flags of a command that measures with several processes, on this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from core.fleet.on_ray import check_installed
 from core.fleet.values import FleetSpec
 
 
-def add_ray_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the cluster whose workers measure."""
+def add_worker_flags(parser: argparse.ArgumentParser) -> None:
+    """Add how many processes measure, and where."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
+        "the n-th takes cuda:n)",
+    )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",

@@ -17,6 +17,8 @@ from core.errors import BadDirection
 from core.values import Digested, Floats
 
 MIN_NORM, MAX_NORM = 1e-6, 1e6
+DOSE = "dose"
+"""Provenance of a direction: the share of the mean residual norm at which its effect was measured."""
 
 
 ROUNDING_STEPS = 64

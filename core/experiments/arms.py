@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.directions.direction import Direction
+from core.directions.direction import DOSE, Direction
 from core.errors import BadInput, UserFacingError
-from core.experiments.values import Arm, ControlPlan, Kind, Plan
+from core.experiments.values import Arm, Choice, ControlPlan, Kind, Plan
 from core.extraction.controls import matched, nearest_projected_out, random_controls, sign_flip
 from core.extraction.tables import POSITION, DirectionTable, TableSpec
 from core.forward.edits import SteeringSpec
@@ -58,6 +58,16 @@ class Directions:
             return self.tables["reasoner" if "reasoner" in self.tables else "base"].resid_norm(layer)
         found = [d.resid_norm for role in ("reasoner", "base") if (d := self.saved.get(role)) and d.layer == layer]
         return next((norm for norm in found if norm), 0.0)
+
+    def of_place(self, choice: Choice) -> tuple[Direction, ...]:
+        """The directions of a chosen place as they may be saved, with the dose as a share of the residual norm.
+
+        The base model's is the last.
+        """
+        norm = self.resid_norm(choice.layer)
+        dose = ((DOSE, f"{choice.coefficient / norm:.3f}"),) if norm else ()
+        found = [self._direction(source, choice.layer, choice.window) for source in reversed(self.sources)]
+        return tuple(replace(one, provenance=(*one.provenance, *dose)) for one in found)
 
     def controls(self, plan: ControlPlan, layer: int, window: Window | None) -> tuple[list[Arm], list[str]]:
         """The controls of the base-derived direction on the reasoning model, and a sentence for each not made."""

@@ -38,7 +38,7 @@ from core.fleet.values import FleetSpec
 from core.jobs import Progress, relay
 from core.labelling.references import Reference
 from core.models.checkpoints import available_memory
-from core.models.pair import ROLES, PairHolder, Role
+from core.models.pair import DEMO_PAIR, ROLES, PairHolder, Role
 from core.traces.events import digest_of
 from core.traces.records import read_traces
 from core.traces.set_files import EMBEDDED
@@ -284,6 +284,19 @@ class _Run:
     def _keep(self, experiment_id: str) -> None:
         self._kept_at = time.monotonic()
         self._lab.experiments.keep(experiment_id, self._outcome)
+        with contextlib.suppress(UserFacingError):
+            self._keep_first()
+
+    def _keep_first(self) -> None:
+        """Save the directions of the chosen place where none of these models is there yet, so that pages have one."""
+        lab, choice, is_saved = self._lab, self._outcome.choice, bool(self._directions.saved)
+        is_embedded = self._setting.plan.pair.reasoner.repo_id == DEMO_PAIR.reasoner.repo_id
+        if choice is None or is_saved or is_embedded:
+            return
+        there = [one.direction.fingerprint for one in lab.directions.list()]
+        if not any(facts.has_weights(one) for one in there for facts in self._setting.facts.values()):
+            for direction in self._directions.of_place(choice):
+                lab.directions.save(direction)
 
 
 def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:

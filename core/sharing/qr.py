@@ -5,6 +5,7 @@ A code is a square of dark (True) and light modules, without the quiet zone arou
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -54,6 +55,15 @@ def qr_code(text: str) -> Square:
     return min(drawn, key=penalty)
 
 
+@functools.lru_cache(maxsize=4)
+def code_of(text: str) -> str:
+    """The code of a text as a picture; "" for no text, and for one that is too long for a code."""
+    try:
+        return svg(qr_code(text)) if text else ""
+    except BadInput:
+        return ""
+
+
 def svg(square: Square) -> str:
     """The code as a picture, dark on white whatever the theme, with its quiet zone."""
     size = len(square) + 2 * QUIET
@@ -61,7 +71,8 @@ def svg(square: Square) -> str:
         f"M{x + QUIET} {y + QUIET}h1v1h-1z" for y, row in enumerate(square) for x, is_dark in enumerate(row) if is_dark
     )
     return (
-        f'<svg viewBox="0 0 {size} {size}" width="{size * 8}" height="{size * 8}" shape-rendering="crispEdges">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" width="{size * 8}" height="{size * 8}" '
+        'shape-rendering="crispEdges">'
         f'<path fill="#ffffff" d="M0 0h{size}v{size}h-{size}z"/><path fill="#000000" d="{dark}"/></svg>'
     )
 

@@ -1,5 +1,7 @@
 """The playground's first screen in a real browser: what is in sight, what stays, and how soon a click is answered."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -19,7 +21,7 @@ MAIN = "document.querySelector('[data-testid=stMain]')"
 
 def open_example(page, server):
     page.goto(f"{server.url}/playground")
-    expect(page.locator("section.lane[data-state=done]")).to_have_count(2, timeout=WAIT)
+    expect(page.locator("section.lane[data-state=done]")).to_have_count(3, timeout=WAIT)
     settled(page)
 
 
@@ -43,7 +45,7 @@ def scrolls(page):
 
 
 @pytest.mark.parametrize("screen", [Screen(), Screen(theme="dark"), Screen(width=1920, height=1080)])
-def test_question_run_and_ten_lines_of_both_lanes_are_in_sight(serve, page, screen, faults):
+def test_question_run_sentence_and_ten_lines_of_all_three_lanes_are_in_sight(serve, page, screen, faults):
     open_example(page, serve("app.py"))
     for control in (page.get_by_label("Question", exact=True), run_button(page), page.get_by_label("Direction").first):
         assert is_in_sight(page, control)
@@ -51,6 +53,14 @@ def test_question_run_and_ten_lines_of_both_lanes_are_in_sight(serve, page, scre
         seen = lane.locator(".tokens").evaluate(LINES)
         assert seen["first"] == 0
         assert seen["lines"] >= 10 or lane.locator(".tokens").evaluate("(box) => box.scrollHeight <= box.clientHeight")
+    said = page.get_by_text("One text proves nothing")
+    assert is_in_sight(page, said)
+    counted = re.findall(r"(unsteered|steered|random control) (\d+) in (\d+) tokens", said.inner_text())
+    for lane, (_, hits, tokens) in zip(page.locator("section.lane").all(), counted, strict=True):
+        assert lane.locator(".keyword").count() >= int(hits)
+        assert f"{tokens} tokens" in lane.locator(".state").inner_text()
+    tops = {round(box(lane)["y"]) for lane in page.locator("section.lane").all()}
+    assert len(tops) == 1
     expect(page.locator("section.lane").nth(0).locator(".keyword")).to_have_count(0)
     expect(page.locator("section.lane").nth(1).locator(".keyword").first).to_be_attached()
     assert scrolls(page) <= 1
@@ -70,10 +80,10 @@ def test_the_lanes_follow_the_window_and_stay_where_they_are_when_run_is_pressed
     page.get_by_label("Question", exact=True).press("Control+Enter")
     settled(page)
     run_button(page).click()
-    expect(page.locator("section.lane[data-state=running]")).to_have_count(2)
+    expect(page.locator("section.lane[data-state=running]")).to_have_count(3)
     before = box(lanes)
     expect(page.get_by_role("button", name="Stop").first).to_be_visible()
-    expect(page.locator("section.lane[data-state=done]")).to_have_count(2, timeout=WAIT)
+    expect(page.locator("section.lane[data-state=done]")).to_have_count(3, timeout=WAIT)
     settled(page)
     after = box(lanes)
     assert abs(before["y"] - after["y"]) <= 2
@@ -172,7 +182,7 @@ def test_a_comparison_of_the_history_is_opened_side_by_side_by_one_click(serve, 
     page.get_by_text("History", exact=True).click()
     settled(page)
     page.locator("[class*=st-key-pg_compare]").get_by_role("button").first.click()
-    expect(page.locator("section.lane[data-state=done]")).to_have_count(2)
+    expect(page.locator("section.lane[data-state=done]")).to_have_count(3)
     expect(page.get_by_text("From the history")).to_be_visible()
     settled(page)
     page.wait_for_timeout(300)
@@ -197,9 +207,10 @@ def test_a_pair_without_a_direction_answers_and_is_led_to_its_first_one(tmp_path
             page.get_by_label("Question", exact=True).input_value()
             == "Three friends share 45 coins so that each has 5 more than the next. How many has each?"
         )
+        assert is_in_sight(page, page.get_by_text("against controls: about"))
         page.get_by_role("button", name="Measure a first direction").click()
         expect(page.get_by_role("heading", name="Experiments", exact=True)).to_be_visible(timeout=WAIT)
-        expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=WAIT)
-        expect(page.get_by_text("At most").first).to_be_visible()
+        expect(page.get_by_test_id("stProgress").first).to_be_visible(timeout=WAIT)
+        expect(page.get_by_text("LIVE", exact=True)).to_be_visible()
         page.context.close()
     forget_probes(faults)

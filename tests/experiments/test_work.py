@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.directions.direction import DOSE
 from core.errors import BadInput
 from core.experiments import cell_work
 from core.experiments.plans import outcome_json, plan_id, plan_json
@@ -209,3 +210,27 @@ def test_completions_are_held_against_a_labeller(open_bench, tmp_path):
         assert row.labeller == "everything turns back"
         assert row.keyword_only == 0
         assert row.both + row.reference_only > 0
+
+
+def test_a_first_experiment_leaves_the_directions_that_it_chose_and_a_later_one_adds_none(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    outcome = run(bench, plan_for(bench, figures=("fig3",)))
+    newest, other = (one.direction for one in bench.directions.list())
+    assert bench.pair.facts("base").has_weights(newest.fingerprint)
+    assert bench.pair.facts("reasoner").has_weights(other.fingerprint)
+    for direction in (newest, other):
+        notes = dict(direction.provenance)
+        assert direction.layer == outcome.choice.layer
+        assert notes["window"] == outcome.choice.window.label
+        assert float(notes[DOSE]) == pytest.approx(outcome.choice.coefficient / other.resid_norm, abs=1e-3)
+    run(bench, plan_for(bench, figures=("fig3",), layers=(1,)))
+    assert len(bench.directions.list()) == 2
+
+
+def test_where_a_direction_of_the_pair_is_saved_an_experiment_adds_none(open_bench, tmp_path, make_direction):
+    bench = open_bench(tmp_path)
+    facts = bench.pair.facts("base")
+    mine = replace(make_direction(facts.d_model, layer=1), fingerprint=facts.fingerprint)
+    bench.directions.save(mine)
+    run(bench, plan_for(bench, figures=("fig3",)))
+    assert len(bench.directions.list()) == 1

@@ -1,5 +1,7 @@
 """Home under AppTest: the claim, the ways in, and the experiment of the loaded pair."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.embedded import example_questions
@@ -153,3 +155,34 @@ def test_trainings_of_another_pair_are_not_shown(bench, monkeypatch):
     made = (outcomes.outcome(finished=True),) * 2
     monkeypatch.setattr("ui.home.trainings.recorded_trainings", lambda: made)
     assert not home().table
+
+
+def test_a_pair_without_a_direction_answers_unasked_and_one_press_measures_its_first(bench):
+    app = home()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 60)
+    app.run()
+    assert "Unsteered, the reasoning model turns back" in said(app)
+    assert "against controls: about " in said(app)
+    next(button for button in app.button if button.label == "Measure a first direction").click()
+    app.run()
+    assert not app.exception
+    (one,) = bench.experiments.list()
+    assert app.session_state[EXPERIMENT] == one.experiment_id
+    assert bench.engine.snapshot(app.session_state[EXPERIMENT_JOB]).live
+    assert app.title[0].value == "Experiments"
+
+
+def test_a_stopped_first_answer_is_not_begun_again_by_itself(bench):
+    app = home()
+    for job in bench.engine.live():
+        bench.engine.stop(job.job_id)
+        bench.engine.wait(job.job_id, 20)
+    app.run()
+    assert bench.engine.live() == []
+
+
+def test_with_a_direction_of_the_pair_none_is_offered_as_the_first(bench, make_direction):
+    base = bench.pair.facts("base")
+    bench.directions.save(replace(make_direction(base.d_model, layer=1), fingerprint=base.fingerprint))
+    assert "Measure a first direction" not in [button.label for button in home().button]

@@ -10,7 +10,9 @@ from core.runs.values import Generation, GenerationSpec, LaneKL
 from core.values import Positions, SamplingSpec
 from tests.page_helpers import app_test, save_tiny_pair, start_workbench
 from ui.playground.program import Extra
-from ui.shell.handoff import PLANNED
+from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, PLANNED
+
+THREE = [f"Reasoning model, {what}" for what in ("unsteered", "steered", "random control")]
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +22,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.home.live.answers_at_once", lambda *_: False)
     bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
     yield bench
     for job in bench.engine.live():
@@ -41,6 +44,11 @@ def playground(**state):
     app.run()
     assert not app.exception
     return app
+
+
+def two_lanes(**state):
+    """Without a control, as old links ask for."""
+    return playground(**{"pg_lanes": ["baseline", "steered"], **state})
 
 
 def press_run(app):
@@ -97,16 +105,26 @@ def test_a_small_pair_without_a_direction_answers_by_itself_and_one_with_a_direc
     assert not bench.engine.live()
 
 
-def test_without_a_direction_one_button_plans_the_experiment_that_finds_one(bench):
+def test_without_a_direction_one_press_measures_the_first_one_and_its_time_is_said_before(bench):
     app = playground()
     for job in bench.engine.live():
         bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert any("against controls: about " in caption.value for caption in app.caption)
     press(app, "Measure a first direction")
     assert app.title[0].value == "Experiments"
-    plan = app.session_state[PLANNED]
-    assert plan.saved is None
-    assert set(plan.figures) == {"fig3", "fig4"}
-    assert any("At most" in caption.value for caption in app.caption)
+    (one,) = bench.experiments.list()
+    assert one.plan.saved is None
+    assert set(one.plan.figures) == {"fig3", "fig4"}
+    assert app.session_state[EXPERIMENT] == one.experiment_id
+    assert bench.engine.snapshot(app.session_state[EXPERIMENT_JOB]).live
+
+
+def test_where_no_traces_are_there_what_is_missing_is_said_instead_of_a_button(bench, monkeypatch):
+    monkeypatch.setattr(type(bench.trace_sets), "list", lambda _: [])
+    app = playground()
+    assert "Measure a first direction" not in labels(app.button)
+    assert any("No traces with the label" in caption.value for caption in app.caption)
 
 
 def test_a_set_without_a_direction_compares_the_two_models(bench):
@@ -129,11 +147,11 @@ def test_run_pressed_again_while_it_is_written_starts_nothing(bench, saved):
     assert bench.engine.live() == []
 
 
-def test_a_run_gives_both_lanes_and_is_kept(bench, saved):
+def test_a_run_gives_all_lanes_and_is_kept(bench, saved):
     app = run_to_the_end(playground(), bench)
     (table,) = app.dataframe
-    assert list(table.value["lane"]) == ["Reasoning model, unsteered", "Reasoning model, steered"]
-    assert list(table.value["tokens"]) == [16, 16] or set(table.value["end"]) <= {
+    assert list(table.value["lane"]) == THREE
+    assert list(table.value["tokens"]) == [16, 16, 16] or set(table.value["end"]) <= {
         "ended by itself",
         "reached the length limit",
     }
@@ -243,7 +261,7 @@ def press(app, label):
 
 def test_a_program_of_two_directions_at_two_layers_runs_and_shows_its_cosine(bench, saved, make_direction):
     other = bench.directions.save(make_direction(32, layer=0, seed=7))
-    app = playground(
+    app = two_lanes(
         pg_direction=saved,
         pg_layers=[2],
         pg_region="completion",
@@ -320,7 +338,7 @@ def test_the_control_lane_is_a_random_direction_of_equal_norm(bench, make_direct
 
 
 def test_per_token_kl_is_computed_on_demand_and_stays_when_the_numbers_are_closed(bench, saved, monkeypatch):
-    app = run_to_the_end(playground(), bench)
+    app = run_to_the_end(two_lanes(), bench)
     next(toggle for toggle in app.toggle if toggle.label.startswith("Per-token KL")).set_value(True).run()
     for job in bench.engine.live():
         bench.engine.wait(job.job_id, 30)
@@ -387,11 +405,11 @@ def test_a_link_to_runs_that_are_gone_says_so(bench, saved):
 
 
 def test_the_history_finds_pins_notes_opens_and_deletes_runs(bench, saved):
-    run_to_the_end(playground(), bench)
+    run_to_the_end(two_lanes(), bench)
     assert len(bench.history.entries()) == 2
-    app = playground(pg_view="history", pg_search="no such words")
+    app = two_lanes(pg_view="history", pg_search="no such words")
     assert "Search for fewer" in said(app)
-    app = playground(pg_view="history", pg_listed="runs", pg_search="what is 3")
+    app = two_lanes(pg_view="history", pg_listed="runs", pg_search="what is 3")
     press(app, "Pin")
     (pinned,) = [entry for entry in bench.history.entries() if entry.record.pinned_at]
     app.text_area(f"pg_note:{pinned.run_id}").set_value("keep this").run()
@@ -402,18 +420,18 @@ def test_the_history_finds_pins_notes_opens_and_deletes_runs(bench, saved):
     press(app, "Open 2 side by side")
     assert len(app.dataframe[0].value) == 2
     assert app.session_state["pg_view"] == "lanes"
-    app = playground(pg_view="history", pg_listed="runs")
+    app = two_lanes(pg_view="history", pg_listed="runs")
     app.button(f"pg_delete:{pinned.run_id}").click().run()
     assert not app.exception
     assert pinned.run_id not in {entry.run_id for entry in bench.history.entries()}
 
 
 def test_the_history_lists_what_was_run_side_by_side_and_opens_it_again(bench, saved):
-    app = run_to_the_end(playground(pg_coefficient=6.0), bench)
+    app = run_to_the_end(two_lanes(pg_coefficient=6.0), bench)
     app.session_state["pg_coefficient"] = 9.0
     run_to_the_end(app, bench)
     assert len(bench.history.entries()) == 3
-    app = playground(pg_view="history")
+    app = two_lanes(pg_view="history")
     assert any("2 of 2 comparisons" in caption.value for caption in app.caption)
     rows = [text.value for text in app.markdown if "What is 3" in text.value]
     assert [("9 × unit" in row, "6 × unit" in row, "unsteered" in row) for row in rows] == [
@@ -428,9 +446,9 @@ def test_the_history_lists_what_was_run_side_by_side_and_opens_it_again(bench, s
     assert not app.exception
     assert app.session_state["pg_open"] == list(pinned.comparison.run_ids)
     assert list(app.dataframe[0].value["lane"]) == ["Reasoning model, unsteered", "Reasoning model, steered"]
-    app = playground(pg_view="history", pg_search="nothing of the kind")
+    app = two_lanes(pg_view="history", pg_search="nothing of the kind")
     assert "No comparison holds all of these words" in said(app)
-    app = playground(pg_view="history")
+    app = two_lanes(pg_view="history")
     app.button(f"pg_forget:{pinned.comparison.comparison_id}").click().run()
     assert len(bench.comparisons.entries()) == 1
     assert len(bench.history.entries()) == 3
@@ -450,10 +468,10 @@ def test_a_fork_is_a_comparison_with_its_parent(bench, saved):
 
 
 def test_runs_of_before_are_listed_though_nobody_noted_what_they_were_compared_with(bench, saved):
-    run_to_the_end(playground(), bench)
+    run_to_the_end(two_lanes(), bench)
     (entry,) = bench.comparisons.entries()
     bench.comparisons.delete(entry.comparison)
-    app = playground(pg_view="history")
+    app = two_lanes(pg_view="history")
     assert any("2 of 2 runs" in caption.value for caption in app.caption)
 
 
@@ -488,7 +506,7 @@ def run_set(app, bench):
 
 
 def test_a_set_of_prompts_gives_paired_readings_and_opens_one_prompt(bench, saved):
-    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=3, pg_temperature=0.8), bench)
+    app = run_set(two_lanes(pg_view="set", pg_set="examples", pg_set_size=3, pg_temperature=0.8), bench)
     (table,) = app.dataframe
     assert list(table.value["arm"]) == ["unsteered", "unsteered, other seeds", "steered"]
     assert len(bench.history.entries()) == 9
@@ -500,7 +518,7 @@ def test_a_set_of_prompts_gives_paired_readings_and_opens_one_prompt(bench, save
 
 
 def test_a_stopped_set_shows_the_prompts_that_every_arm_has_answered(bench, saved):
-    app = run_set(playground(pg_view="set", pg_set="examples", pg_set_size=3), bench)
+    app = run_set(two_lanes(pg_view="set", pg_set="examples", pg_set_size=3), bench)
     (before,) = app.dataframe
     steered = [e.record.generation.spec for e in bench.history.entries() if e.record.generation.spec.steering]
     last = max(steered, key=lambda spec: spec.sampling.seed)
@@ -584,7 +602,7 @@ def test_other_keywords_are_counted(bench, saved):
 
 
 def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_stored(bench, saved):
-    app = run_to_the_end(playground(pg_live=True, pg_coefficient=6.0), bench)
+    app = run_to_the_end(two_lanes(pg_live=True, pg_coefficient=6.0), bench)
     for coefficient, stored in ((9.0, 3), (6.0, 3)):
         app.session_state["pg_coefficient"] = coefficient
         app.run()
@@ -597,7 +615,7 @@ def test_a_live_page_runs_by_itself_when_a_setting_changes_and_replays_what_is_s
 
 
 def test_a_recorded_direction_opens_at_its_recorded_dose_and_others_at_forty_percent(make_direction):
-    from core.embedded import DOSE
+    from core.directions.direction import DOSE
     from ui.directions.coefficient import default_coefficient
     from ui.directions.residual_norm import ResidualNorm
 
@@ -652,3 +670,37 @@ def test_what_no_experiment_can_test_is_refused_with_a_sentence(bench, twins, ma
     assert app.title[0].value == "Steering playground"
     app = to_experiment(playground(pg_direction=twins["base"], pg_layer=0, pg_view="strip"))
     assert "at its own layer, 1" in said(app).replace("\\", "")
+
+
+def test_a_control_stands_beside_every_run_and_is_counted_above_the_lanes(bench, saved):
+    app = run_to_the_end(playground(), bench)
+    assert list(app.dataframe[0].value["lane"]) == THREE
+    (sentence,) = (box.value for box in app.markdown if "One text proves nothing" in box.value)
+    assert all(f"{what} **" in sentence for what in ("unsteered", "steered", "random control"))
+    assert "lanes" not in app.query_params
+    assert "Make it an experiment" in labels(app.button)
+
+
+def test_an_old_link_keeps_its_lanes_and_says_that_no_control_is_there(bench, saved):
+    app = run_to_the_end(playground(pg_lanes=["baseline", "steered"]), bench)
+    assert list(app.dataframe[0].value["lane"]) == THREE[:2]
+    assert app.query_params["lanes"] == "baseline,steered"
+    assert any("No control stands beside it. One text proves nothing" in box.value for box in app.markdown)
+
+
+def test_lanes_that_were_stored_without_their_control_are_shown_until_it_is_written(bench, saved):
+    run_to_the_end(playground(pg_lanes=["baseline", "steered"]), bench)
+    app = playground()
+    assert list(app.dataframe[0].value["lane"]) == THREE[:2]
+    assert any("were run without their control" in box.value for box in app.caption)
+    app = run_to_the_end(app, bench)
+    assert list(app.dataframe[0].value["lane"]) == THREE
+    assert not any("were run without their control" in box.value for box in app.caption)
+
+
+def test_the_lanes_lead_to_an_experiment_with_their_direction_and_dose(bench, make_direction):
+    found_in(bench, "base", make_direction, layer=1, resid_norm=4.0, seed=1)
+    app = run_to_the_end(playground(pg_coefficient=3.0), bench)
+    press(app, "Make it an experiment")
+    assert app.title[0].value == "Experiments"
+    assert app.session_state[PLANNED].doses.values == (3.0,)

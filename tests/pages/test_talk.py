@@ -20,6 +20,8 @@ from ui.bundles.make import KIND_KEY, TALK
 from ui.shell.state import OPEN_BUNDLE, bundle_shelf, workbench
 from ui.talk.presenter import KEEP
 
+THREE = [f"Reasoning model, {what}" for what in ("unsteered", "steered", "random control")]
+
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
@@ -174,8 +176,8 @@ def test_lanes_are_added_with_their_names_and_pinned(loaded):
     press(app, "Add to the talk")
     (item,) = loaded.talk.read().items
     assert item.title == item.comparison.question == "What is 3?"
-    assert [lane.title for lane in item.comparison.lanes] == ["Reasoning model, unsteered", "Reasoning model, steered"]
-    assert [lane.reference for lane in item.comparison.lanes] == [-1, 0]
+    assert [lane.title for lane in item.comparison.lanes] == THREE
+    assert [lane.reference for lane in item.comparison.lanes] == [-1, 0, 0]
     assert all(loaded.history.entry(run_id).record.pinned_at for run_id in loaded.talk.read().run_ids)
     press(app, "Add to the talk")
     assert len(titles(loaded)) == 1
@@ -187,7 +189,7 @@ def test_a_link_to_the_slides_and_an_old_one_show_what_the_page_shows(loaded, na
     app = playground(link=[name])
     (slide,) = slides(app)
     assert (slide["kind"], slide["question"], slide["badge"]) == ("lanes", "What is 3?", "CACHED")
-    assert [lane["title"] for lane in slide["lanes"]] == ["Reasoning model, unsteered", "Reasoning model, steered"]
+    assert [lane["title"] for lane in slide["lanes"]] == THREE
     assert app.query_params.get("present") in ("1", ["1"])
     assert "stage" not in app.query_params
 

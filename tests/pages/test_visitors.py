@@ -8,10 +8,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import NotAllowed
+from core.guests import MOST_TOKENS
 from core.jobs import Caller
+from core.runs.values import GenerationSpec
 from core.settings import CACHE
 from core.sharing.door import Door, Person, Shared, Visit, share, sharing
+from core.values import SamplingSpec
 from tests.page_helpers import app_test, page_test, save_tiny_pair, start_workbench
+from ui.attribution.catalogue import FAMILIES
 from ui.shell import state
 from ui.shell.frame import GUEST_PAGES
 
@@ -154,3 +158,131 @@ def test_the_speakers_own_job_is_nobody_elses(bench, visitor):
     job = bench.engine.submit("load", iter(()), caller=Caller(owner="x"))
     with pytest.raises(NotAllowed):
         state.workbench().engine.stop(job)
+
+
+REFUSAL = "the speaker's to do"
+FORBIDDEN = {
+    "Load this pair",
+    "Change models",
+    "Yes, free it",
+    "Invite the room",
+    "Measure it here",
+    "Measure a first direction",
+    "Make it an experiment",
+    "Open the newest experiment",
+    "Run the strip",
+    "Run the set",
+    "Pin",
+    "Unpin",
+    "Save",
+    "Save the note",
+    "Delete this run",
+    "Delete this comparison",
+    "Add to the talk",
+    "Merge",
+    "Compute the gradients",
+    "Measure the exact effects",
+    "Read out every layer",
+    "Load the pair of the link",
+}
+"""What the server refuses a visitor."""
+LANES = {"pg_tokens": 16, "pg_prompt": "What is 3?"}
+TEXT = {"attribution_kind": "paste", "attribution_text": "Wait, that is not right. Let me see."}
+WALKS = [
+    ("home", {}),
+    ("playground", LANES),
+    *(("playground", LANES | {"pg_share": way}) for way in ("numbers", "code", "files")),
+    *(("playground", LANES | {"pg_view": view}) for view in ("strip", "set", "history")),
+    ("playground", LANES | {"pg_view": "history", "pg_listed": "runs"}),
+    ("playground", LANES | {"lanes:pin": {"at": (0, 2), "jump": 0}}),
+    ("playground", LANES | {"pg_lanes": ["baseline", "steered", "control", "base"], "pg_tokens": 4000}),
+    *(("attribution", TEXT | {"attribution_section": section}) for section in ("Text", "Compare")),
+    *(("attribution", TEXT | {"attribution_family": family}) for family in FAMILIES),
+]
+
+
+@pytest.fixture
+def room_with_results(bench, make_direction, visitor):
+    """A direction, lanes that were run and pinned, and single runs of the speaker, as a visitor finds them."""
+    bench.directions.save(make_direction(32, layer=1))
+    question = bench.pair.encode("reasoner", LANES["pg_prompt"])
+    facts = bench.pair.facts("reasoner")
+    spec = GenerationSpec(
+        model=facts.spec, fingerprint=facts.fingerprint, prompt=question, sampling=SamplingSpec(max_new_tokens=16)
+    )
+    done = bench.engine.wait(bench.generate([spec]), 60)
+    bench.comparisons.note([spec])
+    bench.comparisons.pin(done.result, 1.0)
+    return bench
+
+
+def open_as_visitor(stem, state):
+    app = app_test(stem, seconds=60)
+    for key, value in state.items():
+        app.session_state[key] = value
+    app.run()
+    return finish(app)
+
+
+def finish(app):
+    """The page once what began by itself has ended."""
+    engine = state.own_workbench().engine
+    for job in engine.live():
+        engine.wait(job.job_id, 60)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def pressable(app):
+    return {button.key: button.label for button in [*app.button, *app.sidebar.button] if not button.disabled}
+
+
+@pytest.mark.parametrize(("stem", "state"), WALKS)
+def test_no_control_of_a_visitor_is_one_that_the_server_refuses(stem, state, room_with_results):
+    app = open_as_visitor(stem, state)
+    assert not FORBIDDEN & set(pressable(app).values())
+    assert not app.get("file_uploader")
+    assert {link.proto.page for link in app.get("page_link")} <= {*GUEST_PAGES, ""}
+    assert REFUSAL not in said(app)
+    for key in pressable(app):
+        if key in pressable(app):
+            next(button for button in [*app.button, *app.sidebar.button] if button.key == key).click()
+            app.run()
+            assert REFUSAL not in said(finish(app)), key
+
+
+@pytest.mark.parametrize(("stem", "state"), [("home", {}), ("playground", LANES)])
+def test_without_a_direction_a_visitor_is_offered_no_measurement(stem, state, bench, visitor):
+    app = open_as_visitor(stem, state)
+    assert not FORBIDDEN & set(pressable(app).values())
+    assert {link.proto.page for link in app.get("page_link")} <= {*GUEST_PAGES, ""}
+
+
+def test_what_takes_many_passes_is_no_choice_of_a_visitor(room_with_results):
+    app = open_as_visitor("attribution", TEXT)
+    offered = {option for group in app.button_group for option in group.options}
+    assert {"Text", "Compare", "Direction", "Steered"} <= offered
+    assert not {"Agreement", "Anticipation", "Corpus", "Direction lens", "Gradient", "Direct", "Exact"} & offered
+
+
+def test_a_disabled_run_says_why(room_with_results):
+    app = open_as_visitor("playground", LANES | {"pg_view": "strip"})
+    (button,) = (button for button in app.button if button.label == "Run the strip")
+    assert button.disabled
+    assert "a visitor has 3 lanes" in button.help
+    assert "Press **Run the strip**" not in said(app)
+
+
+def test_more_tokens_than_a_visitor_may_have_become_as_many_as_there_may_be(room_with_results):
+    app = open_as_visitor("playground", LANES | {"pg_tokens": 4000})
+    assert app.session_state["pg_tokens"] == MOST_TOKENS
+    next(button for button in app.button if button.label == "Run").click()
+    app.run()
+    assert "were asked for" not in said(finish(app))
+
+
+@pytest.mark.parametrize("stem", ["home", "playground"])
+def test_nothing_runs_for_a_visitor_who_has_not_asked(stem, bench, visitor):
+    app_test(stem, seconds=60)
+    assert bench.engine.live() == []

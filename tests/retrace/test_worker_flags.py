@@ -7,15 +7,13 @@ import pytest
 from core.errors import BadInput
 from core.fleet import on_ray
 from core.fleet.values import FleetSpec
-from retrace.series_flags import add_out
-from retrace.worker_flags import add_ray_flags, fleet_of
+from retrace.worker_flags import add_worker_flags, fleet_of
 
 
 def flags(*words):
     parser = argparse.ArgumentParser()
-    add_out(parser, "results")
-    add_ray_flags(parser)
-    return parser.parse_args(["--out", "here", *words])
+    add_worker_flags(parser)
+    return parser.parse_args(words)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import BadInput
-from core.sharing.qr import QUIET, qr_code, svg
+from core.sharing.qr import QUIET, code_of, qr_code, svg
 
 # ISO/IEC 18004, Table 9, level M: check bytes of a block, and data bytes of every block.
 TABLE = {
@@ -156,3 +156,11 @@ def test_the_picture_has_a_quiet_zone_and_a_square_for_every_dark_module():
     assert picture.count("h1v1h-1z") == sum(map(sum, square))
     assert f'viewBox="0 0 {len(square) + 2 * QUIET} {len(square) + 2 * QUIET}"' in picture
     assert f"M{QUIET} {QUIET}h1v1h-1z" in picture
+
+
+def test_the_picture_of_an_address_stands_alone_and_a_too_long_one_has_none():
+    picture = code_of("http://192.168.1.7:8501")
+    assert picture.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert 'fill="#ffffff"' in picture
+    assert code_of("") == ""
+    assert code_of("https://" + "a" * 250) == ""

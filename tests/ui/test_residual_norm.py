@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.embedded import DOSE, recorded_directions
+from core.directions.direction import DOSE
+from core.embedded import recorded_directions
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.settings import CACHE
 from ui.directions.coefficient import default_coefficient, describe

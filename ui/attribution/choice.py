@@ -10,7 +10,7 @@ import streamlit as st
 from core.attribution.values import Attribution
 from ui.attribution.catalogue import BY_KEY, FAMILIES, METHODS, methods_of
 from ui.attribution.form import FOLDED, Request
-from ui.attribution.further import Target, choose_target
+from ui.attribution.further import Target, choose_target, may_compute
 from ui.attribution.methods import Method, Readings
 from ui.components.first_screen import foldable
 
@@ -37,7 +37,7 @@ def choose_view(request: Request, attribution: Attribution, draw_jumps: Callable
     with foldable(FOLDED, "method"), st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         family = st.segmented_control(
             "Colour by",
-            FAMILIES,
+            [family for family in FAMILIES if any(may_compute(method.needs) for method in methods_of(family))],
             default=FAMILIES[0],
             required=True,
             key=FAMILY_KEY,
@@ -45,7 +45,7 @@ def choose_view(request: Request, attribution: Attribution, draw_jumps: Callable
             label_visibility="collapsed",
             wrap=True,
         )
-        options = methods_of(family or FAMILIES[0])
+        options = [method for method in methods_of(family or FAMILIES[0]) if may_compute(method.needs)]
         chosen = st.segmented_control(
             "Reading",
             [method.key for method in options],
@@ -91,7 +91,7 @@ def choose_layer(attribution: Attribution, *, disabled: bool = False, width: int
 def _choose_bars() -> tuple[Method, ...]:
     keys = st.multiselect(
         "Bars below the text",
-        [method.key for method in METHODS],
+        [method.key for method in METHODS if may_compute(method.needs)],
         format_func=lambda key: BY_KEY[key].title,
         key=BARS_KEY,
         persist_state="session",

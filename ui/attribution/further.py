@@ -30,6 +30,7 @@ from core.attribution.values import (
     TargetText,
 )
 from core.errors import UserFacingError
+from core.guests import SHORT_READINGS
 from core.jobs import JobId
 from core.models.pair import ROLES, ModelFacts
 from ui.attribution.form import Request
@@ -37,7 +38,7 @@ from ui.attribution.methods import Further, Needs, Readings
 from ui.components.safe_text import plain, seconds, show_error, size
 from ui.shell.how_read import told_frame
 from ui.shell.jobs import Offer, at_hand, forward_macs, obtain
-from ui.shell.state import caller, workbench
+from ui.shell.state import caller, guest, workbench
 
 TARGET_KEY = "attribution_target"
 PLACE_KEY = "attribution:target_place"
@@ -54,6 +55,20 @@ _VALUES: dict[Needs, type[Further]] = {
     "interventions": Interventions,
     "divergence": Divergence,
 }
+
+_SPECS: dict[Needs, type[FurtherSpec]] = {
+    "steered": SteeredSpec,
+    "lens": StreamLensSpec,
+    "lens_other": StreamLensSpec,
+    "gradients": GradientSpec,
+    "interventions": InterventionSpec,
+    "divergence": DivergenceSpec,
+}
+
+
+def may_compute(needs: Needs) -> bool:
+    """Whether this session may have it computed: a visitor's readings take a pass or two."""
+    return not guest() or needs not in _SPECS or _SPECS[needs] in SHORT_READINGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +214,7 @@ def every_layer(readings: Readings, request: Request, target: Target, needs: Nee
         if isinstance(spec, StreamLensSpec):
             specs.append(spec)
     left = sum(not readings.has(needs, spec.layer) for spec in specs)
-    if not left:
+    if not left or guest():
         return readings
     cost = all_lenses_cost(Sizes.of(request.spec, facts), left)
     words = f"{left} of {len(specs)} layers are not read out yet."

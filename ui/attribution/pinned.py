@@ -14,7 +14,7 @@ import streamlit as st
 from core.attribution.values import Attribution
 from core.values import PAPER_WINDOW
 from ui.attribution.catalogue import METHODS
-from ui.attribution.further import explain_token
+from ui.attribution.further import explain_token, may_compute
 from ui.attribution.methods import Method, Readings
 from ui.attribution.reader.opening import opened_at
 from ui.components.colours import BLUE, GRAY, ORANGE
@@ -52,7 +52,7 @@ def draw_pinned(readings: Readings, token: int | None, *, method: Method, layer:
     st.markdown(_place(attribution, token, marks))
     st.metric(method.titled(layer), method.format(float(method.values(readings, layer)[token])))
     _draw_profile(readings, token, method=method, layer=layer)
-    if token + 1 < len(attribution.pieces):
+    if token + 1 < len(attribution.pieces) and may_compute("gradients"):
         st.button(
             "Explain what comes next",
             help="Make the prediction after this token the target of gradients and exact effects.",

@@ -9,6 +9,8 @@ const HELP = [
   ["F", "full screen"], ["Esc", "leave"],
 ];
 
+const INVITE = "QR code and address for the room";
+
 class StageLane {
   constructor() {
     this.root = element("section", "lane");
@@ -101,6 +103,7 @@ class Stage {
     this.place = element("span", "place");
     this.toast = element("div", "toast");
     this.toast.setAttribute("role", "status");
+    this.invite = element("div", "invite");
     this.blank = element("div", "blank");
     this.help = this.#makeHelp();
     const words = element("div", "words");
@@ -108,8 +111,9 @@ class Stage {
     const facts = element("div", "facts");
     facts.append(this.badge, this.place);
     this.head.append(words, facts);
-    this.root.append(this.head, this.body, this.#makeButtons(), this.toast, this.help, this.blank);
-    Object.assign(this.blank, { hidden: true });
+    this.fingers = this.#makeButtons();
+    this.root.append(this.head, this.body, this.fingers, this.toast, this.help, this.invite, this.blank);
+    for (const cover of [this.invite, this.blank]) cover.hidden = true;
     host.append(this.root);
     this.root.addEventListener("cancel", (event) => { event.preventDefault(); this.leave(); });
     this.onKey = (event) => this.#onKey(event);
@@ -132,6 +136,7 @@ class Stage {
   update(data, send) {
     const begins = this.data?.begun !== data.begun;
     Object.assign(this, { data, send });
+    this.#drawInvite(data.invite);
     if (begins) {
       Object.assign(this, { at: data.start, speed: this.before?.speed ?? this.speed });
       this.root.dataset.theme = this.before?.theme ?? data.theme;
@@ -270,7 +275,7 @@ class Stage {
   }
 
   #go(by) {
-    this.blank.hidden = true;
+    this.blank.hidden = this.invite.hidden = true;
     const to = Math.max(0, Math.min(this.data.slides.length - 1, this.at + by));
     if (to !== this.at) this.open(to);
   }
@@ -298,8 +303,12 @@ class Stage {
       " ": () => this.#play(), "+": () => this.#faster(1), "=": () => this.#faster(1), "-": () => this.#faster(-1),
       "−": () => this.#faster(-1), Home: () => this.#reveal(0), End: () => this.#reveal(Infinity),
       d: () => this.#turn(), b: () => { this.blank.hidden = !this.blank.hidden; }, f: () => this.#full(),
+      ...(this.data.invite && { q: () => { this.invite.hidden = !this.invite.hidden; } }),
       "?": () => { this.help.hidden = !this.help.hidden; },
-      Escape: () => { if (this.help.hidden) this.leave(); else this.help.hidden = true; },
+      Escape: () => {
+        const over = [this.help, this.invite].find((cover) => !cover.hidden);
+        if (over) over.hidden = true; else this.leave();
+      },
     };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const onButton = event.composedPath()[0]?.tagName === "BUTTON" && [" ", "Enter"].includes(key);
@@ -307,7 +316,7 @@ class Stage {
     event.stopImmediatePropagation();
     if (!(key in moves)) return;
     event.preventDefault();
-    if (!event.repeat || !["b", "d", "f", " "].includes(key)) moves[key]();
+    if (!event.repeat || !["b", "d", "f", "q", " "].includes(key)) moves[key]();
   }
 
   #makeHelp() {
@@ -317,19 +326,46 @@ class Stage {
     return help;
   }
 
+  // How the room gets in: black on white in both themes, so that every camera reads it from the last row.
+  #drawInvite(found) {
+    if (this.invited === JSON.stringify(found)) return;
+    this.invited = JSON.stringify(found);
+    if (!found) {
+      this.invite.hidden = true;
+      return;
+    }
+    if (!this.invite.firstChild) this.#offerInvite();
+    const parts = [element("p", "address", found.address), element("p", "", found.words)];
+    if (found.code) {
+      const code = element("img");
+      code.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(found.code)}`;
+      code.alt = `QR code of ${found.address}`;
+      parts.unshift(code);
+    }
+    this.invite.replaceChildren(...parts);
+  }
+
+  #offerInvite() {
+    this.help.append(element("dt", "", "Q"), element("dd", "", INVITE));
+    this.fingers.prepend(this.#button("QR", INVITE, () => { this.invite.hidden = false; }));
+    this.invite.addEventListener("click", () => { this.invite.hidden = true; });
+  }
+
   // For fingers alone: where there are keys and a pointer, nothing but the slide is seen.
   #makeButtons() {
     const bar = element("div", "fingers");
     const acts = [["‹", "Previous", () => this.#go(-1)], ["▶", "Write the text again", () => this.#play()],
       ["›", "Next", () => this.#go(1)], ["✕", "Leave", () => this.leave()]];
-    for (const [sign, name, act] of acts) {
-      const button = element("button", "", sign);
-      button.type = "button";
-      button.setAttribute("aria-label", name);
-      button.addEventListener("click", act);
-      bar.append(button);
-    }
+    bar.append(...acts.map((act) => this.#button(...act)));
     return bar;
+  }
+
+  #button(sign, name, act) {
+    const button = element("button", "", sign);
+    button.type = "button";
+    button.setAttribute("aria-label", name);
+    button.addEventListener("click", act);
+    return button;
   }
 }
 

@@ -6,7 +6,7 @@ All slides are handed over at once: what a key does needs no server.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Literal
 
@@ -56,6 +56,17 @@ class SaidSlide:
 
 Slide = LanesSlide | FigureSlide | SaidSlide
 
+
+@dataclass(frozen=True, kw_only=True)
+class Invitation:
+    """How the room gets in, shown over the slides by a key."""
+
+    address: str
+    words: str
+    code: str = ""
+    """SVG, dark on white; "" for none."""
+
+
 _css, _js = read_assets("stage")
 _component = st.components.v2.component("retrace_stage", css=_css, js=_js)
 _LIST = """body{margin:0 auto;max-width:50rem;padding:2rem;font:1.2rem/1.6 system-ui,sans-serif;background:#ffffff;
@@ -85,16 +96,18 @@ def stage(
     theme: Theme,
     start: int = 0,
     begun: int = 0,
+    invitation: Invitation | None = None,
     on_leave: Callable[[], None],
     on_act: Callable[[str], None],
 ) -> None:
     """Cover the window with the slides, beginning at number `start`, until the speaker leaves.
 
-    Another `begun` begins anew, also where the browser has not been told yet that the speaker left.
+    Another `begun` begins anew, also where the browser has not been told yet that the speaker left. With an
+    `invitation` the key Q shows it.
     """
     _component(
         key=key,
-        data=_data(slides) | {"theme": theme, "start": start, "begun": begun},
+        data=_data(slides) | {"theme": theme, "start": start, "begun": begun} | _invite_data(invitation),
         on_leave_change=on_leave,
         on_act_change=lambda: on_act(str(st.session_state[key].get("act", ""))),
     )
@@ -111,6 +124,10 @@ def stage_html(slides: Sequence[Slide], *, title: str) -> str:
         data=_data(slides) | {"start": 0, "begun": 0},
         pictures=True,
     )
+
+
+def _invite_data(invitation: Invitation | None) -> dict[str, object]:
+    return {"invite": asdict(invitation) if invitation is not None else None}
 
 
 def _data(slides: Sequence[Slide]) -> dict[str, object]:

@@ -7,8 +7,7 @@ import re
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.directions.direction import Direction
-from core.embedded import DOSE
+from core.directions.direction import DOSE, Direction
 from ui.directions.residual_norm import ResidualNorm
 from ui.shell.bounds import Number
 

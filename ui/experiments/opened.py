@@ -13,15 +13,13 @@ from core.experiments.values import Outcome, Plan
 from core.experiments.words import NUMBERS
 from core.jobs import Snapshot
 from ui.experiments.cluster import chosen_fleet
-from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, PLANNED, open_experiment
+from ui.shell.handoff import EXPERIMENT, EXPERIMENT_JOB, EXPERIMENT_VIEW, MEASURED, PLANNED, open_experiment
 from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
 
 View = Literal["New", "Results", "Kept"]
 VIEWS: tuple[View, ...] = ("New", "Results", "Kept")
 VIEW_KEY, OPEN_KEY, SLOT = EXPERIMENT_VIEW, EXPERIMENT, EXPERIMENT_JOB
-_RUNNING = "exp_running"
-"""The experiment whose job is under SLOT."""
 
 
 def _id(raw: str) -> str:
@@ -46,11 +44,11 @@ def run(plan: Plan) -> None:
     bench = workbench()
 
     def start() -> str:
-        st.session_state[_RUNNING] = bench.experiments.save(plan)
+        st.session_state[MEASURED] = bench.experiments.save(plan)
         return bench.run_plan(plan, caller(), chosen_fleet())
 
     if guarded(start, SLOT):
-        open_experiment(st.session_state[_RUNNING])
+        open_experiment(st.session_state[MEASURED])
 
 
 def begin_from(plan: Plan) -> None:
@@ -71,4 +69,4 @@ def running_id() -> str:
     if job is None:
         return ""
     partial = job.progress.partial
-    return plan_id(partial.plan) if isinstance(partial, Outcome) else str(st.session_state.get(_RUNNING, ""))
+    return plan_id(partial.plan) if isinstance(partial, Outcome) else str(st.session_state.get(MEASURED, ""))

@@ -8,18 +8,19 @@ from typing import Literal
 import streamlit as st
 
 from core.embedded import recorded_experiment
+from core.errors import UserFacingError
 from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
 from core.experiments.words import caption, halves_words
 from core.models.pair import ModelFacts, are_of
-from ui.components.safe_text import done, plain
+from ui.components.safe_text import plain, show_error
 from ui.components.ticks import draw_row, draw_ticks
-from ui.directions.first_experiment import quick_plan
-from ui.shell.frame import page_path
+from ui.directions.first_experiment import begin, planned, time_of
+from ui.shell.frame import is_offered, page_path
 from ui.shell.handoff import EXPERIMENT_JOB, open_experiment
 from ui.shell.jobs import follow, is_live
-from ui.shell.state import caller, can_run, guarded, opened_bundle, workbench
+from ui.shell.state import can_run, opened_bundle, workbench
 
 Pair = tuple[ModelFacts, ModelFacts]
 Badge = Literal["RECORDED", "CACHED"]
@@ -43,6 +44,8 @@ def draw_experiment(pair: Pair) -> None:
         _draw_found(shown)
     elif not can_run():
         st.info("No experiment of this pair is stored.", icon=":material/science:")
+    elif not is_offered("experiments"):
+        st.info("The speaker has measured nothing of this pair yet.", icon=":material/science:")
     elif not is_live(EXPERIMENT_JOB):
         st.info(
             f"Nothing was measured of this pair yet. **Measure it here** finds the direction in "
@@ -51,7 +54,8 @@ def draw_experiment(pair: Pair) -> None:
             icon=":material/science:",
         )
     follow(EXPERIMENT_JOB)
-    _offer(pair, shown)
+    if is_offered("experiments"):
+        _offer(pair, shown)
 
 
 def draw_badges(pair: Pair) -> None:
@@ -138,15 +142,13 @@ def _offer(pair: Pair, shown: Found | None) -> None:
             "Measured here, it is the quick form: the recorded layer, window and dose, on questions that chose none of "
             "them, in shorter texts and with fewer controls."
         )
-    if pressed:
-        done(lambda: _start(pair))
-
-
-def _start(pair: Pair) -> None:
-    """Begin a quick plan and go where it can be watched. Raises BadInput where there is nothing to begin with."""
-    plan = quick_plan(pair)
-    bench = workbench()
-    if guarded(lambda: bench.run_plan(plan, caller()), EXPERIMENT_JOB):
-        open_experiment(bench.experiments.save(plan))
-        st.switch_page(page_path("experiments"))
-    st.rerun()
+    if not can_run():
+        return
+    plan = planned(pair)
+    if isinstance(plan, UserFacingError):
+        if pressed:
+            show_error(plan)
+        return
+    st.caption(f"Measured here, it takes {time_of(plan, pair)}.")
+    if pressed and not begin(plan):
+        st.rerun()

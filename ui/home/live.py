@@ -12,13 +12,14 @@ from core.embedded import LOOK_SAMPLING, example_questions, questions_for, recor
 from core.experiments.arms import three_ways
 from core.extraction.controls import CONTROL
 from core.jobs import Snapshot
-from core.models.pair import DEMO_PAIR, ROLES, ModelFacts
+from core.models.pair import ROLES, ModelFacts
 from core.runs.questions import MAX_QUESTION_CHARACTERS, Example
 from core.runs.values import Generation, GenerationSpec
 from ui.components.safe_text import plain, tried
 from ui.components.stage import CACHED, LIVE
 from ui.directions.choices import choices
 from ui.directions.coefficient import default_coefficient
+from ui.directions.first_experiment import answers_at_once, offer_first
 from ui.directions.residual_norm import residual_norm
 from ui.home.columns import MODELS, WAYS, draw_columns, verdict
 from ui.shell.jobs import await_first, follow, is_live
@@ -47,7 +48,7 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
         return
     titles = WAYS if len(look.specs) == len(WAYS) else MODELS
     stored = _stored(look)
-    if not all(stored) and not is_live(SLOT) and (_pressed() or _answers_at_once(pair)):
+    if not all(stored) and not is_live(SLOT) and (_pressed() or _is_asked_at_once(pair, look, direction)):
         guarded(lambda: workbench().generate(look.specs, caller()), SLOT)
         await_first(SLOT)
     show_current(Current.of(look.specs, titles, badge=LIVE if is_live(SLOT) else CACHED))
@@ -64,6 +65,9 @@ def draw_live(pair: tuple[ModelFacts, ModelFacts]) -> None:
             st.markdown(verdict([one for one in found if one is not None], has_push=len(found) == len(WAYS)))
         else:
             st.caption("Press **Run**: the answers are written side by side.")
+        if direction is None:
+            row = st.container(horizontal=True, vertical_alignment="center")
+            offer_first(pair, button=row, note=row, key="home_first")
 
 
 def draw_replay() -> None:
@@ -136,9 +140,11 @@ def _pressed() -> bool:
     return bool(st.session_state.get("home_run"))
 
 
-def _answers_at_once(pair: tuple[ModelFacts, ModelFacts]) -> bool:
-    """The embedded pair answers in a second, so that it is not waited for a click; unless something else is running."""
-    return pair[1].spec == DEMO_PAIR.reasoner and not workbench().engine.live()
+def _is_asked_at_once(pair: tuple[ModelFacts, ModelFacts], look: Look, direction: Direction | None) -> bool:
+    """Without a click: every question where there is a direction, else the first one, so that both models are heard."""
+    is_first = SLOT not in st.session_state
+    is_idle = not workbench().engine.live()
+    return is_idle and (direction is not None or is_first) and answers_at_once(pair[1], look.specs)
 
 
 def _draw_growing(look: Look, snapshot: Snapshot[object]) -> None:

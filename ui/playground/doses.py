@@ -16,6 +16,7 @@ from ui.components.dose_strip import dose_strip
 from ui.components.safe_text import plain
 from ui.directions.coefficient import COEFFICIENT
 from ui.directions.residual_norm import ResidualNorm
+from ui.playground.bar import refused_run
 from ui.playground.settings import Settings, keywords
 from ui.shell.bounds import OneOf, Text
 from ui.shell.jobs import follow
@@ -137,8 +138,9 @@ def draw_strip(spec: GenerationSpec, norm: ResidualNorm, *, chosen: float) -> No
         stopped = [bench.cached(one) or bench.unfinished(one) for one in wanted]
         begun = f" {sum(map(bool, stopped))} of the doses have a text already." if any(stopped) else ""
         st.info(
-            f"Press **Run the strip**: the question is answered at {len(doses)} doses at once, and you see where the "
-            f"effect begins and where the text stops being readable.{begun}",
+            refused_run("strip")
+            or f"Press **Run the strip**: the question is answered at {len(doses)} doses at once, and you see where "
+            f"the effect begins and where the text stops being readable.{begun}",
             icon=":material/linear_scale:",
         )
         if begun:

@@ -9,13 +9,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import Direction
 from core.forward.edits import OPERATORS, SteeringSpec
+from core.guests import MOST_LANES, MOST_TOKENS
 from core.models.pair import ModelFacts
 from core.text.words import KEYWORDS
 from core.values import MAX_NEW_TOKENS, SamplingSpec
-from ui.components.safe_text import tried
 from ui.directions.choices import choices, direction_box, fit_choice, origin_of
 from ui.directions.coefficient import COEFFICIENT, default_coefficient, describe, unit_and_slider
-from ui.directions.first_experiment import quick_plan
+from ui.directions.first_experiment import offer_first
 from ui.directions.residual_norm import ResidualNorm, residual_norm
 from ui.playground.bar import VIEWS, Bar
 from ui.playground.doses import STRIP_FIELDS
@@ -26,15 +26,15 @@ from ui.playground.prompt import PROMPT_FIELDS, ask_frame
 from ui.playground.settings import KEYWORDS_KEY, Settings
 from ui.shell.bounds import Number, OneOf, Text
 from ui.shell.frame import page_path
-from ui.shell.handoff import PLANNED
 from ui.shell.links import Field, put_instead, say_instead
-from ui.shell.state import pair_facts
+from ui.shell.state import guest, pair_facts
 
 LIVE_KEY = "pg_live"
 DIRECTION_KEY = "pg_direction"
 UNSTEERED_KEY = "pg_unsteered"
 """The lanes that are chosen while no direction is there to steer with."""
 TOKENS, SEED = Number(16, MAX_NEW_TOKENS, 1), Number(0, 10**9, 1)
+GUEST_TOKENS = Number(16, MOST_TOKENS, 1)
 TEMPERATURE, TOP_P = Number(0.0, 2.0, 0.1), Number(0.05, 1.0, 0.05)
 COUNTED = Text(200)
 VIEW = OneOf(tuple(VIEWS))
@@ -126,13 +126,12 @@ def _ask_direction(bar: Bar, reasoner: ModelFacts) -> Direction | None:
 def _offer_directions(bar: Bar) -> None:
     """What can be done without a direction, and the ways to one; the first of them needs no other choice."""
     bar.steer.info("There is no direction to steer with: both answer unsteered.", icon=":material/explore:")
-    if bar.steer.button("Measure a first direction", icon=":material/science:", key="pg_first_direction"):
-        pair = pair_facts()
-        plan = tried(lambda: quick_plan(pair)) if pair else None
-        if plan is not None:
-            st.session_state[PLANNED] = plan
-            st.switch_page(page_path("experiments"))
-    with bar.dose_note.container(horizontal=True, vertical_alignment="center"):
+    pair = pair_facts()
+    if guest() or pair is None:
+        return
+    note = bar.dose_note.container(horizontal=True, vertical_alignment="center")
+    offer_first(pair, button=bar.steer, note=note, key="pg_first_direction")
+    with note:
         st.page_link(page_path("extraction"), label="Find a direction", icon=":material/explore:")
         st.page_link(page_path("directions"), label="Import a direction", icon=":material/upload_file:")
 
@@ -163,7 +162,7 @@ def _ask_layer(reasoner: ModelFacts) -> None:
 def ask_sampling(context_length: int) -> SamplingSpec:
     """Length, sampling, and the words that are counted."""
     length, heat, nucleus, dice = st.columns(4)
-    tokens = TOKENS.field(
+    tokens = (GUEST_TOKENS if guest() else TOKENS).field(
         length,
         "New tokens at most",
         key="pg_tokens",
@@ -178,9 +177,14 @@ def ask_sampling(context_length: int) -> SamplingSpec:
 
 
 def chosen_lanes(*, steers: bool) -> list[LaneKind]:
-    """The kinds of lanes, up to four, in their order; without a direction only unsteered ones."""
+    """The kinds of lanes, as many as there may be, in their order; without a direction only unsteered ones."""
     chosen = st.session_state["pg_lanes" if steers else UNSTEERED_KEY]
-    return [kind for kind in KINDS if kind in chosen][:MAX_LANES]
+    return [kind for kind in KINDS if kind in chosen][: most_lanes()]
+
+
+def most_lanes() -> int:
+    """Lanes that this session may have at once."""
+    return MOST_LANES if guest() else MAX_LANES
 
 
 def _ask_lanes(bar: Bar, *, steers: bool) -> None:
@@ -193,9 +197,9 @@ def _ask_lanes(bar: Bar, *, steers: bool) -> None:
         format_func=KINDS.__getitem__,
         key="pg_lanes" if steers else UNSTEERED_KEY,
     )
-    if len(kinds) > MAX_LANES:
+    if len(kinds) > most_lanes():
         bar.notices.warning(
-            f"Only the first {MAX_LANES} lanes are shown: take one away to see the others.",
+            f"Only the first {most_lanes()} lanes are shown: take one away to see the others.",
             icon=":material/swap_horiz:",
         )
     words, control = st.columns([3, 1])

@@ -14,7 +14,7 @@ from ui.components.safe_text import done, plain, seconds
 from ui.playground.forks import MAX_OPEN, open_runs
 from ui.playground.plan import subtitle_of, title_of
 from ui.shell.recorded import came_from
-from ui.shell.state import workbench
+from ui.shell.state import guest, workbench
 
 PER_PAGE = 10
 SHOWN = 120
@@ -27,7 +27,9 @@ def draw_history() -> None:
     entries = workbench().history.entries()
     if not entries:
         st.info(
-            "No run has been kept yet. Press **Run** under Lanes: every finished run appears here.",
+            "The speaker has pinned no run yet."
+            if guest()
+            else "No run has been kept yet. Press **Run** under Lanes: every finished run appears here.",
             icon=":material/folder_open:",
         )
         return
@@ -100,6 +102,8 @@ def _draw_comparison(entry: ComparisonEntry, records: Sequence[RunRecord]) -> No
         with acts, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
             ids = [run_id_of(one.spec) for one in generations]
             st.button("Open", key=f"pg_compare:{name}", on_click=open_runs, args=(ids,), type="primary")
+            if guest():
+                return
             if st.button("Unpin" if entry.pinned else "Pin", key=f"pg_pin_all:{name}"):
                 _change(lambda: workbench().comparisons.pin(generations, 0.0 if entry.pinned else time.time()))
             with st.popover("Delete"):
@@ -158,6 +162,8 @@ def _draw_acts(entry: HistoryEntry) -> None:
     generation, run_id, pinned = entry.record.generation, entry.run_id, entry.record.pinned_at > 0
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         st.button("Open", key=f"pg_show:{run_id}", on_click=open_runs, args=([run_id],))
+        if guest():
+            return
         if st.button("Unpin" if pinned else "Pin", key=f"pg_pin:{run_id}"):
             _change(lambda: workbench().history.pin(generation, 0.0 if pinned else time.time()))
         with st.popover("Note"):

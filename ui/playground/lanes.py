@@ -8,20 +8,21 @@ from functools import partial
 import streamlit as st
 
 from core.jobs import Snapshot
-from core.models.pair import DEMO_PAIR, ModelFacts
+from core.models.pair import ModelFacts
 from core.runs.history import run_id_of
 from core.runs.values import Generation, LaneKL, LaneKLSpec
 from ui.components.lanes import Badge, pinned_lane_token
 from ui.components.safe_text import plain
-from ui.directions.choices import choices
+from ui.directions.first_experiment import answers_at_once
+from ui.playground.experiment import draw_anecdote
 from ui.playground.forks import OPEN_KEY, ask_fork, compared_with_first, draw_tree, open_runs, opened
 from ui.playground.lane_view import draw_lanes, metrics_table
-from ui.playground.plan import Plan, plan_of
+from ui.playground.plan import Plan, plan_of, without_controls
 from ui.playground.settings import Settings
 from ui.playground.share import NUMBERS, SHARE_KEY, ask_way, draw_share
 from ui.shell.frame import page_path
 from ui.shell.handoff import open_in_attribution
-from ui.shell.jobs import AUTO_RUN_MACS, await_first, follow, forward_macs, is_live, obtain
+from ui.shell.jobs import await_first, follow, is_live, obtain
 from ui.shell.measured import measured
 from ui.shell.state import caller, guarded, workbench
 
@@ -50,12 +51,15 @@ def start(plan: Plan) -> bool:
 
 
 def is_first_look(plan: Plan, reasoner: ModelFacts) -> bool:
-    """On a first visit a pair that answers in seconds does so without being asked: the embedded one with its example,
-    another as long as there is nothing to steer with."""
-    idle = SLOT not in st.session_state and not st.session_state[OPEN_KEY] and not workbench().engine.live()
-    is_small = sum(forward_macs(reasoner, spec.sampling.max_new_tokens) for spec in plan.specs) <= AUTO_RUN_MACS
-    at_once = reasoner.spec == DEMO_PAIR.reasoner or (is_small and not choices(d_model=reasoner.d_model))
-    return idle and at_once and not all(map(workbench().cached, plan.specs))
+    """Whether this is a first visit to a pair that answers without being asked, and nobody else's work is going on.
+
+    Of the session's own runs it may take the place, as of Home's.
+    """
+    is_new = SLOT not in st.session_state and not st.session_state[OPEN_KEY]
+    others = [job for job in workbench().engine.live() if (job.kind, job.owner) != ("generate", caller().owner)]
+    return (
+        is_new and not others and answers_at_once(reasoner, plan.specs) and not all(map(workbench().cached, plan.specs))
+    )
 
 
 def needs_a_run(plan: Plan) -> bool:
@@ -65,22 +69,32 @@ def needs_a_run(plan: Plan) -> bool:
 
 def draw_results(plan: Plan | None, settings: Settings) -> None:
     """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
-    bench, ran = workbench(), st.session_state.get(RAN)
+    ran = st.session_state.get(RAN)
     run = follow(SLOT, render=_draw_live, bar_below=True)
     if run is not None and run.live:
         return
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
-    found = [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
+    found = _kept(plan)
+    earlier = without_controls(plan) if plan is not None else None
     if plan is not None and not plan.specs:
         st.info("Choose at least one lane under **Settings**.", icon=":material/swap_horiz:")
     elif plan is not None and len(found) == len(plan.specs):
         draw_done(plan, found, "LIVE" if run is not None and ran == plan else "CACHED", settings)
+    elif earlier is not None and earlier.specs and len(without := _kept(earlier)) == len(earlier.specs):
+        st.caption(":material/edit: These lanes were run without their control: press **Run** to write it beside them.")
+        draw_done(earlier, without, "CACHED", settings)
     elif ran is not None and run is not None and run.result:
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
-        draw_done(ran, run.result, "CACHED", settings)
+        draw_done(ran, run.result, "CACHED", settings, are_asked=False)
     else:
         st.info("Press **Run**: the chosen lanes are written side by side.", icon=":material/play_arrow:")
+
+
+def _kept(plan: Plan | None) -> list[Generation]:
+    """What the store has of a plan's lanes, finished or not."""
+    bench = workbench()
+    return [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
 
 
 def _draw_opened(settings: Settings) -> bool:
@@ -94,16 +108,21 @@ def _draw_opened(settings: Settings) -> bool:
         st.button("Back to the lanes of the settings", on_click=open_runs, args=([],), key="pg_close")
     generations = [record.generation for record in records]
     plan = plan_of([generation.spec for generation in generations])
-    draw_done(compared_with_first(plan), generations, "CACHED", settings)
+    draw_done(compared_with_first(plan), generations, "CACHED", settings, are_asked=False)
     draw_tree(run_id_of(generations[-1].spec))
     return True
 
 
-def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, settings: Settings) -> None:
-    """Finished lanes, and below them where to go from here; what is opened there takes of their room."""
+def draw_done(
+    plan: Plan, generations: Sequence[Generation], badge: Badge, settings: Settings, *, are_asked: bool = True
+) -> None:
+    """Finished lanes, what they count above them, and below them where to go from here, which takes of their room.
+
+    `are_asked` tells whether it is the settings that these lanes are of.
+    """
     pinned, opened_part = pinned_lane_token(KEY), st.session_state.get(SHARE_KEY)
     room = BELOW + (PART if opened_part else 0) + (FORK if pinned else 0)
-    shown = st.container()
+    shown = st.container(gap="xxsmall")
     with st.container(horizontal=True, vertical_alignment="center", key="pg_below"):
         way = ask_way()
         chosen = pinned[0] if pinned and pinned[0] < len(generations) else min(1, len(generations) - 1)
@@ -120,6 +139,7 @@ def draw_done(plan: Plan, generations: Sequence[Generation], badge: Badge, setti
         _draw_numbers(plan, generations)
     draw_share(way, plan, generations)
     with shown:
+        draw_anecdote(generations, plan.specs, settings if are_asked else None)
         pinned = draw_lanes(plan, generations, badge=badge, key=KEY, readings=readings, below=room)
     if pinned:
         with fork:
@@ -147,7 +167,9 @@ def _draw_live(snapshot: Snapshot[object]) -> None:
     if plan is not None:
         written = {generation.spec: generation for generation in partial}
         lanes = [written.get(spec) or workbench().cached(spec) for spec in plan.specs]
-        draw_lanes(plan, lanes, badge="LIVE", key=KEY, below=BELOW)
+        with st.container(gap="xxsmall"):
+            draw_anecdote(lanes, plan.specs, None)
+            draw_lanes(plan, lanes, badge="LIVE", key=KEY, below=BELOW)
 
 
 def _ask_kl(plan: Plan) -> None:

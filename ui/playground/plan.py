@@ -16,14 +16,15 @@ from ui.components.roles import NAMES, TITLES
 from ui.shell.state import workbench
 
 LaneKind = Literal["baseline", "steered", "control", "base", "base_steered"]
+RANDOM = "random control"
 KINDS: dict[LaneKind, str] = {
     "baseline": "unsteered",
     "steered": "steered",
-    "control": "random control",
+    "control": RANDOM,
     "base": NAMES["base"],
     "base_steered": f"{NAMES['base']} steered",
 }
-DEFAULT_LANES: list[LaneKind] = ["baseline", "steered"]
+DEFAULT_LANES: list[LaneKind] = ["baseline", "steered", "control"]
 UNSTEERED: list[LaneKind] = ["baseline", "base"]
 """Those that need no direction."""
 MAX_LANES = 4
@@ -117,10 +118,20 @@ def title_of(spec: GenerationSpec) -> str:
     """Which model, and what is done to it."""
     role = workbench().pair.role_of(spec.model, spec.fingerprint)
     who = TITLES[role] if role else spec.model.name
+    return f"{who}, {what_is_done(spec)}"
+
+
+def what_is_done(spec: GenerationSpec) -> str:
+    """To the model of a lane, in words: nothing, steered, or steered with a random direction instead."""
     if not spec.steering:
-        return f"{who}, unsteered"
+        return "unsteered"
     is_control = all(dict(edit.direction.provenance).get(CONTROL) for edit in spec.steering)
-    return f"{who}, {'random control' if is_control else 'steered'}"
+    return RANDOM if is_control else "steered"
+
+
+def without_controls(plan: Plan) -> Plan:
+    """The lanes that are no control, as they were run before controls stood beside every run."""
+    return plan_of([spec for spec in plan.specs if what_is_done(spec) != RANDOM])
 
 
 def subtitle_of(spec: GenerationSpec) -> str:

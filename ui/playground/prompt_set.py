@@ -17,13 +17,14 @@ from core.runs.questions import Example, QuestionList, read_questions
 from core.runs.values import Generation, GenerationSpec
 from core.statistics import Comparison, Interval
 from ui.components.safe_text import plain, tried
+from ui.playground.bar import refused_run
 from ui.playground.experiment import offer_experiment
 from ui.playground.forks import open_runs
 from ui.playground.plan import KINDS, LaneKind, plan_lanes
 from ui.playground.prompt import prompts_of
 from ui.playground.settings import Settings, keywords
 from ui.shell.jobs import follow
-from ui.shell.state import caller, guarded, take_over, workbench
+from ui.shell.state import caller, guarded, guest, take_over, workbench
 
 SLOT = "job:set"
 SOURCES = {"heldout": "held-out questions", "examples": "example questions", "upload": "your own file"}
@@ -44,7 +45,10 @@ class Arm:
 
 def ask_set() -> tuple[Example, ...]:
     """The prompts, from the pair at hand or from a file; () with what to do when there are none."""
-    kinds = {name: title for name, title in SOURCES.items() if name == "upload" or example_questions(name)}
+    kinds = {name: title for name, title in SOURCES.items() if name != "upload" and example_questions(name)}
+    kinds |= {"upload": SOURCES["upload"]} if not guest() else {}
+    if not kinds:
+        return ()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = st.segmented_control(
             "Prompts",
@@ -127,7 +131,8 @@ def draw_set(asked: Settings, pressed: bool, kinds: Sequence[LaneKind]) -> None:
         kept = f" {done} of {total} completions are there already and are not run again." if done else ""
         shown = f" Below are the {len(whole)} prompts that every arm has answered." if whole else ""
         st.info(
-            f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}{shown}",
+            (refused_run("set") or f"Press **Run the set**: {len(examples)} prompts in {len(arms)} arms.{kept}")
+            + shown,
             icon=":material/play_arrow:",
         )
     if whole:

@@ -9,12 +9,13 @@ import streamlit as st
 from core.runs.history import HistoryEntry, run_id_of
 from ui.components.lanes import Badge
 from ui.components.safe_text import plain
+from ui.playground.experiment import draw_anecdote
 from ui.playground.forks import MAX_OPEN, OPEN_KEY, compared_with_first, draw_tree, opened
 from ui.playground.history import draw_history
 from ui.playground.lane_view import draw_lanes, metrics_table
 from ui.playground.plan import plan_of
 from ui.playground.share import ask_way, draw_share
-from ui.shell.frame import page_path
+from ui.shell.frame import is_offered, page_path
 from ui.shell.handoff import open_experiment
 from ui.shell.state import opened_bundle, workbench
 
@@ -40,6 +41,7 @@ def draw_recorded() -> None:
         plan = compared_with_first(plan_of([generation.spec for generation in generations]))
         badge: Badge = "CACHED" if opened_bundle() is None else "RECORDED"
         st.markdown(f"**{plain(generations[0].spec.prompt.question, 300)}**")
+        draw_anecdote(generations, plan.specs, None)
         draw_lanes(plan, generations, badge=badge, key=KEY)
         metrics_table(generations, plan.titles)
         draw_share(ask_way(), plan, generations)
@@ -59,6 +61,6 @@ def _last_question(entries: Sequence[HistoryEntry]) -> list[str]:
 def _say_none() -> None:
     st.info("No run is stored here. Texts of experiments stand behind their points.", icon=":material/inventory_2:")
     kept = workbench().experiments.list()
-    if kept and st.button("Open the newest experiment", icon=":material/science:"):
+    if kept and is_offered("experiments") and st.button("Open the newest experiment", icon=":material/science:"):
         open_experiment(kept[0].experiment_id)
         st.switch_page(page_path("experiments"))

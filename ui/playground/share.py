@@ -14,7 +14,7 @@ from core.runs.values import Generation
 from ui.components.safe_text import done
 from ui.playground.plan import Plan
 from ui.playground.settings import keywords
-from ui.shell.state import workbench
+from ui.shell.state import guest, workbench
 from ui.talk.add import offer_comparison
 
 NUMBERS, SHARE_KEY = "numbers", "pg_share"
@@ -27,11 +27,15 @@ WAYS = {
 }
 
 
+SPEAKERS = ("note", "talk")
+"""Ways that write to what the speaker keeps."""
+
+
 def ask_way() -> str | None:
     """What of the lanes is shown below them, if anything."""
     return st.segmented_control(
         "Below the lanes",
-        list(WAYS),
+        [way for way in WAYS if way not in SPEAKERS or not guest()],
         format_func=WAYS.__getitem__,
         key=SHARE_KEY,
         label_visibility="collapsed",

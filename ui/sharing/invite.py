@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 from core.sharing.door import Shared, sharing
-from core.sharing.qr import qr_code, svg
+from core.sharing.qr import code_of
 from ui.components.safe_text import plain, seconds
 from ui.shell.state import guest
 
@@ -41,9 +41,11 @@ def draw_invitation(url: str) -> None:
         st.warning("No network was found, so that no other machine can open this.", icon=":material/wifi_off:")
         return
     code, words = st.columns([2, 3], vertical_alignment="center")
-    code.image(svg(qr_code(url)), width=420)
+    if picture := code_of(url):
+        code.image(picture, width=420)
     words.title(plain(url), anchor=False)
     words.markdown("It asks for the password, which the terminal shows. Phones must be on the same network.")
+    words.caption("While you present, the key **Q** shows this over the slides.")
 
 
 def draw_visits(shared: Shared) -> None:

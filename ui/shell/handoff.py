@@ -19,6 +19,8 @@ PLANNED = "experiments:planned"
 """The plan that a new experiment begins as; another page puts one here."""
 EXPERIMENT, EXPERIMENT_VIEW, EXPERIMENT_JOB = "exp_open", "exp_view", "job:experiment"
 """Id of the experiment that the Experiments page shows, which of its views, and the job that this session follows."""
+MEASURED = "exp_running"
+"""Id of the experiment that this job measures."""
 FOLLOWED = "attribution:followed"
 """The generation whose steering and writer Token attribution has taken over last; another one is taken over anew."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import NotAllowed
 from core.jobs import JobId, Snapshot
 from core.models.pair import ModelFacts
 from core.values import Spec, T
@@ -155,7 +156,8 @@ def obtain(
     if snapshot is not None and snapshot.state == "done" and isinstance(snapshot.result, kind):
         st.session_state[f"{name}:shown"] = (asked, snapshot.result)
         return snapshot.result
-    if snapshot is None or not snapshot.live:
+    is_refused = isinstance(st.session_state.get(f"{slot}:error"), NotAllowed)
+    if (snapshot is None or not snapshot.live) and not is_refused:
         again = partial(st.session_state.pop, begun, None)
         st.button("Try again", icon=":material/refresh:", key=f"{name}:again", on_click=again)
     return None

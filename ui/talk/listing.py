@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from core.experiments.words import NUMBERS
+from core.sharing.door import sharing
 from core.talk.items import MAX_TITLE, Talk, TalkItem
 from ui.components.safe_text import plain
 from ui.components.stage import SaidSlide, stage_html
@@ -54,7 +55,8 @@ def draw_bar(talk: Talk) -> None:
                 help="Nobody else can load another pair until you release it or close this tab. While you present it "
                 "is kept by itself.",
             )
-    st.caption(" · ".join(f"**{keys}** {does}" for keys, does in KEYS))
+    keys = KEYS if sharing() is None else (*KEYS, ("Q", "the QR code and address for the room"))
+    st.caption(" · ".join(f"**{key}** {does}" for key, does in keys))
 
 
 def talk_file(talk: Talk) -> bytes:

@@ -13,12 +13,14 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from core.errors import BadInput, NotAllowed, UserFacingError
+from core.sharing.door import sharing
+from core.sharing.qr import code_of
 from core.talk.items import Talk
-from ui.components.stage import SaidSlide, Slide, stage
+from ui.components.stage import Invitation, SaidSlide, Slide, stage
 from ui.shell.jobs import is_live
 from ui.shell.links import begin_to_present, keep_presenting, presenting, stop_presenting, times_begun
 from ui.shell.pair_picker import linked_pair, load_linked, of_link
-from ui.shell.state import LOAD_SLOT, caller, workbench
+from ui.shell.state import LOAD_SLOT, caller, guest, workbench
 from ui.talk.current import current_slide, is_written, place_of_current
 from ui.talk.slides import slides_of
 
@@ -29,6 +31,8 @@ WITH_LANES = ("", "home", "playground")
 EVERY = 0.25
 """Seconds after which texts that are being written are drawn again."""
 LOAD = "load"
+ASKS = "It asks for the password, which the speaker tells. Phones must be on the same network."
+ALONE = "No network was found, so that no other machine can open this."
 
 
 def offer_stage() -> None:
@@ -97,9 +101,18 @@ def _draw_stage(before: Sequence[Slide], of_talk: Sequence[Slide], start: int, *
         theme="dark" if st.context.theme.type == "dark" else "light",
         start=start,
         begun=times_begun(),
+        invitation=invitation(),
         on_leave=stop_presenting,
         on_act=_act,
     )
+
+
+def invitation() -> Invitation | None:
+    """How the room gets in, for the speaker of a shared server; never the password."""
+    shared = sharing()
+    if shared is None or guest():
+        return None
+    return Invitation(address=shared.url, words=ASKS if shared.url else ALONE, code=code_of(shared.url))
 
 
 def _other_pair() -> list[Slide]:
@@ -108,7 +121,8 @@ def _other_pair() -> list[Slide]:
         return []
     reasoner, base, precision = of_link(asked)
     text = f"This link was made with {reasoner} finetuned from {base} in {precision}. Another pair is loaded now."
-    return [SaidSlide(title="Another pair", text=text, action="Load the pair of the link", name=LOAD)]
+    action = "" if guest() else "Load the pair of the link"
+    return [SaidSlide(title="Another pair", text=text, action=action, name=LOAD)]
 
 
 def _nothing() -> str:
