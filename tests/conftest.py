@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -14,7 +15,12 @@ os.environ.setdefault("RETRACE_CACHE", tempfile.mkdtemp(prefix="retrace-tests-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from streamlit.components.v2 import manifest_scanner
+
 from core.directions.direction import Direction
+
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+"""Every page under AppTest looks for components in all installed packages; these stay as they are while tests run."""
 
 
 @pytest.fixture(scope="session")
