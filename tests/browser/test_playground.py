@@ -99,6 +99,8 @@ def test_sliders_pages_and_reloads_do_not_harm_a_run(server, page, faults, quest
     page.reload()
     wait_for_tokens(page, 0, before + 30)
     expect(state(page, 0)).to_contain_text("running")
+    page.get_by_role("button", name="Stop").first.click()
+    expect(state(page, 0)).to_contain_text("stopped")
     forget_probes(faults)
 
 
@@ -119,7 +121,7 @@ def test_a_stored_run_comes_back_at_once_and_is_marked(server, page, new_page, f
 def test_a3_a_run_whose_browser_was_closed_is_there_later(own_server, new_page, faults):
     with own_server() as server:
         page = new_page()
-        open_playground(page, server, tokens=1024)
+        open_playground(page, server, tokens=384)
         run(page)
         wait_for_tokens(page, 0, 5)
         runs = server.cache / "runs"
@@ -130,7 +132,7 @@ def test_a3_a_run_whose_browser_was_closed_is_there_later(own_server, new_page, 
             assert time.monotonic() - closed <= 120, "the run does not come to its end"
             time.sleep(0.1)
         again = new_page()
-        open_playground(again, server, tokens=1024)
+        open_playground(again, server, tokens=384)
         expect(state(again, 1)).to_contain_text("done", timeout=30_000)
         again.context.close()
         forget_probes(faults)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +11,18 @@ import pytest
 
 from core.errors import BadInput
 from core.experiments import cell_work
-from core.experiments.plans import outcome_json, plan_id, plan_json
+from core.experiments.plans import outcome_json, plan_id, plan_json, read_plan
 from core.experiments.statistics import chosen_point
 from core.experiments.values import ControlPlan, Doses, Outcome, Plan, TraceSource
 from core.labelling.references import at_once
 from core.models.pair import ROLES
 from core.runs.cells import DoseCell
 from core.runs.questions import Example
-from core.settings import PROJECT
 from core.traces.events import digest_of
 from core.values import ModelSpec, PairSpec, Part, SamplingSpec, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
+from tests.processes import Forked
 from tests.tiny_models import tiny_folder
 
 QUESTIONS = tuple(Example(prompt=f"What is {i} plus 4?", answer=str(i + 4)) for i in range(9))
@@ -147,20 +144,15 @@ def test_traces_are_found_by_their_digest_in_another_folder(open_bench, tmp_path
     assert run(there, replace(here, figures=("fig3",))).finished
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from core.experiments.plans import read_plan
-from core.workbench import Workbench
-bench = Workbench(Path(sys.argv[1]))
-plan = read_plan(Path(sys.argv[2]).read_bytes())
-bench.engine.wait(bench.load_pair(plan.pair))
-job = bench.run_plan(plan)
-print("ready", flush=True)
-done = bench.engine.wait(job)
-print(done.state, flush=True)
-bench.close()
-"""
+def measure(folder: Path, plan_file: Path) -> None:
+    """For a process of its own, which may be killed."""
+    bench = Workbench(folder)
+    plan = read_plan(plan_file.read_bytes())
+    bench.engine.wait(bench.load_pair(plan.pair))
+    job = bench.run_plan(plan)
+    print("ready", flush=True)
+    print(bench.engine.wait(job).state, flush=True)
+    bench.close()
 
 
 def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_path):
@@ -169,15 +161,25 @@ def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_pa
     whole = run(whole_bench, plan)
     open_bench(tmp_path / "killed").close()
     (tmp_path / "plan.json").write_text(plan_json(plan))
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(tmp_path / "plan.json")]
+
+    def begun() -> Forked:
+        (tmp_path / "log").unlink(missing_ok=True)
+        function, args = "tests.experiments.test_work:measure", (tmp_path / "killed", tmp_path / "plan.json")
+        process = Forked(function, *args, env=os.environ, log=tmp_path / "log")
+        until = time.monotonic() + 120
+        while not (tmp_path / "log").exists() or "ready" not in (tmp_path / "log").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return process
+
     for wait in (0.4, 1.2):
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=os.environ)
-        assert process.stdout.readline() == "ready\n"
+        process = begun()
         time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
-    assert ended.stdout.splitlines()[-1] == "done", ended.stderr
+    said, _ = begun().communicate(120)
+    assert said.splitlines()[-1] == "done", said
     kept = open_bench(tmp_path / "killed").experiments.outcome(plan_id(plan))
     assert outcome_json(kept) == outcome_json(whole)
 
