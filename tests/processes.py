@@ -89,4 +89,5 @@ def _run(function: str, args: tuple[object, ...], env: dict[str, str], out: Path
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
     module, _, name = function.partition(":")
-    sys.exit(getattr(importlib.import_module(module), name)(*args))
+    status = getattr(importlib.import_module(module), name)(*args)
+    sys.exit(status if isinstance(status, int) else 0)

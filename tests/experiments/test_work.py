@@ -37,22 +37,35 @@ def pair(tmp_path_factory):
     )
 
 
+def bench_at(folder: Path, pair: PairSpec) -> Workbench:
+    """A workbench on a folder with the pair loaded and the traces saved."""
+    bench = Workbench(folder)
+    assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
+    if not [one for one in bench.trace_sets.list() if one.name == "mine"]:
+        bench.trace_sets.save(make_traces(6), name="mine")
+    return bench
+
+
 @pytest.fixture
 def open_bench(pair):
-    """Opens a workbench on a folder with the pair loaded and the traces saved."""
+    """Opens workbenches on folders; they are closed at the end."""
     opened = []
 
-    def bench_at(folder: Path) -> Workbench:
-        bench = Workbench(folder)
-        opened.append(bench)
-        assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
-        if not [one for one in bench.trace_sets.list() if one.name == "mine"]:
-            bench.trace_sets.save(make_traces(6), name="mine")
-        return bench
+    def opened_at(folder: Path) -> Workbench:
+        opened.append(bench_at(folder, pair))
+        return opened[-1]
 
-    yield bench_at
+    yield opened_at
     for bench in opened:
         bench.close()
+
+
+@pytest.fixture(scope="module")
+def measured(pair, tmp_path_factory):
+    """(workbench, outcome) of a run that nothing interrupted; to be read."""
+    bench = bench_at(tmp_path_factory.mktemp("whole"), pair)
+    yield bench, run(bench, plan_for(bench))
+    bench.close()
 
 
 def plan_for(bench: Workbench, **changes) -> Plan:
@@ -81,10 +94,10 @@ def run(bench: Workbench, plan: Plan) -> Outcome:
     return done.outcome
 
 
-def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path, monkeypatch):
-    bench = open_bench(tmp_path)
-    plan = plan_for(bench)
-    outcome = run(bench, plan)
+def test_what_was_measured_is_kept_and_nothing_is_run_twice(measured, monkeypatch):
+    bench, outcome = measured
+    plan = outcome.plan
+    assert plan == plan_for(bench)
     assert outcome.finished
     assert outcome.done == len(outcome.chosen_from) + len(outcome.reported) <= outcome.total
     (saved,) = bench.experiments.list()
@@ -95,9 +108,8 @@ def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path
     assert chosen_point(outcome) is not None
 
 
-def test_a_point_is_its_cells(open_bench, tmp_path):
-    bench = open_bench(tmp_path)
-    outcome = run(bench, plan_for(bench))
+def test_a_point_is_its_cells(measured):
+    bench, outcome = measured
     for point in outcome.reported:
         cells = [bench.cell(key) for key in point.cells]
         assert all(isinstance(cell, DoseCell) for cell in cells)
@@ -108,8 +120,8 @@ def test_a_point_is_its_cells(open_bench, tmp_path):
         assert questions == [example.prompt for example in outcome.plan.report]
 
 
-def test_a_stopped_run_shows_what_it_has_and_goes_on(open_bench, tmp_path):
-    whole = run(open_bench(tmp_path / "whole"), plan_for(open_bench(tmp_path / "whole")))
+def test_a_stopped_run_shows_what_it_has_and_goes_on(measured, open_bench, tmp_path):
+    _, whole = measured
     bench = open_bench(tmp_path / "stopped")
     plan = plan_for(bench)
     job = bench.run_plan(plan)
@@ -155,10 +167,9 @@ def measure(folder: Path, plan_file: Path) -> None:
     bench.close()
 
 
-def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_path):
-    whole_bench = open_bench(tmp_path / "whole")
-    plan = plan_for(whole_bench)
-    whole = run(whole_bench, plan)
+def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(measured, open_bench, tmp_path):
+    _, whole = measured
+    plan = whole.plan
     open_bench(tmp_path / "killed").close()
     (tmp_path / "plan.json").write_text(plan_json(plan))
 
