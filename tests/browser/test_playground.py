@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import running
+from tests.browser.conftest import running, settled
 from tests.browser.test_shell import forget_probes
 from tests.browser.tiny_server import QUESTION, prepare
 
@@ -193,7 +193,7 @@ def test_a14_hostile_text_is_shown_literally(server, page, faults):
     expect(page.get_by_role("heading", name="Token attribution")).to_be_visible()
     page.get_by_test_id("stSidebarNav").get_by_text("Extraction").click()
     expect(page.get_by_role("heading", name="Extraction", exact=True)).to_be_visible()
-    time.sleep(1)
+    settled(page)
     page.get_by_text("Change models").click()
     page.get_by_role("combobox", name="Pair").click()
     page.get_by_text("Other models").click()

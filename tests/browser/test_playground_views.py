@@ -47,6 +47,7 @@ def test_a_dose_of_the_strip_becomes_a_lane_by_mouse_and_by_keyboard(server, pag
     page.get_by_role("button", name="Run the strip").click()
     expect(page.get_by_text("Coherent:")).to_be_visible(timeout=PATIENCE)
     expect(doses(page)).to_have_count(4)
+    settled(page)
     doses(page).nth(3).click()
     expect(lane(page, 1)).to_contain_text("6 × unit vector", timeout=PATIENCE)
     expect(lane(page, 1)).to_contain_text("CACHED")
@@ -64,6 +65,7 @@ def test_a_click_on_a_token_forks_there_and_the_fork_survives_a_reload(server, p
     expect(state(page, 1)).to_contain_text("done", timeout=PATIENCE)
     words = lane(page, 1).locator("[role=option]").all_inner_texts()
     at = next(i for i in range(8, len(words)) if words[i].strip())
+    settled(page)
     lane(page, 1).locator("[role=option]").nth(at).click()
     page.get_by_text("none from here on").click()
     page.get_by_role("button", name="Continue from here").click()
@@ -108,6 +110,7 @@ def test_with_the_keyboard_alone_a_question_is_run_and_forked(server, page, faul
     page.keyboard.press("Tab")
     run_by_key(page)
     expect(state(page, 1)).to_contain_text("done", timeout=PATIENCE)
+    settled(page)
     lane(page, 1).locator(".tokens").focus()
     for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"):
         page.keyboard.press(key)
