@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -14,7 +16,34 @@ os.environ.setdefault("RETRACE_CACHE", tempfile.mkdtemp(prefix="retrace-tests-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from streamlit.components.v2 import manifest_scanner
+
 from core.directions.direction import Direction
+
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+"""Every page under AppTest looks for components in all installed packages; these stay as they are while tests run."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order in which workers take files: slow and large ones first, so that none is left to one worker at the end.
+
+    At first every other file drives a browser, which is mostly waited for.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    ordered = sorted(files.values(), key=lambda found: (not _is_marked(found, "slow"), -len(found)))
+    browsers = [found for found in ordered if _is_marked(found, "browser")]
+    others = [found for found in ordered if not _is_marked(found, "browser")]
+    pairs = itertools.zip_longest(browsers, others, fillvalue=[])
+    items[:] = itertools.chain.from_iterable(itertools.chain.from_iterable(pairs))
+
+
+def _is_marked(items: list[pytest.Item], mark: str) -> bool:
+    return any(item.get_closest_marker(mark) for item in items)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 
 import pytest
 
 from core import api
 from core.settings import PROJECT
+from tests.processes import Forked
 
 PROMISED = [
     "PAPER_WINDOW",
@@ -102,16 +101,11 @@ def test_the_examples_of_the_readme_run_and_print_what_they_say(number, tmp_path
     assert set(re.findall(r"^from (\S+) import", source, re.MULTILINE)) == {"core.api", "pathlib"}
     path = tmp_path / "example.py"
     path.write_text(source, "utf-8")
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=PROJECT,
-        env={"PYTHONPATH": str(PROJECT), "PATH": "", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip()
+    env = {"PYTHONPATH": str(PROJECT), "PATH": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = Forked("runpy:run_path", str(path), env=env, out=tmp_path / "out", log=tmp_path / "log")
+    said, faults = done.communicate()
+    assert done.returncode == 0, faults[-2000:]
+    assert said.strip()
 
 
 def test_the_readme_has_three_examples():

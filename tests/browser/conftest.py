@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from tests.processes import Forked
+
 ROOT = Path(__file__).parents[2]
 HOME = "One direction makes a reasoning model turn back. Does it?"
 """Home's heading."""
@@ -60,7 +62,7 @@ class Server:
     url: str
     cache: Path
     log: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
 
 
 def free_port() -> int:
@@ -82,19 +84,34 @@ def wait_until_healthy(server: Server, seconds: float = 60) -> None:
     raise AssertionError(f"no answer in {seconds} s:\n{server.log.read_text()}")
 
 
+def begin(
+    app: str, flags: list[str], env: dict[str, str], log: Path, *, anew: bool
+) -> subprocess.Popen[bytes] | Forked:
+    """The process of a server."""
+    path = str(ROOT / app)
+    if not anew and app == "app.py":
+        return Forked("retrace.serve:main", flags, env=env, log=log)
+    if not anew:
+        return Forked("streamlit.web.cli:main", ["run", path, *flags], env=env, log=log)
+    run = ["retrace.serve"] if app == "app.py" else ["streamlit", "run", path]
+    command = [sys.executable, "-m", *run, *flags]
+    with log.open("wb") as out:
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
+
+
 @contextmanager
-def running(app: str, cache: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """An app of this repository on a free port, as `make run` starts it, with its own cache, until the block ends."""
+def running(app: str, cache: Path, env: Mapping[str, str] | None = None, *, anew: bool = False) -> Iterator[Server]:
+    """An app of this repository on a free port, with its own cache, until the block ends.
+
+    `anew`: in an interpreter of its own, as `make run` starts it, for tests of a server's beginning and end.
+    """
     port = free_port()
     cache.mkdir(parents=True, exist_ok=True)
     log = cache.parent / f"{cache.name}-{port}.log"
-    flags = {"server.port": port, "server.headless": "true", "server.fileWatcherType": "none"}
-    run = ["retrace.serve"] if app == "app.py" else ["streamlit", "run", str(ROOT / app)]
-    command = [sys.executable, "-m", *run]
-    command += [f"--{name}={value}" for name, value in flags.items()]
-    settings = os.environ | {"RETRACE_CACHE": str(cache), "PYTHONPATH": str(ROOT)} | dict(env or {})
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=out, stderr=subprocess.STDOUT)
+    named = {"server.port": port, "server.headless": "true", "server.fileWatcherType": "none"}
+    flags = [f"--{name}={value}" for name, value in named.items()]
+    known = os.environ | {"RETRACE_CACHE": str(cache), "PYTHONPATH": str(ROOT)} | dict(env or {})
+    process = begin(app, flags, known, log, anew=anew)
     server = Server(url=f"http://127.0.0.1:{port}", cache=cache, log=log, process=process)
     try:
         wait_until_healthy(server)
@@ -127,7 +144,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 @pytest.fixture
 def fresh_server(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """`with fresh_server("app.py") as server`: a server of this test alone."""
-    return lambda app, **env: running(app, tmp_path / "cache", env)
+    return lambda app, anew=False, **env: running(app, tmp_path / "cache", env, anew=anew)
 
 
 def find_chromium() -> str | None:

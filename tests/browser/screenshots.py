@@ -104,7 +104,7 @@ def main(names: Sequence[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        running("app.py", Path(folder) / "cache") as server,
+        running("app.py", Path(folder) / "cache", anew=True) as server,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

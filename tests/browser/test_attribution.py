@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from core.directions.direction import Direction
 from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
-from tests.browser.conftest import Screen, Server, settled
+from tests.browser.conftest import Screen, Server, running, settled
 from tests.page_helpers import save_tiny_pair
 
 BOTH_THEMES = pytest.mark.parametrize("screen", [Screen(), Screen(theme="dark")], ids=["light", "dark"])
@@ -42,23 +40,19 @@ TEXT = (
 )
 
 
-@pytest.fixture
-def server(
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    fresh_server: Callable[..., AbstractContextManager[Server]],
-) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("pair")
     pair = save_tiny_pair(root)
     raw = np.random.default_rng(0).standard_normal(32).astype(np.float32)
-    DirectionFolder(tmp_path / "cache").save(Direction.from_raw(raw, name="![x](https://beacon.example/z)", layer=1))
+    DirectionFolder(root / "cache").save(Direction.from_raw(raw, name="![x](https://beacon.example/z)", layer=1))
     env = {
         "RETRACE_PAIR": f"{pair.base.repo_id},{pair.reasoner.repo_id}",
         "RETRACE_PRECISION": "fp32",
         MODEL_ROOTS: str(root),
     }
-    with fresh_server("app.py", **env) as running:
-        yield running
+    with running("app.py", root / "cache", env) as started:
+        yield started
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def ended(server: Server, number: int) -> int:
 def test_told_to_end_with_a_job_running_the_server_ends_cleanly(tmp_path, monkeypatch, kind, number):
     monkeypatch.setenv("RETRACE_TEST_JOB", kind)
     env = prepare(tmp_path) if kind == "decode" else {}
-    with running("tests/browser/job_app.py", tmp_path / "cache", env) as server, visited(server):
+    with running("tests/browser/job_app.py", tmp_path / "cache", env, anew=True) as server, visited(server):
         wait_for(server.cache / STARTED, server)
         assert ended(server, number) == 0
         said = server.log.read_text()
@@ -84,7 +84,7 @@ def test_told_to_end_with_a_job_running_the_server_ends_cleanly(tmp_path, monkey
 
 @pytest.mark.parametrize("opened", [False, True])
 def test_told_to_end_while_idle_the_server_ends_cleanly(tmp_path, opened):
-    with running("app.py", tmp_path / "cache") as server:
+    with running("app.py", tmp_path / "cache", anew=True) as server:
         if opened:
             with visited(server):
                 wait_for(server.cache / "values", server)
@@ -95,7 +95,10 @@ def test_told_to_end_while_idle_the_server_ends_cleanly(tmp_path, opened):
 
 def test_a_killed_server_leaves_the_text_in_the_journal(tmp_path, monkeypatch):
     monkeypatch.setenv("RETRACE_TEST_JOB", "decode")
-    with running("tests/browser/job_app.py", tmp_path / "cache", prepare(tmp_path)) as server, visited(server):
+    with (
+        running("tests/browser/job_app.py", tmp_path / "cache", prepare(tmp_path), anew=True) as server,
+        visited(server),
+    ):
         wait_for(server.cache / STARTED, server)
         assert ended(server, signal.SIGKILL) == -signal.SIGKILL
     (run,) = RunJournal(server.cache).interrupted()

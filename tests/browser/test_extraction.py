@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.directions.folder import DirectionFolder
 from core.settings import MODEL_ROOTS
-from tests.browser.conftest import HOME, Screen, Server, settled
+from tests.browser.conftest import HOME, Screen, Server, running, settled
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import save_tiny_pair
 
@@ -35,10 +35,8 @@ PRESS = """() => new Promise((done) => {
 HOSTILE = "![x](https://beacon.example/x.png)<img src=x onerror='window.hacked=1'>"
 
 
-@pytest.fixture
-def server(
-    tmp_path_factory: pytest.TempPathFactory, fresh_server: Callable[..., AbstractContextManager[Server]]
-) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("pair")
     pair = save_tiny_pair(root)
     env = {
@@ -46,14 +44,19 @@ def server(
         "RETRACE_PRECISION": "fp32",
         MODEL_ROOTS: str(root),
     }
-    with fresh_server("app.py", **env) as running:
-        yield running
+    with running("app.py", root / "cache", env) as started:
+        yield started
 
 
 @pytest.fixture
-def trace_file(tmp_path: Path) -> Path:
+def trace_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Traces that no other test has extracted from."""
     rows = [
-        {"prompt": trace.prompt, "text": trace.text, "parts": [asdict(part) for part in trace.parts]}
+        {
+            "prompt": f"{trace.prompt} {request.node.name}",
+            "text": trace.text,
+            "parts": [asdict(part) for part in trace.parts],
+        }
         for trace in make_traces()
     ]
     path = tmp_path / "own.jsonl"
@@ -86,35 +89,6 @@ def chart(server: Server, trace_file: Path, page: Page) -> Locator:
 def name(page: Page) -> Locator:
     """The name of the chosen direction; while the page changes, its old field stays behind the new one for a moment."""
     return page.get_by_label("Name", exact=True).first
-
-
-def test_from_form_to_saved_direction(chart: Locator, server: Server, page: Page) -> None:
-    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8")
-    cell = chart.and_(page.locator("[aria-label*='layer: 2;'][aria-label*='window: -3;']")).first
-    cell.click()
-    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
-    page.get_by_role("combobox", name="Layer").click()
-    page.get_by_role("option", name="0", exact=True).click()
-    expect(name(page)).to_have_value("backtracking · base · layer 0 · -3", timeout=30_000)
-    cell.click()
-    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
-
-    name(page).fill(HOSTILE)
-    name(page).press("Enter")
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("It is kept until you delete it")).to_be_visible()
-    (saved,) = DirectionFolder(server.cache).list()
-    assert (saved.direction.layer, saved.direction.name) == (2, HOSTILE)
-    assert page.evaluate("window.hacked") is None
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download", exact=True).click()
-    assert download.value.suggested_filename.endswith(".safetensors")
-
-    page.get_by_role("button", name="Make its controls").click()
-    page.get_by_role("button", name=re.compile("Save these [0-9]+ controls")).click()
-    expect(page.get_by_text("each names its direction")).to_be_visible(timeout=30_000)
-    page.get_by_role("link", name="Try it in the playground").click()
-    expect(page).to_have_url(re.compile("/playground"))
 
 
 def test_the_window_moves_by_keyboard_and_the_card_follows(chart: Locator, page: Page) -> None:
@@ -204,3 +178,32 @@ def test_the_ruler_is_tapped(chart: Locator, page: Page) -> None:
     settled(page)
     cell.tap()
     expect(page.get_by_text(re.compile(r"^Window -13\.\.-4 at layer 1"))).to_be_visible()
+
+
+def test_from_form_to_saved_direction(chart: Locator, server: Server, page: Page) -> None:
+    expect(name(page)).to_have_value("backtracking · base · layer 1 · -13..-8")
+    cell = chart.and_(page.locator("[aria-label*='layer: 2;'][aria-label*='window: -3;']")).first
+    cell.click()
+    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
+    page.get_by_role("combobox", name="Layer").click()
+    page.get_by_role("option", name="0", exact=True).click()
+    expect(name(page)).to_have_value("backtracking · base · layer 0 · -3", timeout=30_000)
+    cell.click()
+    expect(name(page)).to_have_value("backtracking · base · layer 2 · -3", timeout=30_000)
+
+    name(page).fill(HOSTILE)
+    name(page).press("Enter")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("It is kept until you delete it")).to_be_visible()
+    (saved,) = DirectionFolder(server.cache).list()
+    assert (saved.direction.layer, saved.direction.name) == (2, HOSTILE)
+    assert page.evaluate("window.hacked") is None
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert download.value.suggested_filename.endswith(".safetensors")
+
+    page.get_by_role("button", name="Make its controls").click()
+    page.get_by_role("button", name=re.compile("Save these [0-9]+ controls")).click()
+    expect(page.get_by_text("each names its direction")).to_be_visible(timeout=30_000)
+    page.get_by_role("link", name="Try it in the playground").click()
+    expect(page).to_have_url(re.compile("/playground"))

@@ -29,7 +29,7 @@ def test_question_three_answers_verdict_and_ticks_stand_on_the_first_screen(serv
     tops = {round(lane.bounding_box()["y"]) for lane in lanes.all()}
     assert len(tops) == 1
     for lane in lanes.all():
-        assert len(lane.locator(".tokens").inner_text()) > 200
+        expect(lane.locator(".tokens")).to_contain_text(re.compile(r".{201}", re.DOTALL), timeout=WAIT)
     said = page.get_by_text(VERDICT)
     expect(said).to_be_visible()
     assert bottom(page.get_by_role("combobox", name="Question")) < bottom(said) < screen.height

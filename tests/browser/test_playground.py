@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import running
+from tests.browser.conftest import running, settled
 from tests.browser.test_shell import forget_probes
 from tests.browser.tiny_server import QUESTION, prepare
 
@@ -99,6 +99,8 @@ def test_sliders_pages_and_reloads_do_not_harm_a_run(server, page, faults, quest
     page.reload()
     wait_for_tokens(page, 0, before + 30)
     expect(state(page, 0)).to_contain_text("running")
+    page.get_by_role("button", name="Stop").first.click()
+    expect(state(page, 0)).to_contain_text("stopped")
     forget_probes(faults)
 
 
@@ -119,7 +121,7 @@ def test_a_stored_run_comes_back_at_once_and_is_marked(server, page, new_page, f
 def test_a3_a_run_whose_browser_was_closed_is_there_later(own_server, new_page, faults):
     with own_server() as server:
         page = new_page()
-        open_playground(page, server, tokens=1024)
+        open_playground(page, server, tokens=384)
         run(page)
         wait_for_tokens(page, 0, 5)
         runs = server.cache / "runs"
@@ -130,7 +132,7 @@ def test_a3_a_run_whose_browser_was_closed_is_there_later(own_server, new_page, 
             assert time.monotonic() - closed <= 120, "the run does not come to its end"
             time.sleep(0.1)
         again = new_page()
-        open_playground(again, server, tokens=1024)
+        open_playground(again, server, tokens=384)
         expect(state(again, 1)).to_contain_text("done", timeout=30_000)
         again.context.close()
         forget_probes(faults)
@@ -191,7 +193,7 @@ def test_a14_hostile_text_is_shown_literally(server, page, faults):
     expect(page.get_by_role("heading", name="Token attribution")).to_be_visible()
     page.get_by_test_id("stSidebarNav").get_by_text("Extraction").click()
     expect(page.get_by_role("heading", name="Extraction", exact=True)).to_be_visible()
-    time.sleep(1)
+    settled(page)
     page.get_by_text("Change models").click()
     page.get_by_role("combobox", name="Pair").click()
     page.get_by_text("Other models").click()

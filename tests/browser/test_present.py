@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Screen, Server, running, settled
 from tests.browser.test_shell import forget_probes
@@ -29,9 +29,33 @@ def env(tmp_path_factory):
 
 @pytest.fixture
 def server(tmp_path, env):
+    """For a test that stops it, or loads another pair."""
     fill_talk(tmp_path / "cache")
     with running("app.py", tmp_path / "cache", env) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory, env):
+    """A server for all tests that only look."""
+    root = tmp_path_factory.mktemp("lasting")
+    fill_talk(root / "cache")
+    with running("app.py", root / "cache", env) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def file(lasting: Server, browser: Browser) -> str:
+    """The address of the file that the Talk page hands out."""
+    page = browser.new_page()
+    page.goto(f"{lasting.url}/talk")
+    settled(page)
+    with page.expect_download(timeout=WAIT) as download:
+        page.get_by_role("button", name="One offline file").click(timeout=WAIT)
+    path = lasting.cache.parent / "talk.html"
+    download.value.save_as(path)
+    page.close()
+    return path.as_uri()
 
 
 def open_talk(page: Page, server: Server) -> None:
@@ -39,28 +63,15 @@ def open_talk(page: Page, server: Server) -> None:
     expect(page.locator("dialog.stage")).to_be_visible(timeout=WAIT)
 
 
-def saved_file(page: Page, server: Server) -> str:
-    """The address of the file that the Talk page hands out."""
-    page.goto(f"{server.url}/talk")
-    settled(page)
-    with page.expect_download(timeout=WAIT) as download:
-        page.get_by_role("button", name="One offline file").click()
-    path = server.cache.parent / "talk.html"
-    download.value.save_as(path)
-    return path.as_uri()
-
-
 @pytest.fixture
-def shown(page: Page, server: Server, place: str, faults: list[str]):
+def shown(request: pytest.FixtureRequest, page: Page, place: str, faults: list[str]):
     """The first slide, wherever it is shown; without a server nothing may be asked of one."""
     if place == "file":
-        address = saved_file(page, server)
-        page.goto("about:blank")
-        server.process.kill()
         page.context.set_offline(True)
-        page.goto(address)
+        page.goto(request.getfixturevalue("file"))
         expect(page.locator("dialog.stage")).to_be_visible()
     else:
+        server = request.getfixturevalue("lasting" if place == "app" else "server")
         open_talk(page, server)
         settled(page)
     if place == "server stopped":
@@ -253,8 +264,8 @@ def test_every_text_can_be_read_in_both_themes(shown):
 
 
 @pytest.mark.parametrize("screen", [Screen(width=390, height=844, touch=True), Screen(width=1280, height=720)], ids=str)
-def test_no_slide_is_wider_than_its_window(page, server, screen, faults):
-    open_talk(page, server)
+def test_no_slide_is_wider_than_its_window(page, lasting, screen, faults):
+    open_talk(page, lasting)
     settled(page)
     for _ in range(3):
         width = page.locator("dialog.stage").evaluate("(n) => n.scrollWidth")

@@ -27,7 +27,7 @@ def forget_probes(faults):
 
 @pytest.mark.parametrize("stem", [stem for stem in PAGES if stem])
 def test_a_deep_link_to_a_fresh_server_shows_the_whole_shell(stem, fresh_server, page, faults):
-    with fresh_server("app.py") as server:
+    with fresh_server("app.py", anew=True) as server:
         page.goto(f"{server.url}/{stem}")
         expect(page.get_by_role("heading", name=PAGES[stem], exact=True)).to_be_visible()
         for title in ("Home", "Extraction", "Steering playground", "Token attribution"):

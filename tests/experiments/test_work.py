@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +12,18 @@ import pytest
 from core.directions.direction import DOSE
 from core.errors import BadInput
 from core.experiments import cell_work
-from core.experiments.plans import outcome_json, plan_id, plan_json
+from core.experiments.plans import outcome_json, plan_id, plan_json, read_plan
 from core.experiments.statistics import chosen_point
 from core.experiments.values import ControlPlan, Doses, Outcome, Plan, TraceSource
 from core.labelling.references import at_once
 from core.models.pair import ROLES
 from core.runs.cells import DoseCell
 from core.runs.questions import Example
-from core.settings import PROJECT
 from core.traces.events import digest_of
 from core.values import ModelSpec, PairSpec, Part, SamplingSpec, Window
 from core.workbench import Workbench
 from tests.extraction.test_passes import make_traces
+from tests.processes import Forked
 from tests.tiny_models import tiny_folder
 
 QUESTIONS = tuple(Example(prompt=f"What is {i} plus 4?", answer=str(i + 4)) for i in range(9))
@@ -41,22 +38,35 @@ def pair(tmp_path_factory):
     )
 
 
+def bench_at(folder: Path, pair: PairSpec) -> Workbench:
+    """A workbench on a folder with the pair loaded and the traces saved."""
+    bench = Workbench(folder)
+    assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
+    if not [one for one in bench.trace_sets.list() if one.name == "mine"]:
+        bench.trace_sets.save(make_traces(6), name="mine")
+    return bench
+
+
 @pytest.fixture
 def open_bench(pair):
-    """Opens a workbench on a folder with the pair loaded and the traces saved."""
+    """Opens workbenches on folders; they are closed at the end."""
     opened = []
 
-    def bench_at(folder: Path) -> Workbench:
-        bench = Workbench(folder)
-        opened.append(bench)
-        assert bench.engine.wait(bench.load_pair(pair), 60).state == "done"
-        if not [one for one in bench.trace_sets.list() if one.name == "mine"]:
-            bench.trace_sets.save(make_traces(6), name="mine")
-        return bench
+    def opened_at(folder: Path) -> Workbench:
+        opened.append(bench_at(folder, pair))
+        return opened[-1]
 
-    yield bench_at
+    yield opened_at
     for bench in opened:
         bench.close()
+
+
+@pytest.fixture(scope="module")
+def measured(pair, tmp_path_factory):
+    """(workbench, outcome) of a run that nothing interrupted; to be read."""
+    bench = bench_at(tmp_path_factory.mktemp("whole"), pair)
+    yield bench, run(bench, plan_for(bench))
+    bench.close()
 
 
 def plan_for(bench: Workbench, **changes) -> Plan:
@@ -85,10 +95,10 @@ def run(bench: Workbench, plan: Plan) -> Outcome:
     return done.outcome
 
 
-def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path, monkeypatch):
-    bench = open_bench(tmp_path)
-    plan = plan_for(bench)
-    outcome = run(bench, plan)
+def test_what_was_measured_is_kept_and_nothing_is_run_twice(measured, monkeypatch):
+    bench, outcome = measured
+    plan = outcome.plan
+    assert plan == plan_for(bench)
     assert outcome.finished
     assert outcome.done == len(outcome.chosen_from) + len(outcome.reported) <= outcome.total
     (saved,) = bench.experiments.list()
@@ -99,9 +109,8 @@ def test_what_was_measured_is_kept_and_nothing_is_run_twice(open_bench, tmp_path
     assert chosen_point(outcome) is not None
 
 
-def test_a_point_is_its_cells(open_bench, tmp_path):
-    bench = open_bench(tmp_path)
-    outcome = run(bench, plan_for(bench))
+def test_a_point_is_its_cells(measured):
+    bench, outcome = measured
     for point in outcome.reported:
         cells = [bench.cell(key) for key in point.cells]
         assert all(isinstance(cell, DoseCell) for cell in cells)
@@ -112,8 +121,8 @@ def test_a_point_is_its_cells(open_bench, tmp_path):
         assert questions == [example.prompt for example in outcome.plan.report]
 
 
-def test_a_stopped_run_shows_what_it_has_and_goes_on(open_bench, tmp_path):
-    whole = run(open_bench(tmp_path / "whole"), plan_for(open_bench(tmp_path / "whole")))
+def test_a_stopped_run_shows_what_it_has_and_goes_on(measured, open_bench, tmp_path):
+    _, whole = measured
     bench = open_bench(tmp_path / "stopped")
     plan = plan_for(bench)
     job = bench.run_plan(plan)
@@ -148,37 +157,41 @@ def test_traces_are_found_by_their_digest_in_another_folder(open_bench, tmp_path
     assert run(there, replace(here, figures=("fig3",))).finished
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from core.experiments.plans import read_plan
-from core.workbench import Workbench
-bench = Workbench(Path(sys.argv[1]))
-plan = read_plan(Path(sys.argv[2]).read_bytes())
-bench.engine.wait(bench.load_pair(plan.pair))
-job = bench.run_plan(plan)
-print("ready", flush=True)
-done = bench.engine.wait(job)
-print(done.state, flush=True)
-bench.close()
-"""
+def measure(folder: Path, plan_file: Path) -> None:
+    """For a process of its own, which may be killed."""
+    bench = Workbench(folder)
+    plan = read_plan(plan_file.read_bytes())
+    bench.engine.wait(bench.load_pair(plan.pair))
+    job = bench.run_plan(plan)
+    print("ready", flush=True)
+    print(bench.engine.wait(job).state, flush=True)
+    bench.close()
 
 
-def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(open_bench, tmp_path):
-    whole_bench = open_bench(tmp_path / "whole")
-    plan = plan_for(whole_bench)
-    whole = run(whole_bench, plan)
+def test_a_killed_run_loses_a_block_at_most_and_ends_the_same(measured, open_bench, tmp_path):
+    _, whole = measured
+    plan = whole.plan
     open_bench(tmp_path / "killed").close()
     (tmp_path / "plan.json").write_text(plan_json(plan))
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(tmp_path / "plan.json")]
+
+    def begun() -> Forked:
+        (tmp_path / "log").unlink(missing_ok=True)
+        function, args = "tests.experiments.test_work:measure", (tmp_path / "killed", tmp_path / "plan.json")
+        process = Forked(function, *args, env=os.environ, log=tmp_path / "log")
+        until = time.monotonic() + 120
+        while not (tmp_path / "log").exists() or "ready" not in (tmp_path / "log").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return process
+
     for wait in (0.4, 1.2):
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=os.environ)
-        assert process.stdout.readline() == "ready\n"
+        process = begun()
         time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
-    assert ended.stdout.splitlines()[-1] == "done", ended.stderr
+    said, _ = begun().communicate(120)
+    assert said.splitlines()[-1] == "done", said
     kept = open_bench(tmp_path / "killed").experiments.outcome(plan_id(plan))
     assert outcome_json(kept) == outcome_json(whole)
 

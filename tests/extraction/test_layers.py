@@ -2,9 +2,8 @@
 
 import itertools
 import os
-import signal
-import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from core.jobs import finish
 from core.values import ModelSpec, Window
 from tests.extraction.test_moments import LABELS, WINDOWS, moments_spec
 from tests.extraction.test_passes import make_traces
+from tests.processes import Forked
 from tests.stored_values import assert_same
 from tests.tiny_models import tiny_loaded
 
@@ -206,13 +206,17 @@ def test_a_stopped_large_pass_goes_on_and_ends_with_the_same_sums(loaded, tmp_pa
 
 def test_a_pass_that_was_killed_while_it_kept_goes_on_and_ends_with_the_same_sums(loaded, tmp_path, large):
     spec = spec_of(loaded)
-    code = "import sys; from tests.extraction import test_layers as t; t.keep_for_ever(*sys.argv[1:])"
-    for _ in range(3):
-        command = [sys.executable, "-c", code, str(tmp_path / "a"), loaded.spec.repo_id]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}) as child:
-            assert child.stdout is not None
-            child.stdout.read(7)
-            child.send_signal(signal.SIGKILL)
+    for n in range(3):
+        log = tmp_path / f"{n}.log"
+        function, folder = "tests.extraction.test_layers:keep_for_ever", loaded.spec.repo_id
+        child = Forked(function, str(tmp_path / "a"), folder, env=os.environ, log=log)
+        until = time.monotonic() + 120
+        while not log.exists() or log.stat().st_size < 7:
+            assert child.poll() is None, log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        child.kill()
+        child.wait()
     shelf = MomentShelf(Store(tmp_path / "a"))
     left = shelf.unfinished(spec)
     assert left is not None

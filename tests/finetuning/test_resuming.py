@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.finetuning import samples
 from core.finetuning import work as finetuning
 from core.finetuning.folder import RunFolder
 from core.finetuning.values import Finetuned
 from core.finetuning.work import finetune
 from core.jobs import finish
 from tests.finetuning.small import RECIPE, adapter_bytes, made_up, spec_of, trained
+from tests.processes import Forked
 from tests.tiny_models import tiny_folder
 
 
@@ -86,29 +85,23 @@ def test_another_seed_gives_another_adapter(whole: Finetuned, tmp_path: Path) ->
     assert adapter_bytes(tmp_path / "out") != adapter_bytes(Path(whole.folder))
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from core.finetuning import samples, work
-from core.finetuning.folder import RunFolder
-from core.jobs import finish
-from tests.finetuning.small import made_up, spec_of
-work.KEEP_EVERY, samples.NEW_TOKENS = 0.0, 3
-finish(work.finetune(spec_of(Path(sys.argv[1])), made_up(), RunFolder(Path(sys.argv[2]))))
-"""
+def go_on(base: Path, place: Path) -> None:
+    """For a process of its own, which may be killed: the finetune, its state kept after every step."""
+    finetuning.KEEP_EVERY, samples.NEW_TOKENS = 0.0, 3
+    finish(finetune(spec_of(base), made_up(), RunFolder(place)))
 
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_is_the_same(whole: Finetuned, tmp_path: Path) -> None:
-    place, base = tmp_path / "out", whole.spec.base.repo_id
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "RETRACE_MODEL_ROOTS": str(Path(base).parent)}
+    place, base = tmp_path / "out", Path(whole.spec.base.repo_id)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "RETRACE_MODEL_ROOTS": str(base.parent)}
     for _ in range(2):
-        child = subprocess.Popen([sys.executable, "-c", SCRIPT, base, str(place)], env=env)
+        child = Forked("tests.finetuning.test_resuming:go_on", base, place, env=env, log=tmp_path / "log")
         state = place / "run" / "state.safetensors"
         before, deadline = _changed(state), time.monotonic() + 120
         while _changed(state) == before and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         child.wait()
     finish(finetune(whole.spec, made_up(), RunFolder(place)))
     assert adapter_bytes(place) == adapter_bytes(Path(whole.folder))

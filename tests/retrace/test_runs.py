@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from core.traces.events import BACKTRACKING
 from core.traces.records import record_of
 from core.workbench import Workbench
 from retrace.commands import main
+from tests.processes import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = shlex.split(
@@ -38,12 +40,21 @@ def traces(tmp_path_factory):
     return path
 
 
-def started(*words, cache, **options):
-    """A command in a process of its own."""
-    env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "LANG": "C"}
+ENV = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "LANG": "C"}
+
+
+def started(*words, cache):
+    """A command in an interpreter of its own."""
     command = [sys.executable, "-m", "retrace", *map(str, words), "--cache", str(cache)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-    return subprocess.Popen(command, cwd=ROOT, env=env, text=True, encoding="utf-8", **pipes)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=ROOT, env=ENV, text=True, encoding="utf-8", **pipes)
+
+
+def forked(*words, cache):
+    """A command in a forked process."""
+    place = Path(tempfile.mkdtemp(prefix="retrace-command-"))
+    argv = [*map(str, words), "--cache", str(cache)]
+    return Forked("retrace.commands:main", argv, env=ENV, out=place / "out", log=place / "err")
 
 
 def ended(process, timeout=120):
@@ -69,7 +80,7 @@ def paper_words(traces, out):
 
 
 def paper(traces, cache, out):
-    return started(*paper_words(traces, out), cache=cache)
+    return forked(*paper_words(traces, out), cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +188,7 @@ def finish_on_the_page(cache, plan):
 
 
 def test_a_stop_before_anything_was_measured_leaves_no_folder(traces, tmp_path):
-    process = paper(traces, tmp_path / "cache", tmp_path / "out")
+    process = started(*paper_words(traces, tmp_path / "out"), cache=tmp_path / "cache")
     assert process.stderr is not None
     process.stderr.readline()
     process.send_signal(signal.SIGTERM)
