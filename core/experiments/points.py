@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,8 @@ from core.runs import cells
 from core.runs.cells import DoseCell, DoseCellSpec, counted_text
 from core.runs.questions import Example, accuracy
 from core.text.turns import turns_of
-from core.values import Prompt
+from core.values import Prompt, Trace
+from core.weights import PACKAGES, version
 
 SHORT_QUESTIONS, SHORT_TOKENS = 12, 128
 """Of the texts by which a dose is searched: how many, and how long at most. What a dose costs grows along a text."""
@@ -109,3 +111,13 @@ def _turns(plan: Plan, texts: Sequence[str], examples: Sequence[Example]) -> tup
         for text, example in zip(texts, examples, strict=True)
     ]
     return sum(turns.back for turns in read), sum(turns.remarks for turns in read)
+
+
+def provenance_of(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:
+    """What the numbers were made with, and on which day."""
+    label, reasoner = setting.plan.label, setting.facts["reasoner"]
+    device = ", ".join(filter(None, (reasoner.spec.device, reasoner.card)))
+    events = sum(part.label == label for trace in traces for part in trace.parts)
+    found = [("traces", f"{len(traces)} with {events} events")] if traces else []
+    found += [(name, version(name)) for name in PACKAGES]
+    return (*found, ("device", device), ("measured", time.strftime("%Y-%m-%d", time.gmtime())))

@@ -24,7 +24,7 @@ from core.experiments.arms import Directions, table_spec
 from core.experiments.cell_work import LEASES, CellWork, Speed, SpeedSpec
 from core.experiments.check import Cost, check_directions, check_memory, check_plan, check_prompts, check_space, cost_of
 from core.experiments.folder import ExperimentFolder
-from core.experiments.points import Setting, Want, point_of
+from core.experiments.points import Setting, Want, point_of, provenance_of
 from core.experiments.protocol import Notebook, Steps
 from core.experiments.values import Outcome, Plan, Point, TraceSource
 from core.extraction import tables
@@ -44,7 +44,6 @@ from core.traces.records import read_traces
 from core.traces.set_files import EMBEDDED
 from core.traces.sets import TraceFolder
 from core.values import Kinds, Trace
-from core.weights import PACKAGES, version
 
 KEEP_EVERY = 20.0
 """Seconds after which what came out so far is written again."""
@@ -224,7 +223,7 @@ class _Run:
 
     def work(self, traces: Sequence[Trace], experiment_id: str) -> Work:
         """Every step of the protocol, then what is read without steering; kept under the id however it ends."""
-        self._provenance = _provenance(self._setting, traces)
+        self._provenance = provenance_of(self._setting, traces)
         try:
             with contextlib.closing(self.points()) as steps:
                 for progress in steps:
@@ -297,13 +296,3 @@ class _Run:
         if not any(facts.has_weights(one) for one in there for facts in self._setting.facts.values()):
             for direction in self._directions.of_place(choice):
                 lab.directions.save(direction)
-
-
-def _provenance(setting: Setting, traces: Sequence[Trace]) -> tuple[tuple[str, str], ...]:
-    """What the numbers were made with, and on which day."""
-    label, reasoner = setting.plan.label, setting.facts["reasoner"]
-    device = ", ".join(filter(None, (reasoner.spec.device, reasoner.card)))
-    events = sum(part.label == label for trace in traces for part in trace.parts)
-    found = [("traces", f"{len(traces)} with {events} events")] if traces else []
-    found += [(name, version(name)) for name in PACKAGES]
-    return (*found, ("device", device), ("measured", time.strftime("%Y-%m-%d", time.gmtime())))
