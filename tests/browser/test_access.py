@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Screen, settled
-from tests.browser.presses import CONTROLS
 from tests.browser.test_shell import forget_probes
 
 WAIT = 120_000
@@ -119,7 +118,7 @@ CUT = """() => {
         continue;
       }
       const element = node.parentElement, text = node.textContent.trim(), range = document.createRange();
-      const apart = "style, script, canvas, table, [aria-hidden=true], .sr-only, .dose .text, .tip";
+      const apart = "style, script, canvas, table, [aria-hidden=true], .sr-only, .dose .text, .tip, svg";
       const isSeen = element && element.checkVisibility({ visibilityProperty: true });
       if (!isSeen || !text || element.closest(apart)) continue;
       range.selectNodeContents(node);
@@ -174,7 +173,8 @@ MOST_TABS = 6
 def opened(server, page, stem):
     page.goto(f"{server.url}/{'' if stem == 'home' else stem}")
     expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible(timeout=WAIT)
-    expect(page.get_by_text("Importing torch and transformers")).to_have_count(0, timeout=WAIT)
+    for loading in ("Importing torch and transformers", "The models are being loaded"):
+        expect(page.get_by_text(loading)).to_have_count(0, timeout=WAIT)
     settled(page)
 
 
@@ -187,6 +187,17 @@ def test_texts_stand_out_on_every_page(serve, page, screen, faults):
     forget_probes(faults)
     assert page.evaluate(FAINT, 22), "texts were looked at"
     assert {stem: found for stem, found in faint.items() if found} == {}
+
+
+def faults_of_layout(page, tries=10):
+    """What is too wide, cut or covered, once charts and tables have come to their size."""
+    for _ in range(tries):
+        wide, out = page.evaluate(WIDER)
+        found = [wide] * (wide > 1) + out + page.evaluate(CUT) + page.evaluate(COVERED)
+        if not found:
+            return []
+        page.wait_for_timeout(500)
+    return found
 
 
 WRONG = """<main data-testid="stMain" style="overflow: auto">
@@ -213,8 +224,7 @@ def test_every_page_fits_a_phone_and_a_zoomed_window(serve, page, screen, faults
     server, found = serve("app.py"), {}
     for stem in PAGES:
         opened(server, page, stem)
-        wide, out = page.evaluate(WIDER)
-        found[stem] = [wide] * (wide > 1) + out + page.evaluate(CUT) + page.evaluate(COVERED)
+        found[stem] = faults_of_layout(page)
     forget_probes(faults)
     assert {stem: told for stem, told in found.items() if told} == {}
 
@@ -223,6 +233,7 @@ def test_the_main_button_of_a_page_is_a_few_tabs_away(serve, page, faults):
     server, tabs = serve("app.py"), {}
     for stem, name in MAIN_BUTTONS.items():
         opened(server, page, stem)
+        expect(page.get_by_test_id("stMain").get_by_role("button", name=name).first).to_be_enabled(timeout=WAIT)
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         tabs[stem] = 1
@@ -233,19 +244,6 @@ def test_the_main_button_of_a_page_is_a_few_tabs_away(serve, page, faults):
     assert {stem: n for stem, n in tabs.items() if n > MOST_TABS} == {}
 
 
-def test_read_is_a_few_tabs_away_from_a_text_of_ones_own(serve, page, faults):
-    CONTROLS["Read"](page, serve("app.py"))
-    page.locator("body").evaluate("() => document.activeElement.blur()")
-    page.get_by_test_id("stMain").evaluate("(main) => main.scrollTo(0, 0)")
-    page.get_by_role("combobox", name="Text", exact=True).focus()
-    tabs = 0
-    while "Read this text" not in page.evaluate(FOCUSED) and tabs <= MOST_TABS:
-        page.keyboard.press("Tab")
-        tabs += 1
-    forget_probes(faults)
-    assert tabs < MOST_TABS
-
-
 @pytest.mark.parametrize("screen", [Screen(**PHONE)], ids=["phone"])
 @pytest.mark.parametrize("stem", ["attribution", "traces"])
 def test_a_phone_shows_the_text_first_and_its_settings_behind_one_button(serve, page, screen, stem, faults):
@@ -254,12 +252,14 @@ def test_a_phone_shows_the_text_first_and_its_settings_behind_one_button(serve, 
     expect(tokens).to_be_visible(timeout=WAIT)
     settled(page)
     assert tokens.bounding_box()["y"] < 3 / 4 * screen.height
-    setting = page.get_by_test_id("stMain").get_by_role("combobox").first
+    setting = page.locator("[class*=st-key-folded_]").get_by_role("combobox").first
     expect(setting).to_be_hidden()
     button.click()
-    expect(setting).to_be_visible()
+    expect(page.get_by_test_id("stMain").get_by_role("combobox").first).to_be_visible()
+    expect(page.locator("[class*=st-key-folded_]")).to_have_count(0)
     button.click()
     expect(setting).to_be_hidden()
+    forget_probes(faults)
     page.set_viewport_size({"width": 1280, "height": 720})
     expect(setting).to_be_visible()
     expect(button).to_be_hidden()
