@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Screen, settled
+from tests.browser.presses import CONTROLS
 from tests.browser.test_shell import forget_probes
 
 WAIT = 120_000
