@@ -222,7 +222,7 @@ class Engine:
             with self._lock:
                 jobs = self._live()
             if not jobs:
-                self._wake.wait(1.0)
+                self._wake.wait()
                 self._wake.clear()
                 continue
             if time.monotonic() - last_watch > _WATCH_EVERY:
