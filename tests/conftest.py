@@ -6,7 +6,9 @@ import functools
 import itertools
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from streamlit.components.v2 import manifest_scanner
 
 from core.directions.direction import Direction
+from core.engine import Engine
 
 manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 """Every page under AppTest looks for components in all installed packages; these stay as they are while tests run."""
@@ -44,6 +47,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_marked(items: list[pytest.Item], mark: str) -> bool:
     return any(item.get_closest_marker(mark) for item in items)
+
+
+@pytest.fixture(autouse=True)
+def engines_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Engines that a test made take no step after it: what they were left at would slow all tests behind it.
+
+    Those of fixtures with a wider scope were made before.
+    """
+    made: list[Engine] = []
+    begin = Engine.__init__
+
+    def noted(engine: Engine, *args: Any, **options: Any) -> None:
+        made.append(engine)
+        begin(engine, *args, **options)
+
+    monkeypatch.setattr(Engine, "__init__", noted)
+    yield
+    for engine in made:
+        engine._halted.set()
+        engine._wake.set()
 
 
 @pytest.fixture(scope="session")
