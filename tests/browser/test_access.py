@@ -91,7 +91,7 @@ WIDER = """() => {
   const cut = [...document.querySelectorAll("button, label, h1, h2, h3")].filter((one) => {
     const box = one.getBoundingClientRect();
     const isOut = box.width && box.height && (box.right > innerWidth + 1 || box.left < -1);
-    return isOut && !one.closest("[data-testid=stSidebar], [data-testid=stElementToolbar]");
+    return isOut && one.checkVisibility() && !one.closest("[data-testid=stSidebar], [data-testid=stElementToolbar]");
   });
   const slides = getComputedStyle(main).overflowX === "hidden" ? 0 : main.scrollWidth - main.clientWidth;
   return [Math.max(wide, slides), cut.map((one) => one.innerText.slice(0, 40))];
