@@ -5,12 +5,14 @@ What such a process runs, its signals and its end are those of any other; only t
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from core.settings import PROJECT
@@ -39,7 +41,8 @@ class Forked:
         """`function` is named as "module:name"; what it prints goes to `out`, and with all else to `log`."""
         self._out, self._log = out or log, log
         self._process = _fork.Process(target=_run, args=(function, args, dict(env), self._out, self._log), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
@@ -78,6 +81,17 @@ class Forked:
         """End it without asking."""
         if self.poll() is None:
             self._process.kill()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A forked process would run `__main__` first, which a page that was tried may have taken the place of."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _run(function: str, args: tuple[object, ...], env: dict[str, str], out: Path, log: Path) -> None:

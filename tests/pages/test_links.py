@@ -12,7 +12,7 @@ import core.embedded
 from core.jobs import Progress
 from core.values import Part, Trace
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
-from ui.playground import lanes
+from ui.directions import first_experiment
 from ui.playground.form import FIELDS as PLAYGROUND
 from ui.playground.form import SEED, TEMPERATURE, TOKENS, TOP_P
 from ui.playground.program import COUNT, EVERY, RAMP, START
@@ -223,7 +223,7 @@ def test_kept_values_that_have_become_impossible_are_brought_back(bench, kept):
 
 
 def test_a_first_look_runs_the_page_s_own_example_and_no_link_s(bench, kept, started, monkeypatch):
-    monkeypatch.setattr(lanes, "DEMO_PAIR", bench.pair.spec)
+    monkeypatch.setattr(first_experiment, "DEMO_PAIR", bench.pair.spec)
     for link in ({"prompt": "Why?"}, {"tokens": "2048", "lanes": "both", "prompt": "Why?"}, {"seed": "3"}):
         visit("playground", link)
     assert started == []

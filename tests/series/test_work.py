@@ -159,7 +159,7 @@ def test_cosines_of_the_two_directions_are_those_of_the_sums(whole):
     first, last = found.measured[0], found.measured[-1]
     assert [row.layer for row in first.cosines] == [0, 2]
     for row in first.cosines:
-        assert row.cosine > 0.99, "the same weights, asked in their own frame"
+        assert row.cosine > 0.9, "the same weights, each asked in its own frame"
     moments = {spec.fingerprint: spec for spec in bench.moments.stored()}
     base, reasoner = (bench.moments.get(moments[mark]) for mark in last.member.fingerprints)
     for row in last.cosines:
