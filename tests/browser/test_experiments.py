@@ -61,7 +61,8 @@ def import_traces(page: Page, server: Server, folder: Path) -> None:
     page.goto(server.url)
     page.get_by_role("link", name="Traces").click()
     page.get_by_role("button", name="Import").click()
-    page.locator("input[type=file]").set_input_files(folder / "mine.json")
+    with page.expect_response(lambda response: "upload_file" in response.url):
+        page.locator("input[type=file]").set_input_files(folder / "mine.json")
     expect(page.get_by_text("mine.json")).to_be_visible()
     settled(page)
     page.get_by_role("button", name="Import", exact=True).last.click()

@@ -40,8 +40,8 @@ def said(*lanes: Generation) -> str:
 
 def test_every_lane_is_counted_with_its_tokens_and_one_text_proves_nothing():
     text = said(lane("unsteered", 0), lane("steered", 3), lane("random control", 1))
-    assert text.startswith("**wait / hmm**: unsteered **0** in 3 tokens, steered **3** in 3 tokens, ")
-    assert "random control **1** in 3 tokens" in text
+    assert text.startswith("**wait / hmm**: unsteered **0** in 3 tokens, steered **3** in 3, ")
+    assert "random control **1** in 3." in text
     assert text.endswith("One text proves nothing.")
     assert "as many" not in text
     assert "No control" not in text
@@ -74,7 +74,7 @@ def test_no_word_claims_an_effect_whatever_the_counts_are():
 def test_without_a_control_and_for_a_broken_text_it_says_so():
     assert "No control stands beside it." in said(lane("unsteered", 0), lane("steered", 3))
     assert "No control" not in said(lane("unsteered", 0), lane("unsteered", 0))
-    assert "steered **40** in 3 tokens (no evidence)" in said(lane("unsteered", 0), lane("steered", None))
+    assert "steered **40** in 3 (no evidence)" in said(lane("unsteered", 0), lane("steered", None))
     assert "no evidence" not in said(lane("steered", None, stop="running"))
 
 

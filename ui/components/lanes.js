@@ -6,7 +6,7 @@ const STATE_TEXT = {
 };
 
 // Pixels: of the only row of lanes, of each of several rows, of each lane in one column.
-const LEAST = { one: 240, rows: 190, stacked: 300 };
+const LEAST = { one: 190, rows: 190, stacked: 300 };
 
 class LaneView {
   constructor(index, callbacks) {

@@ -52,22 +52,21 @@ def draw_anecdote(
 
 
 def anecdote(generations: Sequence[Generation | None], specs: Sequence[GenerationSpec]) -> str:
-    """Markdown: how often each lane has the keywords in how many tokens, and what that proves."""
+    """Markdown: how often each lane has the keywords in how many tokens, and what that proves; short, for one line."""
     lanes = [one for one in generations if one is not None]
     is_one_model = len({spec.fingerprint for spec in specs}) == 1
-    counts = ", ".join(_count(one, is_one_model=is_one_model) for one in lanes) or "nothing is written yet"
+    told = [_count(one, unit=" tokens" * (one is lanes[0]), is_one_model=is_one_model) for one in lanes]
+    counts = ", ".join(told) or "nothing is written yet"
     kinds = set(map(what_is_done, specs))
     missing = " No control stands beside it." if "steered" in kinds and RANDOM not in kinds else ""
-    return (
-        f"**{plain(' / '.join(keywords()), SHOWN_KEYWORDS)}**: {counts}.{_as_many(lanes)}{missing} "
-        "One text proves nothing."
-    )
+    said = _as_many(lanes) or missing or " One text proves nothing."
+    return f"**{plain(' / '.join(keywords()), SHOWN_KEYWORDS)}**: {counts}.{said}"
 
 
-def _count(lane: Generation, *, is_one_model: bool) -> str:
+def _count(lane: Generation, *, unit: str, is_one_model: bool) -> str:
     name = what_is_done(lane.spec) if is_one_model else plain(title_of(lane.spec), 60)
     fault = " (no evidence)" if lane.stop_reason != "running" and measure_text(lane.text).no_evidence else ""
-    return f"{name} **{_hits(lane)}** in {len(lane.token_ids):,} tokens{fault}"
+    return f"{name} **{_hits(lane)}** in {len(lane.token_ids):,}{unit}{fault}"
 
 
 def _as_many(lanes: Sequence[Generation]) -> str:
