@@ -40,7 +40,8 @@ class Forked:
     ) -> None:
         """`function` is named as "module:name"; what it prints goes to `out`, and with all else to `log`."""
         self._out, self._log = out or log, log
-        self._out.touch(), self._log.touch()
+        self._out.touch()
+        self._log.touch()
         self._process = _fork.Process(target=_run, args=(function, args, dict(env), self._out, self._log), daemon=True)
         with _without_main():
             self._process.start()
