@@ -11,6 +11,7 @@ from core.traces.set_files import EMBEDDED
 from retrace.console import Console
 from retrace.flags import PROMPTS, add_out, add_settings
 from retrace.session import Stop
+from retrace.worker_flags import add_workers
 
 _NOT_OF_CHECKPOINTS = ("--figures", "--saved", "--weights", "--matched", "--curves")
 """What a plan of checkpoints says itself."""
@@ -30,7 +31,7 @@ def add_emergence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer questions, doses and layers, and shorter texts")
     add_settings(parser, leave_out=_NOT_OF_CHECKPOINTS)
     add_out(parser, "plan, curves and results")
-    _add_workers(parser)
+    add_workers(parser)
 
 
 def add_zoo(parser: argparse.ArgumentParser) -> None:
@@ -39,17 +40,7 @@ def add_zoo(parser: argparse.ArgumentParser) -> None:
     pair = "BASE,REASONER: hub ids or folders, either also as “id + adapter”"
     parser.add_argument("pairs", nargs="+", metavar="PAIR", help=pair)
     add_out(parser, "plan, table and results")
-    _add_workers(parser)
-
-
-def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
-        "the n-th takes cuda:n)",
-    )
+    add_workers(parser)
 
 
 def run_emergence(args: argparse.Namespace, console: Console, stop: Stop) -> None:

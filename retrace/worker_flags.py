@@ -8,8 +8,8 @@ from core.fleet.on_ray import check_installed
 from core.fleet.values import FleetSpec
 
 
-def add_worker_flags(parser: argparse.ArgumentParser) -> None:
-    """Add how many processes measure, and where."""
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add how many processes measure."""
     parser.add_argument(
         "--workers",
         type=int,
@@ -17,6 +17,11 @@ def add_worker_flags(parser: argparse.ArgumentParser) -> None:
         help="processes that measure it together (default: one a core for a small model on the CPU, else 1; on cards "
         "the n-th takes cuda:n)",
     )
+
+
+def add_worker_flags(parser: argparse.ArgumentParser) -> None:
+    """Add how many processes measure, and where."""
+    add_workers(parser)
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
