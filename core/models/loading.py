@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 WORKING_TOKENS = 2048
+_LOADING = threading.Lock()
+_LOOK_EVERY = 0.05
 Alone = Callable[[], AbstractContextManager[None]]
 """Keeps all other work from a step while its block lasts."""
 
@@ -222,7 +225,7 @@ def told_loading(spec: ModelSpec, tell: Tell, alone: Alone) -> Iterator[None]:
     """Tell how much of the weights is loaded within the block, weight by weight.
 
     What comes before the first weight, while torch's default type of numbers is another one for the whole process, is
-    done alone.
+    done alone. One load at a time: they would share that type, and the hook that tells.
     """
 
     def watched(factory: Callable[..., object], args: tuple[Any, ...], options: dict[str, Any]) -> object:
@@ -231,13 +234,23 @@ def told_loading(spec: ModelSpec, tell: Tell, alone: Alone) -> Iterator[None]:
         before.close()
         return _told(args[0], f"Loading the weights of {spec.name} in {spec.precision}", tell)
 
-    with ExitStack() as before:
+    with _one_at_a_time(tell), ExitStack() as before:
         previous = transformers_logging.set_tqdm_hook(watched)
         try:
             before.enter_context(alone())
             yield
         finally:
             transformers_logging.set_tqdm_hook(previous)
+
+
+@contextmanager
+def _one_at_a_time(tell: Tell) -> Iterator[None]:
+    while not _LOADING.acquire(timeout=_LOOK_EVERY):
+        tell("Waiting for another load to end")
+    try:
+        yield
+    finally:
+        _LOADING.release()
 
 
 def _told(weights: Collection[T], message: str, tell: Tell) -> Iterator[T]:

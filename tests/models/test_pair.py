@@ -239,3 +239,23 @@ def test_a_load_after_one_that_was_stopped_waits_for_its_thread(holder, engine, 
 def test_a_pair_that_is_there_is_not_loaded_again(holder, engine, pairs, monkeypatch):
     monkeypatch.setattr(loaded, "load_model", lambda *a, **k: pytest.fail("loaded again"))
     assert engine.wait(engine.submit("load", holder.load(pairs[0])), 10).result == pairs[0]
+
+
+def test_a_load_that_is_stopped_leaves_one_for_another_place_alone(engine, pairs, monkeypatch):
+    told, go_on = loading._told, threading.Event()
+
+    def slow(weights, message, tell):
+        for weight in told(weights, message, tell):
+            go_on.wait(0.05)
+            yield weight
+
+    monkeypatch.setattr(loading, "_told", slow)
+    first, second = PairHolder(), PairHolder()
+    stopped = engine.submit("load", first.load(pairs[0]))
+    wait_until(lambda: 0 < engine.snapshot(stopped).progress.done)
+    other = engine.submit("load", second.load(pairs[1]))
+    wait_until(lambda: "another load" in engine.snapshot(other).progress.message)
+    engine.stop(stopped)
+    go_on.set()
+    assert engine.wait(other, 60).state == "done", engine.snapshot(other).error
+    assert (first.spec, second.spec) == (None, pairs[1])
