@@ -252,7 +252,7 @@ def test_a_load_that_is_stopped_leaves_one_for_another_place_alone(engine, pairs
     monkeypatch.setattr(loading, "_told", slow)
     first, second = PairHolder(), PairHolder()
     stopped = engine.submit("load", first.load(pairs[0]))
-    wait_until(lambda: 0 < engine.snapshot(stopped).progress.done)
+    wait_until(lambda: engine.snapshot(stopped).progress.done > 0)
     other = engine.submit("load", second.load(pairs[1]))
     wait_until(lambda: "another load" in engine.snapshot(other).progress.message)
     engine.stop(stopped)
