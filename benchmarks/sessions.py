@@ -2,7 +2,8 @@
 
 Every session asks another question at another seed and coefficient, so that nothing comes from the store, for two
 minutes. Then: are the texts on screen those that the same specs give alone, how long did the server's health check
-take meanwhile, and how much memory is left in use when all have closed.
+take meanwhile, and how much memory is left in use when all have closed. One of them is a real browser, the others are
+pages without a screen: thirty browsers on one machine would measure themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,18 +26,19 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.pages import ask, open_playground
+from benchmarks.visitors import PATIENCE, RETRY_SECONDS, TOKENS, Visitors, question, settings, visitors
 from core.extraction.controls import CONTROL
 from core.models.pair import DEMO_PAIR
 from core.runs.values import Generation, GenerationSpec
 from core.workbench import Workbench
-from tests.browser.conftest import FLAGS, Server, find_chromium, running
+from tests.browser.conftest import FLAGS, find_chromium, running, settled
 from ui.playground.plan import DEFAULT_LANES
 
-SESSIONS, SECONDS, PATIENCE = 30, 120.0, 180_000
+SESSIONS, SECONDS = 30, 120.0
 LANES = len(DEFAULT_LANES)
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 """Of this process as it began, whatever it is bound to now."""
-TOKENS, PROBE_SECONDS, CLOSING_SECONDS, RETRY_SECONDS = 96, 0.2, 20.0, 3.0
+PROBE_SECONDS, CLOSING_SECONDS = 0.2, 20.0
 
 
 class Health(threading.Thread):
@@ -53,29 +56,20 @@ class Health(threading.Thread):
             self.seconds.append(time.monotonic() - began)
 
 
-def open_sessions(
-    browser: Browser, server: Server, n: int, *, enter: Callable[[Page], None] = lambda _: None
-) -> list[Page]:
-    """n playgrounds, each in a browser context of its own, with its own settings; `enter` opens a locked door."""
-    pages = []
-    for i in range(n):
-        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
-        page.set_default_timeout(PATIENCE)
-        settings = {"tokens": TOKENS, "temperature": 0.8, "seed": 1000 + i, "coefficient": 5.0 + i}
-        page.goto(f"{server.url}/playground?prompt=Visitor+{i}&" + "&".join(f"{k}={v}" for k, v in settings.items()))
-        enter(page)
-        pages.append(page)
-    return pages
-
-
-def question(person: int, n: int) -> str:
-    """A question that nobody else asks."""
-    return f"Visitor {person} asks question {n}: what is {person + 2} times {n + 3}?"
+def open_session(browser: Browser, url: str, person: int, *, enter: Callable[[Page], None] = lambda _: None) -> Page:
+    """A visitor's playground on a screen, in a browser context of its own; `enter` opens a locked door."""
+    page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto(f"{url}/playground?{urllib.parse.urlencode(settings(person))}")
+    enter(page)
+    page.get_by_role("button", name="Run").first.wait_for()
+    settled(page)
+    return page
 
 
 @dataclass
 class Visitor:
-    """One session: its page, the question that it waits for, and what its lanes showed before."""
+    """One session on a screen: its page, the question that it waits for, and what its lanes showed before."""
 
     person: int
     page: Page
@@ -110,25 +104,34 @@ class Visitor:
         return found if is_new else None
 
 
-def visit(pages: Sequence[Page]) -> dict[str, list[str]]:
+def visit(visitor: Visitor) -> dict[str, list[str]]:
     """Questions until the time is over: by question, the texts of its lanes as they are on screen."""
     seen: dict[str, list[str]] = {}
-    visitors = [Visitor(person, page) for person, page in enumerate(pages)]
     until = time.monotonic() + SECONDS
-    for visitor in visitors:
+    while not seen or time.monotonic() < until:
         visitor.ask_next()
-    waiting = list(visitors)
-    while waiting:
-        for visitor in list(waiting):
-            found = visitor.answer()
-            if found is not None:
-                seen[question(visitor.person, visitor.asked)] = found
-                if time.monotonic() < until:
-                    visitor.ask_next()
-                else:
-                    waiting.remove(visitor)
-    print(f"told that the engine is busy, and asked again: {sum(v.refused for v in visitors)} times", flush=True)
+        while (found := visitor.answer()) is None:
+            time.sleep(0.02)
+        seen[question(visitor.person, visitor.asked)] = found
     return seen
+
+
+def visit_together(room: Visitors, visitor: Visitor) -> dict[str, list[str]]:
+    """All of them for as long as that, and printed how it went."""
+    room.ask(SECONDS)
+    on_screen, others = visit(visitor), room.answers()
+    print(f"told that the engine is busy, and asked again: {visitor.refused + others.refused} times")
+    print(f"drawn for those without a screen {others.drawn} times, pages and parts of them")
+    print(f"another question written, {len(others.changed)} times: {summary(others.changed)}")
+    print(f"Run pressed, {len(others.pressed)} times: {summary(others.pressed)}", flush=True)
+    return on_screen | others.texts
+
+
+def summary(seconds: Sequence[float]) -> str:
+    """Median, p95 and slowest."""
+    times = sorted(seconds)
+    p95 = times[int(0.95 * len(times))]
+    return f"median {statistics.median(times):.2f} s, p95 {p95:.2f} s, slowest {times[-1]:.2f} s"
 
 
 def letters(text: str) -> str:
@@ -140,9 +143,11 @@ def wrong_texts(seen: dict[str, list[str]], cache: Path, alone: Path) -> tuple[i
     """(wrong, all): lanes whose text is not what was stored, or whose spec gives other tokens when it runs alone."""
     kept, bench, wrong, n = Workbench(cache), Workbench(alone), 0, 0
     bench.engine.wait(bench.load_pair(DEMO_PAIR), 120)
+    found: dict[str, list[Generation]] = {}
+    for run in kept.history.entries(10_000):
+        found.setdefault(run.record.generation.spec.prompt.question, []).append(run.record.generation)
     for asked, shown in seen.items():
-        runs = [run for run in kept.history.entries(10_000) if run.record.generation.spec.prompt.question == asked]
-        stored = sorted((run.record.generation for run in runs), key=lambda run: _place(run.spec))
+        stored = sorted(found.get(asked, []), key=lambda run: _place(run.spec))
         again = bench.engine.wait(bench.generate([run.spec for run in stored]), 120).result or ()
         wrong += sum(not _same(*three) for three in zip(stored, again, shown, strict=True))
         n += len(shown)
@@ -190,20 +195,19 @@ def main() -> None:
             before = process.memory_info().rss
             health = Health(server.url)
             health.start()
-            pages = open_sessions(browser, server, n)
-            seen = visit(pages)
-            most = process.memory_info().rss
-            health.ended.set()
-            for page in pages:
+            with on_core(-1), visitors(server.url, [""] * (n - 1)) as room:
+                page = open_session(browser, server.url, n - 1)
+                seen = visit_together(room, Visitor(n - 1, page))
+                most = process.memory_info().rss
+                health.ended.set()
                 page.context.close()
+                room.leave()
             time.sleep(CLOSING_SECONDS)
             after = process.memory_info().rss
         wrong, checked = wrong_texts(seen, root / "cache", root / "alone")
         browser.close()
-    times = sorted(health.seconds)
     print(f"{n} sessions, {len(seen)} questions: {wrong} of {checked} texts wrong")
-    print(f"health, asked {len(times)} times: median {statistics.median(times):.3f} s", end="")
-    print(f", p95 {times[int(0.95 * len(times))]:.3f} s, slowest {times[-1]:.3f} s")
+    print(f"health, asked {len(health.seconds)} times: {summary(health.seconds)}")
     print(f"memory in MB: {before / 1e6:.0f} before, {most / 1e6:.0f} with them, {after / 1e6:.0f} after", end="")
     print(f" ({after / before - 1:+.0%})")
 

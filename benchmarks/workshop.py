@@ -3,6 +3,8 @@
 Every visitor logs in with the password and asks other questions, so that nothing comes from the store. Meanwhile the
 speaker runs too, and one more visitor clicks on what needs no model. Then: are the texts on screen those that the same
 specs give alone, how long did a click take, and how long the speaker's run beside the room and without it.
+
+Speaker, clicker and one of the visitors are real browsers; the others have no screen, as phones draw for themselves.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import sessions
-from benchmarks.sessions import TOKENS, Visitor, on_core, open_sessions, visit, wrong_texts
-from tests.browser.conftest import FLAGS, Server, find_chromium, settled
+from benchmarks.sessions import Visitor, on_core, open_session, summary, visit_together, wrong_texts
+from benchmarks.visitors import PATIENCE, TOKENS, visitors
+from tests.browser.conftest import FLAGS, find_chromium, settled
 from tests.retrace.room_server import WORD, Room, room
+from tests.retrace.room_server import log_in as session_of
 
 VISITORS, CLICK_EVERY, RUN_EVERY = 30, 1.0, 10.0
 SPEAKER = 10_000
@@ -50,7 +54,7 @@ class Beside(threading.Thread):
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
             page = browser.new_page()
-            page.set_default_timeout(sessions.PATIENCE)
+            page.set_default_timeout(1000 * PATIENCE)
             self._begin(page)
             self.ready.set()
             speaker, turn = Visitor(SPEAKER, page), 0
@@ -90,24 +94,23 @@ def click(page: Page, turn: int) -> None:
 
 def measure(running: Room, browser: Browser, root: Path, n: int) -> None:
     """Print what came out."""
-    server = Server(url=running.url, cache=root / "cache", log=running.log, process=running.process)
     speaker, clicker = Beside(running, is_speaker=True), Beside(running, is_speaker=False)
     speaker.begin()
     while speaker.is_alive() and len(speaker.seconds) < 3:
         time.sleep(0.1)
     alone = len(speaker.seconds)
     print(f"the speaker alone: {alone} runs", flush=True)
-    clicker.begin()
-    pages = open_sessions(browser, server, n, enter=log_in)
-    print(f"{n} visitors are in", flush=True)
-    seen = visit(pages)
-    for one in (speaker, clicker):
-        one.ended.set()
-        one.join(60)
-    runs, clicks = speaker.seconds, sorted(clicker.seconds)
+    with visitors(running.url, [session_of(running).cookie for _ in range(n - 1)]) as others:
+        page = open_session(browser, running.url, n - 1, enter=log_in)
+        clicker.begin()
+        print(f"{n} visitors are in", flush=True)
+        seen = visit_together(others, Visitor(n - 1, page))
+        for one in (speaker, clicker):
+            one.ended.set()
+            one.join(60)
+    runs = speaker.seconds
     print(f"{n} visitors, {len(seen)} questions answered")
-    print(f"a click that needs no model, {len(clicks)} times: median {statistics.median(clicks):.2f} s", end="")
-    print(f", p95 {clicks[int(0.95 * len(clicks))]:.2f} s")
+    print(f"a click that needs no model, {len(clicker.seconds)} times: {summary(clicker.seconds)}")
     print(f"the speaker's run: median {statistics.median(runs[:alone]):.1f} s alone", end="")
     print(f", {statistics.median(runs[alone:]):.1f} s beside the room ({len(runs) - alone} times)", flush=True)
     wrong, checked = wrong_texts(seen, root / "cache", root / "alone")
