@@ -147,6 +147,27 @@ def test_run_pressed_again_while_it_is_written_starts_nothing(bench, saved):
     assert bench.engine.live() == []
 
 
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_a_run_that_is_stopped_after_a_setting_was_changed_keeps_its_lanes(bench, saved, reloaded):
+    app = press_run(playground(pg_tokens=2000))
+    (job,) = bench.engine.live()
+    bench.engine.wait_for_partial(job.job_id, 30)
+    if reloaded:
+        app = app_test("playground")
+        app.query_params["run"] = job.job_id
+    for key, value in {"pg_tokens": 2000, "pg_prompt": "What is 4?", "pg_share": "numbers"}.items():
+        app.session_state[key] = value
+    app.run()
+    assert next(button for button in app.button if button.label == "Stop")
+    bench.engine.stop(job.job_id)
+    bench.engine.wait(job.job_id, 30)
+    app.run()
+    assert not app.exception
+    (table,) = app.dataframe
+    assert (list(table.value["lane"]), set(table.value["end"])) == (THREE, {"stopped"})
+    assert "The settings have changed since this run." in said(app)
+
+
 def test_a_run_gives_all_lanes_and_is_kept(bench, saved):
     app = run_to_the_end(playground(), bench)
     (table,) = app.dataframe

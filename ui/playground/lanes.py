@@ -10,7 +10,7 @@ import streamlit as st
 from core.jobs import Snapshot
 from core.models.pair import ModelFacts
 from core.runs.history import run_id_of
-from core.runs.values import Generation, LaneKL, LaneKLSpec
+from core.runs.values import Generation, GenerationSpec, LaneKL, LaneKLSpec
 from ui.components.lanes import Badge, pinned_lane_token
 from ui.components.safe_text import plain
 from ui.directions.first_experiment import answers_at_once
@@ -27,7 +27,7 @@ from ui.shell.measured import measured
 from ui.shell.state import caller, guarded, workbench
 
 SLOT, RAN = "job:playground", "pg_ran"
-KEY, KL_KEY = "lanes", "pg_kl"
+KEY, KL_KEY, STORED_KEY = "lanes", "pg_kl", "pg_stored"
 BELOW, PART, FORK = 64, 290, 200
 """Pixels that the lanes leave at the window's end: for the row under them, for what that opens, and for a fork."""
 
@@ -69,10 +69,10 @@ def needs_a_run(plan: Plan) -> bool:
 
 def draw_results(plan: Plan | None, settings: Settings) -> None:
     """The runs that were opened, else what the settings have in the store, else what ran last, else what to do."""
-    ran = st.session_state.get(RAN)
     run = follow(SLOT, render=_draw_live, bar_below=True)
     if run is not None and run.live:
         return
+    ran = _asked_for(run) if run is not None else None
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
     found = _kept(plan)
@@ -84,17 +84,27 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
     elif earlier is not None and earlier.specs and len(without := _kept(earlier)) == len(earlier.specs):
         st.caption(":material/edit: These lanes were run without their control: press **Run** to write it beside them.")
         draw_done(earlier, without, "CACHED", settings)
-    elif ran is not None and run is not None and run.result:
+    elif ran is not None and len(written := _kept(ran, run)) == len(ran.specs):
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
-        draw_done(ran, run.result, "CACHED", settings, are_asked=False)
+        draw_done(ran, written, "CACHED", settings, are_asked=False)
     else:
         st.info("Press **Run**: the chosen lanes are written side by side.", icon=":material/play_arrow:")
 
 
-def _kept(plan: Plan | None) -> list[Generation]:
-    """What the store has of a plan's lanes, finished or not."""
-    bench = workbench()
-    return [kept for spec in plan.specs if (kept := bench.cached(spec) or bench.unfinished(spec))] if plan else []
+def _asked_for(run: Snapshot[object]) -> Plan | None:
+    """The plan of a run as it was asked for here; after a reload, as the run itself has it once it has begun."""
+    partial: Sequence[Generation] = run.progress.partial or ()
+    if RAN not in st.session_state and partial:
+        st.session_state[RAN] = plan_of([lane.spec for lane in partial])
+    plan: Plan | None = st.session_state.get(RAN)
+    return plan
+
+
+def _kept(plan: Plan | None, run: Snapshot[Sequence[Generation]] | None = None) -> list[Generation]:
+    """What a run and the store have of a plan's lanes, finished or not."""
+    bench, own = workbench(), {one.spec: one for one in (run.result if run is not None else None) or ()}
+    specs = plan.specs if plan is not None else ()
+    return [one for spec in specs if (one := own.get(spec) or bench.cached(spec) or bench.unfinished(spec))]
 
 
 def _draw_opened(settings: Settings) -> bool:
@@ -163,13 +173,23 @@ def _draw_numbers(plan: Plan, generations: Sequence[Generation]) -> None:
 def _draw_live(snapshot: Snapshot[object]) -> None:
     """The lanes of a run that is still going, redrawn as tokens come."""
     partial: Sequence[Generation] = snapshot.progress.partial or ()
-    plan: Plan | None = st.session_state.get(RAN) or (plan_of([lane.spec for lane in partial]) if partial else None)
+    plan = _asked_for(snapshot)
     if plan is not None:
-        written = {generation.spec: generation for generation in partial}
-        lanes = [written.get(spec) or workbench().cached(spec) for spec in plan.specs]
+        written = _stored_before(snapshot.job_id, plan) | {generation.spec: generation for generation in partial}
+        lanes = [written.get(spec) for spec in plan.specs]
         with st.container(gap="xxsmall"):
             draw_anecdote(lanes, plan.specs, None)
             draw_lanes(plan, lanes, badge="LIVE", key=KEY, below=BELOW)
+
+
+def _stored_before(job_id: str, plan: Plan) -> dict[GenerationSpec, Generation]:
+    """The lanes that were stored when a run began, looked up once: nothing but the run adds to them."""
+    known: tuple[str, dict[GenerationSpec, Generation]] = st.session_state.get(STORED_KEY, ("", {}))
+    if known[0] != job_id:
+        found = {spec: workbench().cached(spec) for spec in plan.specs}
+        known = job_id, {spec: one for spec, one in found.items() if one is not None}
+        st.session_state[STORED_KEY] = known
+    return known[1]
 
 
 def _ask_kl(plan: Plan) -> None:
