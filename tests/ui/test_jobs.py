@@ -10,10 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import BadInput, UserFacingError
-from core.jobs import Progress
+from core.jobs import Caller, Progress
 from core.settings import CACHE
+from core.sharing.door import Door, Person, Shared, share
 from core.workbench import Workbench
-from ui.shell.jobs import AUTO_RUN_MACS
+from ui.shell.jobs import AUTO_RUN_MACS, DRAWN_PER_SECOND, TICK, tick
 from ui.shell.state import caller, workbench
 
 GATE = threading.Event()
@@ -186,3 +187,21 @@ def test_a_job_that_ends_while_it_is_drawn_is_not_drawn_a_second_time_in_the_sam
     drawn(app)
     assert [text.value for text in app.text] == ["its tokens so far", "drawn once; still live: False"]
     assert [text.value for text in drawn(app).text] == ["the result"]
+
+
+@pytest.mark.parametrize(("person", "slower"), [(Person("visitor 1"), True), (Person("s", is_speaker=True), False)])
+def test_with_many_jobs_each_is_drawn_less_often_and_the_speakers_as_before(bench, monkeypatch, person, slower):
+    def work():
+        while not GATE.is_set():
+            yield Progress(1, 4, "thinking", waiting=True)
+
+    monkeypatch.setattr(Door, "person", lambda *_: person)
+    share(Shared(Door("a password of tests"), ""))
+    try:
+        assert tick() == TICK
+        for i in range(30):
+            bench.engine.submit("probe", work(), caller=Caller(owner=str(i), guest=f"visitor {i}"))
+        assert tick() == (30 / DRAWN_PER_SECOND if slower else TICK)
+    finally:
+        share(None)
+    GATE.set()

@@ -16,11 +16,14 @@ import streamlit as st
 from core.errors import NotAllowed
 from core.jobs import JobId, Snapshot
 from core.models.pair import ModelFacts
+from core.sharing.door import sharing
 from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
-from ui.shell.state import guarded, is_recorded, workbench
+from ui.shell.state import guarded, guest, is_recorded, workbench
 
-TICK = 0.25
+TICK, DRAWN_PER_SECOND = 0.25, 16
+"""Seconds between two redraws of a job, and how many redraws of all jobs there are in a second: with many jobs each is
+drawn less often. The speaker's own are not: they are what the room looks at."""
 AUTO_RUN_MACS = 3e11
 """What costs less is computed without asking: a few seconds on a laptop's CPU."""
 GRACE_SECONDS = 0.8
@@ -41,8 +44,8 @@ def follow(
 ) -> Snapshot[Any] | None:
     """Show the job whose id is kept under `slot`; returns it as it was drawn, None where there is none.
 
-    While it is live, `render` draws its partial result four times a second: the page draws that result no second time,
-    even if the job ends meanwhile. Errors are shown here. Where the place is `narrow`, Stop stands below the bar; with
+    While it is live, `render` draws its partial result every `tick`: the page draws that result no second time, even if
+    the job ends meanwhile. Errors are shown here. Where the place is `narrow`, Stop stands below the bar; with
     `bar_below` both stand below what `render` draws.
     """
     refused = st.session_state.get(f"{slot}:error")
@@ -53,7 +56,7 @@ def follow(
     if snapshot is None:
         return None
     if snapshot.live:
-        _live(slot, snapshot.job_id, render, stoppable, narrow, bar_below)
+        st.fragment(_live, run_every=tick())(slot, snapshot.job_id, render, stoppable, narrow, bar_below)
     elif snapshot.error is not None:
         show_error(snapshot.error)
     elif snapshot.state == "timeout":
@@ -169,7 +172,13 @@ def _agrees(name: str, offer: Offer) -> bool:
     return st.button(offer.button, type="primary", key=f"{name}:go")
 
 
-@st.fragment(run_every=TICK)
+def tick() -> float:
+    """Seconds between two redraws of a job of this session."""
+    if sharing() is not None and not guest():
+        return TICK
+    return max(TICK, len(workbench().engine.live()) / DRAWN_PER_SECOND)
+
+
 def _live(
     slot: str,
     job_id: str,
