@@ -20,7 +20,7 @@ from typing import IO
 
 from benchmarks.light_page import LightPage, open_line
 
-TOKENS, PATIENCE, RETRY_SECONDS = 96, 180.0, 3.0
+TOKENS, PATIENCE, RETRY_SECONDS = 96, 600.0, 3.0
 QUESTION, RUN, STOP, LANES, BUSY = "Question", "Run", "Stop", "retrace_lanes", "The engine is busy"
 
 

@@ -21,7 +21,7 @@ from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
 from ui.shell.state import guarded, guest, is_recorded, workbench
 
-TICK, DRAWN_PER_SECOND = 0.25, 16
+TICK, DRAWN_PER_SECOND = 0.25, 8
 """Seconds between two redraws of a job, and how many redraws of all jobs there are in a second: with many jobs each is
 drawn less often. The speaker's own are not: they are what the room looks at."""
 AUTO_RUN_MACS = 3e11
