@@ -8,66 +8,35 @@ Without a card a small shape is taken: python -m benchmarks.device [--json FILE]
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import transformers
 
 from benchmarks.extraction import random_traces
-from benchmarks.shape_8b import LARGE, SMALL, TINY, Shape, direction_of, fresh_peak, loaded_of, peak, settled
+from benchmarks.shape_8b import LARGE, SMALL, Shape, direction_of, fresh_peak, loaded_of, peak, settled
+from benchmarks.steered_text import Figures, decode, equality, int8, nf4, specs_of, tokens_of
 from core.attribution.costs import Cost, Sizes, effects_cost, gradients_cost, reading_cost
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.one_text import attribute_tokens
 from core.attribution.values import AttributionSpec, GradientSpec, InterventionSpec, TargetText
+from core.disk.store import Store
 from core.errors import UserFacingError
-from core.extraction.moments import MomentsSpec, single_offsets
+from core.extraction.moments import Gathered, MomentsSpec, single_offsets
 from core.extraction.passes import record_moments
-from core.forward.edits import SteeringSpec
+from core.extraction.shelf import MomentShelf
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
-from core.runs.generation import stream_completions
-from core.runs.values import GenerationSpec
 from core.text.words import KEYWORDS
 from core.traces.events import LABELS
-from core.values import Prompt, SamplingSpec
-
-Figures = dict[str, float | str | bool]
-WARM, GENERATED = 32, 48
-"""Tokens before the steady rate is taken, and tokens of `generate`."""
-
-
-def specs_of(loaded: LoadedModel, n: int, tokens: int, temperature: float) -> list[GenerationSpec]:
-    """`n` rows at different doses and seeds."""
-    ids = tuple(np.random.default_rng(1).integers(5, loaded.d_vocab, 48).tolist())
-    return [
-        GenerationSpec(
-            model=loaded.spec,
-            fingerprint="random",
-            prompt=Prompt(question="", text="", token_ids=ids),
-            sampling=SamplingSpec(max_new_tokens=tokens, temperature=temperature, seed=i),
-            steering=(
-                SteeringSpec(direction=direction_of(loaded), layer=loaded.n_layers // 3, coefficient=float(i % 13)),
-            ),
-        )
-        for i in range(n)
-    ]
-
-
-def tokens_of(loaded: LoadedModel, specs: list[GenerationSpec], fixed: bool | None = None) -> list[list[int]]:
-    """The rows' tokens; `fixed` where this version of the project knows it."""
-    knows = "fixed" in inspect.signature(stream_completions).parameters
-    rows: list[list[int]] = [[] for _ in specs]
-    for step in stream_completions(loaded, specs, fixed=fixed) if knows else stream_completions(loaded, specs):
-        for token in step:
-            rows[token.row].append(token.token_id)
-    return rows
 
 
 def bandwidth(loaded: LoadedModel, _shape: Shape, _tokens: int) -> Figures:
@@ -81,57 +50,6 @@ def bandwidth(loaded: LoadedModel, _shape: Shape, _tokens: int) -> Figures:
         target.copy_(source)
         times.append(settled(loaded.device) - began)
     return {"GB/s": 2 * n / sorted(times)[2] / 1e9}
-
-
-def equality(loaded: LoadedModel, _shape: Shape, _tokens: int) -> Figures:
-    """Tokens of a tiny fp32 model on this device and on the CPU, and of steps that are fixed and that are not."""
-    here = loaded_of(TINY, loaded.device.type, torch.float32)
-    there = loaded_of(TINY, "cpu", torch.float32)
-    here.model.lm_head.weight.mul_(20)
-    there.model.load_state_dict(here.model.state_dict())
-    found: Figures = {}
-    for temperature in (0.0, 0.8):
-        specs = specs_of(there, 5, 48, temperature)
-        expected = tokens_of(there, specs, False)
-        for name, fixed in (("", None), (", steps that grow", False), (", fixed steps", True)):
-            rows = tokens_of(here, specs, fixed)
-            same = sum(
-                a == b for row, other in zip(rows, expected, strict=True) for a, b in zip(row, other, strict=True)
-            )
-            found[f"share of the CPU's tokens at temperature {temperature}{name}"] = same / sum(map(len, expected))
-    return found
-
-
-def decode(loaded: LoadedModel, shape: Shape, tokens: int) -> Figures:
-    """Steered tokens a second, time to the first token, `generate` beside it."""
-    found: Figures = {}
-    weights = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
-    weights -= loaded.model.get_input_embeddings().weight.numel() * loaded.model.dtype.itemsize
-    for n in shape.batches:
-        for temperature in (0.0, 1.0):
-            taken = fresh_peak(loaded.device)
-            times = [settled(loaded.device)]
-            for _ in stream_completions(loaded, specs_of(loaded, n, tokens, temperature)):
-                times.append(time.perf_counter())
-            end = settled(loaded.device)
-            name = f"B{n} t{temperature:g}"
-            step = (times[-1] - times[WARM]) / (len(times) - 1 - WARM)
-            found |= {f"{name} tokens/s": n / step, f"{name} first token, s": times[1] - times[0]}
-            found |= {f"{name} whole run, tokens/s": n * tokens / (end - times[0])}
-            found |= {
-                f"{name} longest step, s": float(np.diff(times).max()),
-                f"{name} weights GB/s": weights / step / 1e9,
-            }
-            found |= {f"{name} peak beside the weights, GB": (peak(loaded.device) - taken) / 1e9}
-        ids = torch.tensor([spec.prompt.token_ids for spec in specs_of(loaded, n, 1, 0.0)], device=loaded.device)
-        options = {"max_new_tokens": GENERATED, "min_new_tokens": GENERATED, "do_sample": False, "pad_token_id": 0}
-        loaded.model.generate(
-            ids, attention_mask=torch.ones_like(ids), **(options | {"max_new_tokens": 4, "min_new_tokens": 4})
-        )
-        began = settled(loaded.device)
-        loaded.model.generate(ids, attention_mask=torch.ones_like(ids), **options)
-        found[f"B{n} generate, tokens/s"] = n * GENERATED / (settled(loaded.device) - began)
-    return found
 
 
 def extraction(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
@@ -161,10 +79,16 @@ def extraction(loaded: LoadedModel, shape: Shape, _tokens: int) -> Figures:
         taken, began = fresh_peak(loaded.device), settled(loaded.device)
         work()
         seconds.append(settled(loaded.device) - began)
+    *_, gathered = record_moments(loaded, traces, spec)
+    with tempfile.TemporaryDirectory() as folder:
+        began = settled(loaded.device)
+        MomentShelf(Store(Path(folder))).put(cast(Gathered, gathered))
+        kept = settled(loaded.device) - began
     return {
         "bare, s": min(seconds[::2]),
         "extraction, s": min(seconds[1::2]),
         "times the bare forward": min(seconds[1::2]) / min(seconds[::2]),
+        "rounded and written to disk, s": kept,
         "peak beside the weights, GB": (peak(loaded.device) - taken) / 1e9,
     }
 
@@ -239,6 +163,8 @@ PARTS = {
     "bandwidth": bandwidth,
     "equality": equality,
     "decode": decode,
+    "nf4": nf4,
+    "int8": int8,
     "extraction": extraction,
     "readings": readings,
     "recovery": recovery,

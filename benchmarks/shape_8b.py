@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from torch import nn
 
 from benchmarks.extraction import Characters
 from core.directions.direction import Direction
 from core.models.loaded import LoadedModel, load_model
 from core.models.pair import DEMO_PAIR
-from core.values import ModelSpec
+from core.values import ModelSpec, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +79,10 @@ def loaded_of(shape: Shape, device: str, dtype: torch.dtype) -> LoadedModel:
     with torch.device(device):
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
     return replace(
-        load_model(DEMO_PAIR.reasoner),
+        _around(load_model(DEMO_PAIR.reasoner), model),
         spec=ModelSpec(repo_id="random", precision="bf16" if dtype == torch.bfloat16 else "fp32", device=device),
         fingerprint="random",
-        model=model,
         encoder=_Numbers(),
-        layers=tuple(model.model.layers),
-        decoder=model.model,
-        final_norm=model.model.norm,
-        unembed=model.lm_head,
-        head=lambda normed: model.lm_head(normed).float(),
         n_layers=shape.layers,
         d_model=shape.width,
         d_vocab=shape.vocabulary,
@@ -93,6 +91,46 @@ def loaded_of(shape: Shape, device: str, dtype: torch.dtype) -> LoadedModel:
         _texts=[],
         _forms={},
     )
+
+
+def _around(loaded: LoadedModel, model: Any) -> LoadedModel:
+    return replace(
+        loaded,
+        model=model,
+        layers=tuple(model.model.layers),
+        decoder=model.model,
+        final_norm=model.model.norm,
+        unembed=model.lm_head,
+        head=lambda normed: model.lm_head(normed).float(),
+    )
+
+
+def quantised(loaded: LoadedModel, precision: Precision) -> LoadedModel:
+    """The same model in int8 or NF4, quantised where it is; all but the blocks' linear layers is shared."""
+    bnb = importlib.import_module("bitsandbytes")
+    shared = {id(parameter): parameter for parameter in loaded.model.parameters()}
+    model = copy.deepcopy(loaded.model, shared)
+    for block in model.model.layers:
+        for part in block.children():
+            for name, linear in list(part.named_children()):
+                if isinstance(linear, nn.Linear):
+                    setattr(part, name, _linear(bnb, linear, precision))
+    return replace(_around(loaded, model.eval()), spec=replace(loaded.spec, precision=precision))
+
+
+def _linear(bnb: Any, linear: nn.Linear, precision: Precision) -> nn.Module:
+    """As transformers makes them of `core.values.QUANTISED`."""
+    sizes, weight = (linear.in_features, linear.out_features), linear.weight.data
+    made: nn.Module
+    if precision == "int8":
+        made = bnb.nn.Linear8bitLt(*sizes, bias=False, has_fp16_weights=False, threshold=6.0, device="meta")
+        kept, scales, _ = bnb.functional.int8_vectorwise_quant(weight.half())
+        made.weight = bnb.nn.Int8Params(kept, requires_grad=False, has_fp16_weights=False, CB=kept, SCB=scales)
+    else:
+        made = bnb.nn.Linear4bit(*sizes, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4", device="meta")
+        params = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", module=made)
+        made.weight = params.to(weight.device)
+    return made
 
 
 def settled(device: torch.device) -> float:

@@ -214,10 +214,14 @@ class Unfinished(Head):
     def layer(self, i: int) -> LayerSums:
         return _RoundedLayer(self.exact(i))
 
+    def halved(self, i: int) -> tuple[HalfLayer, list[HalfRow]]:
+        """A layer in half precision, by its index, and each label's part. Raises as `exact` does."""
+        return halved(self.exact(i), self)
+
     def halves(self) -> Iterator[tuple[str, HalfLayer | HalfRow]]:
         """Every layer in half precision, each label's part apart, with their names."""
         for i, layer in enumerate(self.spec.layers):
-            shared, rows = halved(self.exact(i), self)
+            shared, rows = self.halved(i)
             yield layer_name(layer), shared
             yield from ((layer_name(layer, row), kept) for row, kept in enumerate(rows))
 
@@ -249,6 +253,11 @@ class Growing(Unfinished):
     """The sums of a pass that runs, as they are now."""
 
     read: Callable[[int], ExactLayer] = field(repr=False)
+    halve: Callable[[int], tuple[HalfLayer, list[HalfRow]]] | None = field(default=None, repr=False)
+    """Rounds a layer where its sums are; None where that is the computer's memory."""
 
     def exact(self, i: int) -> ExactLayer:
         return self.read(i)
+
+    def halved(self, i: int) -> tuple[HalfLayer, list[HalfRow]]:
+        return self.halve(i) if self.halve else super().halved(i)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from core.extraction.keeping import Keeper
 from core.extraction.layers import ExactLayer, Growing, Unfinished
 from core.extraction.moments import NEGATIVES, ExactSums, Gathered, Moments, MomentsSpec, bytes_needed, is_large
 from core.extraction.packs import HELD_BYTES, Member, next_pack, padded, tokens_at_once
+from core.extraction.rounding import halved_there
 from core.extraction.selection import select_sums, sent
 from core.forward.hooks import run_decoder
 from core.models.loaded import LoadedModel
@@ -219,8 +220,7 @@ def _add_layers(sums: _Sums, member: Member, here: slice, selected: Sequence[Ten
         sums.positive[0][row, fold, here] += block[:, a] * shares[a]
         sums.positive[1][row, fold, here] += block[:, a]
         sums.squares[row, here] += squares[:, a * windows : (a + 1) * windows]
-    for i, groups in zip(range(here.start, here.stop), inside[:, n:].double(), strict=True):
-        sums.negative[fold, i] += background @ groups
+    sums.negative[fold, here] += torch.matmul(background, inside[:, n:].double())
     sums.all_squares[here] += squares[:, n:].sum(1)
     sums.norms[here] += norms
 
@@ -265,7 +265,10 @@ def _finish(spec: MomentsSpec, sums: _Sums, *, goes_on: bool = False) -> Gathere
     counted = _counted(spec, sums)
     if is_large(spec, d):
         assert all(math.isfinite(float(total.sum())) for total in sums.positive), "a sum of activations is not finite"
-        return Growing(**counted, width=d, read=lambda i: _named(ExactLayer, _layer_of(sums, i)))
+        growing = Growing(**counted, width=d, read=lambda i: _named(ExactLayer, _layer_of(sums, i)))
+        if tokens_at_once(sums.squares.device):
+            return replace(growing, halve=lambda i: halved_there(_layer_of(sums, i), growing))
+        return growing
     exact = _named(ExactSums, _totals(sums)) if goes_on else None
     positive = np.empty((2, rows, spec.folds, layers, len(spec.windows), d), np.float32)
     for weighting in range(2):

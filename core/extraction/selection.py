@@ -67,7 +67,7 @@ def select_sums(matrix: Tensor, streams: Tensor) -> tuple[Tensor, Tensor, Tensor
     if streams.dtype != torch.bfloat16:
         return torch.matmul(matrix, values), torch.matmul(matrix, squares), norms
     high = squares.bfloat16()
-    low = (squares - high).bfloat16()
+    low = torch.sub(squares, high, out=torch.empty_like(high))
     inside, tops, rests = (_product(matrix.to(streams.dtype), part) for part in (streams, high, low))
     return inside, tops + rests, norms
 

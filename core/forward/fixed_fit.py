@@ -6,7 +6,7 @@ import logging
 import weakref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
@@ -67,7 +67,9 @@ def _has_room(loaded: LoadedModel, cache: DynamicCache, n_read: int) -> bool:
 
 
 def _misfit(loaded: LoadedModel) -> str:
-    """Why this model's attention is not one that fixed steps know; "" where it is."""
+    """Why this model's layers are not such as fixed steps know; "" where they are."""
+    if any(_asks_the_host(module) for module in loaded.model.modules()):
+        return "its int8 layers wait for the host to look at each of their inputs"
     config = loaded.model.config
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and not set(kinds) <= {"full_attention", "sliding_attention"}:
@@ -82,6 +84,15 @@ def _misfit(loaded: LoadedModel) -> str:
         if stated and stated != {window_of(layer)}:
             return "its attention slides otherwise than its cache"
     return ""
+
+
+def _asks_the_host(module: nn.Module) -> bool:
+    """Whether it is a layer of bitsandbytes' int8 that looks for outliers: `if outliers.any()`, which ends a capture.
+
+    Nothing is tried, as a capture that fails may leave the card's allocator in it. Those of NF4 only launch kernels.
+    """
+    state = getattr(module, "state", None)
+    return type(module).__name__ == "Linear8bitLt" and getattr(state, "threshold", 0.0) > 0
 
 
 def _tried(loaded: LoadedModel) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -163,6 +164,41 @@ def test_windows_that_slide(family, tmp_path, make_direction, monkeypatch):
     assert complete(loaded, specs, fixed=True) == complete(loaded, specs, fixed=False)
 
 
+def logits_along(loaded, specs, script, monkeypatch, *, fixed):
+    """(steps, rows, d_vocab) where every row goes on with the tokens of the script (steps, rows), whatever it says."""
+    seen = []
+
+    def told(logits, sampling, draws):
+        seen.append(logits.clone())
+        return script[len(seen) - 1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fixed_step, "choose", told)
+        patch.setattr(generation, "choose", told)
+        rows = complete(loaded, specs, fixed=fixed)
+    assert rows == script.T.tolist()
+    return torch.stack(seen)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "gemma2", "gpt_neox"])
+def test_in_bf16_a_fixed_step_is_as_near_as_another_batch_is(family, tmp_path, make_direction, monkeypatch):
+    """Logits along the same tokens, against those of the same rows alone: what a batch may change in bf16."""
+    loaded = tiny_loaded(tmp_path, family, precision="bf16")
+    assert fits(loaded)
+    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=4.0)
+    specs = [spec_of(loaded, question, steering=[edit], temperature=1.0, seed=3) for question in QUESTIONS]
+    script = torch.randint(10, loaded.d_vocab - 10, (N_NEW, 3), generator=torch.Generator().manual_seed(0))
+    grown, steps = (logits_along(loaded, specs, script, monkeypatch, fixed=way) for way in (False, True))
+    alone = [
+        logits_along(loaded, [spec], script[:, i : i + 1], monkeypatch, fixed=False) for i, spec in enumerate(specs)
+    ]
+    batched = (grown - torch.cat(alone, 1)).abs()
+    spread = grown.abs().max()
+    assert (steps[:3] - grown[:3]).abs().max() <= batched.max() + 2**-8 * spread
+    assert (steps - grown).abs().max() <= 2 * batched.max() + 2**-7 * spread
+    assert (steps - grown).abs().mean() <= 2 * batched.mean() + 2**-10 * spread
+
+
 def test_a_model_that_keeps_other_states_decodes_as_before_and_says_so(tmp_path, caplog, monkeypatch):
     loaded = tiny_loaded(tmp_path, "qwen2")
     monkeypatch.setattr(loaded.model.config, "layer_types", ["full_attention", "chunked_attention", "full_attention"])
@@ -188,15 +224,18 @@ def test_many_rows_leave_one_after_another(loaded, make_direction, monkeypatch):
     assert kept == sorted(kept, reverse=True)
 
 
-def test_stopping_a_stream_leaves_no_hook_and_the_next_run_is_right(loaded, make_direction):
-    edit = SteeringSpec(direction=make_direction(loaded.d_model), layer=1, coefficient=8.0)
-    spec = spec_of(loaded, steering=[edit])
-    stream = stream_completions(loaded, [spec], fixed=True)
-    for _ in range(9):
-        next(stream)
+@settings(anything, max_examples=8)
+@given(batch=st.lists(rows, min_size=1, max_size=4), share=st.floats(0, 1))
+def test_a_stream_that_is_stopped_has_said_what_the_whole_one_says(batch, share, loaded, make_direction, vocabulary):
+    """Nothing is left behind, and the next run is right; stopped before and after fixed steps began, rows ended."""
+    specs = [build(loaded, make_direction, vocabulary, row) for row in batch]
+    whole = list(stream_completions(loaded, specs, fixed=False))
+    stream = stream_completions(loaded, specs, fixed=True)
+    stopped = [next(stream) for _ in range(1 + int(share * (len(whole) - 1)))]
     stream.close()
+    assert stopped == whole[: len(stopped)]
     assert hook_count(loaded) == 0
-    assert complete(loaded, [spec], fixed=True) == complete(loaded, [spec], fixed=False)
+    assert list(stream_completions(loaded, specs, fixed=True)) == whole
 
 
 def test_a_run_fills_its_context_and_no_column_more(tmp_path):

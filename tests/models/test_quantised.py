@@ -1,5 +1,7 @@
 """NF4 and int8 on the CPU: load, steer, extract, attribute; and the rule against saving a quantised model."""
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from core.attribution import frozen_linears
 from core.attribution.frozen_linears import differentiable
 from core.attribution.one_text import attribute_tokens
 from core.errors import UserFacingError
+from core.forward import fixed_fit
 from core.forward.edits import SteeringSpec
 from core.forward.steering import compile_steering
 from core.models.checkpoints import estimate_memory
@@ -53,6 +56,27 @@ def test_coefficient_zero_is_the_baseline_and_a_dose_changes_the_text(loaded, ma
 
     assert steered(0.0) == complete(loaded, [spec_of(loaded)]) != steered(40.0)
     assert hook_count(loaded) == 0
+
+
+def test_4_bits_decode_by_fixed_steps_and_int8_says_why_it_does_not(loaded, caplog, monkeypatch):
+    """Rows of other lengths; int8 is not even tried, as a failed capture may leave a card's allocator in it."""
+    monkeypatch.setattr(fixed_fit, "_fits", WeakKeyDictionary())
+    specs = [spec_of(loaded, question, max_new_tokens=40) for question in ("Why?", "What is 3 plus 4?")]
+    plain = complete(loaded, specs, fixed=False)
+    if loaded.spec.precision == "int8":
+        monkeypatch.setattr(fixed_fit, "_tried", lambda loaded: pytest.fail("a step was tried"))
+    assert complete(loaded, specs, fixed=True) == plain
+    assert fixed_fit.fits(loaded) == (loaded.spec.precision == "nf4")
+    said = "decodes without fixed steps: its int8 layers wait for the host to look at each of their inputs"
+    assert (said in caplog.text) == (loaded.spec.precision == "int8")
+
+
+def test_int8_without_outliers_asks_nobody(loaded, monkeypatch):
+    layers = [m for m in loaded.model.modules() if type(m).__name__ == "Linear8bitLt"]
+    for layer in layers:
+        monkeypatch.setattr(layer.state, "threshold", 0.0)
+    monkeypatch.setattr(fixed_fit, "_fits", WeakKeyDictionary())
+    assert fixed_fit.fits(loaded)
 
 
 def test_extraction_and_attribution_run(loaded, make_direction):

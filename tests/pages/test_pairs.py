@@ -141,3 +141,17 @@ def test_a_link_without_a_pair_is_said_and_ignored(bench, raw):
     assert not shown.exception
     assert "The link held values that do not exist here" in words(shown)
     assert "made with" not in words(shown)
+
+
+def test_where_int8_is_offered_its_speed_is_said(bench):
+    """With the figures of the README, and of int8 alone."""
+    shown = app()
+    shown.selectbox("pair_preset").set_value("Llama-3.1-8B and its R1 distil").run()
+    said = [caption.value for caption in shown.caption]
+    assert not any("tokens a second" in text for text in said)
+    shown.selectbox("pair_precision").set_value("int8").run()
+    (said,) = [caption.value for caption in shown.caption if "tokens a second" in caption.value]
+    assert "9.5 tokens a second on an H200" in said
+    table = (Path(__file__).parents[2] / "README.md").read_text("utf-8").partition("**How fast.**")[2]
+    assert "| int8 | 9.5 |" in table
+    assert "| bf16 | 160 |" in table

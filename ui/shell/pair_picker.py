@@ -37,9 +37,13 @@ _FETCH = "job:fetch"
 _PRECISIONS: dict[Precision, str] = {
     "fp32": "fp32 · exact",
     "bf16": "bf16 · half the memory",
-    "int8": "int8 · bitsandbytes",
+    "int8": "int8 · bitsandbytes, slow",
     "nf4": "NF4 · 4-bit, bitsandbytes",
 }
+_HOW_SLOW = (
+    "int8 writes slowly: 9.5 tokens a second on an H200 with random weights of an 8B shape, where bf16 wrote 160 "
+    "(README, “How fast”). NF4 needs less memory and is not held up this way."
+)
 
 
 def draw_pair_picker(slot: str) -> None:
@@ -82,6 +86,8 @@ def _ask() -> PairSpec | None:
         reasoner_adapter = _ask_adapter("reasoner")
     choices: list[Precision] = ["fp32", "bf16"] if preset == _DEMO else ["bf16", "nf4", "int8", "fp32"]
     precision = st.selectbox("Precision", choices, format_func=lambda p: _PRECISIONS[p], key="pair_precision")
+    if precision == "int8":
+        st.caption(_HOW_SLOW)
     device = _ask_device()
     if not (base_id and reasoner_id):
         st.caption("Name both models: the base model, and the reasoning model finetuned from it.")
