@@ -22,7 +22,7 @@ import transformers
 
 from benchmarks.extraction import random_traces
 from benchmarks.shape_8b import LARGE, SMALL, Shape, direction_of, fresh_peak, loaded_of, peak, settled
-from benchmarks.steered_text import Figures, decode, equality, int8, nf4, specs_of, tokens_of
+from benchmarks.steered_text import FEW, Figures, decode, equality, int8, nf4, specs_of, tokens_of
 from core.attribution.costs import Cost, Sizes, effects_cost, gradients_cost, reading_cost
 from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
@@ -180,7 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     has_card = torch.cuda.is_available()
     shape, dtype = (LARGE, torch.bfloat16) if has_card else (SMALL, torch.float32)
-    tokens = options.tokens if has_card else 64
+    tokens = options.tokens if has_card else FEW
     name = torch.cuda.get_device_name() if has_card else "CPU"
     transformers.utils.logging.set_verbosity_error()
     found: dict[str, Figures] = {

@@ -17,7 +17,7 @@ from core.runs.values import GenerationSpec
 from core.values import Precision, Prompt, SamplingSpec
 
 Figures = dict[str, float | str | bool]
-WARM, GENERATED, FEW = 32, 48, 64
+WARM, GENERATED, FEW = 32, 48, 48
 """Tokens before the steady rate is taken, tokens of `generate`, and of a run that is slow or only compared."""
 
 

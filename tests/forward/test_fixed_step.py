@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.directions.direction import Direction
+from core.errors import BadDirection, ModelUnavailable
 from core.forward import fixed_step
 from core.forward.edits import SteeringSpec
 from core.forward.fixed_fit import fits
@@ -26,7 +29,9 @@ N_NEW = 40
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    return tiny_loaded(tmp_path_factory.mktemp("models"))
+    made = tiny_loaded(tmp_path_factory.mktemp("models"))
+    assert fits(made), "or every run would go on by steps that grow"
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +241,47 @@ def test_a_stream_that_is_stopped_has_said_what_the_whole_one_says(batch, share,
     assert stopped == whole[: len(stopped)]
     assert hook_count(loaded) == 0
     assert list(stream_completions(loaded, specs, fixed=True)) == whole
+
+
+def written_until(error, loaded, specs, fixed):
+    """How many steps of tokens were given out before the error."""
+    n = 0
+    with pytest.raises(error):
+        for n, _ in enumerate(stream_completions(loaded, specs, fixed=fixed), start=1):  # noqa: B007
+            pass
+    return n
+
+
+def test_an_overflow_among_fixed_steps_ends_the_run_at_the_same_token(tmp_path):
+    """fp16 ends at 65,504, which five edits reach from the 12th new token on; the next block reads zeros for it."""
+    loaded = tiny_loaded(tmp_path)
+    assert fits(loaded)
+    loaded.model.half()
+    axis = Direction.from_raw(np.eye(loaded.d_model, dtype=np.float32)[0], name="axis", layer=0)
+    late = Positions(region="completion", start=11)
+    edit = SteeringSpec(direction=axis, layer=0, coefficient=16_000.0, positions=late)
+    handle = loaded.layers[1].register_forward_pre_hook(lambda _m, args: (args[0].nan_to_num(0, 0, 0), *args[1:]))
+    try:
+        specs = [spec_of(loaded, steering=edits, banned=tuple(loaded.eos_ids)) for edits in ([], [edit] * 5)]
+        steps = [written_until(BadDirection, loaded, specs, fixed) for fixed in (True, False)]
+    finally:
+        handle.remove()
+    assert steps == [12, 12]
+    assert hook_count(loaded) == 0
+
+
+def test_logits_that_are_not_finite_among_fixed_steps_end_the_run_at_the_same_token(loaded):
+    spec, steps = spec_of(loaded, banned=tuple(loaded.eos_ids)), []
+    for fixed in (True, False):
+        calls = []
+        handle = loaded.model.lm_head.register_forward_hook(
+            lambda _m, _i, out, calls=calls: calls.append(1) or (out * torch.nan if len(calls) > 9 else out)
+        )
+        try:
+            steps.append(written_until(ModelUnavailable, loaded, [spec], fixed))
+        finally:
+            handle.remove()
+    assert steps == [9, 9]
 
 
 def test_a_run_fills_its_context_and_no_column_more(tmp_path):
