@@ -243,6 +243,26 @@ def test_a_stream_that_is_stopped_has_said_what_the_whole_one_says(batch, share,
     assert list(stream_completions(loaded, specs, fixed=True)) == whole
 
 
+def test_a_word_ends_the_steering_of_a_row_whose_neighbours_have_left(loaded, make_direction, monkeypatch):
+    """It is one of two edits, and the last of four rows: their steering has been copied to another batch by then."""
+    kept, keep = [], FixedRows.keep
+    monkeypatch.setattr(FixedRows, "keep", lambda self, rows: kept.append(self.column) or keep(self, rows))
+    direction, neighbours = make_direction(loaded.d_model), [spec_of(loaded, max_new_tokens=6)] * 3
+
+    def steered(until):
+        edit = SteeringSpec(direction=direction, layer=1, coefficient=12.0, positions=Positions(until=until))
+        return spec_of(loaded, steering=[edit], temperature=1.0, seed=4, banned=tuple(loaded.eos_ids))
+
+    free = complete(loaded, [steered(())], fixed=False)[0]
+    early, late = (words_of(loaded.tokenizer.decode(part)) for part in (free[:16], free[16:32]))
+    word = next(word for word in late if word not in early)
+    specs = [*neighbours, steered((word,))]
+    ended = complete(loaded, specs, fixed=True)
+    assert len(kept) == 1
+    assert ended[-1] != free
+    assert ended == complete(loaded, specs, fixed=False)
+
+
 def written_until(error, loaded, specs, fixed):
     """How many steps of tokens were given out before the error."""
     n = 0
