@@ -25,6 +25,9 @@ from core.values import T
 
 REQUIREMENTS = "requirements-ray.txt"
 KNOCK_SECONDS = 5.0
+_SETTINGS = b"\x04"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00" + _SETTINGS + bytes(5)
+"""How HTTP/2 begins, from both sides: with a frame of this type, whose length stands before it in three bytes."""
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _GOES_ALONG = (settings.MODEL_ROOTS, "HF_HOME", "HF_HUB_OFFLINE")
 """Variables of the driver that workers get; no key is among them."""
@@ -163,9 +166,16 @@ def _leave(hands: RayHands | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """See that somebody listens there: Ray itself would wait for minutes. Raises OSError, ValueError."""
+    """See that somebody who speaks Ray's HTTP/2 listens there: Ray itself would wait for minutes.
+
+    Raises OSError, ValueError.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    with socket.create_connection((host, int(port)), KNOCK_SECONDS) as line:
+        if os.environ.get("RAY_USE_TLS", "0") == "0":
+            line.sendall(_PREFACE)
+            if line.recv(4)[3:] != _SETTINGS:
+                raise ConnectionError("Something else than Ray listens there.")
 
 
 def _environment() -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 
 import pytest
@@ -128,6 +129,24 @@ def test_a_cluster_of_another_version_is_named_with_both():
     assert "Ray: 2.9.3" in found.remedy
     assert "Ray: 2.60.0" in found.remedy
     assert "No Ray cluster answers at 10.0.0.1:6379" in refusal("10.0.0.1:6379", ConnectionError("x")).problem
+
+
+@pytest.mark.parametrize(
+    ("says", "is_ray"), [(b"HTTP/1.1 400 Bad\r\n", False), (b"", False), (b"\0\0\x06\x04\0", True)]
+)
+def test_who_listens_but_is_no_ray_is_refused_before_ray_waits_for_it(says, is_ray, monkeypatch):
+    monkeypatch.setattr(on_ray, "KNOCK_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+
+        def answer():
+            line, _ = server.accept()
+            stack.enter_context(line)
+            line.sendall(says)
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with contextlib.nullcontext() if is_ray else pytest.raises(OSError):
+            on_ray._knock(address)
 
 
 @NEEDS_RAY
