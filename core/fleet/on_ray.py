@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import socket
 import threading
@@ -99,6 +100,7 @@ def _connect(spec: FleetSpec, tell: Tell) -> None:
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "namespace": "retrace", "runtime_env": _environment()}
+    options["logging_level"] = logging.ERROR
     address = _known_address() if spec.address == AUTO else spec.address
     if address in ("", LOCAL):
         tell("beginning a cluster on this machine")
@@ -108,24 +110,31 @@ def _connect(spec: FleetSpec, tell: Tell) -> None:
     tell(f"joining the cluster at {address}")
     try:
         _knock(address)
+        if not address.startswith("ray://"):
+            ray._raylet.GcsClient(address=address)  # Once: `init` would ask again and again for minutes.
         ray.init(address=address, **options)
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise refusal(address, error) from error
 
 
 def _known_address() -> str:
     """Of the cluster that this machine belongs to, where it answers; "" for none.
 
-    Ray itself would take any that runs here, one that another command has begun for itself too.
+    Ray itself would take any that runs here, one that another command has begun for itself too. As it does, to the
+    machine's own the user's token is shown, and to no other.
     """
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._private.services import find_bootstrap_address
 
-    known: str | None = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None)
+    named = os.environ.get("RAY_ADDRESS")
+    known: str = named or find_bootstrap_address(None) or ""
     try:
-        _knock(known or "")
+        _knock(known)
     except (OSError, ValueError):
         return ""
-    return known or ""
+    if not named:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    return known
 
 
 def refusal(address: str, error: Exception) -> BadInput:
@@ -135,6 +144,11 @@ def refusal(address: str, error: Exception) -> BadInput:
         return BadInput(
             "The cluster runs another version of Ray or Python.",
             f"Install the one of {REQUIREMENTS} on every host. {' '.join(lines[1:])}"[:400],
+        )
+    if "token" in str(error).lower():
+        return BadInput(
+            f"The Ray cluster at {address} asks for its token.",
+            "Set RAY_AUTH_MODE=token, and put what `ray get-auth-token` tells there into ~/.ray/auth_token here.",
         )
     return BadInput(
         f"No Ray cluster answers at {address}.",

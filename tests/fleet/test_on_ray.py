@@ -159,6 +159,12 @@ def test_what_ray_says_of_another_version_is_understood():
         assert "another version of Ray or Python" in refusal("here:1", caught.value).problem
 
 
+def test_a_cluster_that_asks_for_a_token_is_named():
+    found = refusal("10.0.0.1:6379", RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing"))
+    assert found.problem == "The Ray cluster at 10.0.0.1:6379 asks for its token."
+    assert "RAY_AUTH_MODE=token" in found.remedy
+
+
 def test_a_loss_is_its_last_line():
     error = RuntimeError("ray::Member.__init__()\n  File x\nModuleNotFoundError: No module named 'core'\n")
     assert last_line(error) == "RuntimeError: ModuleNotFoundError: No module named 'core'"
