@@ -111,7 +111,8 @@ def _connect(spec: FleetSpec, tell: Tell) -> None:
     try:
         _knock(address)
         if not address.startswith("ray://"):
-            ray._raylet.GcsClient(address=address)  # Once: `init` would ask again and again for minutes.
+            # Once: `init` would ask again and again for minutes.
+            ray._raylet.GcsClient(address=address)  # type: ignore[attr-defined]
         ray.init(address=address, **options)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise refusal(address, error) from error
