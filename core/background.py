@@ -100,9 +100,18 @@ class _Wish:
 class Background:
     """One piece of work at a time: the next one waits until the thread of the last is through."""
 
-    def __init__(self, name: str, *, clean: Callable[[], None] = lambda: None) -> None:
-        """`clean` is called on the thread after work that failed or was stopped, when nothing of it is held."""
-        self._name, self._clean = name, clean
+    def __init__(
+        self,
+        name: str,
+        *,
+        clean: Callable[[], None] = lambda: None,
+        busy: str = "waiting for what was stopped to end",
+    ) -> None:
+        """`clean` is called on the thread after work that failed or was stopped, when nothing of it is held.
+
+        `busy` is what the next one says while it waits.
+        """
+        self._name, self._clean, self._busy = name, clean, busy
         self._thread: threading.Thread | None = None
 
     def follow(self, work: Callable[[Errand], T]) -> Generator[Progress, None, T]:
@@ -111,7 +120,7 @@ class Background:
         Closing the generator stops the work, without waiting for its end.
         """
         while self._thread is not None and self._thread.is_alive():
-            yield Progress(0, 0, "waiting for what was stopped to end", waiting=True)
+            yield Progress(0, 0, self._busy, waiting=True)
         errand, outcome = Errand(), Future[T]()
         self._thread = threading.Thread(target=self._run, args=(work, errand, outcome), name=self._name, daemon=True)
         self._thread.start()

@@ -9,7 +9,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, cast
 
 from core.errors import UserFacingError
@@ -104,6 +104,13 @@ def relay(work: Generator[Progress, None, T], change: Callable[[Progress], Progr
             yield change(progress)
     finally:
         work.close()
+
+
+def rest(progress: Progress, seconds: float) -> Generator[Progress, None, None]:
+    """Wait that long for something outside, while other jobs go on."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield replace(progress, waiting=True)
 
 
 def finish(work: Generator[Progress, None, T]) -> T:

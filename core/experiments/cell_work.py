@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.disk import codec
 from core.disk.leases import Leases
@@ -14,7 +14,7 @@ from core.disk.store import Store
 from core.experiments.points import Setting, Want
 from core.fleet.foreman import Foreman, Order
 from core.fleet.hands import Task
-from core.jobs import Progress, relay
+from core.jobs import Progress, relay, rest
 from core.models.pair import PairHolder
 from core.runs import cells
 from core.runs.cells import DoseCell, DoseCellSpec
@@ -24,8 +24,8 @@ from core.values import Kinds, ModelSpec, Spec
 Said = Callable[[str], Progress]
 """What is shown while something is done: the progress with its message."""
 KIND, _ = cells.KINDS[DoseCellSpec]
-LISTEN = 0.1
-"""Seconds that workers are listened to at a time."""
+LOOK_EVERY = 0.1
+"""Seconds after which it is looked again what others have made."""
 LEASES = "leases"
 """Folder of the store, for what is being made."""
 
@@ -87,8 +87,8 @@ class CellWork:
             new = yield from relay(self._make_one(want, made.keys()), lambda _: said(message))
             made |= new
             if not new:
-                where = f"on {self._foreman.n_workers} workers" if self._foreman else "in another process"
-                yield replace(said(f"{message}, {where}"), waiting=True)
+                where = self._foreman.where if self._foreman else "in another process"
+                yield from rest(said(f"{message}, {where}"), LOOK_EVERY)
         for cell in there:
             self._count(cell.spec)
         return there
@@ -122,7 +122,7 @@ class CellWork:
             if key not in self._given and not self._hand_out(foreman, key, spec):
                 break
         found: dict[str, DoseCell] = {}
-        for key, data in foreman.take(LISTEN).items():
+        for key, data in foreman.take().items():
             spec, lease = self._given.pop(key)
             with lease:
                 found[key] = cell = codec.load(DoseCell, data)

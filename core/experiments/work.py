@@ -32,7 +32,7 @@ from core.extraction.merging import Material
 from core.extraction.shelf import MomentShelf
 from core.extraction.tables import DirectionTable, TableSpec, table_of
 from core.fleet.foreman import Foreman
-from core.fleet.on_ray import ray_fleet
+from core.fleet.on_ray import with_workers
 from core.fleet.passes import gather
 from core.fleet.values import FleetSpec
 from core.jobs import Progress, relay
@@ -73,12 +73,12 @@ class Lab:
         With a fleet its workers make the cells and read the traces.
         """
         if fleet is None:
-            run, traces = yield from self._begun(plan)
-            return (yield from run.work(traces, self.experiments.save(plan)))
-        yield Progress(0, 0, "joining the workers")
-        with ray_fleet(fleet) as hands:
-            run, traces = yield from self._begun(plan, Foreman(hands))
-            return (yield from run.work(traces, self.experiments.save(plan)))
+            return (yield from self._measured(plan))
+        return (yield from with_workers(fleet, lambda hands: self._measured(plan, Foreman(hands))))
+
+    def _measured(self, plan: Plan, foreman: Foreman | None = None) -> Work:
+        run, traces = yield from self._begun(plan, foreman)
+        return (yield from run.work(traces, self.experiments.save(plan)))
 
     def help(self, plan: Plan) -> Generator[Progress, None, None]:
         """Measure cells that another process, at work on this plan over the same store, has not come to.

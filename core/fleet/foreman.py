@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.errors import ModelUnavailable, UserFacingError
@@ -37,8 +36,8 @@ class _Worker:
     orders: dict[int, Order] = field(default_factory=dict)
     """By ticket."""
     lost: int = 0
-    unable: dict[str, str] = field(default_factory=dict)
-    """Models that it cannot hold, and why."""
+    unable: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Models that it cannot hold, why, and what to do."""
 
 
 class Foreman:
@@ -49,6 +48,7 @@ class Foreman:
         self._workers = {number: _Worker() for number in range(hands.n_workers)}
         self._tickets = itertools.count()
         self._again: list[Order] = []
+        self._last_loss = ""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -60,6 +60,16 @@ class Foreman:
     def n_workers(self) -> int:
         """How many are left."""
         return len(self._workers)
+
+    @property
+    def where(self) -> str:
+        """Who does it, in words."""
+        up = len(self._workers.keys() & self._hands.up)
+        if not up:
+            return "waiting for workers to begin: others may use the cluster"
+        if up < self.n_workers:
+            return f"on {up} of {self.n_workers} workers"
+        return f"on {up} workers" if up > 1 else "on one worker"
 
     def give(self, order: Order) -> bool:
         """Have a worker do this; False while none has room. Raises ModelUnavailable where none can hold its model.
@@ -78,7 +88,7 @@ class Foreman:
         self._hands.give(number, ticket, order.task)
         return True
 
-    def take(self, seconds: float) -> dict[str, bytes]:
+    def take(self, seconds: float = 0.0) -> dict[str, bytes]:
         """What was done, by key; waits that long for the first. Raises UserFacingError for what cannot be done."""
         self._again = [left for left in self._again if not self._place(left)]
         done: dict[str, bytes] = {}
@@ -96,8 +106,9 @@ class Foreman:
         """A worker that holds the model, else one that holds none, else an idle one, so that few models are loaded."""
         able = {n: worker for n, worker in self._workers.items() if model not in worker.unable}
         if not able:
-            raise ModelUnavailable(self._why_none(model), "Free memory there, or bring the files to these hosts.")
-        with_room = {n: worker for n, worker in able.items() if len(worker.orders) < AT_ONCE}
+            raise self._nobody(model)
+        up = self._hands.up
+        with_room = {n: worker for n, worker in able.items() if n in up and len(worker.orders) < AT_ONCE}
         rank = {n: (worker.model != model, bool(worker.model), len(worker.orders)) for n, worker in with_room.items()}
         best = min(rank, key=lambda n: rank[n], default=None)
         if best is not None and rank[best][:2] == (True, True):
@@ -105,9 +116,16 @@ class Foreman:
             return None if is_held or with_room[best].orders else best
         return best
 
-    def _why_none(self, model: str) -> str:
-        reasons: Sequence[str] = sorted({worker.unable[model] for worker in self._workers.values()})
-        return f"No worker can go on. {' '.join(reasons[:3])}".strip() if reasons else "All workers were lost."
+    def _nobody(self, model: str) -> ModelUnavailable:
+        """Why no worker is left that could hold the model."""
+        reasons = sorted({worker.unable[model] for worker in self._workers.values()})
+        if not reasons:
+            return ModelUnavailable(
+                f"All workers were lost. {self._last_loss}".strip(),
+                "Look at memory and logs of these hosts; the same command goes on.",
+            )
+        (_, remedy), *_ = reasons
+        return ModelUnavailable(f"No worker can go on. {' '.join(why for why, _ in reasons[:3])}", remedy)
 
     def _hear(self, number: int, answer: Answer, done: dict[str, bytes]) -> None:
         worker = self._workers[number]
@@ -119,16 +137,17 @@ class Foreman:
             raise UserFacingError(answer.why, answer.remedy)
         elif answer.outcome == "unable":
             log.warning("worker %d cannot hold a model: %s", number, answer.why)
-            worker.unable[order.model], worker.model = answer.why, ""
+            worker.unable[order.model], worker.model = (answer.why, answer.remedy), ""
             self._again.append(order)
         else:
-            self._lose(number, order)
+            self._lose(number, order, answer.why)
 
-    def _lose(self, number: int, order: Order) -> None:
+    def _lose(self, number: int, order: Order, why: str) -> None:
         """Give all orders of a worker that is gone to others, and begin a new one in its place."""
         worker = self._workers[number]
         self._again += [order, *worker.orders.values()]
-        log.warning("worker %d was lost with %d tasks", number, 1 + len(worker.orders))
+        self._last_loss = why
+        log.warning("worker %d was lost with %d tasks: %s", number, 1 + len(worker.orders), why)
         if worker.lost + 1 >= MOST_LOST:
             del self._workers[number]
             return

@@ -54,6 +54,11 @@ class Hands(Protocol):
         """How many there are."""
         ...
 
+    @property
+    def up(self) -> frozenset[int]:
+        """Those that have begun, whatever became of them; others wait for room, or still begin."""
+        ...
+
     def give(self, worker: int, ticket: int, task: Task) -> None:
         """Have a worker do a task after those that it was given before."""
         ...

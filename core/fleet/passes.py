@@ -10,9 +10,9 @@ from core.extraction.moments import Moments, MomentsSpec, is_large
 from core.extraction.shelf import MomentShelf
 from core.fleet.foreman import Foreman, Order
 from core.fleet.hands import Task
-from core.jobs import Progress
+from core.jobs import Progress, rest
 
-LISTEN = 0.1
+LOOK_EVERY = 0.1
 PARTS_EACH = 4
 """Parts for each worker, so that none waits long for the last."""
 
@@ -38,8 +38,9 @@ def gather(
     while len(done) < len(parts):
         while todo and foreman.give(todo[0]):
             todo.pop(0)
-        done |= {key: codec.load(Moments, found) for key, found in foreman.take(LISTEN).items()}
+        new = foreman.take()
+        done |= {key: codec.load(Moments, found) for key, found in new.items()}
         n_read = sum(part.n_traces for part in done.values())
-        message = f"reading trace {n_read} of {n_traces} with {spec.model.name}, {foreman.n_workers} workers"
-        yield Progress(n_read, n_traces, message, waiting=True)
+        message = f"reading trace {n_read} of {n_traces} with {spec.model.name}, {foreman.where}"
+        yield from rest(Progress(n_read, n_traces, message), 0.0 if new else LOOK_EVERY)
     shelf.put(merged([done[f"part {i}"] for i in range(len(parts))]))

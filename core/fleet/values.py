@@ -9,6 +9,8 @@ from core.errors import BadInput
 
 AUTO = "auto"
 """The cluster that this machine belongs to, else one of this machine alone."""
+LOCAL = "local"
+"""One of this machine alone."""
 MOST = 1024
 _ADDRESS = re.compile(r"(ray://)?[\w.-]{1,200}:\d{1,5}|local|auto")
 

@@ -22,6 +22,7 @@ class LocalHands:
         self.gone: list[Answer] = []
         self.done: Counter[int] = Counter()
         """Tasks that each worker ended."""
+        self.up = frozenset(range(n))
         self.closed = False
 
     def give(self, worker: int, ticket: int, task: Task) -> None:

@@ -13,10 +13,11 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from core import engine
 from core.disk import codec
 from core.disk.leases import Leases
 from core.errors import BadInput
-from core.experiments import cell_work, work
+from core.experiments import cell_work
 from core.experiments.cell_work import LEASES
 from core.experiments.plans import outcome_json
 from core.experiments.values import ControlPlan, Doses
@@ -25,6 +26,7 @@ from core.fleet.hands import Task
 from core.fleet.member import Member
 from core.fleet.on_ray import ray_fleet
 from core.fleet.values import FleetSpec
+from core.jobs import Caller
 from core.runs.cells import DoseCell
 from core.values import Window
 from tests.experiments.test_work import open_bench, pair, plan_for, run  # noqa: F401
@@ -70,6 +72,11 @@ def bytes_of(bench, outcome):
     return {key: codec.dump(bench.store.get_by_key(DoseCell, key)) for key in keys}
 
 
+def cells_of(bench):
+    """By key, when each cell was kept."""
+    return {one.key: one.stored_at for one in bench.store.recent(cell_work.KIND, DoseCell, 999)}
+
+
 def run_with(bench, plan, spec):
     done = bench.engine.wait(bench.run_plan(plan, fleet=spec), 240)
     assert done.state == "done", done.error
@@ -82,13 +89,13 @@ def in_here(monkeypatch):
 
     def use(hands):
         @contextlib.contextmanager
-        def fleet(spec):
+        def fleet(spec, tell):
             try:
                 yield hands
             finally:
                 hands.close()
 
-        monkeypatch.setattr(work, "ray_fleet", fleet)
+        monkeypatch.setattr(on_ray, "ray_fleet", fleet)
         return hands
 
     return use
@@ -119,6 +126,39 @@ def test_workers_make_what_one_process_makes_each_cell_once_and_are_ended(open_b
     with contextlib.ExitStack() as stack:
         leases = Leases(bench.store.root / LEASES)
         assert all(stack.enter_context(leases.taken(key)) for key in list(keys)[:3]), "a lease was left"
+
+
+def test_closing_the_page_changes_nothing_and_another_page_follows_it(open_bench, tmp_path, in_here, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(engine, "_ABANDONED_AFTER", 0.0)
+    monkeypatch.setattr(engine, "_WATCH_EVERY", 0.0)
+    bench, hands, spec = open_bench(tmp_path), in_here(LocalHands(2)), FleetSpec(workers=2)
+    plan = small_plan_for(bench)
+    hands.up = frozenset()
+    job = bench.run_plan(plan, Caller(owner="closed", is_watching=lambda: False), spec)
+    while "waiting for workers" not in (snapshot := bench.engine.snapshot(job)).progress.message:
+        assert snapshot.live
+        time.sleep(0.01)
+    assert bench.run_plan(plan, Caller(owner="other"), spec) == job
+    hands.up = frozenset({0, 1})
+    assert bench.engine.wait(job, 120).outcome.finished
+
+
+def test_a_driver_that_ends_is_gone_on_with_by_the_next(open_bench, tmp_path, in_here):  # noqa: F811
+    first, spec = open_bench(tmp_path), FleetSpec(workers=2)
+    in_here(LocalHands(2))
+    plan = small_plan_for(first)
+    job = first.run_plan(plan, fleet=spec)
+    while len(cells_of(first)) < 3:
+        assert first.engine.snapshot(job).live
+        time.sleep(0.01)
+    first.close()
+    kept, again = cells_of(first), in_here(LocalHands(2))
+    second = open_bench(tmp_path)
+    outcome = run_with(second, plan, spec)
+    cells = cells_of(second)
+    assert kept.items() <= cells.items()
+    assert sum(again.done.values()) == len(cells) - len(kept)
+    assert outcome.finished
 
 
 def test_other_weights_on_a_worker_are_refused_by_name(open_bench, tmp_path, in_here):  # noqa: F811

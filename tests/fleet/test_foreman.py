@@ -6,7 +6,7 @@ import random
 from collections import Counter, deque
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import ModelUnavailable, UserFacingError
@@ -73,6 +73,7 @@ def test_a_model_is_loaded_where_it_is_held_already():
     assert loads == {"a": 1, "b": 1}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.integers(1, 4), st.integers(1, 25))
 def test_whatever_becomes_of_the_workers_each_order_comes_back_once(data, n_workers, n_orders):
     losses = Counter()
@@ -114,6 +115,37 @@ def test_a_task_that_fails_ends_with_its_sentence():
         run(Foreman(LocalHands(2, Clerk)), [order("bad")])
 
 
+def test_a_worker_that_has_not_begun_is_given_nothing_and_holds_nothing_up():
+    hands = LocalHands(2, Clerk)
+    hands.up = frozenset()
+    foreman = Foreman(hands)
+    assert not foreman.give(order(0))
+    assert "others may use the cluster" in foreman.where
+    hands.up = frozenset({1})
+    done, _ = run(foreman, [order(i) for i in range(9)])
+    assert len(done) == 9
+    assert hands.done == {1: 9}
+    assert foreman.where == "on 1 of 2 workers"
+    hands.up = frozenset({0, 1})
+    run(foreman, [order(i) for i in range(9)])
+    assert hands.done[0]
+    assert foreman.where == "on 2 workers"
+
+
+def test_why_none_is_left_is_said_with_what_to_do():
+    hands = LocalHands(1, Clerk)
+    hands.answers = lambda seconds: [
+        Answer(ticket=queue.popleft()[0], outcome="lost", why="ModuleNotFoundError: no core")
+        for queue in hands.queues.values()
+        if queue
+    ]
+    with pytest.raises(ModelUnavailable, match=r"All workers were lost\. ModuleNotFoundError: no core"):
+        run(Foreman(hands), [order(1)])
+    other = Task(does="cell", data=b"", source="of another version")
+    with pytest.raises(ModelUnavailable, match=r"another version of Retrace\. Bring the same version to every host"):
+        run(Foreman(LocalHands(2)), [Order(key="a", model="a", task=other)])
+
+
 class SimulatedHands:
     """Workers on a clock of their own: tasks take from half to twice a second, one in fifty ends its worker."""
 
@@ -123,6 +155,7 @@ class SimulatedHands:
         self.free_at = dict.fromkeys(range(n), begins)
         self.queues = {i: deque() for i in range(n)}
         self.deaths = 0
+        self.up = frozenset(range(n))
 
     def give(self, worker, ticket, task):
         self.queues[worker].append((ticket, task, self.now))
