@@ -14,6 +14,7 @@ from ui.finetuning.course import draw_course
 from ui.finetuning.emergence import draw_running as draw_measured
 from ui.finetuning.form import SLOT, draw_form
 from ui.finetuning.kept import draw_kept
+from ui.finetuning.zoo import draw_zoos
 from ui.shell.frame import require_shell
 from ui.shell.jobs import is_live, take_ended
 from ui.shell.state import is_recorded, take_over
@@ -47,3 +48,4 @@ if not is_live(SLOT):
     done(draw_form)
     st.subheader("On this machine", anchor=False)
 done(draw_kept)
+done(draw_zoos)

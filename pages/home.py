@@ -26,12 +26,14 @@ pair = wait_for_pair()
 
 from ui.home.experiment import draw_badges, draw_experiment  # noqa: E402  tables take a second to import: not before
 from ui.home.live import draw_live  # noqa: E402
+from ui.home.real_pair import draw_real_pair  # noqa: E402
 from ui.home.trainings import draw_trainings  # noqa: E402
 
 if can_run():
     draw_live(pair)
 draw_badges(pair)
 say_vocabularies()
+draw_real_pair()
 
 ways = (
     (

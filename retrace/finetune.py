@@ -27,6 +27,7 @@ from core.values import ModelSpec, Precision, Trace
 from retrace.console import Console, emit, in_words
 from retrace.inputs import traces_of
 from retrace.plans import allowed
+from retrace.report import put_training_report
 from retrace.results import check_room, read_file
 from retrace.session import Stop, Stopped, opened
 
@@ -61,7 +62,7 @@ def finetune(args: argparse.Namespace, console: Console, stop: Stop) -> None:
         except Stopped:
             console.say(_stopped_line(run))
             raise
-    emit(summary(done), indent=1)
+    emit({**summary(done), "report": put_training_report(run)}, indent=1)
 
 
 def _written(args: argparse.Namespace) -> Written | None:

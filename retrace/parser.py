@@ -96,7 +96,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `paper` or `run` made")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `paper`, `run` or `finetune` made")
 
 
 def _paper(args: Namespace, console: Console, stop: Stop) -> None:

@@ -1,4 +1,4 @@
-"""`report`: the report and the figures of a folder, from its results and the store, without any model."""
+"""`report`: the report and the figures of a folder, from what is kept of it and the store, without any model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from core.errors import BadInput
 from core.experiments.plans import plan_id
 from core.experiments.values import Outcome
 from core.experiments.verdicts import sentences, ticks
+from core.finetuning.folder import RunFolder
 from core.workbench import Workbench
 from retrace.console import Console, emit
 from retrace.results import FIGURES, REPORT, Results
@@ -15,8 +16,12 @@ from retrace.session import Stop, opened
 
 
 def report(args: argparse.Namespace, console: Console, stop: Stop) -> None:
-    """Make the report of a folder again. Raises BadInput where it holds no results."""
-    results = Results(args.folder)
+    """Make the report of an experiment's or a finetune's folder again. Raises BadInput where it holds neither."""
+    run, results = RunFolder(args.folder), Results(args.folder)
+    state = run.state()
+    if state is not None:
+        emit({"folder": state.folder, "finished": state.finished, "report": put_training_report(run)}, indent=1)
+        return
     plan = results.plan()
     with results.claimed(plan), opened(args.cache, console, stop) as session:
         outcome = results.outcome() or session.bench.experiments.outcome(plan_id(plan))
@@ -24,6 +29,16 @@ def report(args: argparse.Namespace, console: Console, stop: Stop) -> None:
             raise BadInput("Nothing of this plan was measured yet.", f"Run it: retrace run {args.folder}/plan.json")
         made = make_report(results, outcome, session.bench)
     emit(summary(results, outcome, made), indent=1)
+
+
+def put_training_report(run: RunFolder) -> str:
+    """Write how a finetune went beside its adapter; the file. Raises BadInput, UserFacingError."""
+    from ui.figures.training import training_html
+
+    state, record = run.state(), run.record()
+    assert state is not None, "a finetune was begun here"
+    page = training_html(state, fingerprint=record.fingerprint if record else "")
+    return str(run.put_report(page.encode()))
 
 
 def make_report(results: Results, outcome: Outcome, bench: Workbench) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -141,17 +140,11 @@ def _emergence_files(found: Series) -> dict[str, bytes]:
 
 def _zoo_files(found: Series) -> dict[str, bytes]:
     from ui.figures.catalogue import csv_text
-    from ui.figures.series_rows import series_rows
+    from ui.figures.series_rows import series_rows, zoo_json
     from ui.figures.zoo import zoo_html
 
-    rows = series_rows(found)
-    told = {"schema": "retrace-zoo/1", "finished": found.finished, "pairs": rows}
-    html = zoo_html(found).encode()
-    return {f"{ZOO}.json": _json(told), f"{ZOO}.csv": csv_text(rows).encode(), f"{ZOO}.html": html}
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+    csv = csv_text(series_rows(found)).encode()
+    return {f"{ZOO}.json": zoo_json(found), f"{ZOO}.csv": csv, f"{ZOO}.html": zoo_html(found).encode()}
 
 
 def _measure(series: SeriesPlan, kind: str, args: argparse.Namespace, console: Console, stop: Stop) -> None:

@@ -1,6 +1,6 @@
 """Models that come in a package of the package index: fetched once, checked by their digest, kept as model folders.
 
-Knows no adapter and no page. `conversion`, `index` and `transfer` are its own.
+Trains nothing and knows no page. `conversion`, `index` and `transfer` are its own.
 
-Face: catalogue, jobs, work
+Face: catalogue, jobs, shipped, work
 """

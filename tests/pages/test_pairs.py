@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.values import ModelSpec
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.tiny_adapters import adapter_folder, factors
-from ui.shell.pair_text import show_pair
+from ui.shell.pairs.text import show_pair
 from ui.shell.state import workbench
 
 Q = "model.layers.1.self_attn.q_proj"

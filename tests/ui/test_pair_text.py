@@ -6,7 +6,7 @@ import pytest
 
 from core.settings import PAIR
 from core.values import ModelSpec, PairSpec
-from ui.shell.pair_text import on_device, read_pair, show_pair
+from ui.shell.pairs.text import on_device, read_pair, show_pair
 from ui.shell.state import first_pair
 
 NAMED = {"repo_id": "maker/base", "adapter": "maker/mine", "precision": "bf16"}

@@ -47,7 +47,7 @@ def report_html(outcome: Outcome, *, cells: Cells) -> str:
         _top(outcome, title),
         *(_figure(outcome, figure) for figure in figures),
         _texts(outcome, cells),
-        _section("Methods, to copy", f"<p class='methods'>{escape(methods(outcome))}</p>"),
+        section("Methods, to copy", f"<p class='methods'>{escape(methods(outcome))}</p>"),
         _left_out(outcome, figures),
         _digests(outcome),
         _provenance(outcome),
@@ -69,7 +69,7 @@ def page_of(title: str, body: Iterable[str]) -> str:
     )
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
     return "\n".join((f"<section><h2>{escape(title)}</h2>", *parts, "</section>"))
 
 
@@ -99,15 +99,15 @@ def _top(outcome: Outcome, title: str) -> str:
 
 
 def _figure(outcome: Outcome, figure: Figure) -> str:
-    charts = "".join(_picture(drawing) for drawing in drawings(outcome, figure))
+    charts = "".join(picture(drawing) for drawing in drawings(outcome, figure))
     said = [*sentences(outcome, figure), *_null_sentences(outcome, figure)]
     listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in said)
-    return _section(
+    return section(
         TITLES[figure],
         f"<ul>{listed}</ul>" if listed else "",
         f"<div class='charts'>{charts}</div>",
         f"<p class='quiet'>{escape(caption(outcome, figure))}</p>",
-        _table(rows_of(outcome, figure)),
+        table_of(rows_of(outcome, figure)),
     )
 
 
@@ -128,7 +128,7 @@ def _null_sentences(outcome: Outcome, figure: Figure) -> list[str]:
     return said
 
 
-def _picture(drawing: Drawing) -> str:
+def picture(drawing: Drawing) -> str:
     """Four drawings, of which the browser takes the one for its width and theme; an image runs no script."""
     narrow, dark = "(max-width:600px)", "screen and (prefers-color-scheme:dark)"
     spec = described(drawing.chart)
@@ -143,7 +143,7 @@ def _data(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _table(rows: Sequence[Row]) -> str:
+def table_of(rows: Sequence[Row]) -> str:
     """All numbers of a figure; of very many rows the first, and a word on the rest."""
     if not rows:
         return ""
@@ -178,7 +178,7 @@ def _texts(outcome: Outcome, cells: Cells) -> str:
     points = [point for point in (*asked, null.strongest if null else None) if point is not None]
     found = [shown for point in points if (shown := _texts_of(point, cells))]
     note = f"<p class='quiet'>The first {TEXTS} of each point, the beginning of each text.</p>"
-    return _section("Texts behind the points", note, *found) if found else ""
+    return section("Texts behind the points", note, *found) if found else ""
 
 
 def _texts_of(point: Point, cells: Cells) -> str:
@@ -187,7 +187,7 @@ def _texts_of(point: Point, cells: Cells) -> str:
         cell = cells(key) if len(quotes) < TEXTS else None
         for prompt, text in zip(cell.spec.prompts, cell.texts, strict=True) if cell else ():
             if len(quotes) < TEXTS:
-                quotes.append(_quote(prompt.question, text))
+                quotes.append(quote(prompt.question, text))
     if not quotes:
         return ""
     dose = dose_words(point.coefficient, point.resid_norm, point.raw_norm)
@@ -196,7 +196,7 @@ def _texts_of(point: Point, cells: Cells) -> str:
     return f"<details><summary>{escape(name[0].upper() + name[1:])}</summary>{''.join(quotes)}{keys}</details>"
 
 
-def _quote(question: str, text: str) -> str:
+def quote(question: str, text: str) -> str:
     shown = text if len(text) <= TEXT_LETTERS else text[:TEXT_LETTERS] + "…"
     return (
         f"<blockquote><p><b>{escape(question)}</b></p><div class='made'>{escape(_printable(shown)) or '(empty)'}</div>"
@@ -216,7 +216,7 @@ def _left_out(outcome: Outcome, figures: Sequence[Figure]) -> str:
         if figure not in figures
     ]
     said = [*outcome.notes, *missing]
-    return _section("What was left out", f"<ul>{''.join(f'<li>{escape(s)}</li>' for s in said)}</ul>") if said else ""
+    return section("What was left out", f"<ul>{''.join(f'<li>{escape(s)}</li>' for s in said)}</ul>") if said else ""
 
 
 def _digests(outcome: Outcome) -> str:
@@ -232,7 +232,7 @@ def _digests(outcome: Outcome) -> str:
         ("all counts of this report", _digest(replace(outcome, provenance=()))),
     ]
     note = "<p class='quiet'>SHA-256 of contents; equal ones have equal digests on any machine.</p>"
-    return _section("Digests", note, _listed([(name, value) for name, value in listed if value]))
+    return section("Digests", note, lines_of([(name, value) for name, value in listed if value]))
 
 
 def _digest(value: object) -> str:
@@ -243,8 +243,8 @@ def _provenance(outcome: Outcome) -> str:
     """What it was made with; dates last, in one marked place."""
     same = [(name, value) for name, value in outcome.provenance if not is_date(name)]
     dates = [(name, value) for name, value in outcome.provenance if is_date(name)]
-    return _section("Provenance", _listed(same), DATES + _listed(dates) + DATES_END)
+    return section("Provenance", lines_of(same), DATES + lines_of(dates) + DATES_END)
 
 
-def _listed(pairs: Sequence[tuple[str, str]]) -> str:
+def lines_of(pairs: Sequence[tuple[str, str]]) -> str:
     return _paragraphs(f"{name}: {value}" for name, value in pairs)

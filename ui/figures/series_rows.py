@@ -82,4 +82,13 @@ def emergence_json(series: Series) -> bytes:
         "finished": series.finished,
         "checkpoints": series_rows(series),
     }
+    return _json(told)
+
+
+def zoo_json(series: Series) -> bytes:
+    """The table of several pairs for other programs."""
+    return _json({"schema": "retrace-zoo/1", "finished": series.finished, "pairs": series_rows(series)})
+
+
+def _json(told: object) -> bytes:
     return (json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from core.finetuning.values import Course, Sample
 from ui.components.safe_text import literal, plain
 
-_SMOOTHED = 10
 _HEIGHT = 260
-LEARNED, HELD_OUT = "learned", "held out"
 
 
 def draw_course(course: Course, *, key: str) -> None:
@@ -22,37 +19,18 @@ def draw_course(course: Course, *, key: str) -> None:
         _draw_samples(course, key)
 
 
-def loss_rows(course: Course) -> pd.DataFrame:
-    """One row a point: step, loss in nats a token, and what it was measured on; the learned one is smoothed."""
-    smooth = pd.Series(course.losses, dtype=float).rolling(_SMOOTHED, min_periods=1).mean()
-    rows = [{"step": i + 1, "loss": loss, "on": LEARNED} for i, loss in enumerate(smooth)]
-    rows += [{"step": step, "loss": loss, "on": HELD_OUT} for step, loss in course.held_out]
-    return pd.DataFrame(rows, columns=["step", "loss", "on"])
-
-
 def _draw_losses(course: Course, key: str) -> None:
-    rows = loss_rows(course)
-    if rows.empty:
+    from ui.components.theme import use_chart_theme
+    from ui.figures.training import loss_chart, loss_words
+
+    chart = loss_chart(course)
+    if chart is None:
         st.caption("The loss appears here after the first steps.")
         return
-    import altair as alt
-
-    from ui.components.theme import use_chart_theme
-
     use_chart_theme()
-    base = alt.Chart(rows).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
-        y=alt.Y("loss:Q", title="loss (nats a token)", scale=alt.Scale(zero=False)),
-        color=alt.Color("on:N", title=None, sort=[LEARNED, HELD_OUT], legend=alt.Legend(orient="top")),
-        tooltip=["step", alt.Tooltip("loss", format=".3f"), "on"],
-    )
-    points = base.transform_filter(alt.datum.on == HELD_OUT).mark_point(filled=True, size=60)
-    chart = (base.mark_line() + points).properties(height=_HEIGHT)
     st.altair_chart(chart, width="stretch", key=f"{key}:losses", alt="Loss by step, as the caption says.")
-    held = f", {course.held_out[-1][1]:.3f} on {course.n_held_out:,} held-out traces" if course.held_out else ""
     if course.losses:
-        last = rows[rows["on"] == LEARNED]["loss"].iloc[-1]
-        st.caption(f"At last {last:.3f} nats a token, as a mean over {_SMOOTHED} steps like the line{held}.")
+        st.caption(loss_words(course))
 
 
 def _draw_samples(course: Course, key: str) -> None:

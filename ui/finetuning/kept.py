@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from core.errors import BadInput
+from core.finetuning.folder import RunFolder
 from core.finetuning.jobs import KIND
 from core.finetuning.values import Finetuned
 from core.traces.events import digest_of
 from core.values import PairSpec, Trace
 from ui.components.safe_text import done, plain, seconds
+from ui.figures.training import training_html
 from ui.finetuning.course import draw_course
 from ui.finetuning.emergence import draw_emergence_of, kept_of
 from ui.finetuning.form import SLOT
@@ -46,6 +50,16 @@ def _draw_one(one: Finetuned, *, is_first: bool, anything_runs: bool) -> None:
             f"{one.spec.recipe.seed} · {seconds(course.seconds)} of training"
         )
         draw_course(course, key=one.folder)
+        st.download_button(
+            "Report",
+            lambda: training_html(one, fingerprint=_fingerprint(one)).encode(),
+            file_name=f"{one.spec.name}.html",
+            mime="text/html",
+            on_click="ignore",
+            icon=":material/download:",
+            key=f"report:{one.folder}",
+            help="Losses, sample texts and the recipe as one page that opens offline.",
+        )
         _draw_actions(one, anything_runs=anything_runs)
         if one.finished:
             draw_emergence_of(one, anything_runs=anything_runs)
@@ -66,6 +80,11 @@ def _draw_actions(one: Finetuned, *, anything_runs: bool) -> None:
             st.session_state.pop(DELETE_KEY)
             if done(lambda: _delete(one)):
                 st.rerun()
+
+
+def _fingerprint(one: Finetuned) -> str:
+    record = RunFolder(Path(one.folder)).record()
+    return record.fingerprint if record else ""
 
 
 def _delete(one: Finetuned) -> None:

@@ -13,7 +13,8 @@ from core.settings import PROJECT
 from ui.components.first_screen import keep_readable
 from ui.components.safe_text import plain, show_error
 from ui.shell.jobs import follow, is_live, stop
-from ui.shell.pair_picker import draw_pair_line, draw_pair_picker, offer_linked_pair
+from ui.shell.pairs.linked import offer_linked_pair
+from ui.shell.pairs.picker import draw_pair_line, draw_pair_picker
 from ui.shell.recorded import draw_bundle_card, draw_recorded_card, draw_recorded_line
 from ui.shell.state import (
     FIRST_FAILED,

