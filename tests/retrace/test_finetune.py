@@ -62,6 +62,13 @@ def test_a_pair_that_other_commands_take(shell, tmp_path) -> None:
     assert code == DONE, stderr
     code, again, _ = shell("finetune", "--out", out, *SHORT)
     assert (code, json.loads(again)) == (DONE, said)
+    page = Path(said["report"])
+    before = page.read_bytes()
+    assert b"After step 3" in before
+    page.unlink()
+    code, stdout, stderr = shell("report", out)
+    assert code == DONE, stderr
+    assert (json.loads(stdout)["report"], page.read_bytes()) == (said["report"], before)
 
 
 def test_another_recipe_does_not_go_on_in_the_folder(shell, tmp_path) -> None:
