@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -21,6 +21,7 @@ from core.fetching.catalogue import SOURCES, is_here
 from core.fetching.shipped import shipped_pairs
 from core.models.naming import read_both
 from core.models.pair import DEMO_PAIR, ModelFacts
+from core.runs.questions import Example
 from core.text.typed import one_of
 from core.traces.sets import TraceFolder
 from core.values import ModelSpec, PairSpec, Precision
@@ -92,10 +93,11 @@ def plan_for(
     *,
     is_own: bool,
     preset: Callable[[Plan], Plan] = lambda plan: plan,
+    n_choose: int | None = None,
 ) -> Plan:
     """As `plan_of`, for this pair; one that `is_own` has the embedded traces and questions where none are named.
 
-    `preset` changes the defaults, which flags go before.
+    `preset` and `n_choose` change the defaults, which flags go before.
     """
     said: dict[str, str] = {flag: text for flag in SETTINGS if (text := getattr(args, flag, None)) is not None}
     if getattr(args, "names", None):
@@ -109,7 +111,19 @@ def plan_for(
     questions = questions_of(prompts, traces, is_own=is_own, console=console)
     labels = sorted({part.label for trace in traces for part in trace.parts})
     fixed = recorded_place(pair) if is_known else NOT_FIXED
-    plan = paper_plan(facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels, fixed=fixed)
+    plan = paper_plan(
+        facts, source, questions, quick=args.quick, figures=ALL_FIGURES, labels=labels, fixed=fixed, n_choose=n_choose
+    )
+    plan = _with_halves(plan, questions, args, console)
+    plan = plan_with(preset(replace(plan, fingerprints=("", ""))), said)
+    check_early(plan, facts, DirectionFolder(args.cache))
+    if plan.saved is None:
+        check_directions(plan, {}, traces, facts)
+    return plan
+
+
+def _with_halves(plan: Plan, questions: Sequence[Example], args: argparse.Namespace, console: Console) -> Plan:
+    """The plan with as many questions in each half as the flags say. Raises BadInput for fewer than two."""
     n_choose = len(plan.choose) if args.choose is None else args.choose
     n_report = len(plan.report) if args.report is None else args.report
     if min(n_choose, n_report) < 2:
@@ -119,11 +133,7 @@ def plan_for(
     choose, report = split(questions, n_choose, n_report)
     if (len(choose), len(report)) != (n_choose, n_report):
         console.say(f"{len(questions)} questions were given: {len(choose)} choose, {len(report)} are reported.")
-    plan = plan_with(preset(replace(plan, choose=choose, report=report, fingerprints=("", ""))), said)
-    check_early(plan, facts, DirectionFolder(args.cache))
-    if plan.saved is None:
-        check_directions(plan, {}, traces, facts)
-    return plan
+    return replace(plan, choose=choose, report=report)
 
 
 def check_early(plan: Plan, facts: tuple[ModelFacts, ModelFacts], saved: DirectionFolder) -> None:

@@ -15,6 +15,7 @@ from core.embedded import example_traces
 from core.errors import BadInput
 from core.experiments.command import SET
 from core.experiments.plans import MAX_PLAN_BYTES, plan_id, read_plan
+from core.experiments.presets import CHOOSE
 from core.finetuning.folder import FinetuneFolder, Record, RunFolder
 from core.jobs import finish
 from core.models.pair import DEMO_PAIR
@@ -46,7 +47,7 @@ def emergence(args: argparse.Namespace, console: Console, stop: Stop) -> None:
     last = replace(record.spec.base, adapter=str(run.checkpoints()[-1][1]))
     pair = PairSpec(base=record.spec.base, reasoner=last)
     preset = partial(for_checkpoints, quick=args.quick)
-    plan = plan_for(pair, args, console, stop.check, is_own=is_own, preset=preset)
+    plan = plan_for(pair, args, console, stop.check, is_own=is_own, preset=preset, n_choose=CHOOSE)
     steps = counts(args.steps) if args.steps else ()
 
     def look(errand: Errand) -> SeriesPlan:

@@ -28,7 +28,7 @@ def add_emergence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", metavar="FILE", help=PROMPTS)
     parser.add_argument("--choose", type=int, metavar="N", help="questions to choose layer, window and dose on")
     parser.add_argument("--report", type=int, metavar="N", help="questions that the results are reported on")
-    parser.add_argument("--quick", action="store_true", help="fewer questions, doses and layers, and shorter texts")
+    parser.add_argument("--quick", action="store_true", help="fewer layers, windows, doses, controls and questions")
     add_settings(parser, leave_out=_NOT_OF_CHECKPOINTS)
     add_out(parser, "plan, curves and results")
     add_workers(parser)

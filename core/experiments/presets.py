@@ -41,16 +41,18 @@ def paper_plan(
     figures: Sequence[Figure] = ALL_FIGURES,
     labels: Sequence[str] = (),
     fixed: Fixed = NOT_FIXED,
+    n_choose: int | None = None,
 ) -> Plan:
     """The plan of the whole paper on a pair, or its quick form.
 
     `labels` are those of the traces where they are known: with one label, controls that need others are left out.
-    `fixed` is what another experiment has chosen already. Raises BadInput for fewer than four questions.
+    `fixed` is what another experiment has chosen already, `n_choose` how many questions choose if not
+    as usual. Raises BadInput for fewer than four questions.
     """
     facts = pair[1]
     is_small = facts.d_model <= SMALL_D_MODEL
     n_report = QUICK_REPORT if quick and not is_small else REPORT
-    choose, report = split(questions, QUICK_CHOOSE if quick else CHOOSE, n_report)
+    choose, report = split(questions, n_choose or (QUICK_CHOOSE if quick else CHOOSE), n_report)
     kinds = tuple(kind for kind in CONTROLS if not (len(set(labels)) == 1 and kind in OF_LABELS))
     return Plan(
         pair=PairSpec(base=pair[0].spec, reasoner=pair[1].spec),

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from core.background import Tell, silent
 from core.errors import BadInput
-from core.experiments.presets import NOT_FIXED, facts_unloaded, paper_plan
+from core.experiments.presets import CHOOSE, NOT_FIXED, TOKENS, facts_unloaded, paper_plan
 from core.experiments.statistics import MIN_RANDOM
-from core.experiments.values import Fixed, Plan, TraceSource
+from core.experiments.values import Fixed, Kind, Plan, TraceSource
 from core.finetuning.folder import Record, RunFolder
 from core.models.checkpoints import find_checkpoint
 from core.models.naming import show_both
@@ -22,6 +22,7 @@ from core.traces.events import digest_of
 from core.traces.sets import TraceFolder
 from core.values import PairSpec, Trace
 
+QUICK_CONTROLS: tuple[Kind, ...] = ("random", "label", "flip")
 LEAST = 2
 """Checkpoints that a curve has at least, the one before the first step among them."""
 
@@ -58,7 +59,7 @@ def checkpoint_plan(
     base = record_of(run).spec.base
     _, last = run.checkpoints()[-1]
     pair = facts_unloaded(PairSpec(base=base, reasoner=replace(base, adapter=str(last))))
-    made = paper_plan(pair, source, questions, quick=quick, labels=labels, fixed=fixed)
+    made = paper_plan(pair, source, questions, quick=quick, labels=labels, fixed=fixed, n_choose=CHOOSE)
     return for_checkpoints(made, quick=quick)
 
 
@@ -66,10 +67,15 @@ def for_checkpoints(plan: Plan, *, quick: bool = False) -> Plan:
     """The plan with what every checkpoint is reported by: controls of equal norm at the one dose.
 
     Controls of equal coherence would each need a search of their own at every checkpoint. The quick form has as many
-    random directions as a share of them needs.
+    random directions as a share of them needs, and fewer other controls. Its texts are not shorter: a reasoner turns
+    back late, after the first attempts have failed, and what ends before holds no keywords at any checkpoint.
     """
-    random = min(plan.controls.random, MIN_RANDOM) if quick else plan.controls.random
-    return replace(plan, figures=FIGURES, controls=replace(plan.controls, random=random, matched=0, curves=0))
+    controls, sampling = replace(plan.controls, matched=0, curves=0), plan.sampling
+    if quick:
+        kinds = tuple(kind for kind in controls.kinds if kind in QUICK_CONTROLS)
+        controls = replace(controls, random=min(controls.random, MIN_RANDOM), kinds=kinds)
+        sampling = replace(sampling, max_new_tokens=max(sampling.max_new_tokens, TOKENS))
+    return replace(plan, figures=FIGURES, controls=controls, sampling=sampling)
 
 
 def checkpoint_series(
