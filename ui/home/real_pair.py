@@ -22,7 +22,7 @@ def draw_real_pair() -> None:
         st.caption(f"{plain(shown.reasoner)} · {plain(shown.attribution)}.")
     for pair in missing_pairs():
         with st.container(border=True):
-            words, button = st.columns([5, 2], vertical_alignment="center")
+            words, button = st.columns([3, 2], vertical_alignment="center")
             words.markdown(
                 f"**A real language model, live on this machine.** {plain(pair.source.title)}, and the same finetuned "
                 f"to think aloud ({plain(pair.reasoner)}): ask it anything. {what_it_takes(pair)}"
