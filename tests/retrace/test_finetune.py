@@ -139,11 +139,12 @@ def test_a_folder_with_other_things_stays_as_it_is(shell, tmp_path, kind) -> Non
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_steps_and_the_same_command_goes_on(tmp_path) -> None:
-    env = {**os.environ, "RETRACE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+def test_ctrl_c_keeps_the_steps_and_the_same_command_goes_on(shell, tmp_path) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     out = tmp_path / "thinker"
-    words = [sys.executable, "-m", "retrace", "finetune", "--out", str(out), *SHORT[2:], "--steps", "12"]
-    child = subprocess.Popen(words, env=env, cwd=PROJECT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    words = ["finetune", "--out", str(out), *SHORT[2:], "--steps", "6"]
+    started = [sys.executable, "-m", "retrace", *words]
+    child = subprocess.Popen(started, env=env, cwd=PROJECT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
     while not (out / "run" / "state.safetensors").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -152,9 +153,9 @@ def test_ctrl_c_keeps_the_steps_and_the_same_command_goes_on(tmp_path) -> None:
     assert child.returncode == STOPPED, stderr
     assert "The same command goes on from there" in stderr
     assert not (out / "adapter_config.json").exists()
-    again = subprocess.run(words, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
-    assert again.returncode == DONE, again.stderr
-    assert json.loads(again.stdout)["steps"] == 12
+    code, stdout, stderr = shell(*words)
+    assert code == DONE, stderr
+    assert json.loads(stdout)["steps"] == 6
 
 
 def test_a_recipe_of_a_file_is_followed_and_other_traces_are_named(shell, tmp_path) -> None:
