@@ -35,8 +35,9 @@ def draw_set(shown: TraceSet) -> None:
 
 
 require_shell()
-st.title("Traces", anchor=False)
-st.write(PURPOSES["traces"])
+with st.container(gap="xsmall"):
+    st.subheader("Traces", anchor=False)
+    st.caption(PURPOSES["traces"])
 read_link(FIELDS, "traces")
 imported = finish_import()
 if imported is not None:

@@ -171,9 +171,10 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     frame = pd.DataFrame(rows)
     names = list(dict.fromkeys(frame.sort_values("place")["layer"]))
     scale = alt.Scale(domain=names, range=[_mixed(i / max(len(names) - 1, 1)) for i in range(len(names))])
-    colour = alt.Color("layer:N", title=None, scale=scale, legend=alt.Legend(**LEGEND))
+    legend = alt.Legend(**LEGEND, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.5)
+    colour = alt.Color("layer:N", title=None, scale=scale, legend=legend)
     dashed = alt.Scale(domain=names, range=dashes(len(names)))
-    dash = alt.StrokeDash("layer:N", title=None, scale=dashed, legend=alt.Legend(**LEGEND))
+    dash = alt.StrokeDash("layer:N", title=None, scale=dashed, legend=legend)
     lows = [value for name in ("value", "low") for value in frame[name].dropna()]
     ends = alt.Scale(domain=[min([*lows, 0.9]) - 0.02, 1.0], nice=False)
     y = alt.Y("value:Q", title="cosine, base and reasoner", scale=ends, axis=alt.Axis(tickCount=5, format=".2~f"))

@@ -6,11 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from core.finetuning.values import Course, Sample
+from ui.components.colours import dashes
 from ui.components.safe_text import literal, plain
 
 _SMOOTHED = 10
 _HEIGHT = 260
 LEARNED, HELD_OUT = "learned", "held out"
+_COLOURS = ("#128a80", "#c2549d")
+"""Of the two losses; blue and orange are the two models."""
 
 
 def draw_course(course: Course, *, key: str) -> None:
@@ -40,14 +43,16 @@ def _draw_losses(course: Course, key: str) -> None:
     from ui.components.theme import use_chart_theme
 
     use_chart_theme()
+    names, legend = [LEARNED, HELD_OUT], alt.Legend(orient="top", symbolType="stroke", symbolSize=400)
     base = alt.Chart(rows).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False, padding=6)),
         y=alt.Y("loss:Q", title="loss (nats a token)", scale=alt.Scale(zero=False)),
-        color=alt.Color("on:N", title=None, sort=[LEARNED, HELD_OUT], legend=alt.Legend(orient="top")),
+        color=alt.Color("on:N", title=None, scale=alt.Scale(domain=names, range=list(_COLOURS)), legend=legend),
         tooltip=["step", alt.Tooltip("loss", format=".3f"), "on"],
     )
+    dash = alt.StrokeDash("on:N", title=None, scale=alt.Scale(domain=names, range=dashes(2)), legend=legend)
     points = base.transform_filter(alt.datum.on == HELD_OUT).mark_point(filled=True, size=60)
-    chart = (base.mark_line() + points).properties(height=_HEIGHT)
+    chart = (base.mark_line().encode(strokeDash=dash) + points).properties(height=_HEIGHT)
     st.altair_chart(chart, width="stretch", key=f"{key}:losses", alt="Loss by step, as the caption says.")
     held = f", {course.held_out[-1][1]:.3f} on {course.n_held_out:,} held-out traces" if course.held_out else ""
     if course.losses:
