@@ -83,8 +83,8 @@ with page:
         draw_result(have, badge, loaded, request.traces if request is not None and same else ())
     elif JOB not in st.session_state and request is not None:
         st.info(
-            f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels. "
-            "Window and label can then be changed without reading them again.",
+            f"**Extract** reads the {len(request.traces):,} traces once for all layers, offsets and labels. The map "
+            "appears here; window and label can then be changed without reading them again.",
             icon=":material/explore:",
         )
 draw_stopped()

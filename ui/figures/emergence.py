@@ -171,7 +171,7 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     frame = pd.DataFrame(rows)
     names = list(dict.fromkeys(frame.sort_values("place")["layer"]))
     scale = alt.Scale(domain=names, range=[_mixed(i / max(len(names) - 1, 1)) for i in range(len(names))])
-    legend = alt.Legend(**LEGEND, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.5)
+    legend = alt.Legend(**LEGEND, columns=2, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.5)
     colour = alt.Color("layer:N", title=None, scale=scale, legend=legend)
     dashed = alt.Scale(domain=names, range=dashes(len(names)))
     dash = alt.StrokeDash("layer:N", title=None, scale=dashed, legend=legend)
