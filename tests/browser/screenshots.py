@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.conftest import FLAGS, ROOT, Server, find_chromium, running
 
 OUT = ROOT / "docs" / "screenshots"
-WAIT = 90_000
+WAIT = 180_000
 
 
 def home(page: Page, server: Server) -> None:

@@ -179,8 +179,8 @@ def _paste(place: DeltaGenerator) -> Source | None:
         )
     if not text or not text.strip():
         st.info(
-            "Write or paste a text of at least two tokens, and the question that it answers, if there is one; then press "
-            "**Read this text**.",
+            "Write or paste a text of at least two tokens, and the question that it answers, if there is one; then "
+            "press **Read this text**.",
             icon=":material/edit_note:",
         )
         return None
