@@ -11,7 +11,7 @@ from ui.attribution.form import FOLDED, draw_form
 from ui.attribution.view import draw_attribution, draw_stored
 from ui.components.first_screen import fold_button, foldable
 from ui.components.safe_text import plain, size
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import Offer, forward_macs, obtain
 from ui.shell.state import caller, guest, is_recorded, pair_facts, workbench
@@ -38,7 +38,7 @@ require_shell(for_visitors=True)
 page = st.container(gap="xsmall")
 head = page.container(horizontal=True, vertical_alignment="center")
 head.subheader("Token attribution", anchor=False)
-page.caption("See, token by token, where a text leans on a direction and where the model would turn back next.")
+page.caption(PURPOSES["attribution"])
 
 loaded = pair_facts()
 if loaded is None and is_recorded():

@@ -8,15 +8,12 @@ from ui.bundles.holds import draw_merged, draw_opened
 from ui.bundles.make import draw_make
 from ui.bundles.opening import draw_open
 from ui.components.safe_text import done
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.state import opened_bundle
 
 require_shell()
 st.title("Bundles", anchor=False)
-st.write(
-    "Results as one file: measured on one machine, shown on any other without models, merged with what is there. Every "
-    "byte is checked when it is opened."
-)
+st.write(f"{PURPOSES['bundles']} Every byte is checked when it is opened.")
 opened = opened_bundle()
 if opened is not None:
     draw_opened(opened)

@@ -9,7 +9,7 @@ from ui.directions.compare import draw_arithmetic, draw_cosines
 from ui.directions.mean_vectors import draw_sets
 from ui.directions.saved import draw_broken, draw_table
 from ui.directions.upload import VIEW_KEY, draw_upload
-from ui.shell.frame import page_path, require_shell
+from ui.shell.frame import PURPOSES, page_path, require_shell
 from ui.shell.notice import show_notice
 from ui.shell.state import pair_facts, workbench
 
@@ -42,10 +42,7 @@ VIEWS = {
 
 require_shell()
 st.title("Directions", anchor=False)
-st.write(
-    "Keep, exchange, compare and combine the directions that steer a model. Nothing here needs one: vectors of an 8B "
-    "model can be looked at on any laptop."
-)
+st.write(PURPOSES["directions"])
 show_notice()
 view = st.segmented_control(
     "View",

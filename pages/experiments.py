@@ -8,7 +8,7 @@ from ui.experiments.form import draw_form
 from ui.experiments.kept import draw_kept
 from ui.experiments.opened import FIELDS, OPEN_KEY, SLOT, VIEW_KEY, VIEWS, live_job, running_id
 from ui.experiments.results import draw_results
-from ui.shell.frame import require_shell, wait_for_pair
+from ui.shell.frame import PURPOSES, require_shell, wait_for_pair
 from ui.shell.handoff import PLANNED
 from ui.shell.how_read import say_vocabularies
 from ui.shell.links import linked, read_link, write_link
@@ -60,8 +60,8 @@ if view == "New" and not can_run():
     )
 elif view == "New":
     st.write(
-        "What does the direction do, beyond chance, beyond its controls, and only in the reasoning model? Layer, "
-        "window and dose are chosen on one half of the questions and reported on the other."
+        f"{PURPOSES['experiments']} Layer, window and dose are chosen on one half of the questions and reported on the "
+        "other."
     )
     draw_form(facts)
 elif view == "Results":

@@ -14,7 +14,7 @@ from ui.extraction.form import Request, draw_form
 from ui.extraction.result import Facts, Have, draw_result
 from ui.extraction.start import FOUND, JOB, draw_start, draw_stopped
 from ui.extraction.stored import choose_stored
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.state import is_recorded, opened_bundle, pair_facts, take_over, workbench
 
@@ -52,10 +52,7 @@ require_shell()
 page = st.container(gap="xsmall")
 with page:
     st.subheader("Extraction", anchor=False)
-    st.caption(
-        "Find a direction in labelled traces: what a model has in mind just before it turns back, less its average "
-        "over everything, by layer and offset."
-    )
+    st.caption(PURPOSES["extraction"])
 
 loaded = pair_facts()
 if loaded is None:
@@ -86,8 +83,8 @@ with page:
         draw_result(have, badge, loaded, request.traces if request is not None and same else ())
     elif JOB not in st.session_state and request is not None:
         st.info(
-            f"Press **Extract**: the {len(request.traces):,} traces are read once for all layers, offsets and labels. "
-            "Window and label can then be changed without reading them again.",
+            f"**Extract** reads the {len(request.traces):,} traces once for all layers, offsets and labels. The map "
+            "appears here; window and label can then be changed without reading them again.",
             icon=":material/explore:",
         )
 draw_stopped()

@@ -15,7 +15,7 @@ from ui.finetuning.emergence import draw_running as draw_measured
 from ui.finetuning.form import SLOT, draw_form
 from ui.finetuning.kept import draw_kept
 from ui.finetuning.zoo import draw_zoos
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.jobs import is_live, take_ended
 from ui.shell.state import is_recorded, take_over
 
@@ -28,10 +28,7 @@ def draw_running(snapshot: Snapshot[Any]) -> None:
 
 require_shell()
 st.title("Finetuning", anchor=False)
-st.write(
-    "Make a pair of your own: a small adapter learns the reasoning of your traces on top of a base model. Does the "
-    "finetuned model steer by what the base model already had?"
-)
+st.write(PURPOSES["finetuning"])
 if is_recorded():
     st.info("Finetuning needs the models.", icon=":material/inventory_2:")
     st.stop()

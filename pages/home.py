@@ -3,12 +3,12 @@
 import streamlit as st
 
 from core.models.pair import DEMO_PAIR
-from ui.shell.frame import is_offered, page_path, require_shell, wait_for_pair
+from ui.shell.frame import PURPOSES, is_offered, page_path, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.state import can_run, chosen_pair, is_recorded, pair_facts
 
 require_shell(for_visitors=True)
-st.subheader("One direction makes a reasoning model turn back. Does it?", anchor=False)
+st.subheader(PURPOSES["home"], anchor=False)
 st.caption(
     "It was found in the **base** model, before that ever reasoned. Here it is added to the **reasoning** model, and "
     "to the base model; a random push of the same size shows what any push does."

@@ -11,7 +11,7 @@ from ui.labelling.judge import draw_judge
 from ui.labelling.keywords import draw_keywords
 from ui.labelling.source import VIEW_KEY, choose_set, draw_facts
 from ui.labelling.write import draw_write
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.how_read import say_vocabularies
 from ui.shell.notice import show_notice
 from ui.shell.state import workbench
@@ -44,10 +44,7 @@ def draw_view(view: str) -> None:
 
 require_shell()
 st.title("Labelling", anchor=False)
-st.write(
-    "Which sentences turn back? Keywords say one thing, a language model another. Label a set of traces, and see "
-    "sentence by sentence where two labellings differ."
-)
+st.write(PURPOSES["labelling"])
 show_notice()
 say_vocabularies()
 st.session_state.setdefault(VIEW_KEY, AGREEMENT)

@@ -6,7 +6,7 @@ from core.embedded import questions_for
 from core.forward.edits import OPERATORS
 from core.models.pair import ModelFacts
 from core.runs.questions import Example
-from ui.components.first_screen import first_screen
+from ui.components.first_screen import TITLE, first_screen
 from ui.components.safe_text import done, tried
 from ui.playground.bar import draw_bar
 from ui.playground.doses import SLOT as STRIP_SLOT
@@ -22,7 +22,7 @@ from ui.playground.prompt_set import SLOT as SET_SLOT
 from ui.playground.prompt_set import draw_set
 from ui.playground.recorded import draw_recorded
 from ui.playground.settings import Settings
-from ui.shell.frame import require_shell, wait_for_pair
+from ui.shell.frame import PURPOSES, require_shell, wait_for_pair
 from ui.shell.how_read import say_vocabularies
 from ui.shell.jobs import is_live
 from ui.shell.links import linked, read_link, write_link
@@ -96,11 +96,14 @@ require_shell(for_visitors=True)
 read_link(FIELDS, "playground")
 show_current(None)
 first_screen()
-st.title(
-    "Steering playground",
-    anchor=False,
-    help="Add a direction to the residual stream while the model writes, and see the question answered without it too.",
-)
+with st.container(horizontal=True, vertical_alignment="center", key=TITLE):
+    st.title(
+        "Steering playground",
+        anchor=False,
+        width="content",
+        help="The direction is added to the residual stream while a text is written. A random one shows what any does.",
+    )
+    st.caption(PURPOSES["playground"])
 attach(SLOTS[st.session_state["pg_view"]], st.query_params.get("run", ""), kind=KINDS[st.session_state["pg_view"]])
 if is_recorded():
     draw_recorded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.components.safe_text import tried
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.links import write_link
 from ui.shell.notice import show_failure
 from ui.shell.state import workbench
@@ -13,7 +13,7 @@ from ui.talk.listing import PLACE, draw_bar, draw_damaged, draw_items, draw_none
 
 require_shell()
 st.title("Talk", anchor=False)
-st.write("What you show to a room, slide by slide, from what is stored: no model is needed, and nothing is run again.")
+st.write(PURPOSES["talk"])
 show_failure(PLACE)
 talk = tried(lambda: workbench().talk.read())
 if talk is None:

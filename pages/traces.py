@@ -8,7 +8,7 @@ from core.importing.report import report_from_json
 from core.traces.set_files import TraceSet
 from ui.components.first_screen import fold_button, foldable
 from ui.components.safe_text import done
-from ui.shell.frame import require_shell
+from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.how_read import say_vocabularies
 from ui.shell.links import read_link, write_link
@@ -35,8 +35,9 @@ def draw_set(shown: TraceSet) -> None:
 
 
 require_shell()
-st.title("Traces", anchor=False)
-st.write("Reasoning texts with labelled parts: see where each turns back, and which tokens before it a window takes.")
+with st.container(gap="xsmall"):
+    st.subheader("Traces", anchor=False)
+    st.caption(PURPOSES["traces"])
 read_link(FIELDS, "traces")
 imported = finish_import()
 if imported is not None:

@@ -63,11 +63,17 @@ def _open_reader(page: Page, server: Server) -> None:
     settled(page)
 
 
-def open_read(page: Page, server: Server) -> Callable[[], None]:
-    """The reader with a text of one's own, and its Read."""
+def open_own_text(page: Page, server: Server) -> None:
+    """The reader, ready for a text of one's own."""
     _open_reader(page, server)
     page.get_by_role("combobox", name="Text", exact=True).click()
     page.get_by_role("option", name="Your own text").click()
+    expect(page.get_by_label("Your text")).to_be_visible(timeout=WAIT)
+
+
+def open_read(page: Page, server: Server) -> Callable[[], None]:
+    """The reader with a text of one's own, and its Read."""
+    open_own_text(page, server)
     page.get_by_label("Your text").fill("Wait, that is not right.")
     settled(page)
     return page.get_by_role("button", name="Read this text").click

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.browser.conftest import FLAGS, ROOT, Server, find_chromium, running
+from tests.browser.conftest import FLAGS, ROOT, Server, find_chromium, running, settled
 
 OUT = ROOT / "docs" / "screenshots"
-WAIT = 90_000
+WAIT = 180_000
 
 
 def home(page: Page, server: Server) -> None:
     page.goto(server.url)
     expect(page.get_by_text("One text is an anecdote")).to_be_visible(timeout=WAIT)
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
+    expect(page.locator("section.lane[data-state=done]")).to_have_count(3, timeout=WAIT)
 
 
 def traces(page: Page, server: Server) -> None:
@@ -30,7 +31,7 @@ def traces(page: Page, server: Server) -> None:
 
 def labelling(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/labelling")
-    expect(page.get_by_role("heading", name="Labelling", level=1)).to_be_visible(timeout=WAIT)
+    expect(page.get_by_test_id("stMetric").first).to_be_visible(timeout=WAIT)
 
 
 def directions(page: Page, server: Server) -> None:
@@ -112,6 +113,8 @@ def main(names: Sequence[str]) -> None:
             for name, show in ((name, PAGES[name]) for name in names or PAGES):
                 page = browser.new_page(viewport={"width": 1360, "height": 1020}, color_scheme=theme)
                 show(page, server)
+                page.mouse.move(0, 0)
+                settled(page)
                 page.wait_for_timeout(2500)
                 page.screenshot(path=OUT / f"{name}-{theme}.png")
                 page.close()

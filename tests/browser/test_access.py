@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Screen, settled
-from tests.browser.presses import CONTROLS
+from tests.browser.presses import CONTROLS, open_own_text
 from tests.browser.test_shell import forget_probes
+from ui.shell.frame import PURPOSES
 
 WAIT = 120_000
 ENOUGH = 4.5
@@ -168,6 +169,8 @@ MAIN_BUTTONS = {
     "finetuning": "Finetune",
     "talk": "Present the talk",
 }
+READ = "Read this text"
+"""The button of the attribution page, where a text of one's own is read."""
 MOST_TABS = 6
 
 
@@ -180,10 +183,11 @@ def opened(server, page, stem):
 
 
 @pytest.mark.parametrize("screen", [Screen(), Screen(theme="dark")], ids=["light", "dark"])
-def test_texts_stand_out_on_every_page(serve, page, screen, faults):
+def test_every_page_says_what_it_is_for_and_its_texts_stand_out(serve, page, screen, faults):
     server, faint = serve("app.py"), {}
     for stem in PAGES:
         opened(server, page, stem)
+        expect(page.get_by_text(PURPOSES[stem]).first).to_be_in_viewport(ratio=1)
         faint[stem] = page.evaluate(FAINT, ENOUGH)
     forget_probes(faults)
     assert page.evaluate(FAINT, 22), "texts were looked at"
@@ -230,17 +234,27 @@ def test_every_page_fits_a_phone_and_a_zoomed_window(serve, page, screen, faults
     assert {stem: told for stem, told in found.items() if told} == {}
 
 
+def tabs_to(page, name):
+    """How often Tab is pressed from the top of the page, past the link to its content, until a button has the focus."""
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    n = 1
+    while name not in page.evaluate(FOCUSED) and n <= 2 * MOST_TABS:
+        page.keyboard.press("Tab")
+        n += 1
+    return n
+
+
 def test_the_main_button_of_a_page_is_a_few_tabs_away(serve, page, faults):
     server, tabs = serve("app.py"), {}
     for stem, name in MAIN_BUTTONS.items():
         opened(server, page, stem)
         expect(page.get_by_test_id("stMain").get_by_role("button", name=name).first).to_be_enabled(timeout=WAIT)
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
-        tabs[stem] = 1
-        while name not in page.evaluate(FOCUSED) and tabs[stem] <= 2 * MOST_TABS:
-            page.keyboard.press("Tab")
-            tabs[stem] += 1
+        tabs[stem] = tabs_to(page, name)
+    open_own_text(page, server)
+    settled(page)
+    page.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); }")
+    tabs["attribution"] = tabs_to(page, READ)
     forget_probes(faults)
     assert {stem: n for stem, n in tabs.items() if n > MOST_TABS} == {}
 

@@ -110,7 +110,7 @@ def test_the_form_opens_with_the_papers_settings(bench):
     assert values == [-40, 10]
     assert app.multiselect(key="extraction:labels").value == ["deduction", "backtracking"]
     assert app.segmented_control(key="extraction:source").value == "both"
-    assert "Press **Extract**" in said(app)
+    assert "**Extract** reads the" in said(app)
     assert "one of them shuffled" in said(app)
 
 

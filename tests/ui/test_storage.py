@@ -41,6 +41,9 @@ def test_each_part_is_named_with_its_size_and_freed_alone(bench):
     bench.moments.put(moments)
     bench.moments.put_unfinished(replace(moments, spec=replace(moments.spec, seed=5)))
     saved = bench.directions.save(every_kind.direction())
+    for folder, n_bytes in (("finetunes", 5_000), ("models", 2_000)):
+        (bench.root / folder / "one").mkdir(parents=True)
+        (bench.root / folder / "one" / "model.safetensors").write_bytes(bytes(n_bytes))
     app = AppTest.from_function(page).run()
     assert not app.exception
     taken = bench.store.taken()
@@ -48,6 +51,8 @@ def test_each_part_is_named_with_its_size_and_freed_alone(bench):
     assert f"Stopped passes: **{size(taken['unfinished_moments'])}**" in said(app)
     assert size(bench.store.limit_bytes) in said(app)
     assert "Saved directions:" in said(app)
+    assert "Finetunes: 5" in said(app)
+    assert "Fetched models: 2" in said(app)
     press(app, "storage:Stopped passes:ask")
     assert "begins anew" in said(app)
     assert bench.moments.unfinished_bytes() > 0, "asked before it is done"

@@ -162,24 +162,25 @@ def _paste(place: DeltaGenerator) -> Source | None:
     """A text of one's own, with or without a question; once there is one, the fields are folded away."""
     kept = str(st.session_state.get(_PASTED) or "").strip()
     with place.popover(shown_line(kept, _TITLE), width="stretch") if kept else st.container():
-        question = st.text_input(
-            "Question that it answers, if there is one",
-            key="attribution_question",
-            persist_state="session",
-            placeholder="What is 12 times 15?",
-        )
-        text = st.text_area(
+        left, right = (st.container(), st.container()) if kept else st.columns([3, 2], vertical_alignment="center")
+        text = left.text_area(
             "Your text",
             key=_PASTED,
             persist_state="session",
             height=120,
             placeholder="12 times 15 is 170. Wait, let me check that again…",
         )
-        st.button("Read this text", type="primary")
+        right.button("Read this text", type="primary")
+        question = right.text_input(
+            "Question that it answers, if there is one",
+            key="attribution_question",
+            persist_state="session",
+            placeholder="What is 12 times 15?",
+        )
     if not text or not text.strip():
         st.info(
-            "Write or paste a text of at least two tokens, and above it the question that it answers, if there is "
-            "one; then press **Read this text**.",
+            "Write or paste a text of at least two tokens, and the question that it answers, if there is one; then "
+            "press **Read this text**.",
             icon=":material/edit_note:",
         )
         return None

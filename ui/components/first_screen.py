@@ -11,9 +11,9 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-STAYS, WITH_WORDS = "bar_ask", "bar_shown"
-"""Keys of the row that stays at the top while the page scrolls, and of one that ends with words, which go below it
-where they have no room."""
+TITLE, STAYS, WITH_WORDS = "bar_title", "bar_ask", "bar_shown"
+"""Keys of the title's row, which on a phone is the title alone, and of the one below it: both stay at the top while the
+page scrolls. And of a row that ends with words, which go below it where they have no room."""
 
 
 def _text(name: str) -> str:

@@ -19,6 +19,8 @@ Data: TypeAlias = pd.DataFrame | alt.NamedData
 Chart = TypeVar("Chart", alt.Chart, alt.LayerChart, alt.Chart | alt.LayerChart)
 LEGEND_ROOM = 120
 """Pixels of title and legend."""
+TWO_COLUMNS = 540
+"""Pixels that two columns of a legend take."""
 Form = Callable[[Data], Any]
 """A function of a module: from the data to an Altair chart whose form does not depend on them."""
 
@@ -33,13 +35,15 @@ def fixed_chart(form: Form, rows: pd.DataFrame, **options: Any) -> Any:
     return st.vega_lite_chart(rows, json.loads(_spec(form)) | theme(), width="stretch", **options)
 
 
-def roomy(chart: Chart, *, is_wide: bool = False) -> Chart:
-    """A chart whose legend takes nothing from its height: on a page a chart is as high as all that it consists of."""
+def roomy(chart: Chart, *, is_wide: bool = False, room: int = LEGEND_ROOM) -> Chart:
+    """A chart whose legend takes nothing from its height: on a page a chart is as high as all that it consists of.
+
+    The legend of a wide one has two columns where its place has the room, as on no phone.
+    """
     height = chart.height
+    columns = alt.ExprRef(f"width < {TWO_COLUMNS} ? 1 : 2") if is_wide else 1
     return (
-        chart.properties(height=height + LEGEND_ROOM).configure_legend(columns=2 if is_wide else 1)
-        if isinstance(height, int)
-        else chart
+        chart.properties(height=height + room).configure_legend(columns=columns) if isinstance(height, int) else chart
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from core.experiments.words import keyword_words
 from core.models.pair import Role
 from core.series.values import Series
-from ui.components.colours import BLUE, GRAY, ORANGE, RED
+from ui.components.colours import BLUE, DASHES, GRAY, ORANGE, RED, dashes
 from ui.components.roles import NAMES
 from ui.figures.marks import HOLLOW, LEGEND, Drawing, fill_of_readable, rate_scale, table
 from ui.figures.marks import Series as Lines
@@ -23,6 +23,7 @@ MINUS_UNSTEERED, MINUS_CONTROL = "minus unsteered", "minus the strongest readabl
 VIOLET = "#8a63d2"
 SPREAD = (BLUE, VIOLET, RED, ORANGE)
 """Colours of the layers, from the first to the last: mixed in between."""
+_DASHES = {STRONGEST: DASHES[1], MINUS_CONTROL: DASHES[1]}
 PANEL = 230
 _RATES = (
     ("unsteered", UNSTEERED),
@@ -86,7 +87,7 @@ def _rates(series: Series, rows: Sequence[Row]) -> alt.LayerChart:
     banded = [row for row in rows if row["random_low"] is not None]
     there = [title for _, title in _RATES if any(row["series"] == title for row in found)]
     colours = {UNSTEERED: GRAY, WITH["base"]: BLUE, WITH["reasoner"]: ORANGE, STRONGEST: VIOLET, RANDOM: GRAY}
-    shapes = {UNSTEERED: "circle", WITH["base"]: "circle", WITH["reasoner"]: "square", STRONGEST: "diamond"}
+    shapes = {UNSTEERED: "triangle-up", WITH["base"]: "circle", WITH["reasoner"]: "square", STRONGEST: "diamond"}
     names = [*there, *[RANDOM] * bool(banded)]
     lines = Lines(names=names, colours=[colours[n] for n in names], shapes=[shapes.get(n, "stroke") for n in names])
     words = f"words that are {keyword_words(series.plan.plan.keywords)}"
@@ -132,7 +133,10 @@ def _lines(
     interval = with_ends.mark_area(opacity=0.16).encode(
         x=x, y=alt.Y("low:Q", title="", scale=scale), y2="high:Q", color=lines.colour()
     )
-    line = chart.mark_line().encode(x=x, y=y, color=lines.colour())
+    dash = alt.Scale(domain=list(lines.names), range=[list(_DASHES.get(name, DASHES[0])) for name in lines.names])
+    line = chart.mark_line().encode(
+        x=x, y=y, color=lines.colour(), strokeDash=alt.StrokeDash("series:N", scale=dash, legend=None)
+    )
     dots = chart.mark_point(filled=False, size=60, strokeWidth=2, opacity=1).encode(
         x=x, y=y, color=lines.colour(), fill=lines.fill(), shape=lines.shape(), fillOpacity=fill_of_readable(),
         tooltip=_tooltips(form),
@@ -167,7 +171,10 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     frame = pd.DataFrame(rows)
     names = list(dict.fromkeys(frame.sort_values("place")["layer"]))
     scale = alt.Scale(domain=names, range=[_mixed(i / max(len(names) - 1, 1)) for i in range(len(names))])
-    colour = alt.Color("layer:N", title=None, scale=scale, legend=alt.Legend(**LEGEND))
+    legend = alt.Legend(**LEGEND, columns=2, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.5)
+    colour = alt.Color("layer:N", title=None, scale=scale, legend=legend)
+    dashed = alt.Scale(domain=names, range=dashes(len(names)))
+    dash = alt.StrokeDash("layer:N", title=None, scale=dashed, legend=legend)
     lows = [value for name in ("value", "low") for value in frame[name].dropna()]
     ends = alt.Scale(domain=[min([*lows, 0.9]) - 0.02, 1.0], nice=False)
     y = alt.Y("value:Q", title="cosine, base and reasoner", scale=ends, axis=alt.Axis(tickCount=5, format=".2~f"))
@@ -183,8 +190,12 @@ def _cosines(series: Series, rows: Sequence[dict[str, object]]) -> alt.LayerChar
     interval = chart.mark_rule(strokeWidth=1.5, opacity=0.55).encode(
         x=x, y=alt.Y("low:Q", title="", scale=ends), y2="high:Q", color=colour
     )
-    line = chart.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour)
-    steered = chart.transform_filter(alt.datum.steered).mark_line(strokeWidth=4).encode(x=x, y=y, color=colour)
+    line = chart.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, strokeDash=dash)
+    steered = (
+        chart.transform_filter(alt.datum.steered)
+        .mark_line(strokeWidth=4)
+        .encode(x=x, y=y, color=colour, strokeDash=dash)
+    )
     dots = chart.mark_point(size=40, filled=True, opacity=1).encode(x=x, y=y, color=colour, tooltip=shown)
     said = f"cosine by layer, {frame['n'].max()} traces, 95% intervals over folds"
     title = alt.Title("How alike the two directions are", subtitle=[said])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.finetuning.values import Course, Finetuned, Sample
 from core.models.naming import show_merged
+from ui.components.colours import dashes
 from ui.figures.marks import Drawing
 from ui.figures.report import lines_of, page_of, picture, quote, section, table_of
 from ui.figures.rows import Row
@@ -17,6 +18,8 @@ from ui.figures.rows import Row
 SMOOTHED = 10
 HEIGHT = 260
 LEARNED, HELD_OUT = "learned", "held out"
+_COLOURS = ("#128a80", "#c2549d")
+"""Of the two losses; blue and orange are the two models."""
 NOTE = f"Nats a token of the reasoning. The line is a mean over {SMOOTHED} steps, each of its own batch."
 
 
@@ -29,19 +32,20 @@ def loss_rows(course: Course) -> pd.DataFrame:
 
 
 def loss_chart(course: Course) -> alt.LayerChart | None:
-    """Loss by step, a line for what is learned and points for what is held out; None before the first step."""
+    """Loss by step, a line for what is learned and one with points for what is held out; None before the first step."""
     rows = loss_rows(course)
     if rows.empty:
         return None
+    names, legend = [LEARNED, HELD_OUT], alt.Legend(orient="top", symbolType="stroke", symbolSize=400)
     base = alt.Chart(rows).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False, padding=6)),
         y=alt.Y("loss:Q", title="loss (nats a token)", scale=alt.Scale(zero=False)),
-        color=alt.Color("on:N", title=None, sort=[LEARNED, HELD_OUT], legend=alt.Legend(orient="top")),
+        color=alt.Color("on:N", title=None, scale=alt.Scale(domain=names, range=list(_COLOURS)), legend=legend),
         tooltip=["step", alt.Tooltip("loss", format=".3f"), "on"],
     )
+    dash = alt.StrokeDash("on:N", title=None, scale=alt.Scale(domain=names, range=dashes(2)), legend=legend)
     points = base.transform_filter(alt.datum.on == HELD_OUT).mark_point(filled=True, size=60)
-    lines = base.transform_filter(alt.datum.on == LEARNED).mark_line()
-    return alt.layer(lines, points).properties(height=HEIGHT)
+    return alt.layer(base.mark_line().encode(strokeDash=dash), points).properties(height=HEIGHT)
 
 
 def training_html(found: Finetuned, *, fingerprint: str = "") -> str:

@@ -7,8 +7,6 @@ import streamlit as st
 from core.finetuning.values import Course, Sample
 from ui.components.safe_text import literal, plain
 
-_HEIGHT = 260
-
 
 def draw_course(course: Course, *, key: str) -> None:
     """Loss by step, and the latest sample texts beside it."""

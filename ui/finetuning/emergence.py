@@ -35,6 +35,8 @@ SLOT = "job:emergence"
 LIVE_EVERY = 2.0
 """Seconds after which the curves of a running series are drawn again."""
 MAX_SENTENCE = 900
+_ROOM = 190
+"""Pixels of title, legend and axis of a panel."""
 QUICK, FULL = "Quick look", "Full"
 
 
@@ -69,10 +71,12 @@ def draw_emergence_of(one: Finetuned, *, anything_runs: bool) -> None:
     title = "When does the base model's direction begin to act?"
     if not st.toggle(title, value=bool(kept), key=f"emergence:{one.folder}"):
         return
-    if not guest():
-        done(lambda: _draw_form(one, n, anything_runs=anything_runs))
+    form = st.container()
     if kept:
         _draw_kept(one, kept)
+    if not guest():
+        with form:
+            done(lambda: _draw_form(one, n, anything_runs=anything_runs))
 
 
 def kept_of(one: Finetuned) -> list[tuple[str, SeriesPlan]]:
@@ -191,7 +195,7 @@ def _draw_curves(found: Series, *, key: str) -> None:
     use_chart_theme()
     for drawing in drawn:
         st.altair_chart(
-            roomy(drawing.chart, is_wide=True),
+            roomy(drawing.chart, is_wide=True, room=_ROOM),
             width="stretch",
             key=f"emergence:{key}:{drawing.name}",
             alt=f"{drawing.title}; the numbers are in the CSV.",

@@ -45,6 +45,26 @@ _PAGES = (
     ("bundles", "Bundles"),
     ("talk", "Talk"),
 )
+PURPOSES = {
+    "home": "One direction makes a reasoning model turn back. Does it?",
+    "traces": "Reasoning texts with labelled sentences: see where each turns back, and which tokens before that a "
+    "direction is taken from.",
+    "labelling": "Which sentences turn back? Keywords say one thing, a language model another: label a set of traces, "
+    "and see sentence by sentence where two labellings differ.",
+    "finetuning": "Make a pair of your own: a small adapter learns the reasoning of your traces on top of a base "
+    "model. Does the finetuned model steer by what the base model already had?",
+    "extraction": "Find a direction in labelled traces: what a model has in mind just before it turns back, less its "
+    "average over everything, by layer and offset.",
+    "directions": "Keep, exchange, compare and combine the directions that steer a model; no model is needed here.",
+    "playground": "See one question answered with a direction added to the model while it writes, and without it.",
+    "experiments": "What does the direction do, beyond chance, beyond its controls, and only in the reasoning model?",
+    "attribution": "See, token by token, where a text leans on a direction and where the model would turn back next.",
+    "bundles": "Results as one file: measured on one machine, shown on any other without models, merged with what is "
+    "there.",
+    "talk": "What you show to a room, slide by slide, from what is stored: no model is needed, and nothing is run "
+    "again.",
+}
+"""What each page is for, as its first screen says it; the README's table begins with the same words."""
 _WITHOUT_CHARTS = ("playground",)
 _MARK = "shell_ran"
 GUEST_PAGES = ("home", "playground", "attribution")

@@ -21,6 +21,8 @@ OWN = {
     "comparisons": "Pinned comparisons",
     "experiments": "Experiments",
     "series": "Curves over checkpoints, and pairs side by side",
+    "finetunes": "Finetunes",
+    "models": "Fetched models",
 }
 """Folders of what the user owns, which only its own page deletes."""
 
