@@ -7,6 +7,8 @@ import streamlit as st
 from core.finetuning.values import Course, Sample
 from ui.components.safe_text import literal, plain
 
+_SAMPLE_HEIGHT = 110
+
 
 def draw_course(course: Course, *, key: str) -> None:
     """Loss by step, and the latest sample texts beside it."""
@@ -45,5 +47,5 @@ def _draw_samples(course: Course, key: str) -> None:
 
 def _draw_sample(sample: Sample) -> None:
     st.caption(f"**{plain(sample.question, 160)}**")
-    with st.container(border=True, height=_HEIGHT // 2 - 20):
+    with st.container(border=True, height=_SAMPLE_HEIGHT):
         st.text(literal(sample.text) or "nothing")
