@@ -11,6 +11,7 @@ import pytest
 
 from core.series.values import CosineRow, Series
 from tests.series.test_words import ABOVE_ALL, ABOVE_UNSTEERED, NO, series, spot
+from ui.components.fixed_chart import roomy
 from ui.figures.catalogue import csv_text
 from ui.figures.emergence import MINUS_CONTROL, MINUS_UNSTEERED, draw_emergence
 from ui.figures.pictures import described, png_of, stacked, svg_of
@@ -64,6 +65,29 @@ def test_three_panels_over_the_steps_and_one_picture_of_them():
         assert picture.count(b"steps of training") == 3
     assert svg_of(chart) == svg_of(chart)
     assert png_of(chart).startswith(b"\x89PNG")
+
+
+def test_no_line_is_told_by_its_colour_alone():
+    words, gains, cosines = (described(drawing.chart) for drawing in draw_emergence(shown()))
+    for chart in (words, gains):
+        (shape,) = {str(layer["encoding"]["shape"]["scale"]["range"]) for layer in layers(chart, "shape")}
+        assert len(set(shape.split(", "))) == len(shape.split(", "))
+        assert layers(chart, "strokeDash")
+    for layer in layers(cosines, "strokeDash"):
+        dashes = [tuple(dash) for dash in layer["encoding"]["strokeDash"]["scale"]["range"]]
+        assert len(set(dashes)) == len(dashes) == 2
+
+
+def layers(chart, channel):
+    """The layers of a chart, at whatever depth, that encode something by this channel."""
+    below = [found for layer in chart.get("layer", []) for found in layers(layer, channel)]
+    return [chart, *below] if channel in chart.get("encoding", {}) else below
+
+
+def test_a_phone_has_one_column_of_a_wide_legend():
+    spec = described(roomy(draw_emergence(shown())[0].chart, is_wide=True))
+    assert spec["config"]["legend"]["columns"] == {"expr": "width < 540 ? 1 : 2"}
+    assert described(roomy(draw_emergence(shown())[0].chart))["config"]["legend"]["columns"] == 1
 
 
 def test_nothing_measured_draws_nothing():
