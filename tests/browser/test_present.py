@@ -17,7 +17,7 @@ from tests.talk.filled import FIRST, HOSTILE, WORDS, fill_talk
 
 WAIT = 90_000
 HALL = Screen(width=1920, height=1080)
-LOST = re.compile("ERR_CONNECTION_REFUSED|disconnected from server")
+LOST = re.compile("ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_SOCKET_|disconnected from server")
 PLACES = pytest.mark.parametrize("place", ["app", "server stopped", "file"])
 in_a_hall = pytest.mark.parametrize("screen", [HALL], ids=["1920×1080"])
 
