@@ -51,7 +51,7 @@ def draw_actions(opened: str, plan: Plan) -> None:
 
 def _draw_plan(opened: str, plan: Plan, outcome: Outcome | None) -> None:
     st.markdown("The same experiment in a shell; it finds what is measured already:")
-    st.code(_command_of(plan), language="bash", wrap_lines=True)
+    st.code(_command_of(plan), language=None, wrap_lines=True)
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "plan.json",

@@ -91,7 +91,7 @@ def _uploaded() -> tuple[Trace, ...]:
         st.code(
             '{"prompt": "What is 2 + 3?", "text": "It is 6. Wait, that is wrong.", '
             '"parts": [{"label": "backtracking", "start": 9, "end": 29}]}',
-            language="json",
+            language=None,
             wrap_lines=True,
         )
         return ()

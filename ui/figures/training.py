@@ -119,5 +119,5 @@ def _recipe(found: Finetuned) -> list[tuple[str, str]]:
 
 
 def _digests(found: Finetuned, fingerprint: str) -> list[tuple[str, str]]:
-    told = [("traces", found.spec.traces_digest), ("base model", fingerprint)]
+    told = [("traces", found.spec.traces_digest), ("of the base", fingerprint)]
     return [(name, value) for name, value in told if value]

@@ -32,7 +32,7 @@ def draw_zoos() -> None:
     for one in found:
         _draw(one, is_first=one is found[0])
     with st.expander("How a table is made", icon=":material/terminal:", expanded=not found):
-        st.code(COMMAND, language="sh")
+        st.code(COMMAND, language=None, wrap_lines=True)
         st.caption(
             "A pair is BASE,REASONER, either also as “id + adapter”; a finetune of this page is “base + its folder”. "
             "The command may be stopped and begun again; what it has measured is shown here meanwhile."

@@ -78,7 +78,7 @@ def _draw_set_up() -> None:
         f"# the address before /chat/completions\nexport {JUDGE_URL}=https://api.example.com/v1\n"
         f"export {JUDGE_MODEL}=the-models-name\n"
         f"# if it needs a key; it is never shown, stored or logged\nexport {JUDGE_KEY}=…",
-        language="bash",
+        language=None,
     )
     st.caption("Until then, sentences can be labelled by keywords, and labellings that were imported can be compared.")
     with st.expander("What the judge would be asked"):

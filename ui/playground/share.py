@@ -48,7 +48,7 @@ def draw_share(way: str | None, plan: Plan, generations: Sequence[Generation]) -
     """Only what is chosen is computed."""
     if way == "code":
         st.caption("Runs in the project's folder with its packages, and gives the same tokens in fp32.")
-        st.code(script_of([generation.spec for generation in generations]), language="python", height=360)
+        st.code(script_of([generation.spec for generation in generations]), language=None, height=360)
     elif way == "files":
         _draw_files(plan, generations)
     elif way == "note":
