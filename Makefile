@@ -30,7 +30,7 @@ $(VENV)/.dev-ready: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 
 test: $(VENV)/.dev-ready
 	@sh tools/install_browser.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 lint: $(VENV)/.dev-ready
 	@$(BIN)/ruff check .
