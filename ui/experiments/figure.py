@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import altair as alt
@@ -16,6 +16,7 @@ from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
 from ui.figures.pictures import png_of, svg_of
 from ui.figures.rows import point_row, points_of, rows_of
+from ui.shell.downloads import download
 from ui.talk.add import offer_figure
 
 SELECTION = "clicked"
@@ -75,23 +76,18 @@ def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:
 
 
 def _draw_downloads(outcome: Outcome, figure: Figure, key: str) -> None:
+    place = f"exp:file:{key}"
     with st.container(horizontal=True, gap="small"):
         for drawing in drawings(outcome, figure):
-            _download(f"{drawing.title} · PNG", partial(png_of, drawing.chart), f"{drawing.name}.png", "image/png", key)
-            _download("SVG", partial(svg_of, drawing.chart), f"{drawing.name}.svg", "image/svg+xml", key)
-        _download("CSV", lambda: csv_of(outcome, figure).encode(), f"{figure}.csv", "text/csv", key)
-
-
-def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: str) -> None:
-    st.download_button(
-        label,
-        make,
-        file_name=name,
-        mime=mime,
-        on_click="ignore",
-        icon=":material/download:",
-        key=f"exp:file:{key}:{name}",
-    )
+            download(
+                f"{drawing.title} · PNG",
+                partial(png_of, drawing.chart),
+                f"{drawing.name}.png",
+                "image/png",
+                key=place,
+            )
+            download("SVG", partial(svg_of, drawing.chart), f"{drawing.name}.svg", "image/svg+xml", key=place)
+        download("CSV", lambda: csv_of(outcome, figure).encode(), f"{figure}.csv", "text/csv", key=place)
 
 
 def _clickable(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:

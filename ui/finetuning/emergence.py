@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ui.figures.catalogue import csv_text
 from ui.figures.emergence import draw_emergence
 from ui.figures.pictures import png_of, stacked, svg_of
 from ui.figures.series_rows import emergence_json, series_rows
+from ui.shell.downloads import download
 from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, guest, take_over, workbench
 
@@ -207,26 +208,21 @@ def _draw_files(found: Series, key: str) -> None:
     if not drawn:
         return
     chart = stacked([drawing.chart for drawing in drawn])
+    place = f"emergence:file:{key}"
     with st.container(horizontal=True, gap="small"):
-        _download("PNG", partial(png_of, chart), "emergence.png", "image/png", key)
-        _download("SVG", partial(svg_of, chart), "emergence.svg", "image/svg+xml", key)
-        _download("CSV", lambda: csv_text(series_rows(found)).encode(), "emergence.csv", "text/csv", key)
-        _download("JSON", partial(emergence_json, found), "emergence.json", "application/json", key)
+        download("PNG", partial(png_of, chart), "emergence.png", "image/png", key=place)
+        download("SVG", partial(svg_of, chart), "emergence.svg", "image/svg+xml", key=place)
+        download(
+            "CSV",
+            lambda: csv_text(series_rows(found)).encode(),
+            "emergence.csv",
+            "text/csv",
+            key=place,
+        )
+        download("JSON", partial(emergence_json, found), "emergence.json", "application/json", key=place)
         if not guest():
             st.button("Delete", icon=":material/delete:", key=f"emergence:delete:{key}", on_click=_delete, args=(key,))
 
 
 def _delete(series_id: str) -> None:
     done(lambda: workbench().series.delete(series_id))
-
-
-def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: str) -> None:
-    st.download_button(
-        label,
-        make,
-        file_name=name,
-        mime=mime,
-        on_click="ignore",
-        icon=":material/download:",
-        key=f"emergence:file:{key}:{name}",
-    )

@@ -14,6 +14,7 @@ from ui.components.ticks import draw_ticks
 from ui.figures.catalogue import csv_text
 from ui.figures.series_rows import series_rows, zoo_json
 from ui.figures.zoo import note_of, zoo_html, zoo_table
+from ui.shell.downloads import download
 from ui.shell.state import guest, workbench
 
 COMMAND = """\
@@ -70,15 +71,7 @@ def _draw_files(series: Series, key: str) -> None:
     )
     with st.container(horizontal=True, gap="small"):
         for label, make, name, mime in files:
-            st.download_button(
-                label,
-                make,
-                file_name=name,
-                mime=mime,
-                on_click="ignore",
-                icon=":material/download:",
-                key=f"zoo:file:{key}:{name}",
-            )
+            download(label, make, name, mime, key=f"zoo:file:{key}")
         if not guest():
             st.button("Delete", icon=":material/delete:", key=f"zoo:delete:{key}", on_click=partial(_delete, key))
 
