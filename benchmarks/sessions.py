@@ -149,7 +149,10 @@ def wrong_texts(seen: dict[str, list[str]], cache: Path, alone: Path) -> tuple[i
     for asked, shown in seen.items():
         stored = sorted(found.get(asked, []), key=lambda run: _place(run.spec))
         again = bench.engine.wait(bench.generate([run.spec for run in stored]), 120).result or ()
-        wrong += sum(not _same(*three) for three in zip(stored, again, shown, strict=True))
+        told = [i for i, text in enumerate(shown) if i >= len(stored) or not _same(stored[i], again[i], text)]
+        if told:
+            print(f"wrong: {asked!r}, lanes {told} of {len(shown)}, {len(stored)} stored: {shown}")
+        wrong += len(told)
         n += len(shown)
     kept.store.close()
     bench.store.close()

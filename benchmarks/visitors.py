@@ -115,15 +115,15 @@ def _is_open(page: LightPage) -> bool | None:
 
 async def _visit(person: int, page: LightPage, until: float, seen: Seen) -> None:
     """One question after the other."""
-    n = 0
+    n, lanes = 0, list[str]()
     while n == 0 or time.monotonic() < until:
         await _timed(page.write(QUESTION, question(person, n), PATIENCE), seen.changed)
         await _timed(page.press(RUN, PATIENCE), seen.pressed)
-        while page.says(BUSY):
+        while (found := await page.until(partial(_outcome, page, lanes), PATIENCE)) == BUSY:
             seen.refused += 1
             await asyncio.sleep(RETRY_SECONDS)
             await _timed(page.press(RUN, PATIENCE), seen.pressed)
-        seen.texts[question(person, n)] = await page.until(partial(_answer, page), PATIENCE)
+        lanes = seen.texts[question(person, n)] = list(found)
         n += 1
 
 
@@ -133,13 +133,19 @@ async def _timed(drawing: Awaitable[None], seconds: list[float]) -> None:
     seconds.append(time.monotonic() - began)
 
 
-def _answer(page: LightPage) -> list[str] | None:
-    """The texts of the lanes once nothing runs and all are done; after a press on Run no others are drawn."""
+def _outcome(page: LightPage, before: Sequence[str]) -> Sequence[str] | None:
+    """BUSY, or the texts of the lanes once nothing runs and all are done, which are others than before.
+
+    What is drawn after a press may have been on its way already, and shows the lanes of the question before.
+    """
+    if page.says(BUSY):
+        return BUSY
     for drawn in () if page.has_button(STOP) else page.drawn_by(LANES):
         lanes = drawn["lanes"]
         assert isinstance(lanes, list)
-        if all(lane["state"] == "done" for lane in lanes):
-            return ["".join(lane["pieces"]) for lane in lanes]
+        texts = ["".join(lane["pieces"]) for lane in lanes]
+        if texts != before and all(lane["state"] == "done" for lane in lanes):
+            return texts
     return None
 
 
