@@ -38,7 +38,10 @@ SESSIONS, SECONDS = 30, 120.0
 LANES = len(DEFAULT_LANES)
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 """Of this process as it began, whatever it is bound to now."""
-PROBE_SECONDS, CLOSING_SECONDS = 0.2, 20.0
+STATES_AND_TEXTS = "lanes => lanes.map(lane => ['.state', '.tokens'].map(part => lane.querySelector(part).innerText))"
+"""Read at one moment: asked for one after the other, they may be of two questions."""
+PROBE_SECONDS, CLOSING_SECONDS = 0.2, 130.0
+"""Streamlit keeps a session for two minutes after its page has gone, for one that comes back."""
 
 
 class Health(threading.Thread):
@@ -98,8 +101,8 @@ class Visitor:
             self.refused, self.again = self.refused + 1, time.monotonic() + RETRY_SECONDS
             self.page.get_by_role("button", name="Run", exact=False).first.click()
             return None
-        done = self.page.locator("section.lane .state", has_text="done").count() == LANES
-        found = self.texts() if done else []
+        lanes = self.page.locator("section.lane").evaluate_all(STATES_AND_TEXTS)
+        found = [text for state, text in lanes if "done" in state]
         is_new = len(found) == LANES and list(map(letters, found)) != list(map(letters, self.before))
         return found if is_new else None
 

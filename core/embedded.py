@@ -58,13 +58,25 @@ def references_for(pair: PairSpec, *, lookup: Lookup, keep: Keep) -> list[Refere
 
 def example_questions(kind: str = "examples") -> tuple[Example, ...]:
     """The questions of `demo/prompts.json`: "examples" to show, or "heldout" to measure on."""
+    path = DEMO / "prompts.json"
     try:
-        rows = json.loads((DEMO / "prompts.json").read_text("utf-8"))[kind]
+        return _examples_of(path, _stamp(path), kind)
     except (OSError, ValueError, KeyError):
         return ()
+
+
+@functools.lru_cache(maxsize=4)
+def _examples_of(path: Path, stamp: tuple[int, int, int], kind: str) -> tuple[Example, ...]:
+    rows = json.loads(path.read_text("utf-8"))[kind]
     return tuple(
         Example(prompt=row["prompt"], answer=str(row.get("answer", "")), family=row.get("family", "")) for row in rows
     )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Another one once the file has changed. Raises OSError."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def questions_for(reasoner: ModelSpec) -> tuple[Example, ...]:
@@ -78,8 +90,7 @@ def example_traces() -> tuple[Trace, ...]:
     """The labelled traces that the embedded reasoner wrote; read again only when their file has changed."""
     path = DEMO / "traces.jsonl"
     try:
-        status = path.stat()
-        return _traces_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+        return _traces_of(path, _stamp(path))
     except (OSError, UserFacingError):
         return ()
 

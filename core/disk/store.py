@@ -84,19 +84,20 @@ class Store(Guarded):
 
     def get(self, cls: type[T], kind: str, spec: object) -> T | None:
         """The value that was put for an equal spec, or None."""
-        found = (self.get_by_key(cls, key) for key in self.keys_of(kind, spec))
+        return self.first(cls, self.keys_of(kind, spec))
+
+    def first(self, cls: type[T], keys: Iterable[str]) -> T | None:
+        """The value under the first of the keys that has one, or None."""
+        found = (self.get_by_key(cls, key) for key in keys)
         return next((value for value in found if value is not None), None)
 
     def keys_of(self, kind: str, spec: object) -> Iterator[str]:
         """The key of a spec, then those that it had before keys named models by content."""
-        key = codec.key_of(kind, spec)
-        yield key
-        seen = {key}
-        for before in self._former():
-            older = codec.key_of(kind, spec, before)
-            if older not in seen:
-                seen.add(older)
-                yield older
+        seen = set[str]()
+        for before in (None, *self._former()):
+            if (key := codec.key_of(kind, spec, before)) not in seen:
+                seen.add(key)
+                yield key
 
     def get_by_key(self, cls: type[T], key: str) -> T | None:
         """As `get`, for a key that `codec.key_of` gave before."""

@@ -7,7 +7,7 @@ side by side. No model, no torch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,8 +94,12 @@ class RunHistory:
 
     def kept(self, spec: GenerationSpec) -> RunRecord | None:
         """The kept run of a spec, or None."""
+        return self.kept_by(self._store.keys_of("generation", spec))
+
+    def kept_by(self, keys: Iterable[str]) -> RunRecord | None:
+        """As `kept`, for the keys that the store has for the spec."""
         try:
-            found = (self._known(_id_of_key(key)) for key in self._store.keys_of("generation", spec))
+            found = (self._known(_id_of_key(key)) for key in keys)
             known = next((kept for kept in found if kept is not None), None)
         except UserFacingError:
             return None

@@ -39,8 +39,9 @@ class LaneJobs:
 
     def cached(self, spec: GenerationSpec) -> Generation | None:
         """The finished run of a spec, from the store or among the kept ones."""
-        found = self._store.get(Generation, "generation", spec)
-        if found is None and (kept := self._history.kept(spec)) is not None and is_whole(kept.generation):
+        keys = tuple(self._store.keys_of("generation", spec))
+        found = self._store.first(Generation, keys)
+        if found is None and (kept := self._history.kept_by(keys)) is not None and is_whole(kept.generation):
             return kept.generation
         return found
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import streamlit as st
 
@@ -75,16 +75,17 @@ def draw_results(plan: Plan | None, settings: Settings) -> None:
     ran = _asked_for(run) if run is not None else None
     if st.session_state[OPEN_KEY] and _draw_opened(settings):
         return
-    found = _kept(plan)
+    look_up = cache(_stored)
+    found = _kept(plan, look_up)
     earlier = without_controls(plan) if plan is not None else None
     if plan is not None and not plan.specs:
         st.info("Choose at least one lane under **Settings**.", icon=":material/swap_horiz:")
     elif plan is not None and len(found) == len(plan.specs):
         draw_done(plan, found, "LIVE" if run is not None and ran == plan else "CACHED", settings)
-    elif earlier is not None and earlier.specs and len(without := _kept(earlier)) == len(earlier.specs):
+    elif earlier is not None and earlier.specs and len(without := _kept(earlier, look_up)) == len(earlier.specs):
         st.caption(":material/edit: These lanes were run without their control: press **Run** to write it beside them.")
         draw_done(earlier, without, "CACHED", settings)
-    elif ran is not None and len(written := _kept(ran, run)) == len(ran.specs):
+    elif ran is not None and len(written := _kept(ran, look_up, run)) == len(ran.specs):
         st.info("The settings have changed since this run. Press **Run** for new lanes.", icon=":material/edit:")
         draw_done(ran, written, "CACHED", settings, are_asked=False)
     else:
@@ -100,11 +101,19 @@ def _asked_for(run: Snapshot[object]) -> Plan | None:
     return plan
 
 
-def _kept(plan: Plan | None, run: Snapshot[Sequence[Generation]] | None = None) -> list[Generation]:
+def _kept(
+    plan: Plan | None,
+    look_up: Callable[[GenerationSpec], Generation | None],
+    run: Snapshot[Sequence[Generation]] | None = None,
+) -> list[Generation]:
     """What a run and the store have of a plan's lanes, finished or not."""
-    bench, own = workbench(), {one.spec: one for one in (run.result if run is not None else None) or ()}
+    own = {one.spec: one for one in (run.result if run is not None else None) or ()}
     specs = plan.specs if plan is not None else ()
-    return [one for spec in specs if (one := own.get(spec) or bench.cached(spec) or bench.unfinished(spec))]
+    return [one for spec in specs if (one := own.get(spec) or look_up(spec))]
+
+
+def _stored(spec: GenerationSpec) -> Generation | None:
+    return workbench().cached(spec) or workbench().unfinished(spec)
 
 
 def _draw_opened(settings: Settings) -> bool:
