@@ -40,7 +40,7 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 """Of this process as it began, whatever it is bound to now."""
 STATES_AND_TEXTS = "lanes => lanes.map(lane => ['.state', '.tokens'].map(part => lane.querySelector(part).innerText))"
 """Read at one moment: asked for one after the other, they may be of two questions."""
-PROBE_SECONDS, CLOSING_SECONDS = 0.2, 130.0
+PROBE_SECONDS, SETTLING_SECONDS, CLOSING_SECONDS = 0.2, 20.0, 130.0
 """Streamlit keeps a session for two minutes after its page has gone, for one that comes back."""
 
 
@@ -197,7 +197,7 @@ def main() -> None:
             first = browser.new_page()
             open_playground(first, server, tokens=TOKENS)
             first.close()
-            time.sleep(CLOSING_SECONDS)
+            time.sleep(SETTLING_SECONDS)
             before = process.memory_info().rss
             health = Health(server.url)
             health.start()
