@@ -20,7 +20,7 @@ from core.traces.set_files import TraceSet
 from core.values import ModelSpec, Precision
 from ui.components.roles import TITLES
 from ui.components.safe_text import plain, seconds, size, tried
-from ui.shell.jobs import GRACE_SECONDS, follow
+from ui.shell.jobs import await_soon, follow
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 SLOT, NEED_SLOT = "job:finetune", "job:finetune_need"
@@ -46,7 +46,7 @@ def draw_form() -> None:
         return
     asked = st.button("What does it need?")
     if asked and guarded(lambda: workbench().finetunes.need(spec, caller()), NEED_SLOT):
-        workbench().engine.wait(st.session_state[NEED_SLOT], GRACE_SECONDS)
+        await_soon(NEED_SLOT)
     if starts.button("Finetune", type="primary", icon=":material/model_training:", width="stretch"):
         traces = workbench().trace_sets.load(shown.set_id)
         if guarded(lambda: workbench().finetunes.run(spec, traces, caller()), SLOT):

@@ -20,6 +20,7 @@ from core.sharing.door import sharing
 from core.values import Spec, T
 from ui.components.safe_text import plain, seconds, show_error
 from ui.shell.state import guarded, guest, is_recorded, workbench
+from ui.shell.turns import TURNS
 
 TICK, DRAWN_PER_SECOND = 0.25, 8
 """Seconds between two redraws of a job, and how many redraws of all jobs there are in a second: with many jobs each is
@@ -69,7 +70,14 @@ def await_first(slot: str) -> None:
     job_id = st.session_state.get(slot)
     engine = workbench().engine
     if job_id and engine.snapshot(job_id) is not None:
-        engine.wait_for_partial(job_id, FIRST_SEEN)
+        with TURNS.lent():
+            engine.wait_for_partial(job_id, FIRST_SEEN)
+
+
+def await_soon(slot: str) -> None:
+    """Give the job that has just begun under `slot` a moment to end, so that no progress bar comes in between."""
+    with TURNS.lent():
+        workbench().engine.wait(st.session_state[slot], GRACE_SECONDS)
 
 
 def stop(job_id: str) -> None:
@@ -77,7 +85,8 @@ def stop(job_id: str) -> None:
     engine = workbench().engine
     engine.stop(job_id)
     if engine.snapshot(job_id) is not None:
-        engine.wait(job_id, END_SEEN)
+        with TURNS.lent():
+            engine.wait(job_id, END_SEEN)
 
 
 def forward_macs(facts: ModelFacts, n_tokens: int) -> float:
@@ -154,7 +163,7 @@ def obtain(
         st.session_state[begun] = asked
         st.session_state.pop(slot, None)
         if guarded(start, slot):
-            workbench().engine.wait(st.session_state[slot], GRACE_SECONDS)
+            await_soon(slot)
     snapshot = follow(slot)
     if snapshot is not None and snapshot.state == "done" and isinstance(snapshot.result, kind):
         st.session_state[f"{name}:shown"] = (asked, snapshot.result)
@@ -191,6 +200,18 @@ def _live(
     if snapshot is None or not snapshot.live:
         st.rerun()
         return
+    with TURNS.taken():
+        _draw_live(snapshot, slot, render, stoppable, narrow, bar_below)
+
+
+def _draw_live(
+    snapshot: Snapshot[Any],
+    slot: str,
+    render: Callable[[Snapshot[Any]], None] | None,
+    stoppable: bool,
+    narrow: bool,
+    bar_below: bool,
+) -> None:
     if render is not None and bar_below:
         render(snapshot)
     bar, button = (st.container(), st.container()) if narrow else st.columns([6, 1], vertical_alignment="center")
@@ -198,7 +219,7 @@ def _live(
         share = snapshot.progress.done / snapshot.progress.total if snapshot.progress.total else 0.0
         st.progress(min(max(share, 0.0), 1.0), text=_line(snapshot))
     if stoppable:
-        button.button("Stop", key=f"{slot}:stop", on_click=stop, args=(job_id,), width="stretch")
+        button.button("Stop", key=f"{slot}:stop", on_click=stop, args=(snapshot.job_id,), width="stretch")
     if render is not None and not bar_below:
         render(snapshot)
 

@@ -13,7 +13,7 @@ from core.models.pair import DEMO_PAIR, Role
 from core.values import ModelSpec, PairSpec, Precision
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
-from ui.shell.jobs import GRACE_SECONDS, follow
+from ui.shell.jobs import await_soon, follow
 from ui.shell.pairs.fetched import follow_fetching, offer_models
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
@@ -93,7 +93,7 @@ def _ask() -> PairSpec | None:
     )
     asks = st.button("What does it need?", width="stretch")
     if asks and guarded(lambda: workbench().estimate_pair(pair, caller()), _NEED):
-        workbench().engine.wait(st.session_state[_NEED], GRACE_SECONDS)
+        await_soon(_NEED)
     found = follow(_NEED, narrow=True)
     if found is not None and isinstance(found.result, PairNeed) and found.result.pair == pair:
         _show_need(found.result)
