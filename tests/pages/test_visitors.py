@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import NotAllowed
 from core.guests import MOST_TOKENS
-from core.jobs import Caller
+from core.jobs import Caller, Progress
 from core.runs.values import GenerationSpec
 from core.settings import CACHE
 from core.sharing.door import Door, Person, Shared, Visit, share, sharing
@@ -158,6 +159,24 @@ def test_the_speakers_own_job_is_nobody_elses(bench, visitor):
     job = bench.engine.submit("load", iter(()), caller=Caller(owner="x"))
     with pytest.raises(NotAllowed):
         state.workbench().engine.stop(job)
+
+
+def test_an_address_that_names_anothers_run_shows_its_settings_and_says_whose_it_is(bench, visitor):
+    ended = threading.Event()
+
+    def waits():
+        while not ended.is_set():
+            yield Progress(0, 1, "writing")
+            time.sleep(0.01)
+
+    job = bench.engine.submit("generate", waits(), caller=Caller(owner="x"))
+    app = page_test("playground")
+    app.query_params["run"] = job
+    app.run()
+    ended.set()
+    assert not app.exception
+    assert "somebody else's run" in said(app)
+    assert "Stop" not in labels(app)
 
 
 REFUSAL = "the speaker's to do"

@@ -14,7 +14,7 @@ from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core import settings
-from core.errors import BadInput, UserFacingError
+from core.errors import BadInput, NotAllowed, UserFacingError
 from core.guests import as_guest, forbidden
 from core.jobs import Caller
 from core.models.naming import read_merged
@@ -257,13 +257,21 @@ def guarded(action: Callable[[], str], slot: str) -> bool:
 
 
 def attach(slot: str, job_id: str, *, kind: str) -> None:
-    """After a reload or in a second tab: keep watching the live job of this kind that the address names."""
+    """After a reload or in a second tab: keep watching the live job of this kind that the address names.
+
+    A visitor is told that another's is not shown.
+    """
     if slot in st.session_state or not job_id:
         return
     snapshot = workbench().engine.snapshot(job_id[:32])
-    if snapshot is not None and snapshot.live and snapshot.kind == kind:
+    if snapshot is None or not snapshot.live or snapshot.kind != kind:
+        return
+    try:
         workbench().engine.watch(snapshot.job_id, caller())
-        st.session_state[slot] = snapshot.job_id
+    except NotAllowed:
+        st.caption("This address names somebody else's run. Its settings are here: press **Run** for one of your own.")
+        return
+    st.session_state[slot] = snapshot.job_id
 
 
 def take_over(slot: str, kind: str) -> None:
