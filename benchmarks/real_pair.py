@@ -95,7 +95,7 @@ def measure(spec: ModelSpec) -> None:
     loaded = load_model(spec)
     took = time.perf_counter() - took
     threads = set_threads(loaded)
-    endless, weights = replace(loaded, eos_ids=frozenset()), memory_taken(loaded)
+    endless, weights = replace(loaded, eos_ids=frozenset()), memory_taken(loaded, spec.device)
     specs = lanes(endless)
     tokens_a_second(endless, specs)
     found: dict[int, list[tuple[float, float]]] = {1: [], 3: []}

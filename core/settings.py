@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 CACHE = "RETRACE_CACHE"
 STORE = "RETRACE_STORE_GB"
 PAIR, PRECISION, DEVICE = "RETRACE_PAIR", "RETRACE_PRECISION", "RETRACE_DEVICE"
+ONE_AT_A_TIME = "RETRACE_ONE_AT_A_TIME"
 BUNDLE = "RETRACE_BUNDLE"
 MODEL_ROOTS, DATA_ROOTS = "RETRACE_MODEL_ROOTS", "RETRACE_DATA_ROOTS"
 THREADS = "OMP_NUM_THREADS"
@@ -28,6 +29,7 @@ VARIABLES = {
     PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`; default the embedded pair",
     PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
+    ONE_AT_A_TIME: "`1`: one model of a pair is on a graphics card at a time; default where both have no room there",
     BUNDLE: "a bundle that every session begins with, read-only",
     MODEL_ROOTS: "folders (separated by `:`) that local models may be loaded from",
     DATA_ROOTS: "folders (separated by `:`) that trace files may be read from",
@@ -71,6 +73,11 @@ def first_precision() -> str:
 def first_device() -> str:
     """Device of the first pair as written."""
     return os.environ.get(DEVICE, "cpu")
+
+
+def one_at_a_time() -> bool:
+    """Whether one model of a pair is on a graphics card at a time, also where both have room there."""
+    return os.environ.get(ONE_AT_A_TIME, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def first_bundle() -> Path | None:

@@ -92,18 +92,20 @@ class Workbench:
         self.engine.halt()
         self.store.close()
 
-    def load_pair(self, pair: PairSpec, caller: Caller = NOBODY) -> JobId[PairSpec]:
-        """Job that replaces the pair in memory; jobs on the old one go on until then, and keep what they have.
+    def load_pair(
+        self, pair: PairSpec, caller: Caller = NOBODY, *, one_at_a_time: bool | None = None
+    ) -> JobId[PairSpec]:
+        """Job that replaces the pair in memory (`PairHolder.load`); jobs on the old one keep what they have.
 
         Raises BadInput while another session keeps the pair for its talk; a job that waited meanwhile ends with it.
         """
         self.pair_hold.check(caller)
-        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair, caller)
+        title, work = f"Loading {pair.base.name} and {pair.reasoner.name}", self._load(pair, caller, one_at_a_time)
         return self.engine.submit("load", work, title=title, caller=caller, seconds=2 * _HOUR, lasting=True)
 
-    def _load(self, pair: PairSpec, caller: Caller) -> Work[PairSpec]:
+    def _load(self, pair: PairSpec, caller: Caller, one_at_a_time: bool | None) -> Work[PairSpec]:
         self.pair_hold.check(caller)
-        loaded = yield from self.pair.load(pair)
+        loaded = yield from self.pair.load(pair, one_at_a_time=one_at_a_time)
         self.remembered.keep(PairFacts(base=self.pair.facts("base"), reasoner=self.pair.facts("reasoner")))
         return loaded
 
@@ -126,7 +128,7 @@ class Workbench:
 
     def generate(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:
         """Job that completes all lanes, those already stored excepted; its result is a tuple of Generation."""
-        work = self._lanes.generate(tuple(specs))
+        work = self.pair.in_turn(self._lanes.generate(tuple(specs)))
         return self.engine.submit("generate", work, title="Generating", caller=caller)
 
     def generate_set(self, specs: Sequence[GenerationSpec], caller: Caller = NOBODY) -> JobId[tuple[Generation, ...]]:
@@ -138,7 +140,8 @@ class Workbench:
         self, parent: Generation, spec: GenerationSpec, at: int, caller: Caller = NOBODY
     ) -> JobId[tuple[Generation, ...]]:
         """Job that completes a fork of `parent`, at its token `at`, and keeps both in the tree of forks."""
-        return self.engine.submit("generate", self._lanes.fork(parent, spec, at), title="Forking", caller=caller)
+        work = self.pair.in_turn(self._lanes.fork(parent, spec, at))
+        return self.engine.submit("generate", work, title="Forking", caller=caller)
 
     def compare_lanes(self, spec: LaneKLSpec, caller: Caller = NOBODY) -> JobId[LaneKL]:
         """Job whose result is the LaneKL of the spec."""
@@ -240,8 +243,9 @@ class Workbench:
         def work() -> Work[DirectionLens]:
             from core.attribution.direction_lens import read_direction
 
+            loaded = self.pair.model_of(spec.model, spec.fingerprint)
             yield Progress(0, 1, "reading the direction through the unembedding")
-            return read_direction(self.pair.model_of(spec.model, spec.fingerprint), spec)
+            return read_direction(loaded, spec)
 
         return self._submit(spec, work(), "Logit lens", caller)
 
@@ -266,25 +270,21 @@ class Workbench:
 
     def _lasting(self, kind: str, work: Work[T], *, title: str, caller: Caller, about: object) -> JobId[T]:
         """Begin a long job, which goes on when its tab is closed, or take over the same one of a closed tab."""
+        work = self.pair.in_turn(work)
         return self.engine.submit(kind, work, title=title, caller=caller, seconds=_MONTH, lasting=True, about=about)
 
     def _submit(self, spec: Spec[T], work: Work[T], title: str, caller: Caller) -> JobId[T]:
         kind, _ = _KINDS[type(spec)]
+        work, lasting = self._stored(spec, work), isinstance(spec, ExtractionSpec)
         return self.engine.submit(
-            kind,
-            self._stored(spec, work),
-            title=title,
-            caller=caller,
-            seconds=2 * _HOUR,
-            lasting=isinstance(spec, ExtractionSpec),
-            about=spec,
+            kind, work, title=title, caller=caller, seconds=2 * _HOUR, lasting=lasting, about=spec
         )
 
     def _stored(self, spec: Spec[T], work: Work[T]) -> Work[T]:
         found = self.cached(spec)
         if found is not None:
             return found
-        result = yield from work
+        result = yield from self.pair.in_turn(work)
         self._save(spec, result)
         return result
 

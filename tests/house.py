@@ -19,7 +19,7 @@ CORE = (
     ("child", "jobs", "weights"),
     ("engine", "background"),
     ("text",),
-    ("disk", "lora", "tokens", "sharing"),
+    ("disk", "lora", "tokens", "sharing", "memory"),
     ("models", "directions"),
     ("traces",),
     ("importing", "labelling", "forward", "fetching"),

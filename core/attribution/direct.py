@@ -37,7 +37,7 @@ def attribute_logits(
     the final norm, is not given. Raises ModelUnavailable for a model whose way to the logits is not linear, or whose
     blocks add something else than these parts.
     """
-    with torch.no_grad():
+    with loaded.lock, torch.no_grad():
         linear = is_linear(loaded)
     if not linear:
         raise ModelUnavailable(
@@ -87,10 +87,11 @@ def _readers(loaded: LoadedModel, final: Tensor, keywords: Sequence[int]) -> tup
     readers, constants = [], []
     for start in range(0, len(final), CHUNK):
         resid = final[start : start + CHUNK].clone()
-        with torch.no_grad():
-            normed = loaded.final_norm(resid)
-        gradient, values = contrast_gradient(loaded, normed, keywords)
-        reader = through_norm(loaded.final_norm, resid, gradient, normed=normed)
+        with loaded.lock:
+            with torch.no_grad():
+                normed = loaded.final_norm(resid)
+            gradient, values = contrast_gradient(loaded, normed, keywords)
+            reader = through_norm(loaded.final_norm, resid, gradient, normed=normed)
         readers.append(reader)
         constants.append(values.double() - (resid.double() * reader).sum(-1))
     return torch.cat(readers), torch.cat(constants)

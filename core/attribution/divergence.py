@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from core.attribution.one_text import normed_of
 from core.attribution.targets import check_text
 from core.attribution.values import Divergence, DivergenceSpec
 from core.errors import BadInput
-from core.forward.unembedding import any_probability, kl_divergence, log_probabilities
+from core.forward.two_models import log_probabilities_of_both
+from core.forward.unembedding import any_probability, kl_divergence
 from core.models.loaded import LoadedModel
 from core.tokens.readers import check_same_words
-from core.values import Floats
 
 
 def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec) -> Iterator[float | Divergence]:
@@ -35,23 +34,17 @@ def compare_models(loaded: LoadedModel, other: LoadedModel, spec: DivergenceSpec
     seq, start = len(spec.text.token_ids), spec.text.text_start
     with loaded.lock, torch.inference_mode():
         ours = normed_of(loaded, spec.text.token_ids)[start:]
+    other.lock.expect()
     yield 0.5
     with other.lock, torch.inference_mode():
         theirs = normed_of(other, spec.other.token_ids)[spec.other.text_start :]
     yield 0.9
     kl, p_other = np.full((2, seq), np.nan, np.float32)
-    kl[start:], p_other[start:] = _compare(loaded, other, ours, theirs, keywords)
+    for item in log_probabilities_of_both(loaded, ours, other, theirs):
+        if item is None:
+            yield 0.95
+            continue
+        here, p, q = item
+        kl[start:][here] = kl_divergence(p, q).cpu().numpy()
+        p_other[start:][here] = any_probability(q, keywords).cpu().numpy()
     yield Divergence(spec=spec, kl=kl, p_keyword_other=p_other)
-
-
-def _compare(
-    loaded: LoadedModel, other: LoadedModel, ours: Tensor, theirs: Tensor, keywords: Tensor
-) -> tuple[Floats, Floats]:
-    """(k,) KL(ours ‖ theirs) in nats and (k,) P(keyword) of theirs, from final-normed activations (k, d_model)."""
-    kl, p_other = np.zeros((2, len(ours)), np.float32)
-    with torch.inference_mode():
-        both = zip(log_probabilities(loaded, ours), log_probabilities(other, theirs), strict=True)
-        for (here, p), (_, q) in both:
-            kl[here] = kl_divergence(p, q).cpu().numpy()
-            p_other[here] = any_probability(q, keywords).cpu().numpy()
-    return kl, p_other

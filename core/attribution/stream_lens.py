@@ -26,6 +26,7 @@ def read_layer(loaded: LoadedModel, reader: LoadedModel, spec: StreamLensSpec) -
     """
     _check(loaded, reader, spec)
     streams = _streams(loaded, spec.token_ids, [spec.layer])
+    reader.lock.expect()
     yield 0.5
     yield _read(reader, spec, streams[spec.layer])
 
@@ -51,6 +52,7 @@ def read_layers(
             _check(loaded, reader, spec)
         yield Progress(len(found), len(specs), f"running {len(here)} layers of {loaded.name}")
         streams = _streams(loaded, here[0].token_ids, [spec.layer for spec in here])
+        reader.lock.expect()
         for spec in here:
             yield Progress(len(found), len(specs), f"reading layer {spec.layer} of {loaded.name}")
             found[spec] = _read(reader, spec, streams.pop(spec.layer))

@@ -116,7 +116,8 @@ def read_stream(
 
 
 def _lens_models(find_model: FindModel, spec: StreamLensSpec) -> tuple[LoadedModel, LoadedModel]:
-    return find_model(spec.model, spec.fingerprint), find_model(spec.reader, spec.reader_fingerprint)
+    reader = find_model(spec.reader, spec.reader_fingerprint)
+    return find_model(spec.model, spec.fingerprint), reader
 
 
 def _steps(find_model: FindModel, spec: ReadingSpec[T]) -> tuple[Iterator[object], str]:
@@ -141,6 +142,6 @@ def _steps(find_model: FindModel, spec: ReadingSpec[T]) -> tuple[Iterator[object
         n = max(spec.text.targets) + 1 - spec.first
         return measure_effects(loaded, spec), f"steering and ablating {n} positions one by one"
     assert isinstance(spec, DivergenceSpec), type(spec)
-    loaded = find_model(spec.text.model, spec.text.fingerprint)
     other = find_model(spec.other.model, spec.other.fingerprint)
+    loaded = find_model(spec.text.model, spec.text.fingerprint)
     return compare_models(loaded, other, spec), f"reading with {loaded.name} and {other.name}"

@@ -19,6 +19,8 @@ def extract(
     loaded: LoadedModel, traces: Sequence[Trace], spec: ExtractionSpec
 ) -> Generator[Progress, None, DirectionSet]:
     """The DirectionSet of `spec`, one trace a step."""
+    if loaded.lock.is_away:
+        yield Progress(0, len(traces), f"reading traces with {loaded.name}")
     for item in extract_directions(loaded, traces, spec):
         if isinstance(item, DirectionSet):
             return item
@@ -42,6 +44,8 @@ def record(
         begun = shelf.unfinished(spec)
         if begun is None and is_large(spec, loaded.d_model):
             shelf.check_room(bytes_needed(spec, loaded.d_model))
+        if loaded.lock.is_away:
+            yield Progress(before, len(todo) * len(traces), f"reading traces with {loaded.name}")
         reading = record_moments(loaded, traces, spec, begun=begun, keep=shelf.put_unfinished)
         with contextlib.closing(reading):
             for item in reading:

@@ -64,6 +64,7 @@ class FixedRows:
 
     def __post_init__(self) -> None:
         self.fused = find_fused(self.loaded) if self.pads.device.type == "cuda" else NOTHING
+        self.loaded.lock.leavers.add(self)
 
     @property
     def n_rows(self) -> int:
@@ -88,6 +89,10 @@ class FixedRows:
             self._again()
             self.pending.append(_on_its_way(self.found))
         self.column += 1
+
+    def leave(self) -> None:
+        """Forget the graph: the model's weights leave their place. Keys and values stay, the next step records anew."""
+        self._again = None
 
     def fetch(self) -> tuple[list[int], list[int]]:
         """(token ids, soundness) of every row, of the oldest step that was not fetched yet; waits for it."""

@@ -50,11 +50,14 @@ def is_linear(loaded: LoadedModel) -> bool:
 def log_probabilities(loaded: LoadedModel, normed: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield positions and (k, d_vocab) float64 log-probabilities of their next tokens, at most CHUNK positions a time.
 
-    `normed` (seq, d_model) is final-normed. The caller opens `torch.inference_mode` where no gradient is wanted.
+    `normed` (seq, d_model) is final-normed. The caller opens `torch.inference_mode` where no gradient is wanted,
+    and does not hold the lock.
     """
     for start in range(0, len(normed), CHUNK):
         here = slice(start, min(start + CHUNK, len(normed)))
-        yield here, unembed(loaded, normed[here]).double().log_softmax(-1)
+        with loaded.lock:
+            logits = unembed(loaded, normed[here])
+        yield here, logits.double().log_softmax(-1)
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from core.background import Tell, silent
 from core.errors import BadInput
+from core.memory.lock import ModelLock
 from core.models.checkpoints import Checkpoint, find_checkpoint
 from core.models.files import read_header
 from core.models.folders import weight_files
@@ -36,7 +37,6 @@ from core.models.loading import (
     told_loading,
     use_threads,
 )
-from core.models.lock import ModelLock
 from core.models.parts import blocks_of, context_of, final_norm_of
 from core.models.shapes import check_layout
 from core.tokens.encoding import Encoder, Reading
@@ -88,6 +88,8 @@ class LoadedModel:
     eos_ids: frozenset[int]
     former: Place | None = None
     """How it was keyed before."""
+    home: torch.device | None = None
+    """Where it was loaded to; None: where its weights are."""
     lock: ModelLock = field(default_factory=ModelLock)
     _texts: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """Empty, or one item: what `vocabulary_texts` decoded."""
@@ -149,8 +151,8 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids must be."""
-        return self._embedding.device
+        """Where token ids must be, also while the weights have left it for those of another model."""
+        return self.home or self._embedding.device
 
     @property
     def card(self) -> str:
@@ -215,9 +217,12 @@ def unload(loaded: LoadedModel) -> None:
     free_memory()
 
 
-def memory_taken(loaded: LoadedModel) -> int:
-    """Bytes of its weights and buffers."""
-    return sum(t.numel() * t.element_size() for t in (*loaded.model.parameters(), *loaded.model.buffers()))
+def memory_taken(loaded: LoadedModel, device: str) -> int:
+    """Bytes of its weights and buffers that lie on a device now."""
+    asked = torch.device(device)
+    place = (asked.type, asked.index or 0)
+    held = (*loaded.model.parameters(), *loaded.model.buffers())
+    return sum(t.nbytes for t in held if (t.device.type, t.device.index or 0) == place)
 
 
 def encode_prompt(loaded: LoadedModel, question: str) -> Prompt:
@@ -277,6 +282,7 @@ def _assemble(
         d_vocab=d_vocab,
         context_length=context_length,
         eos_ids=_eos_ids(model, tokenizer),
+        home=model.get_input_embeddings().weight.device,
     )
 
 

@@ -30,9 +30,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from core import settings
-from core.background import Errand, Tell
+from core.background import Tell
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
-from core.models import checkpoints
 from core.models.adapters import Adapter
 from core.models.checkpoints import Checkpoint, available_memory, estimate_folder
 from core.models.merging import load_merged
@@ -40,7 +39,7 @@ from core.models.packed_attention import use_packed_attention
 from core.models.shapes import check_report
 from core.tokens.frames import start_token
 from core.tokens.tokenizer import FastTokenizer
-from core.values import QUANTISED, ModelSpec, PairSpec, Precision, T
+from core.values import QUANTISED, ModelSpec, Precision, T
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -81,6 +80,11 @@ def memory_needed(spec: ModelSpec, checkpoint: Checkpoint) -> int:
     return estimate.merging_bytes + max(estimate.peak_bytes, estimate.weights_bytes + room)
 
 
+def weights_bytes(spec: ModelSpec, checkpoint: Checkpoint) -> int:
+    """Bytes of the weights alone. Raises ModelUnavailable as `find_checkpoint` does."""
+    return estimate_folder(checkpoint.path, spec.precision, checkpoint.adapter).weights_bytes
+
+
 def check_memory(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """Raise ModelUnavailable unless weights and a working length of cached tokens fit the free memory."""
     need, have = memory_needed(spec, checkpoint), available_memory(spec.device)
@@ -90,32 +94,6 @@ def check_memory(spec: ModelSpec, checkpoint: Checkpoint) -> None:
             f"and {have / 1e9:.1f} GB are free.",
             _smaller(spec.precision),
         )
-
-
-def prepare_pair(pair: PairSpec, taken: Callable[[str], int], errand: Errand) -> tuple[tuple[str, ...], bool]:
-    """(devices that are here, whether the pair fits beside the old models), once all its files are here and checked.
-
-    `taken` tells what the old models take of a device. Raises ModelUnavailable where the pair would not fit without
-    them either.
-    """
-    specs = (pair.reasoner, pair.base)
-    for spec in specs:
-        check_device(spec)
-    needs = [
-        (spec.device, memory_needed(spec, checkpoints.find_checkpoint(spec, progress=errand.tell))) for spec in specs
-    ]
-    fits = True
-    for device in {device for device, _ in needs}:
-        need, free = sum(n for place, n in needs if place == device), checkpoints.available_memory(device)
-        held = taken(device)
-        if need > free + held:
-            raise ModelUnavailable(
-                f"{pair.base.name} and {pair.reasoner.name} need about {need / 1e9:.1f} GB on {device}, and "
-                f"{(free + held) / 1e9:.1f} GB are free{' once the loaded pair is released' if held else ''}.",
-                "Choose another precision, or smaller models.",
-            )
-        fits = fits and need <= free
-    return present_devices(), fits
 
 
 def _smaller(precision: Precision) -> str:

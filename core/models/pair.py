@@ -11,14 +11,17 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from core import settings
 from core.background import Background, Errand
 from core.errors import ModelUnavailable, not_loaded
 from core.jobs import Progress
+from core.memory.resident import Moves, OneCard, in_turn
 from core.tokens.frames import Arguments, ChatFrame, Template, read_template, start_token
-from core.values import ModelSpec, PairSpec, Prompt
+from core.values import ModelSpec, PairSpec, Prompt, T
 from core.weights import Place, names_weights
 
 if TYPE_CHECKING:
+    from core.models.both import Room
     from core.models.loaded import LoadedModel
     from core.tokens.encoding import Reading
     from core.tokens.keywords import KeywordForms
@@ -65,6 +68,9 @@ class _Pair:
     models: dict[Role, LoadedModel]
     facts: dict[Role, ModelFacts]
     readers: Readers
+    card: OneCard | None
+    """Where the two share a card; `asked` says whether they were asked to."""
+    asked: bool
 
 
 class PairHolder:
@@ -170,13 +176,24 @@ class PairHolder:
         same = [m for m in self._models() if m.spec.precision == spec.precision and m.has_weights(fingerprint)]
         if not same:
             raise not_loaded(spec.name)
-        return next((loaded for loaded in same if loaded.spec == spec), same[0])
+        found = next((loaded for loaded in same if loaded.spec == spec), same[0])
+        found.lock.expect()
+        return found
 
     def role_of(self, spec: ModelSpec, fingerprint: str) -> Role | None:
         """Which of the loaded models these weights are, if any."""
         facts = self._pair.facts if self._pair else {}
         found = [r for r, f in facts.items() if f.spec.precision == spec.precision and f.has_weights(fingerprint)]
         return next((role for role in found if facts[role].spec == spec), found[0] if found else None)
+
+    def in_turn(self, work: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+        """The work of a job, each step of it with its model on the card, where the two share one."""
+        return in_turn(work, lambda: self._pair.card if self._pair else None)
+
+    @property
+    def moves(self) -> Moves | None:
+        """How the two models share a card; None where both have room."""
+        return self._pair.card.moves if self._pair and self._pair.card else None
 
     def holds(self, pair: PairSpec) -> bool:
         """Whether that pair is in memory, by the name that it was loaded by or at the commits that were loaded."""
@@ -187,22 +204,26 @@ class PairHolder:
         """Facts of the models in memory, if any."""
         return tuple(self._pair.facts.values()) if self._pair else ()
 
-    def load(self, pair: PairSpec) -> Generator[Progress, None, PairSpec]:
+    def load(self, pair: PairSpec, *, one_at_a_time: bool | None = None) -> Generator[Progress, None, PairSpec]:
         """Replace the pair in memory; other jobs go on meanwhile, those on the old pair until it is replaced.
 
         The old pair stays where both fit into memory, also when the new one cannot be loaded; else it is released
-        first. A second load waits for the first. Raises ModelUnavailable or OutOfMemory.
+        first. Its models share a graphics card where they are asked to (None: as the environment says), or have no room
+        there together. A second load waits for the first. Raises ModelUnavailable or OutOfMemory.
         """
+        asked = settings.one_at_a_time() if one_at_a_time is None else one_at_a_time
         while self._is_loading:
             yield Progress(0, 0, "waiting for another load to end", waiting=True)
         self._is_loading = True
         try:
-            if self.holds(pair):
+            if self._pair and self.holds(pair) and one_at_a_time in (None, self._pair.asked):
                 return pair
-            self._devices, keeps = yield from self._background.follow(partial(_prepare, pair, self._models()))
-            if not keeps:
+            room = yield from self._background.follow(partial(_prepare, pair, self._models(), asked))
+            self._devices = room.devices
+            if not room.keeps_old:
                 yield from self._replace(None)
-            new = yield from self._background.follow(partial(_load, pair, self._accept, bool(self._pair)))
+            loading = partial(_load, pair, self._accept, bool(self._pair), asked, room.one_card)
+            new = yield from self._background.follow(loading)
             yield from self._replace(new)
             return pair
         finally:
@@ -214,21 +235,24 @@ class PairHolder:
 
     def memory_taken(self, device: str) -> int:
         """Bytes on the device that releasing the loaded pair would free."""
-        return _taken(self._models(), device) if self._pair else 0
+        if not self._pair:
+            return 0
+        from core.models.both import taken
+
+        return taken(self._models(), device)
 
     def check_clean(self) -> None:
         """Assert that no hook hangs on a loaded model."""
         for loaded in self._models():
             from core.models.loaded import hook_count
 
-            count = hook_count(loaded)
-            assert count == 0, f"{count} hooks were left on {loaded.name}"
+            assert (count := hook_count(loaded)) == 0, f"{count} hooks were left on {loaded.name}"
 
     def _replace(self, new: _Pair | None) -> Generator[Progress, None, None]:
         """Put another pair, or none, in the place of the old one, whose jobs get one step in which to end."""
         from core.models.loaded import set_threads, unload
 
-        old, self._pair = self._models(), new
+        old, card, self._pair = self._models(), self._pair.card if self._pair else None, new
         if new is not None:
             set_threads(new.models["reasoner"])
         try:
@@ -236,6 +260,8 @@ class PairHolder:
                 loaded.lock.close(loaded.name)
                 yield Progress(0, 0, f"releasing {loaded.name}")
         finally:
+            if card is not None:
+                card.close()
             for loaded in old:
                 unload(loaded)
 
@@ -251,50 +277,23 @@ class PairHolder:
         return self._now().models[role]
 
 
-def _prepare(pair: PairSpec, old: Sequence[LoadedModel], errand: Errand) -> tuple[tuple[str, ...], bool]:
-    """As `core.models.loading.prepare_pair`, which imports torch."""
+def _prepare(pair: PairSpec, old: Sequence[LoadedModel], asked: bool, errand: Errand) -> Room:
+    """As `core.models.both.prepare_pair`, which imports torch."""
     errand.tell("importing torch and transformers")
-    from core.models.loading import prepare_pair
+    from core.models.both import prepare_pair
 
-    return prepare_pair(pair, partial(_taken, old), errand)
-
-
-def _load(pair: PairSpec, accept: Accept, is_beside: bool, errand: Errand) -> _Pair:
-    """Both models, loaded; beside others at work on one thread, since several would slow both down."""
-    from core.models.loaded import load_model
-    from core.models.loading import use_threads
-    from core.tokens.readers import readers_of
-
-    use_threads(1 if is_beside else None)
-    reasoner = load_model(pair.reasoner, progress=errand.tell, alone=errand.alone)
-    accept(reasoner)
-    base = load_model(pair.base, progress=errand.tell, alone=errand.alone, frame_from=reasoner)
-    accept(base)
-    if (base.d_model, base.n_layers) != (reasoner.d_model, reasoner.n_layers):
-        raise ModelUnavailable(
-            f"{base.name} has {base.n_layers} layers of width {base.d_model}, {reasoner.name} has "
-            f"{reasoner.n_layers} of width {reasoner.d_model}: they are not a base model and its finetune.",
-            "Choose the base model that the reasoning model was finetuned from.",
-        )
-    errand.tell("comparing the two tokenizers")
-    return _Pair(
-        spec=pair,
-        models={"base": base, "reasoner": reasoner},
-        facts={"base": _facts_of(base), "reasoner": _facts_of(reasoner)},
-        readers=readers_of(base, reasoner),
-    )
+    return prepare_pair(pair, old, one_at_a_time=asked, errand=errand)
 
 
-def _taken(models: Sequence[LoadedModel], device: str) -> int:
-    from core.models.loaded import memory_taken
+def _load(pair: PairSpec, accept: Accept, is_beside: bool, asked: bool, one_card: bool, errand: Errand) -> _Pair:
+    """As `core.models.both.load_both`, with what pages need to know."""
+    from core.models.both import load_both
 
-    return sum(memory_taken(loaded) for loaded in models if loaded.spec.device == device)
+    models, readers, card = load_both(pair, accept, is_beside=is_beside, one_card=one_card, errand=errand)
+    facts = {r: ModelFacts(**{f.name: getattr(m, f.name) for f in fields(ModelFacts)}) for r, m in models.items()}
+    return _Pair(spec=pair, models=models, facts=facts, readers=readers, card=card, asked=asked)
 
 
 def _free_memory() -> None:
     if loading := sys.modules.get("core.models.loading"):
         loading.free_memory()
-
-
-def _facts_of(loaded: LoadedModel) -> ModelFacts:
-    return ModelFacts(**{item.name: getattr(loaded, item.name) for item in fields(ModelFacts)})

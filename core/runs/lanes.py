@@ -82,6 +82,7 @@ def generate_lanes(
 ) -> Generator[Progress, None, tuple[Generation, ...]]:
     """Complete specs[i] with models[i], all lanes of one model in one batch, the models taking turns token by token.
 
+    Models that share a card come one after the other, first the one that is there.
     `on_token(lane, token_id, piece)` is called as tokens come; `on_end` gets all lanes however the work ends, with stop
     reason "cancelled" or "error" where it was cut short.
     """
@@ -101,8 +102,7 @@ def generate_lanes(
             left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
             used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
             yield Progress(done, done + left - used, "generating", shown)
-        for batch in _scored_together(lanes):
-            _score(batch)
+        for _ in _score_all(lanes):
             yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))
     except GeneratorExit:
         _mark(lanes, "cancelled")
@@ -122,17 +122,26 @@ def _mark(lanes: list[_Lane], reason: StopReason) -> None:
 
 
 def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
-    """Advance one stream per model by one token each turn until all have ended."""
+    """Advance one stream per model by one token each turn until all have ended.
+
+    Of models that share a card one waits for the end of the other.
+    """
     groups: dict[int, list[int]] = {}
     for i, lane in enumerate(lanes):
         groups.setdefault(id(lane.loaded), []).append(i)
     streams = [
         (indices, stream_completions(lanes[indices[0]].loaded, [lanes[i].spec for i in indices]))
-        for indices in groups.values()
+        for indices in sorted(groups.values(), key=lambda indices: lanes[indices[0]].loaded.lock.is_away)
     ]
     while streams:
         for group in list(streams):
             indices, stream = group
+            lock = lanes[indices[0]].loaded.lock
+            if any(lock.excludes(lanes[others[0]].loaded.lock) for others, _ in streams[: streams.index(group)]):
+                continue
+            if lock.is_away:
+                lock.expect()
+                yield
             step = next(stream, None)
             if step is None:
                 streams.remove(group)
@@ -143,9 +152,23 @@ def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
             yield
 
 
+def _score_all(lanes: Sequence[_Lane]) -> Iterator[None]:
+    """Score the lanes, a batch a step; a model that has to come to the card is waited for by a step before."""
+    for batch in _scored_together(lanes):
+        lock = batch[0].loaded.lock
+        if lock.is_away:
+            lock.expect()
+            yield
+        _score(batch)
+        yield
+
+
 def _scored_together(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
     """Lanes of one model and of about one length, in batches of at most SCORE_TOKENS; empty ones have no score."""
-    written = sorted((lane for lane in lanes if lane.token_ids), key=lambda lane: (id(lane.loaded), lane.n_tokens))
+    written = sorted(
+        (lane for lane in lanes if lane.token_ids),
+        key=lambda lane: (lane.loaded.lock.is_away, id(lane.loaded), lane.n_tokens),
+    )
     batch: list[_Lane] = []
     for lane in written:
         fits = batch and batch[0].loaded is lane.loaded and (len(batch) + 1) * lane.n_tokens <= SCORE_TOKENS

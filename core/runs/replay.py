@@ -5,7 +5,7 @@ Knows nothing of decoding: the tokens are given. What was written before a token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from core.errors import BadInput
 from core.forward.hooks import steer_residuals
-from core.forward.unembedding import kl_divergence, log_probabilities
+from core.forward.two_models import log_probabilities_of_both
+from core.forward.unembedding import kl_divergence
 from core.models.loaded import LoadedModel
 from core.runs.generation import steering_of
 from core.runs.values import GenerationSpec, LaneKL, LaneKLSpec
@@ -40,16 +41,29 @@ def forced_hidden(loaded: LoadedModel, spec: GenerationSpec, token_ids: Sequence
     return hidden
 
 
-def lane_kl(ours: LoadedModel, theirs: LoadedModel, spec: LaneKLSpec) -> LaneKL:
-    """KL of the next-token distribution between two lanes at every token of one text.
+def compare_lanes(ours: LoadedModel, theirs: LoadedModel, spec: LaneKLSpec) -> Iterator[float | LaneKL]:
+    """Yield the share of work done after each pass, and at last the KL of the next token between two lanes on one text.
 
     Raises BadInput where token ids mean other words in the other model, or the text does not fit one of them.
     """
     check_same_words(ours, theirs)
     a = forced_hidden(ours, spec.lane, spec.token_ids)
+    theirs.lock.expect()
+    yield 0.4
     b = forced_hidden(theirs, spec.reference, spec.token_ids)
+    yield 0.8
     kl = np.zeros(len(spec.token_ids), np.float32)
-    with torch.inference_mode():
-        for (here, p), (_, q) in zip(log_probabilities(ours, a), log_probabilities(theirs, b), strict=True):
-            kl[here] = kl_divergence(p, q).cpu().numpy()
-    return LaneKL(spec=spec, kl=kl)
+    for item in log_probabilities_of_both(ours, a, theirs, b):
+        if item is None:
+            yield 0.9
+            continue
+        here, p, q = item
+        kl[here] = kl_divergence(p, q).cpu().numpy()
+    yield LaneKL(spec=spec, kl=kl)
+
+
+def lane_kl(ours: LoadedModel, theirs: LoadedModel, spec: LaneKLSpec) -> LaneKL:
+    """As `compare_lanes`, in one go."""
+    *_, found = compare_lanes(ours, theirs, spec)
+    assert isinstance(found, LaneKL)
+    return found

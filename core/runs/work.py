@@ -104,11 +104,19 @@ class LaneJobs:
 
     def compare(self, spec: LaneKLSpec) -> Generator[Progress, None, LaneKL]:
         """The per-token KL between two lanes."""
-        from core.runs.replay import lane_kl
+        from core.runs.replay import compare_lanes
 
-        yield Progress(0, 1, "comparing two lanes token by token")
-        ours = self._pair.model_of(spec.lane.model, spec.lane.fingerprint)
-        return lane_kl(ours, self._pair.model_of(spec.reference.model, spec.reference.fingerprint), spec)
+        theirs = self._pair.model_of(spec.reference.model, spec.reference.fingerprint)
+        ours, message = (
+            self._pair.model_of(spec.lane.model, spec.lane.fingerprint),
+            "comparing two lanes token by token",
+        )
+        yield Progress(0, 1, message)
+        for item in compare_lanes(ours, theirs, spec):
+            if not isinstance(item, float):
+                return item
+            yield Progress(item, 1, message)
+        raise AssertionError("the comparison ended without a result")
 
 
 def is_whole(generation: Generation) -> bool:

@@ -47,7 +47,7 @@ class SeriesLab:
     def _done(self, series: SeriesPlan, how: type[_Run]) -> Work[Series]:
         holder = self.new_holder()
         try:
-            return (yield from _on_own_threads(how(self, holder, series).work()))
+            return (yield from _on_own_threads(holder.in_turn(how(self, holder, series).work())))
         finally:
             for _ in holder.release():
                 pass
