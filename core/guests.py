@@ -28,7 +28,7 @@ SHORT_READINGS = (AttributionSpec, SteeredSpec, StreamLensSpec, DivergenceSpec)
 """What takes a forward pass or two."""
 
 _PAIR = """devices spec facts looks_swapped readers template encode frame continuation read locate keyword_forms pieces
-role_of holds loaded memory_taken"""
+role_of holds loaded memory_taken moves"""
 _STORE = """get get_file get_by_key keys_of parts room taken stamp files_bytes size_bytes room_bytes limit_bytes
 largest_file warning root"""
 _FOLDERS = {

@@ -6,11 +6,13 @@ Ends with 0 when all is done, 2 for bad input, 130 when it was stopped, 1 for an
 from __future__ import annotations
 
 import logging
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from core import settings
 from core.disk.files import private_folder
 from core.errors import BadDirection, BadInput, ModelUnavailable, UserFacingError
 from retrace.console import Console, ReaderGone, prepare
@@ -27,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Raises SystemExit for --help and for flags that are none."""
     prepare()
     args = make_parser().parse_args(argv)
+    if getattr(args, "one_at_a_time", False):
+        os.environ[settings.ONE_AT_A_TIME] = "1"
     console, stop = Console(), Stop()
     command: Callable[[Namespace, Console, Stop], None] = args.run
     try:

@@ -63,6 +63,10 @@ PROMPTS = (
     f"questions: one a line, JSON Lines, or a JSON array; or {FRESH}, the embedded ones on which the recorded "
     "experiment chose nothing"
 )
+ONE_AT_A_TIME = (
+    "keep one model of the pair on the card and the other in the computer's memory, also where both have room; where "
+    "they have none it is done unasked"
+)
 _QUICK = (
     "the small form: fewer questions, doses and layers; the embedded pair at the layer, window and dose that its "
     "recorded experiment chose, on other questions"
@@ -95,6 +99,12 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pair", metavar="BASE,REASONER", help="hub ids or folders, either also as “id + adapter”")
     group.add_argument("--precision", metavar="P", help=f"{', '.join(get_args(Precision))}")
     group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps")
+    add_one_at_a_time(group)
+
+
+def add_one_at_a_time(parser: argparse._ActionsContainer) -> None:
+    """The flag for a card that has room for one model of the pair."""
+    parser.add_argument("--one-at-a-time", action="store_true", help=ONE_AT_A_TIME)
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:

@@ -12,7 +12,7 @@ from core import settings
 from retrace.console import Console
 from retrace.direction_flags import add_extract, add_steer
 from retrace.file_flags import add_bundle, add_open, add_talk, run_bundle, run_open, run_talk
-from retrace.flags import add_out, add_plan
+from retrace.flags import add_one_at_a_time, add_out, add_plan
 from retrace.model_flags import add_finetune, add_get, run_finetune, run_get
 from retrace.series_flags import (
     add_emergence,
@@ -81,6 +81,7 @@ def _add_named_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
+    add_one_at_a_time(parser)
     _add_out(parser)
 
 
@@ -92,6 +93,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 def _add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PLAN", help="a plan's file, or - for stdin")
     parser.add_argument("--device", metavar="DEVICE", help="where to compute, instead of where the plan says")
+    add_one_at_a_time(parser)
     parser.add_argument("--beside", type=int, default=0, help=argparse.SUPPRESS)
 
 

@@ -2,5 +2,5 @@
 
 Knows no model, no trace and no page: of a model its weights, its lock and its title. `exchange` alone imports torch.
 
-Face: lock, resident, exchange
+Face: cards, lock, resident, exchange
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.background import Errand
 from core.errors import ModelUnavailable
+from core.memory.cards import is_movable, on_one_card
 from core.memory.exchange import Exchange
 from core.memory.resident import OneCard
 from core.models import checkpoints, loaded, loading
@@ -22,9 +23,6 @@ from core.values import QUANTISED, PairSpec
 
 if TYPE_CHECKING:
     from core.models.pair import Role
-
-CARDS = ("cuda",)
-"""Kinds of devices that have a memory of their own, which a model may leave for the computer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +102,16 @@ def load_both(
 
 def _may_share(pair: PairSpec, is_asked: bool) -> bool:
     """Whether the pair is on a card whose memory its models can share. Raises ModelUnavailable where it is asked to."""
-    if pair.base.device != pair.reasoner.device or not pair.base.device.startswith(CARDS):
+    if not on_one_card(pair):
         return False
-    small = [spec for spec in (pair.reasoner, pair.base) if spec.precision in QUANTISED]
-    if small and is_asked:
+    if is_asked and not is_movable(pair):
+        spec = next(one for one in (pair.reasoner, pair.base) if one.precision in QUANTISED)
         raise ModelUnavailable(
-            f"{small[0].name} in {small[0].precision} cannot share a card with the other model: what bitsandbytes "
-            "quantised for a card does not safely leave it.",
+            f"{spec.name} in {spec.precision} cannot share a card with the other model: what bitsandbytes quantised "
+            "for a card does not safely leave it.",
             "Load the pair in bf16 with one model at a time, or let both quantised models lie on the card.",
         )
-    return not small
+    return is_movable(pair)
 
 
 def _fits(needs: Mapping[str, int], held: Mapping[str, int]) -> bool:

@@ -140,12 +140,13 @@ def estimate_memory(spec: ModelSpec) -> MemoryEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class PairNeed:
-    """What a pair would take, and what is free on the base model's device."""
+    """What a pair would take, and what is free on the base model's device, and of the computer's memory."""
 
     pair: PairSpec
     base: MemoryEstimate
     reasoner: MemoryEstimate
     free_bytes: int
+    computer_bytes: int = 0
 
 
 def estimate_pair(pair: PairSpec, errand: Errand) -> PairNeed:
@@ -154,7 +155,8 @@ def estimate_pair(pair: PairSpec, errand: Errand) -> PairNeed:
     for spec in (pair.base, pair.reasoner):
         errand.tell(f"reading what {spec.name} needs")
         found.append(estimate_memory(spec))
-    return PairNeed(pair=pair, base=found[0], reasoner=found[1], free_bytes=available_memory(pair.base.device))
+    free, computer = available_memory(pair.base.device), available_memory("cpu")
+    return PairNeed(pair=pair, base=found[0], reasoner=found[1], free_bytes=free, computer_bytes=computer)
 
 
 def estimate_folder(folder: Path, precision: Precision, adapter: Adapter | None = None) -> MemoryEstimate:

@@ -36,7 +36,7 @@ from core.extraction.moments import MomentsSpec
 from core.forward import two_models
 from core.forward.edits import SteeringSpec
 from core.jobs import Caller
-from core.memory import exchange
+from core.memory import cards, exchange
 from core.memory.exchange import Exchange
 from core.memory.resident import OneCard
 from core.models import both, checkpoints, loaded, loading
@@ -62,7 +62,7 @@ def pair(tmp_path_factory) -> PairSpec:
 
 @pytest.fixture
 def on_card(monkeypatch) -> None:
-    monkeypatch.setattr(both, "CARDS", ("cpu",))
+    monkeypatch.setattr(cards, "CARDS", ("cpu",))
 
 
 def opened(root, pair: PairSpec, *, one_at_a_time: bool) -> Workbench:

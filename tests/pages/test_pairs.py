@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.background import Errand
+from core.memory import cards
+from core.models import checkpoints
+from core.settings import ONE_AT_A_TIME
 from core.values import ModelSpec
 from tests.page_helpers import page_test, save_tiny_pair, start_workbench
 from tests.tiny_adapters import adapter_folder, factors
@@ -155,3 +160,68 @@ def test_where_int8_is_offered_its_speed_is_said(bench):
     table = (Path(__file__).parents[2] / "README.md").read_text("utf-8").partition("**How fast.**")[2]
     assert "| int8 | 9.5 |" in table
     assert "| bf16 | 160 |" in table
+
+
+@pytest.fixture
+def on_card(monkeypatch):
+    """The CPU plays a card with a memory of its own."""
+    monkeypatch.setattr(cards, "CARDS", ("cpu",))
+
+
+def test_one_model_at_a_time_is_asked_for_loaded_and_described(bench, pair, on_card):
+    shown = app()
+    choose(shown, pair.base.repo_id, pair.reasoner.repo_id, "")
+    assert shown.checkbox("pair_one_at_a_time").value is False
+    shown.checkbox("pair_one_at_a_time").check()
+    shown.run()
+    press(shown, "Load this pair")
+    wait(bench)
+    shown.run()
+    assert "One model at a time is on the card; the other waits in" in words(shown)
+    assert "changed places" not in words(shown)
+    with bench.pair._pair.models["reasoner"].lock:
+        pass
+    shown.run()
+    assert "They last changed places in 0.0 s." in words(shown)
+    choose(shown, pair.base.repo_id, pair.reasoner.repo_id, "")
+    shown.checkbox("pair_one_at_a_time").uncheck()
+    press(shown, "Load this pair")
+    wait(bench)
+    assert "at a time is on the card" not in words(shown.run())
+
+
+def test_it_is_offered_on_cards_alone_and_not_for_what_cannot_leave_them(bench, pair, monkeypatch):
+    shown = app()
+    choose(shown, pair.base.repo_id, pair.reasoner.repo_id, "")
+    assert not shown.checkbox
+    monkeypatch.setattr(cards, "CARDS", ("cpu",))
+    shown.selectbox("pair_precision").set_value("nf4")
+    shown.run()
+    assert shown.checkbox("pair_one_at_a_time").disabled
+    monkeypatch.setenv(ONE_AT_A_TIME, "1")
+    shown = app()
+    choose(shown, pair.base.repo_id, pair.reasoner.repo_id, "")
+    assert shown.checkbox("pair_one_at_a_time").value
+
+
+@pytest.mark.parametrize(
+    ("card", "computer", "said"),
+    [
+        (10**9, 0, "Free: **1.0 GB**"),
+        (0, 0, "One model at a time will be there; the other waits in"),
+        (0, -1, "This does not fit. Choose"),
+        (-1, 0, "This does not fit. Choose"),
+    ],
+)
+def test_what_it_needs_says_where_one_fits_and_both_do_not(bench, pair, on_card, monkeypatch, card, computer, said):
+    """`card` and `computer` are the free bytes beyond what one model with its cache needs, and its weights."""
+    need = checkpoints.estimate_pair(pair, Errand())
+    one = max(found.weights_bytes + 2048 * found.kv_bytes_per_token for found in (need.base, need.reasoner))
+    free = {"free_bytes": one + card, "computer_bytes": need.base.weights_bytes + computer}
+    monkeypatch.setattr("core.models.pair.PairHolder.memory_taken", lambda *_: 0)
+    monkeypatch.setattr("core.workbench.estimate_pair", lambda *_: replace(need, **free))
+    shown = app()
+    choose(shown, pair.base.repo_id, pair.reasoner.repo_id, "")
+    press(shown, "What does it need?")
+    assert said in words(shown)
+    assert ("This does not fit" in words(shown)) == said.startswith("This")

@@ -15,6 +15,7 @@ from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, size
 from ui.shell.jobs import await_soon, follow
 from ui.shell.pairs.fetched import follow_fetching, offer_models
+from ui.shell.pairs.one_card import ask_one_at_a_time, draw_moves, fits_one, say_one_fits
 from ui.shell.state import caller, guarded, pair_facts, workbench
 
 _NEED = "job:pair_need"
@@ -46,10 +47,11 @@ def draw_pair_picker(slot: str) -> None:
     with st.popover("Change models", width="stretch"):
         _say_kept()
         pair = _ask()
+        shared = ask_one_at_a_time(pair) if pair else None
         if pair:
             _warn_of_runs(pair)
         if pair and st.button("Load this pair", type="primary", width="stretch"):
-            if guarded(lambda: workbench().load_pair(pair, caller()), slot):
+            if guarded(lambda: workbench().load_pair(pair, caller(), one_at_a_time=shared), slot):
                 st.session_state["pair"] = pair
             st.rerun()
     follow_fetching()
@@ -65,6 +67,7 @@ def draw_pair_line() -> None:
             f"{reasoner.n_layers} layers · d_model {reasoner.d_model} · {reasoner.spec.precision} · "
             f"{plain(reasoner.spec.device)}"
         )
+        draw_moves()
 
 
 def _ask() -> PairSpec | None:
@@ -163,8 +166,11 @@ def _show_need(found: PairNeed) -> None:
         st.caption(f"Merging takes {size(merging)} more while loading.")
     for spec, estimate in ((found.pair.base, base), (found.pair.reasoner, reasoner)):
         _say_other_base(spec, estimate)
-    need = max(need, peak)
-    if need + merging > free + workbench().pair.memory_taken(found.pair.base.device):
+    need, held = max(need, peak), workbench().pair.memory_taken(found.pair.base.device)
+    alone = [merging + max(one.peak_bytes, one.weights_bytes + _cache_bytes(one)) for one in (base, reasoner)]
+    if need + merging > free + held and fits_one(found, alone, free + held):
+        say_one_fits(found)
+    elif need + merging > free + held:
         st.warning("This does not fit. Choose int8 or NF4, or smaller models.", icon=":material/warning:")
     elif need + merging > free:
         st.warning(
