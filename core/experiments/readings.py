@@ -62,15 +62,16 @@ def read_lens(
     """Fig. 5: every direction, with the model it is from, through the unembedding of each head (paper, Eq. 2)."""
     from core.attribution.work import read_directions
 
-    asked = [(source, direction, head) for source, direction in directions for head in heads]
     specs = [
         LensSpec(model=head.model, fingerprint=head.fingerprint, direction=direction, words=words)
-        for _, direction, head in asked
+        for head in heads
+        for _, direction in directions
     ]
     lenses = yield from read_directions(find_model, specs, cached=cached, save=save)
     return tuple(
         LensRow(source=source, head=head.role, layer=direction.layer, score=lens.score, rank=lens.best_rank)
-        for (source, direction, head), lens in zip(asked, lenses, strict=True)
+        for i, (source, direction) in enumerate(directions)
+        for head, lens in zip(heads, lenses[i :: len(directions)], strict=True)
     )
 
 

@@ -47,6 +47,7 @@ from core.settings import ONE_AT_A_TIME
 from core.traces.events import digest_of
 from core.values import PAPER_WINDOW, PairSpec, SamplingSpec
 from core.workbench import Workbench
+from tests.experiments.test_work import plan_for
 from tests.extraction.test_passes import make_traces
 from tests.page_helpers import save_tiny_pair
 from tests.stored_values import assert_same
@@ -479,3 +480,16 @@ def test_the_other_model_has_left_before_the_second_is_read(pair, on_card, monke
     assert engine.wait(engine.submit("load", holder.load(pair, one_at_a_time=True)), 60).state == "done"
     assert order == ["reasoner", "leaves", "base"]
     engine.halt()
+
+
+def test_an_experiment_is_the_same_with_a_move_for_many_points(pair, on_card, tmp_path):
+    found = []
+    for shares in (False, True):
+        bench = opened(tmp_path / str(shares), pair, one_at_a_time=shares)
+        bench.trace_sets.save(make_traces(6), name="mine")
+        outcome = result_of(bench, bench.run_plan(plan_for(bench, figures=("fig3", "fig5"))))
+        found.append((outcome.chosen_from, outcome.reported, outcome.choice, outcome.lens))
+        if shares:
+            assert n_moves(bench) <= 8 < outcome.done
+        bench.close()
+    assert found[0] == found[1]
