@@ -33,15 +33,15 @@ def test_a_cell_is_the_same_however_many_run_together(tmp_path, monkeypatch, mak
         keywords=("wait",),
     )
 
-    def noting(models, specs):
-        sizes.append(len(specs))
-        return generate(models, specs)
+    def noting(models, specs, *, at_once):
+        sizes.append(at_once)
+        return generate(models, specs, at_once=at_once)
 
     monkeypatch.setattr(lanes, "generate_lanes", noting)
     whole = finish(run_cell(loaded, spec, batch=4))
     monkeypatch.setattr("core.runs.work.FULL_BATCH_TOKENS", 6)
     halves = finish(run_cell(loaded, spec, batch=4))
-    assert sizes == [4, 1, 2, 2, 1]
+    assert sizes == [4, 2]
     assert halves.texts == whole.texts
     assert halves.hits == whole.hits
     assert halves.nll == pytest.approx(whole.nll, rel=1e-5)
