@@ -88,7 +88,7 @@ class LaneJobs:
 
         def placed(progress: Progress) -> Progress:
             share = progress.done / progress.total if progress.total else 0.0
-            n_ended = sum(generation.stop_reason != "running" for generation in progress.partial)
+            n_ended = sum(generation.stop_reason != "running" for generation in progress.partial or ())
             return Progress(n * share, n, f"{n_ended} of {n} completions")
 
         return (yield from relay(self.generate(specs, at_once=size), placed))
