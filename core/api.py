@@ -31,10 +31,11 @@ from core.extraction.values import DirectionSet, ExtractionSpec
 from core.extraction.work import extract
 from core.forward.acceptance import load_model
 from core.forward.edits import SteeringSpec
+from core.forward.scoring import score_completions
 from core.jobs import finish
 from core.models.loaded import LoadedModel, encode_prompt, encode_text, pieces
 from core.runs.cells import DoseCell, DoseCellSpec
-from core.runs.generation import score_completions, stream_completions
+from core.runs.generation import stream_completions
 from core.runs.lanes import generate_lanes
 from core.runs.values import Generation, GenerationSpec
 from core.runs.work import run_cells

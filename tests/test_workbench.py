@@ -181,7 +181,7 @@ def test_a5_out_of_memory_is_a_sentence_and_the_next_jobs_work(bench, make_direc
     bench.store.clear()
     import core.runs.generation as generation
 
-    forward, calls = generation._forward, []
+    forward, calls = generation.next_logits, []
 
     def runs_out(loaded, batch):
         calls.append(1)
@@ -189,7 +189,7 @@ def test_a5_out_of_memory_is_a_sentence_and_the_next_jobs_work(bench, make_direc
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
         return forward(loaded, batch)
 
-    monkeypatch.setattr(generation, "_forward", runs_out)
+    monkeypatch.setattr(generation, "next_logits", runs_out)
     spec = spec_of(bench, steering=[steer(make_direction)], n=20)
     snapshot = bench.engine.wait(bench.generate([spec]), 10)
     assert snapshot.state == "error"

@@ -26,10 +26,11 @@ from core.directions.direction import Direction
 from core.errors import ModelUnavailable, UserFacingError
 from core.forward.acceptance import accept
 from core.forward.edits import SteeringSpec
+from core.forward.scoring import score_completions
 from core.forward.unembedding import logit_lens
 from core.models.loaded import LoadedModel, encode_prompt, load_model
 from core.models.loading import load_config
-from core.runs.generation import score_completions, stream_completions
+from core.runs.generation import stream_completions
 from core.runs.values import GenerationSpec
 from core.values import ModelSpec, SamplingSpec
 from tests.forward.test_hooks import record

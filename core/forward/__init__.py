@@ -3,5 +3,5 @@
 Knows no trace, job or disk.
 
 Face: acceptance, edits, programs, steering, hooks, unembedding, two_models, kv_cache, stand_ins, suffixes,
-fixed_fit, fixed_step, sampling
+fixed_fit, fixed_step, sampling, batch, scoring
 """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from core.forward.fixed_step import fixed_rows, room_for, window_of
+from core.forward.fixed_step import ReadRows, fixed_rows, room_for, window_of
 from core.forward.kv_cache import RoomyLayer, roomy_cache
 from core.forward.sampling import Draws, sampling_of
 from core.forward.steering import compile_steering
@@ -35,6 +35,17 @@ _fits: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary(
 def can_fix(loaded: LoadedModel, cache: DynamicCache | None, n_read: int) -> bool:
     """Whether a run with this cache of `n_read` columns may go on by fixed steps: they are right, and have room."""
     return cache is not None and fits(loaded) and _has_room(loaded, cache, n_read)
+
+
+def can_join(loaded: LoadedModel) -> bool:
+    """Whether rows may take the places of others in a running batch of this model.
+
+    They may where fixed steps are right: such a model was seen to read a row behind padding as it reads it alone, and
+    keeps keys and values only. Not where the length of a neighbour changes a row's rotations (dynamic NTK, LongRoPE),
+    as rows that join are of other ages than those beside them.
+    """
+    kinds = "".join(str(getattr(module, "rope_type", "")) for module in loaded.model.modules())
+    return "dynamic" not in kinds and "longrope" not in kinds and fits(loaded)
 
 
 def fits(loaded: LoadedModel) -> bool:
@@ -118,16 +129,16 @@ def _tried(loaded: LoadedModel) -> str:
         read(cache, slice(0, n))
     expected = read(caches[0], slice(n, n + 1))
     greedy = [SamplingSpec()] * 2
-    rows = fixed_rows(
-        loaded,
-        caches[1],
-        ids[:, n:],
+    read_so_far = ReadRows(
+        cache=caches[1],
+        input_ids=ids[:, n:],
         pads=pads,
         n_read=n,
         steering=compile_steering(loaded, [[], []], n_prompt=[n, n]),
         sampling=sampling_of(greedy, loaded.d_vocab, device),
         numbers=[(Draws(spec), n) for spec in greedy],
     )
+    rows = fixed_rows(loaded, read_so_far)
     rows.launch()
     rows.fetch()
     if device.type == "cuda" and not rows.is_captured:

@@ -18,7 +18,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from core.forward.fused_parts import NOTHING, Fused, find_fused, use_fused
 from core.forward.hooks import steer_residuals
-from core.forward.kv_cache import FixedLayer
+from core.forward.kv_cache import FixedLayer, put_rows
+from core.forward.rows import moved, packed, put, widened
 from core.forward.sampling import Draws, Sampling, choose
 from core.forward.steering import Steering
 from core.models.loaded import LoadedModel
@@ -29,6 +30,23 @@ ROOM_STEP, ROOM_SHARE = 256, 4
 """Columns are allocated in multiples of this, or of one in so many of those in use where that is more."""
 SOUND, BAD_LOGITS, BAD_STREAM = 0, 1, 2
 """What a step says of each row's numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRows:
+    """Rows of a batch as far as they are read, to go on with fixed steps."""
+
+    cache: DynamicCache
+    """Of `n_read` columns; it is emptied, layer by layer, where all rows of a batch go on."""
+    input_ids: Tensor
+    """(rows, 1) tokens that were not read yet."""
+    pads: Tensor
+    """(rows,) padding tokens before each row."""
+    n_read: int
+    steering: Steering
+    sampling: Sampling
+    numbers: Sequence[tuple[Draws, int]]
+    """Per row, its random numbers and the column of its completion's first token."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,6 +74,8 @@ class FixedRows:
     """`place` after all launched steps."""
     found: Tensor
     """(rows, 2) token and soundness that the last step found."""
+    n_waiting: int = 0
+    """Columns of the longest row that may still join: as many stay in use."""
     logits: Tensor = field(init=False)
     """(rows, d_vocab) of the last step."""
     pending: list[tuple[Tensor, Callable[[], object]]] = field(default_factory=list)
@@ -110,12 +130,9 @@ class FixedRows:
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Let the other rows go; returns the new order of those kept. Only keys and values out of place are copied."""
         self.take_back()
-        n = len(rows)
-        holes, movers = sorted(set(range(n)) - set(rows)), [row for row in rows if row >= n]
-        order = list(range(n))
-        for hole, mover in zip(holes, movers, strict=True):
-            order[hole] = mover
-        to, from_ = (torch.tensor(found, dtype=torch.int64, device=self.pads.device) for found in (holes, movers))
+        n, order = len(rows), packed(rows)
+        moves = [(place, row) for place, row in enumerate(order) if place != row]
+        to, from_ = torch.tensor(moves, dtype=torch.int64, device=self.pads.device).reshape(-1, 2).unbind(1)
         for layer in self.cache.layers:
             for kept in (layer.keys, layer.values):
                 kept[to] = kept[from_]
@@ -128,22 +145,39 @@ class FixedRows:
         self._again = None
         return order
 
-    def _grow(self) -> None:
-        """Move to a larger room, layer by layer."""
-        room = room_for(self.column + 2)
-        self._again = None
-        for layer in self.cache.layers:
-            layer.keys = _widened(layer.keys, 2, room)
-            layer.values = _widened(layer.values, 2, room)
-        self.tokens, self.draws = _widened(self.tokens, 1, room), _widened(self.draws, 1, room)
-        self.fill_draws()
+    def take_in(self, places: Sequence[int], new: ReadRows) -> None:
+        """Go on with other rows in some places; nothing moves in memory, so that a captured step stays as it is."""
+        self.take_back()
+        at, later = torch.tensor(places, dtype=torch.int64, device=self.pads.device), self.column - new.n_read
+        put_rows(self.cache, at, new.cache, stop=self.column)
+        self.pads[at], self.tokens[at, self.column] = new.pads + later, new.input_ids[:, 0]
+        self.steering.put(at, new.steering)
+        put(self.sampling, at, new.sampling)
+        for place, (draws, first) in zip(places, new.numbers, strict=True):
+            self.numbers[place] = (draws, first + later)
+        self.fill_draws(places)
 
-    def fill_draws(self) -> None:
-        """Put the random numbers of all columns after `column` in their place."""
-        if self.sampling.draws_any:
+    def _grow(self) -> None:
+        """Move, layer by layer, what rows have to the front, in a larger room where that leaves too little of this."""
+        drop = max(0, min(int(self.pads.min()), self.column - self.n_waiting))
+        room = room_for(self.column - drop + ROOM_STEP // 2)
+        self._again = self._again if room == self.room else None
+        for layer in self.cache.layers:
+            layer.keys, layer.values = moved(layer.keys, 2, drop, room), moved(layer.values, 2, drop, room)
+        self.tokens, self.draws = moved(self.tokens, 1, drop, room), moved(self.draws, 1, drop, room)
+        self.pads -= drop
+        self.place -= drop
+        self.column -= drop
+        self.numbers = [(draws, first - drop) for draws, first in self.numbers]
+        self.fill_draws(range(self.n_rows))
+
+    def fill_draws(self, places: Sequence[int]) -> None:
+        """Put the random numbers of all columns after `column` in their place, for some rows."""
+        if self.sampling.draws_any and places:
             begin, room = self.column + 1, self.room
-            rows = [draws.between(begin - first, room - first) for draws, first in self.numbers]
-            self.draws[:, begin:] = torch.tensor(rows, dtype=torch.float64).to(self.draws.device)
+            rows = [draws.between(begin - first, room - first) for draws, first in (self.numbers[i] for i in places)]
+            numbers = torch.tensor(rows, dtype=torch.float64).to(self.draws.device, self.draws.dtype)
+            self.draws[torch.tensor(places, device=self.draws.device), begin:] = numbers
 
     def step(self) -> None:
         """Read the tokens of the column `place`, choose those of the next one, and move on."""
@@ -180,51 +214,39 @@ class FixedRows:
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-def fixed_rows(
-    loaded: LoadedModel,
-    cache: DynamicCache,
-    input_ids: Tensor,
-    *,
-    pads: Tensor,
-    n_read: int,
-    steering: Steering,
-    sampling: Sampling,
-    numbers: Sequence[tuple[Draws, int]],
-) -> FixedRows:
-    """Go on with fixed steps from a cache of `n_read` columns and (rows, 1) tokens that were not read yet.
-
-    The cache is emptied, layer by layer.
-    """
+def fixed_rows(loaded: LoadedModel, read: ReadRows) -> FixedRows:
+    """Go on with fixed steps from there."""
+    pads, n_read = read.pads, read.n_read
     room, place = room_for(n_read + 2), torch.tensor([n_read], device=pads.device)
-    windows = tuple(window_of(layer) for layer in cache.layers)
+    windows = tuple(window_of(layer) for layer in read.cache.layers)
     fixed = DynamicCache()
     fixed.layers = []
-    for layer in cache.layers:
+    for layer in read.cache.layers:
         fixed.layers.append(_fixed_layer(layer, n_read, room, place))
         layer.reset()
     tokens = torch.zeros(len(pads), room, dtype=torch.int64, device=pads.device)
-    tokens[:, n_read : n_read + 1] = input_ids
+    tokens[:, n_read : n_read + 1] = read.input_ids
     rows = FixedRows(
         loaded=loaded,
-        numbers=list(numbers),
+        numbers=list(read.numbers),
         pads=pads,
-        steering=steering,
-        sampling=sampling,
+        steering=read.steering,
+        sampling=read.sampling,
         cache=fixed,
         windows=windows,
         place=place,
         tokens=tokens,
-        draws=torch.zeros(tokens.shape, dtype=sampling.heats.dtype, device=pads.device),
+        draws=torch.zeros(tokens.shape, dtype=read.sampling.heats.dtype, device=pads.device),
         column=n_read,
         found=torch.zeros(len(pads), 2, dtype=torch.int64, device=pads.device),
     )
-    rows.fill_draws()
+    rows.fill_draws(range(len(pads)))
     return rows
 
 
 def _fixed_layer(layer: DynamicLayer, n_read: int, room: int, place: Tensor) -> FixedLayer:
     """Its keys and values in a room; what slid out of its window stays empty, and is not seen."""
-    keys, values = (_widened(t, 2, room, begin=n_read - t.shape[2]) for t in (layer.keys, layer.values))
+    keys, values = (widened(t, 2, room, begin=n_read - t.shape[2]) for t in (layer.keys, layer.values))
     return FixedLayer(keys, values, place)
 
 
@@ -262,12 +284,3 @@ def _on_its_way(found: Tensor) -> tuple[Tensor, Callable[[], object]]:
 
 def window_of(layer: DynamicLayer) -> int | None:
     return layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
-
-
-def _widened(present: Tensor, dim: int, room: int, *, begin: int = 0) -> Tensor:
-    """`present` from place `begin` on in zeros that are `room` long in this dimension."""
-    shape = list(present.shape)
-    shape[dim] = room
-    larger = torch.zeros(shape, dtype=present.dtype, device=present.device)
-    larger.narrow(dim, begin, present.shape[dim]).copy_(present)
-    return larger

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -43,9 +43,23 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows of the batch: (k,) row indices."""
-        super().batch_select_indices(indices)
-        self._key_room = self._value_room = None
+        """Keep some rows of the batch, (k,) row indices; of a `packed` order only the rows that move are copied."""
+        n, used = len(indices), self.get_seq_length()
+        moved = (indices != torch.arange(n, device=indices.device)).nonzero()[:, 0]
+        if self._key_room is None or self._value_room is None or bool((indices[moved] < n).any()):
+            super().batch_select_indices(indices)
+            self._key_room = self._value_room = None
+            return
+        for room in (self._key_room, self._value_room):
+            room[moved] = room[indices[moved]]
+        self._key_room, self._value_room = self._key_room[:n], self._value_room[:n]
+        self.keys, self.values = self._key_room[..., :used, :], self._value_room[..., :used, :]
+
+    def drop(self, n: int) -> None:
+        """Forget the first n columns, without copying the others."""
+        self.keys, self.values = self.keys[..., n:, :], self.values[..., n:, :]
+        if self._key_room is not None and self._value_room is not None:
+            self._key_room, self._value_room = self._key_room[..., n:, :], self._value_room[..., n:, :]
 
     def reset(self) -> None:
         """Let go of everything."""
@@ -108,6 +122,31 @@ def roomy_cache(config: PreTrainedConfig) -> DynamicCache:
     return cache
 
 
+@torch.inference_mode()
+def put_rows(cache: DynamicCache, rows: Tensor, new: DynamicCache, *, stop: int | None = None) -> None:
+    """Write the rows of another cache in the places `rows` (k,); they end at column `stop`, by default the last.
+
+    The places are emptied first: nothing that an ended row left behind is read, even with weight 0.
+    """
+    for layer, other in zip(cache.layers, new.layers, strict=True):
+        for kept, read in ((layer.keys, other.keys), (layer.values, other.values)):
+            end = kept.shape[2] if stop is None else stop
+            kept[rows] = 0
+            kept[rows, :, end - read.shape[2] : end] = read
+
+
+def drop_columns(cache: DynamicCache, n: int) -> None:
+    """Forget the first n columns, of layers that keep all columns or a sliding window of them."""
+    for layer in cache.layers:
+        if isinstance(layer, DynamicSlidingWindowLayer):
+            layer.cumulative_length -= n
+            start = max(0, layer.keys.shape[2] - layer.cumulative_length)
+            layer.keys, layer.values = layer.keys[:, :, start:], layer.values[:, :, start:]
+        else:
+            layer.drop(n)
+
+
+@torch.inference_mode()
 def keep_rows(cache: DynamicCache, indices: Tensor) -> None:
     """Keep some rows of the batch, (k,) row indices, of keys and values and of recurrent states."""
     for layer in cache.layers:

@@ -7,12 +7,12 @@ for that takes longer than small models do; mostly the draw falls among the like
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from core.forward.rows import taken
 from core.values import SamplingSpec
 
 LEAST_SORTED, SORTED_SHARE = 64, 256
@@ -57,9 +57,7 @@ class Sampling:
 
     def select(self, rows: Tensor) -> Sampling:
         """Of some rows of the batch: (k,) row indices."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **taken)
+        return taken(self, rows)
 
 
 def sampling_of(specs: Sequence[SamplingSpec], d_vocab: int, device: torch.device) -> Sampling:

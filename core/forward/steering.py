@@ -6,8 +6,7 @@ An edit returns new tensors and never changes the residual stream in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from core.errors import BadDirection, BadInput
 from core.forward.edits import SteeringSpec
 from core.forward.programs import NO_END, Ending, ending_of, position_bounds
+from core.forward.rows import put, taken
 from core.models.loaded import LoadedModel
 from core.values import Positions
 
@@ -49,9 +49,7 @@ class Slot:
     """Whether every row is steered at every position, or not at all."""
 
     def select(self, rows: Tensor) -> Slot:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **taken)
+        return taken(self, rows)
 
     def weights(self, steering: Steering) -> Tensor:
         """(batch, seq) share of the edit at each position: 0 where it does not apply, below 1 on its ramp."""
@@ -86,6 +84,13 @@ class Steering:
         """The steering of some rows of the batch: (k,) row indices."""
         slots = {layer: tuple(slot.select(rows) for slot in slots) for layer, slots in self.slots.items()}
         return Steering(slots, self.limits[rows], self.endings)
+
+    def put(self, rows: Tensor, other: Steering) -> None:
+        """Write the steering of other rows, of the same compiled whole, into the places `rows` (k,)."""
+        for layer, slots in self.slots.items():
+            for mine, theirs in zip(slots, other.slots[layer], strict=True):
+                put(mine, rows, theirs)
+        self.limits[rows] = other.limits
 
     def end(self, row: int, ending: int, position: int) -> None:
         """Nothing that waits for this ending is steered from `position` on, in this row of the batch."""

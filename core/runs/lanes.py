@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from tokenizers.decoders import DecodeStream
 
+from core.forward.scoring import score_completions
 from core.jobs import Progress
 from core.models.loaded import LoadedModel
-from core.runs.generation import Token, score_completions, stream_completions
+from core.runs.generation import Token, stream_completions
 from core.runs.values import Generation, GenerationSpec, StopReason
 
 SCORE_TOKENS = 2048
@@ -36,16 +37,19 @@ class _Lane:
     token_ids: list[int] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     stop_reason: StopReason = "running"
+    began: float | None = None
+    """When it was first waited for."""
     seconds: float = 0.0
     nll: float | None = None
+    _frozen: Generation | None = None
 
     def __post_init__(self) -> None:
         self._stream = DecodeStream(skip_special_tokens=False)
 
-    def start(self) -> Iterator[tuple[int, str]]:
-        """Take the prefix of the spec as the first tokens, and yield each with its text."""
-        for token_id in self.spec.prefix:
-            yield token_id, self.add(Token(0, token_id, "running"))
+    def start(self, number: int, on_token: OnToken) -> None:
+        """Take the prefix of the spec as the first tokens, where that was not done."""
+        for token_id in self.spec.prefix[len(self.token_ids) :]:
+            on_token(number, token_id, self.add(Token(0, token_id, "running")))
 
     def add(self, token: Token) -> str:
         """Take the new token and return its text; an end-of-sequence token has none."""
@@ -62,8 +66,14 @@ class _Lane:
         """Tokens of prompt and completion."""
         return len(self.spec.prompt.token_ids) + len(self.token_ids)
 
+    def keep(self) -> Generation:
+        """What it is from now on."""
+        self._frozen = self.freeze()
+        return self._frozen
+
     def freeze(self) -> Generation:
-        return Generation(
+        """What it is now."""
+        return self._frozen or Generation(
             spec=self.spec,
             token_ids=tuple(self.token_ids),
             pieces=tuple(self.pieces),
@@ -77,33 +87,30 @@ def generate_lanes(
     models: Sequence[LoadedModel],
     specs: Sequence[GenerationSpec],
     *,
+    at_once: int | None = None,
     on_token: OnToken = lambda lane, token_id, piece: None,
     on_end: Callable[[list[Generation]], None] = lambda generations: None,
 ) -> Generator[Progress, None, tuple[Generation, ...]]:
     """Complete specs[i] with models[i], all lanes of one model in one batch, the models taking turns token by token.
 
     Models that share a card come one after the other, first the one that is there.
-    `on_token(lane, token_id, piece)` is called as tokens come; `on_end` gets all lanes however the work ends, with stop
-    reason "cancelled" or "error" where it was cut short.
+    `at_once` bounds the lanes that run together; others take the places of those that end (`stream_completions`).
+    `on_token(lane, token_id, piece)` is called as tokens come. `on_end` gets all lanes however the work ends, with stop
+    reason "cancelled" or "error" where it was cut short: `at_once` of them after another, in their order, as soon as
+    they are scored; at the end none of those after the last that was begun.
     """
     lanes = [_Lane(spec, loaded) for spec, loaded in zip(specs, models, strict=True)]
-    for i, lane in enumerate(lanes):
-        for token_id, piece in lane.start():
-            on_token(i, token_id, piece)
-    started, shown, shown_at = time.monotonic(), tuple[Generation, ...](), -math.inf
+    size = max(1, len(lanes) if at_once is None else at_once)
+    parts = [lanes[start : start + size] for start in range(0, len(lanes), size)] or [[]]
+    shown, n_ended = _Shown(lanes), 0
     try:
-        for _ in _interleave(lanes, on_token):
-            now = time.monotonic()
-            for lane in lanes:
-                lane.seconds = now - started if lane.stop_reason == "running" else lane.seconds
-            if now >= shown_at + SHOWN_SECONDS:
-                shown, shown_at = tuple(lane.freeze() for lane in lanes), now
-            done = sum(len(lane.token_ids) for lane in lanes)
-            left = sum(lane.spec.sampling.max_new_tokens for lane in lanes if lane.stop_reason == "running")
-            used = sum(len(lane.token_ids) for lane in lanes if lane.stop_reason == "running")
-            yield Progress(done, done + left - used, "generating", shown)
-        for _ in _score_all(lanes):
-            yield Progress(1, 1, "scoring under the unsteered model", tuple(lane.freeze() for lane in lanes))
+        for _ in _interleave(lanes, on_token, size):
+            yield shown.progress("generating")
+            while n_ended < len(parts) and all(lane.stop_reason != "running" for lane in parts[n_ended]):
+                for _ in _score_all(parts[n_ended]):
+                    yield shown.progress("scoring under the unsteered model", anew=True)
+                n_ended += 1
+                on_end([lane.keep() for lane in parts[n_ended - 1]])
     except GeneratorExit:
         _mark(lanes, "cancelled")
         raise
@@ -111,8 +118,32 @@ def generate_lanes(
         _mark(lanes, "error")
         raise
     finally:
-        on_end([lane.freeze() for lane in lanes])
+        begun = [n for n, part in enumerate(parts) if n == 0 or any(lane.token_ids for lane in part)]
+        for part in parts[n_ended : begun[-1] + 1]:
+            on_end([lane.freeze() for lane in part])
     return tuple(lane.freeze() for lane in lanes)
+
+
+class _Shown:
+    """What is told of lanes while they run, and how long each has been running."""
+
+    def __init__(self, lanes: list[_Lane]) -> None:
+        self._lanes, self._running = lanes, lanes
+        self._partial, self._made_at, self._now = tuple[Generation, ...](), -math.inf, time.monotonic()
+
+    def progress(self, message: str, *, anew: bool = False) -> Progress:
+        """Tokens written, of those that may be; the lanes are at most SHOWN_SECONDS old, or made `anew`."""
+        before, self._now = self._now, time.monotonic()
+        for lane in self._running:
+            if lane.token_ids:
+                lane.began = before if lane.began is None else lane.began
+                lane.seconds = self._now - lane.began
+        self._running = [lane for lane in self._running if lane.stop_reason == "running"]
+        if anew or self._now >= self._made_at + SHOWN_SECONDS:
+            self._partial, self._made_at = tuple(lane.freeze() for lane in self._lanes), self._now
+        done = sum(len(lane.token_ids) for lane in self._lanes)
+        left = sum(lane.spec.sampling.max_new_tokens - len(lane.token_ids) for lane in self._running)
+        return Progress(done, done + left, message, self._partial)
 
 
 def _mark(lanes: list[_Lane], reason: StopReason) -> None:
@@ -121,18 +152,20 @@ def _mark(lanes: list[_Lane], reason: StopReason) -> None:
             lane.stop_reason = reason
 
 
-def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
-    """Advance one stream per model by one token each turn until all have ended.
+def _interleave(lanes: list[_Lane], on_token: OnToken, at_once: int) -> Iterator[None]:
+    """Advance one stream per model by one token each turn until all have ended; their rows are at most `at_once`.
 
     Of models that share a card one waits for the end of the other.
     """
     groups: dict[int, list[int]] = {}
     for i, lane in enumerate(lanes):
         groups.setdefault(id(lane.loaded), []).append(i)
-    streams = [
-        (indices, stream_completions(lanes[indices[0]].loaded, [lanes[i].spec for i in indices]))
-        for indices in sorted(groups.values(), key=lambda indices: lanes[indices[0]].loaded.lock.is_away)
-    ]
+    streams = []
+    for indices in sorted(groups.values(), key=lambda indices: lanes[indices[0]].loaded.lock.is_away):
+        share, given = max(1, at_once * len(indices) // len(lanes)), [lanes[i].spec for i in indices]
+        streams.append((indices, stream_completions(lanes[indices[0]].loaded, given, at_once=share)))
+    for i, lane in enumerate(lanes[:at_once]):
+        lane.start(i, on_token)
     while streams:
         for group in list(streams):
             indices, stream = group
@@ -148,6 +181,7 @@ def _interleave(lanes: list[_Lane], on_token: OnToken) -> Iterator[None]:
                 continue
             for token in step:
                 i = indices[token.row]
+                lanes[i].start(i, on_token)
                 on_token(i, token.token_id, lanes[i].add(token))
             yield
 

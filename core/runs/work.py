@@ -5,6 +5,7 @@ Importing it costs no torch.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from core.jobs import Progress, new_run_id, relay
 from core.models.pair import PairHolder
 from core.runs.cells import DoseCell, DoseCellSpec, counted_text
 from core.runs.history import RunHistory
-from core.runs.journal import RunJournal
+from core.runs.journal import RunJournal, RunLog
 from core.runs.values import WHOLE, Generation, GenerationSpec, LaneKL, LaneKLSpec
 from core.text.words import measure_text
 from core.values import ModelSpec
@@ -46,51 +47,51 @@ class LaneJobs:
         return found
 
     def generate(
-        self, specs: tuple[GenerationSpec, ...], on_kept: Callable[[Generation], object] = lambda generation: None
+        self,
+        specs: tuple[GenerationSpec, ...],
+        on_kept: Callable[[Generation], object] = lambda generation: None,
+        *,
+        at_once: int | None = None,
     ) -> Lanes:
-        """Complete all lanes, those already stored excepted, in one batch per model."""
+        """Complete all lanes, those already stored excepted, in one batch per model, or `at_once` of them at a time."""
         yield Progress(0, 0, "starting")
         from core.runs.lanes import generate_lanes
 
-        lanes: list[Generation | None] = [self.cached(spec) for spec in specs]
+        lanes: list[Generation | None] = []
+        for i, spec in enumerate(specs):
+            lanes.append(self.cached(spec))
+            if (i + 1) % SET_BATCH == 0:
+                yield Progress(0, 0, "starting")
         todo = [i for i, lane in enumerate(lanes) if lane is None]
         models = [self._pair.model_of(specs[i].model, specs[i].fingerprint) for i in todo]
-        run = self._journal.begin(new_run_id(), tuple(specs[i] for i in todo))
+        logs = _Logs(self._journal, [specs[i] for i in todo], at_once or len(todo))
 
         def keep(generations: list[Generation]) -> None:
             for generation in generations:
                 kind = "generation" if is_whole(generation) else "unfinished"
                 self._store.put(kind, generation.spec, generation)
                 on_kept(generation)
-            run.finish("length")
-
-        def note(lane: int, token_id: int, piece: str) -> None:
-            run.append(token_id, piece, lane=lane)
+            logs.finish_first()
 
         def merged(new: Sequence[Generation]) -> tuple[Generation, ...]:
             for i, generation in zip(todo, new, strict=True):
                 lanes[i] = generation
             return tuple(lane for lane in lanes if lane is not None)
 
-        work = generate_lanes(models, [specs[i] for i in todo], on_token=note, on_end=keep)
+        work = generate_lanes(models, [specs[i] for i in todo], at_once=at_once, on_token=logs.note, on_end=keep)
         result = yield from relay(work, lambda progress: replace(progress, partial=merged(progress.partial)))
         return merged(result)
 
     def generate_set(self, specs: tuple[GenerationSpec, ...]) -> Lanes:
         """As `generate`, a batch at a time: what is done stays done when the work is stopped."""
-        found: list[Generation] = []
-        size = rows_at_once(SET_BATCH, max((spec.sampling.max_new_tokens for spec in specs), default=1))
-        for start in range(0, len(specs), size):
-            chunk = specs[start : start + size]
+        n, size = len(specs), rows_at_once(SET_BATCH, max((spec.sampling.max_new_tokens for spec in specs), default=1))
 
-            def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
-                share = progress.done / progress.total if progress.total else 0.0
-                return Progress(
-                    start + n * share, len(specs), f"completions {start + 1} to {start + n} of {len(specs)}"
-                )
+        def placed(progress: Progress) -> Progress:
+            share = progress.done / progress.total if progress.total else 0.0
+            n_ended = sum(generation.stop_reason != "running" for generation in progress.partial or ())
+            return Progress(n * share, n, f"{n_ended} of {n} completions")
 
-            found += yield from relay(self.generate(chunk), placed)
-        return tuple(found)
+        return (yield from relay(self.generate(specs, at_once=size), placed))
 
     def fork(self, parent: Generation, spec: GenerationSpec, at: int) -> Lanes:
         """Complete a fork and keep it in the tree, also when it is stopped."""
@@ -117,6 +118,33 @@ class LaneJobs:
                 return item
             yield Progress(item, 1, message)
         raise AssertionError("the comparison ended without a result")
+
+
+class _Logs:
+    """Logs of `size` lanes each, in order: one begins before a token of its lanes, and goes once they are kept."""
+
+    def __init__(self, journal: RunJournal, specs: Sequence[GenerationSpec], size: int) -> None:
+        self._journal, self._specs, self._size = journal, tuple(specs), max(1, size)
+        self._logs: deque[RunLog] = deque()
+        self._n_finished = 0
+        self._reach(0)
+
+    def note(self, lane: int, token_id: int, piece: str) -> None:
+        """Note one token of a lane."""
+        part, place = divmod(lane, self._size)
+        self._reach(part)
+        self._logs[part - self._n_finished].append(token_id, piece, lane=place)
+
+    def finish_first(self) -> None:
+        """The lanes of the first log that is there are kept."""
+        self._reach(self._n_finished)
+        self._logs.popleft().finish("length")
+        self._n_finished += 1
+
+    def _reach(self, part: int) -> None:
+        while (begun := self._n_finished + len(self._logs)) <= part:
+            specs = self._specs[begun * self._size : (begun + 1) * self._size]
+            self._logs.append(self._journal.begin(new_run_id(), specs))
 
 
 def is_whole(generation: Generation) -> bool:
@@ -159,19 +187,16 @@ def rows_at_once(batch: int, max_new_tokens: int) -> int:
 def run_cell(loaded: LoadedModel, spec: DoseCellSpec, *, batch: int) -> Generator[Progress, None, DoseCell]:
     """All completions of one cell, measured and scored under the unsteered model.
 
-    `batch` prompts are run at a time, fewer where the completions may be long (`rows_at_once`).
+    At most `batch` prompts are run at a time, fewer where the completions may be long (`rows_at_once`).
     """
     from core.runs.lanes import generate_lanes
 
     specs, batch = spec.generations(), rows_at_once(batch, spec.sampling.max_new_tokens)
-    generations: list[Generation] = []
-    for start in range(0, len(specs), batch):
-        chunk = specs[start : start + batch]
 
-        def placed(progress: Progress, start: int = start, n: int = len(chunk)) -> Progress:
-            return Progress(start + n * progress.done / max(progress.total, 1), len(specs))
+    def placed(progress: Progress) -> Progress:
+        return Progress(len(specs) * progress.done / max(progress.total, 1), len(specs))
 
-        generations += yield from relay(generate_lanes([loaded] * len(chunk), chunk), placed)
+    generations = yield from relay(generate_lanes([loaded] * len(specs), specs, at_once=batch), placed)
     measured = [measure_text(counted_text(g.text, spec.counted), spec.keywords) for g in generations]
     return DoseCell(
         spec=spec,

@@ -20,8 +20,8 @@ from core.attribution.interventions import measure_effects
 from core.attribution.values import DivergenceSpec, GradientSpec, InterventionSpec, LensSpec
 from core.errors import ModelUnavailable
 from core.forward.acceptance import load_model
+from core.forward.scoring import score_completions
 from core.models.pair import DEMO_PAIR
-from core.runs.generation import score_completions
 from core.settings import PROJECT
 from core.values import ModelSpec
 from tests.attribution.test_effects import last, target_text

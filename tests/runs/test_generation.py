@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from core.directions.direction import Direction
 from core.errors import BadDirection, BadInput, ModelUnavailable
+from core.forward import scoring
 from core.forward.edits import SteeringSpec
 from core.forward.kv_cache import RoomyLayer
+from core.forward.scoring import score_completions
 from core.forward.unembedding import unembed
 from core.models.loaded import encode_prompt, hook_count
 from core.models.packed_attention import packed_attention
-from core.runs import generation
-from core.runs.generation import score_completions, stream_completions
+from core.runs.generation import stream_completions
 from core.runs.values import GenerationSpec
 from core.values import MAX_NEW_TOKENS, Positions, Prompt, SamplingSpec
 from tests.tiny_models import tiny_loaded
@@ -260,8 +261,8 @@ def test_a_long_completion_is_scored_a_part_at_a_time_and_alike(loaded, monkeypa
         sizes.append(len(hidden))
         return unembed(model, hidden)
 
-    monkeypatch.setattr(generation, "unembed", noting)
-    monkeypatch.setattr(generation, "SCORED_AT_ONCE", 30)
+    monkeypatch.setattr(scoring, "unembed", noting)
+    monkeypatch.setattr(scoring, "SCORED_AT_ONCE", 30)
     parts = score_completions(loaded, [(prompt, completion), (prompt, completion[:30])])
     assert sizes == [30, 30, 30, 10, 30]
     assert parts[0] == pytest.approx(whole[0], rel=1e-6)

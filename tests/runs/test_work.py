@@ -6,8 +6,10 @@ from core.jobs import finish
 from core.models.loaded import encode_prompt
 from core.runs import lanes
 from core.runs.cells import DoseCellSpec
-from core.runs.work import rows_at_once, run_cell
+from core.runs.journal import RunJournal
+from core.runs.work import _Logs, rows_at_once, run_cell
 from core.values import SamplingSpec
+from tests import stored_values
 from tests.tiny_models import tiny_loaded
 
 
@@ -33,15 +35,27 @@ def test_a_cell_is_the_same_however_many_run_together(tmp_path, monkeypatch, mak
         keywords=("wait",),
     )
 
-    def noting(models, specs):
-        sizes.append(len(specs))
-        return generate(models, specs)
+    def noting(models, specs, *, at_once):
+        sizes.append(at_once)
+        return generate(models, specs, at_once=at_once)
 
     monkeypatch.setattr(lanes, "generate_lanes", noting)
     whole = finish(run_cell(loaded, spec, batch=4))
     monkeypatch.setattr("core.runs.work.FULL_BATCH_TOKENS", 6)
     halves = finish(run_cell(loaded, spec, batch=4))
-    assert sizes == [4, 1, 2, 2, 1]
+    assert sizes == [4, 2]
     assert halves.texts == whole.texts
     assert halves.hits == whole.hits
     assert halves.nll == pytest.approx(whole.nll, rel=1e-5)
+
+
+def test_a_killed_set_leaves_the_parts_that_were_begun_and_not_kept(tmp_path):
+    journal, specs = RunJournal(tmp_path), [stored_values.generation_spec(i % 2) for i in range(7)]
+    logs = _Logs(journal, specs, 2)
+    for lane in (0, 1, 2, 0, 4):
+        logs.note(lane, 10 + lane, f" t{lane}")
+    logs.finish_first()
+    logs.note(2, 12, " again")
+    journal.leave()
+    runs = RunJournal(tmp_path).interrupted()
+    assert sorted([g.text for g in run.generations] for run in runs) == [[" t2 again", ""], [" t4", ""]]
