@@ -11,8 +11,7 @@ from core.attribution.one_text import normed_of
 from core.attribution.targets import check_text
 from core.attribution.values import Divergence, DivergenceSpec
 from core.errors import BadInput
-from core.forward.two_models import log_probabilities_of_both
-from core.forward.unembedding import any_probability, kl_divergence
+from core.forward.unembedding import any_probability, kl_divergence, log_probabilities_of_both
 from core.models.loaded import LoadedModel
 from core.tokens.readers import check_same_words
 

@@ -2,6 +2,6 @@
 
 Knows no trace, job or disk.
 
-Face: acceptance, edits, programs, steering, hooks, unembedding, two_models, kv_cache, stand_ins, suffixes,
+Face: acceptance, edits, programs, steering, hooks, unembedding, kv_cache, stand_ins, suffixes,
 fixed_fit, fixed_step, sampling, batch, scoring
 """

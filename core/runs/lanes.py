@@ -157,13 +157,7 @@ def _interleave(lanes: list[_Lane], on_token: OnToken, at_once: int) -> Iterator
 
     Of models that share a card one waits for the end of the other.
     """
-    groups: dict[int, list[int]] = {}
-    for i, lane in enumerate(lanes):
-        groups.setdefault(id(lane.loaded), []).append(i)
-    streams = []
-    for indices in sorted(groups.values(), key=lambda indices: lanes[indices[0]].loaded.lock.is_away):
-        share, given = max(1, at_once * len(indices) // len(lanes)), [lanes[i].spec for i in indices]
-        streams.append((indices, stream_completions(lanes[indices[0]].loaded, given, at_once=share)))
+    streams = _streams(lanes, at_once)
     for i, lane in enumerate(lanes[:at_once]):
         lane.start(i, on_token)
     while streams:
@@ -176,14 +170,25 @@ def _interleave(lanes: list[_Lane], on_token: OnToken, at_once: int) -> Iterator
                 lock.expect()
                 yield
             step = next(stream, None)
-            if step is None:
-                streams.remove(group)
-                continue
-            for token in step:
+            for token in step or ():
                 i = indices[token.row]
                 lanes[i].start(i, on_token)
                 on_token(i, token.token_id, lanes[i].add(token))
+            if step is None or all(lanes[i].stop_reason != "running" for i in indices):
+                streams.remove(group)
             yield
+
+
+def _streams(lanes: list[_Lane], at_once: int) -> list[tuple[list[int], Iterator[list[Token]]]]:
+    """Per model its lanes and their stream, first that of the model which is there."""
+    groups: dict[int, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        groups.setdefault(id(lane.loaded), []).append(i)
+    streams = []
+    for indices in sorted(groups.values(), key=lambda indices: lanes[indices[0]].loaded.lock.is_away):
+        share, given = max(1, at_once * len(indices) // len(lanes)), [lanes[i].spec for i in indices]
+        streams.append((indices, stream_completions(lanes[indices[0]].loaded, given, at_once=share)))
+    return streams
 
 
 def _score_all(lanes: Sequence[_Lane]) -> Iterator[None]:

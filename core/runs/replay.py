@@ -13,8 +13,7 @@ from torch import Tensor
 
 from core.errors import BadInput
 from core.forward.hooks import steer_residuals
-from core.forward.two_models import log_probabilities_of_both
-from core.forward.unembedding import kl_divergence
+from core.forward.unembedding import kl_divergence, log_probabilities_of_both
 from core.models.loaded import LoadedModel
 from core.runs.generation import steering_of
 from core.runs.values import GenerationSpec, LaneKL, LaneKLSpec

@@ -33,7 +33,7 @@ from core.directions.direction import Direction
 from core.engine import Engine
 from core.errors import ModelUnavailable, OutOfMemory
 from core.extraction.moments import MomentsSpec
-from core.forward import two_models
+from core.forward import unembedding
 from core.forward.edits import SteeringSpec
 from core.jobs import Caller
 from core.memory import cards, exchange
@@ -292,8 +292,8 @@ def test_every_move_of_a_job_is_said_before(benches, monkeypatch, asked):
 
 
 def test_two_models_are_compared_in_parts_where_much_of_it_has_to_wait(benches, monkeypatch):
-    monkeypatch.setattr(two_models, "CHUNK", 4)
-    monkeypatch.setattr(two_models, "WAITING_BYTES", 2 * 4 * 4 * 352)
+    monkeypatch.setattr(unembedding, "CHUNK", 4)
+    monkeypatch.setattr(unembedding, "WAITING_BYTES", 2 * 4 * 4 * 352)
     specs = [DivergenceSpec(text=text_of(bench, "base"), other=text_of(bench, "reasoner")) for bench in benches]
     found = [result_of(bench, bench.attribute(spec)) for bench, spec in zip(benches, specs, strict=True)]
     assert_same(*found)
