@@ -1,6 +1,5 @@
 """Rows that take the places of rows that have ended: each writes what it writes alone, and the others never move."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -20,14 +19,14 @@ from core.runs import generation, lanes
 from core.runs.generation import stream_completions
 from core.runs.lanes import generate_lanes
 from core.text.words import words_of
+from core.values import Positions
 from tests import tiny_models
 from tests.forward.test_fixed_step import QUESTIONS, build, complete, rows, spec_of
 from tests.tiny_models import tiny_loaded
 
-EXAMPLES = int(os.environ.get("JOINING_EXAMPLES", "20"))
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gpt_neox"]
 anything = settings(
-    max_examples=EXAMPLES,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -146,6 +145,26 @@ def test_a_stream_that_is_stopped_has_said_what_the_whole_one_says(
     assert stopped == whole[: len(stopped)]
     assert hook_count(loaded) == 0
     assert list(stream_completions(loaded, specs, at_once=2, fixed=fixed)) == whole
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_row_is_steered_though_a_word_had_ended_the_steering_of_the_row_before_it(fixed, loaded, make_direction):
+    """And a fork joins with its steering ended, where its prefix holds the word."""
+    direction = make_direction(loaded.d_model)
+
+    def steered(until, seed, n):
+        edit = SteeringSpec(direction=direction, layer=1, coefficient=12.0, positions=Positions(until=until))
+        sampling = {"temperature": 1.0, "seed": seed, "max_new_tokens": n, "banned": tuple(loaded.eos_ids)}
+        return spec_of(loaded, steering=[edit], **sampling)
+
+    (free,) = alone(loaded, [steered((), 4, 40)])
+    word = words_of(loaded.tokenizer.decode(free[:8]))[0]
+    specs = [steered((word,), 4, n) for n in (10, 14)] + [steered((word,), seed, 40) for seed in range(5, 9)]
+    expected = alone(loaded, specs)
+    specs.append(replace(steered((word,), 4, 40), prefix=tuple(expected[0])))
+    expected += alone(loaded, specs[-1:])
+    assert expected[-1] != free
+    assert complete(loaded, specs, at_once=2, fixed=fixed) == expected
 
 
 def states(loaded, ids):
