@@ -18,7 +18,7 @@ _WANTED = "fetch:wanted"
 """Session key: the name of the pair that is loaded when its base model has come."""
 _LINE = 2.5e6
 """Bytes a second of a slow line, 20 Mbit/s, for which the time is told."""
-_MAKING_SECONDS = 40.0
+_MAKING_SECONDS = 20.0
 """From the package to both models in memory, on two cores of a laptop."""
 
 
