@@ -55,8 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _log_to(cache: Path, *, verbose: bool) -> None:
-    """Warnings and errors go to a file of the cache folder, made when there are any; with --verbose to stderr too."""
+    """Warnings and errors go to a file of the cache folder, made when there are any; with --verbose to stderr too.
+
+    So does how long models took that changed places on a card.
+    """
     logging.captureWarnings(True)
+    logging.getLogger("core.memory").setLevel(logging.INFO)
     root = logging.getLogger()
     root.handlers.clear()
     root.addHandler(logging.StreamHandler() if verbose else logging.NullHandler())

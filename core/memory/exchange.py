@@ -26,6 +26,8 @@ PIECE = 2**26
 """Bytes that are moved at a time."""
 _ALIGNED = 64
 """Weights begin at multiples of so many bytes of the computer's memory."""
+_FOR_ALL_CARDS = 1
+"""CUDA's cudaHostRegisterPortable."""
 P = ParamSpec("P")
 NewRoom = Callable[[int, torch.device], Tensor]
 
@@ -118,7 +120,9 @@ class Exchange:
     def _new_host(self, n_bytes: int) -> Tensor:
         room = self._new_room(n_bytes, torch.device("cpu"))
         if self.device.type == "cuda" and _is_pinned(room, self.device):
-            self._pins.append(weakref.finalize(self, _unpin, room))
+            pin = weakref.finalize(self, _unpin, room)
+            pin.atexit = False
+            self._pins.append(pin)
         return room
 
     def _widened(self, weight: Tensor | None, size: int, new: Callable[[int], Tensor]) -> Tensor:
@@ -178,7 +182,7 @@ def _is_pinned(room: Tensor, device: torch.device) -> bool:
     torch's own pinned memory comes in powers of two, which can be twice the weights.
     """
     cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-    if int(cudart.cudaHostRegister(room.data_ptr(), room.nbytes, 0)) == 0:
+    if int(cudart.cudaHostRegister(room.data_ptr(), room.nbytes, _FOR_ALL_CARDS)) == 0:
         return True
     log.warning("The memory for a model that is not on %s could not be pinned: moves take longer.", device)
     with contextlib.suppress(RuntimeError):  # The next kernel is told of this failure, whatever it does itself.

@@ -1,12 +1,13 @@
 """The flag for a card with room for one model: which commands take it, and that loading and other processes see it."""
 
 import argparse
+import logging
 import os
 
 import pytest
 
 from core import settings
-from retrace.commands import main
+from retrace.commands import LOG_FILE, _log_to, main
 from retrace.parser import make_parser
 
 
@@ -35,3 +36,20 @@ def test_it_is_said_by_the_environment_which_helping_processes_have_too(monkeypa
     assert main(["run", str(tmp_path / "no.json"), "--out", str(tmp_path), "--cache", str(tmp_path), *flags]) == 2
     assert settings.one_at_a_time() == is_asked
     assert os.environ[settings.ONE_AT_A_TIME] == ("1" if is_asked else "")
+
+
+def test_how_long_a_move_took_is_in_the_log_of_commands(monkeypatch, tmp_path):
+    monkeypatch.setenv(settings.ONE_AT_A_TIME, "")
+    root, level = logging.getLogger(), logging.getLogger("core.memory").level
+    kept = list(root.handlers)
+    try:
+        _log_to(tmp_path, verbose=False)
+        logging.getLogger("core.memory.resident").info("the base model came to the card")
+        logging.getLogger("core.runs").info("nothing that anybody needs")
+        assert [line.split(": ")[-1] for line in (tmp_path / LOG_FILE).read_text().splitlines()] == [
+            "the base model came to the card"
+        ]
+    finally:
+        root.handlers[:] = kept
+        logging.getLogger("core.memory").setLevel(level)
+        logging.captureWarnings(False)
