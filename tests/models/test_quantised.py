@@ -61,7 +61,7 @@ def test_coefficient_zero_is_the_baseline_and_a_dose_changes_the_text(loaded, ma
 def test_4_bits_decode_by_fixed_steps_and_int8_says_why_it_does_not(loaded, caplog, monkeypatch):
     """Rows of other lengths; int8 is not even tried, as a failed capture may leave a card's allocator in it.
 
-    Few tokens: 4-bit layers compute in bf16, whose rounding parts texts later on some processors, as another batch does.
+    Few tokens: 4-bit layers compute in bf16, whose rounding parts texts later on some processors.
     """
     monkeypatch.setattr(fixed_fit, "_fits", WeakKeyDictionary())
     specs = [spec_of(loaded, question, max_new_tokens=12) for question in ("Why?", "What is 3 plus 4?")]
