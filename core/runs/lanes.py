@@ -155,7 +155,7 @@ def _mark(lanes: list[_Lane], reason: StopReason) -> None:
 def _interleave(lanes: list[_Lane], on_token: OnToken, at_once: int) -> Iterator[None]:
     """Advance one stream per model by one token each turn until all have ended; their rows are at most `at_once`.
 
-    Of models that share a card one waits for the end of the other.
+    Of models that share a card one waits for the end of the other, whose lanes are scored while it is there.
     """
     streams = _streams(lanes, at_once)
     for i, lane in enumerate(lanes[:at_once]):
@@ -176,6 +176,9 @@ def _interleave(lanes: list[_Lane], on_token: OnToken, at_once: int) -> Iterator
                 on_token(i, token.token_id, lanes[i].add(token))
             if step is None or all(lanes[i].stop_reason != "running" for i in indices):
                 streams.remove(group)
+                if any(lock.excludes(lanes[others[0]].loaded.lock) for others, _ in streams):
+                    for start in range(0, len(lanes), at_once):
+                        yield from _score_all([lanes[i] for i in indices if start <= i < start + at_once])
             yield
 
 
@@ -203,9 +206,12 @@ def _score_all(lanes: Sequence[_Lane]) -> Iterator[None]:
 
 
 def _scored_together(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
-    """Lanes of one model and of about one length, in batches of at most SCORE_TOKENS; empty ones have no score."""
+    """Lanes that have no score yet, of one model and about one length, in batches of at most SCORE_TOKENS.
+
+    Empty ones have none.
+    """
     written = sorted(
-        (lane for lane in lanes if lane.token_ids),
+        (lane for lane in lanes if lane.token_ids and lane.nll is None),
         key=lambda lane: (lane.loaded.lock.is_away, id(lane.loaded), lane.n_tokens),
     )
     batch: list[_Lane] = []
