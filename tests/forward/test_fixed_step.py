@@ -43,6 +43,10 @@ def small_rooms(monkeypatch):
 
 @pytest.fixture(scope="module")
 def vocabulary(loaded):
+    return words_written(loaded)
+
+
+def words_written(loaded):
     """Words that the model writes."""
     specs = [spec_of(loaded, question, max_new_tokens=24) for question in QUESTIONS]
     texts = [loaded.tokenizer.decode(row) for row in complete(loaded, specs, fixed=False)]

@@ -21,7 +21,7 @@ from core.runs.lanes import generate_lanes
 from core.text.words import words_of
 from core.values import Positions
 from tests import tiny_models
-from tests.forward.test_fixed_step import QUESTIONS, build, complete, rows, spec_of
+from tests.forward.test_fixed_step import QUESTIONS, build, complete, rows, spec_of, words_written
 from tests.tiny_models import tiny_loaded
 
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gpt_neox"]
@@ -48,10 +48,7 @@ def small_rooms(monkeypatch):
 
 @pytest.fixture(scope="module")
 def vocabulary(loaded):
-    """Words that the model writes."""
-    specs = [spec_of(loaded, question, max_new_tokens=24) for question in QUESTIONS]
-    texts = [loaded.tokenizer.decode(row) for row in complete(loaded, specs, fixed=False)]
-    return sorted({word for text in texts for word in words_of(text)}) or ["wait"]
+    return words_written(loaded)
 
 
 def alone(loaded, specs):
