@@ -10,8 +10,8 @@ from ui.shell.state import can_run, chosen_pair, is_recorded, pair_facts
 require_shell(for_visitors=True)
 st.subheader(PURPOSES["home"], anchor=False)
 st.caption(
-    "It was found in the **base** model, before that ever reasoned. Here it is added to the **reasoning** model, and "
-    "to the base model; a random push of the same size shows what any push does."
+    "It is found in the **base** model, which never learned to reason, and added to the **reasoning** model and to the "
+    "base model. A random push of the same size shows what any push does."
 )
 if pair_facts() is None and is_recorded():
     from ui.home.experiment import draw_embedded
