@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Screen, Server
+from tests.browser.conftest import Screen, Server, scrolled_to
 from tests.browser.strip_app import HOSTILE
 
 APP = "tests/browser/strip_app.py"
@@ -159,6 +159,7 @@ def test_touch_reads_what_the_tooltip_says(page: Page, serve: Callable[..., Serv
 
 def test_hover_tells_the_value(page: Page, serve: Callable[..., Server]) -> None:
     tokens = open_app(page, serve, "case=plain&show=strip")
+    scrolled_to(tokens.nth(30))
     tokens.nth(30).hover()
     expect(page.locator(".tip")).to_be_visible()
     expect(page.locator(".tip")).to_contain_text("projection: ")
