@@ -18,9 +18,10 @@ from core.disk import codec
 from core.errors import BadInput, UserFacingError
 from core.experiments.plans import read_outcome
 from core.experiments.values import Fixed, Outcome
+from core.fetching.shipped import shipped_pairs
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
-from core.models.pair import DEMO_PAIR
+from core.models.pair import DEMO_PAIR, ModelFacts, are_of
 from core.runs.questions import Example
 from core.runs.values import Generation
 from core.settings import PROJECT
@@ -153,6 +154,18 @@ def recorded_experiment(name: str = "paper") -> Outcome | None:
         return _outcome_of(path, (status.st_mtime_ns, status.st_size, status.st_ino))
     except (OSError, UserFacingError):
         return None
+
+
+def recorded_of(pair: tuple[ModelFacts, ModelFacts]) -> Outcome | None:
+    """What is recorded of exactly these weights: the embedded pair's, or that of a pair whose adapter is shipped."""
+    found = map(recorded_experiment, ("paper", *shipped_pairs()))
+    return next((outcome for outcome in found if outcome is not None and are_of(outcome.fingerprints, pair)), None)
+
+
+def recorded_bundle(name: str) -> Path | None:
+    """What is recorded of a shipped pair as one file, which needs no model to be looked at; None where there is none."""
+    path = DEMO / "recorded" / name / "results.retrace"
+    return path if path.is_file() else None
 
 
 def recorded_for(pair: PairSpec) -> Outcome | None:

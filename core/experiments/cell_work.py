@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -26,6 +27,8 @@ Said = Callable[[str], Progress]
 KIND, _ = cells.KINDS[DoseCellSpec]
 LOOK_EVERY = 0.1
 """Seconds after which it is looked again what others have made."""
+MOST_AHEAD = 100
+"""Cells among which one is looked for that a worker can make with the model that it holds."""
 LEASES = "leases"
 """Folder of the store, for what is being made."""
 
@@ -117,10 +120,16 @@ class CellWork:
                     yield key, spec
 
     def _have_made(self, foreman: Foreman, want: Want, made: Collection[str]) -> dict[str, DoseCell]:
-        """Give workers what they have room for, and keep what came back. Raises what `Foreman` raises."""
-        for key, spec in self._open(want, made):
-            if key not in self._given and not self._hand_out(foreman, key, spec):
-                break
+        """Give workers what they have room for, and keep what came back. Raises what `Foreman` raises.
+
+        Each is given the next cells of the model that it holds; where there are none it changes its model.
+        """
+        for changing in (False, True):
+            for key, spec in itertools.islice(self._open(want, made), MOST_AHEAD):
+                if foreman.is_full:
+                    break
+                if key not in self._given and foreman.has_room(_model_of(spec), changing=changing):
+                    self._hand_out(foreman, key, spec, changing)
         found: dict[str, DoseCell] = {}
         for key, data in foreman.take().items():
             spec, lease = self._given.pop(key)
@@ -130,19 +139,16 @@ class CellWork:
                 self._store.put(KIND, spec, cell)
         return found
 
-    def _hand_out(self, foreman: Foreman, key: str, spec: DoseCellSpec) -> bool:
-        """Have a worker make the cell, unless it is there or another process is at it; False: no worker has room."""
+    def _hand_out(self, foreman: Foreman, key: str, spec: DoseCellSpec, changing: bool) -> None:
+        """Have a worker make the cell, unless it is there or another process is at it."""
         with ExitStack() as lease:
             is_ours = lease.enter_context(self._leases.taken(key))
             if self._store.get(DoseCell, KIND, spec) is not None:
                 self._known.add(key)
             elif is_ours:
-                model = f"{spec.model.precision} {spec.fingerprint}"
-                task = Task(does="cell", data=codec.dump(spec))
-                if not foreman.give(Order(key=key, model=model, task=task)):
-                    return False
-                self._given[key] = (spec, lease.pop_all())
-        return True
+                order = Order(key=key, model=_model_of(spec), task=Task(does="cell", data=codec.dump(spec)))
+                if foreman.give(order, changing=changing):
+                    self._given[key] = (spec, lease.pop_all())
 
     def close(self) -> None:
         """Give back the leases of what workers are still at."""
@@ -169,3 +175,8 @@ class CellWork:
 def tokens_of(spec: DoseCellSpec) -> int:
     """New tokens of a cell at most."""
     return len(spec.prompts) * spec.sampling.max_new_tokens
+
+
+def _model_of(spec: DoseCellSpec) -> str:
+    """What a worker has to hold."""
+    return f"{spec.model.precision} {spec.fingerprint}"

@@ -71,16 +71,27 @@ class Foreman:
             return f"on {up} of {self.n_workers} workers"
         return f"on {up} workers" if up > 1 else "on one worker"
 
-    def give(self, order: Order) -> bool:
+    def give(self, order: Order, *, changing: bool = False) -> bool:
         """Have a worker do this; False while none has room. Raises ModelUnavailable where none can hold its model.
 
-        What a lost worker left comes first.
+        `changing`: nothing else is left for idle workers, so one may change its model where those that hold this one
+        are busy. What a lost worker left comes first.
         """
         self._again = [left for left in self._again if not self._place(left)]
-        return not self._again and self._place(order)
+        return not self._again and self._place(order, changing)
 
-    def _place(self, order: Order) -> bool:
-        number = self._choose(order.model)
+    @property
+    def is_full(self) -> bool:
+        """Whether no worker has room, whatever its model."""
+        up = self._hands.up
+        return bool(self._again) or all(len(w.orders) >= AT_ONCE for n, w in self._workers.items() if n in up)
+
+    def has_room(self, model: str, *, changing: bool = False) -> bool:
+        """Whether `give` would find a worker. Raises ModelUnavailable where none can hold the model."""
+        return not self._again and self._choose(model, changing) is not None
+
+    def _place(self, order: Order, changing: bool = False) -> bool:
+        number = self._choose(order.model, changing)
         if number is None:
             return False
         worker, ticket = self._workers[number], next(self._tickets)
@@ -102,7 +113,7 @@ class Foreman:
         """End all workers; what they were at is lost."""
         self._hands.close()
 
-    def _choose(self, model: str) -> int | None:
+    def _choose(self, model: str, changing: bool) -> int | None:
         """A worker that holds the model, else one that holds none, else an idle one, so that few models are loaded."""
         able = {n: worker for n, worker in self._workers.items() if model not in worker.unable}
         if not able:
@@ -112,7 +123,7 @@ class Foreman:
         rank = {n: (worker.model != model, bool(worker.model), len(worker.orders)) for n, worker in with_room.items()}
         best = min(rank, key=lambda n: rank[n], default=None)
         if best is not None and rank[best][:2] == (True, True):
-            is_held = any(worker.model == model for worker in able.values())
+            is_held = not changing and any(worker.model == model for worker in able.values())
             return None if is_held or with_room[best].orders else best
         return best
 

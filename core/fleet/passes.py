@@ -36,7 +36,7 @@ def gather(
     ]
     done: dict[str, Moments] = {}
     while len(done) < len(parts):
-        while todo and foreman.give(todo[0]):
+        while todo and foreman.give(todo[0], changing=True):
             todo.pop(0)
         new = foreman.take()
         done |= {key: codec.load(Moments, found) for key, found in new.items()}

@@ -73,6 +73,23 @@ def test_a_model_is_loaded_where_it_is_held_already():
     assert loads == {"a": 1, "b": 1}
 
 
+def test_an_idle_worker_changes_its_model_only_when_it_is_told_that_nothing_else_is_left():
+    loads = Counter()
+    foreman = Foreman(LocalHands(2, lambda: Clerk(loads=loads)))
+    assert all(foreman.give(order(i, "aabb"[i])) for i in range(4))
+    assert foreman.is_full
+    while foreman.keys:
+        foreman.take()
+    assert [foreman.give(order(i)) for i in range(5, 8)] == [True, True, False]
+    assert not foreman.is_full
+    assert not foreman.has_room("a")
+    assert foreman.has_room("a", changing=True)
+    assert foreman.give(order(8), changing=True)
+    while foreman.keys:
+        foreman.take()
+    assert loads == {"a": 2, "b": 1}
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.integers(1, 4), st.integers(1, 25))
 def test_whatever_becomes_of_the_workers_each_order_comes_back_once(data, n_workers, n_orders):

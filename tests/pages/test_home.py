@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.embedded import example_questions
+from core.embedded import example_questions, recorded_of
 from core.errors import BadInput
 from core.experiments.verdicts import ticks
 from core.values import Part, Trace
@@ -23,7 +23,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: None)
+    monkeypatch.setattr("ui.home.experiment.recorded_of", lambda _: None)
     bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
     yield bench
     for job in bench.engine.live():
@@ -106,7 +106,7 @@ def test_the_newest_experiment_of_exactly_this_pair_is_shown_with_its_ticks(benc
 
 def test_what_is_measured_here_stands_beside_the_recorded_one_and_never_replaces_it(bench, monkeypatch):
     recorded = of_pair(bench)
-    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: recorded)
+    monkeypatch.setattr("ui.home.experiment.recorded_of", lambda _: recorded)
     keep(bench, of_pair(bench))
     app = home()
     assert "RECORDED" in said(app)
@@ -118,7 +118,8 @@ def test_what_is_measured_here_stands_beside_the_recorded_one_and_never_replaces
 
 
 def test_a_recorded_experiment_of_other_weights_is_not_shown(bench, monkeypatch):
-    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: outcomes.outcome(finished=True))
+    monkeypatch.setattr("ui.home.experiment.recorded_of", recorded_of)
+    monkeypatch.setattr("core.embedded.recorded_experiment", lambda _: outcomes.outcome(finished=True))
     assert "RECORDED" not in said(home())
 
 

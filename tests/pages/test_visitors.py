@@ -31,7 +31,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def bench(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.home.experiment.recorded_experiment", lambda: None)
+    monkeypatch.setattr("ui.home.experiment.recorded_of", lambda _: None)
     bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
     yield bench
     for job in bench.engine.live():

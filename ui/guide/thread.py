@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.directions.direction import Direction
-from core.embedded import recorded_directions, recorded_experiment
+from core.embedded import recorded_directions, recorded_of
 from core.models.pair import ModelFacts, are_of
 from core.runs.values import Generation
 from ui.components.safe_text import plain
@@ -76,7 +76,6 @@ def _runs() -> str:
 def _experiments(pair: tuple[ModelFacts, ModelFacts] | None) -> str:
     bench = workbench()
     kept = [one for one in bench.experiments.list() if pair is not None and are_of(one.plan.fingerprints, pair)]
-    outcome = recorded_experiment()
     if kept:
         return f"{len(kept)} here"
-    return "recorded" if outcome is not None and pair is not None and are_of(outcome.fingerprints, pair) else ""
+    return "recorded" if pair is not None and recorded_of(pair) is not None else ""

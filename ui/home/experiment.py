@@ -7,7 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
-from core.embedded import recorded_experiment
+from core.embedded import recorded_experiment, recorded_of
 from core.errors import UserFacingError
 from core.experiments.statistics import chosen_point
 from core.experiments.values import Outcome
@@ -78,8 +78,8 @@ def draw_embedded() -> None:
 
 
 def _recorded(pair: Pair) -> Found | None:
-    outcome = recorded_experiment()
-    return Found(outcome=outcome, badge="RECORDED") if outcome is not None and _is_of(outcome, pair) else None
+    outcome = recorded_of(pair)
+    return Found(outcome=outcome, badge="RECORDED") if outcome is not None else None
 
 
 def _kept(pair: Pair) -> Found | None:

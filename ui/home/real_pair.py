@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.embedded import recorded_bundle
 from core.remembered import has_torch
 from core.values import PairSpec
-from ui.components.safe_text import plain
+from ui.components.safe_text import done, plain
 from ui.shell.jobs import follow, is_live
 from ui.shell.pairs.fetched import SLOT, is_shipped, missing_pairs, offer_pair, what_it_takes
-from ui.shell.state import LOAD_SLOT, guest, opened_bundle, workbench
+from ui.shell.state import LOAD_SLOT, guest, open_bundle_file, opened_bundle, workbench
 
 
 def draw_real_pair() -> None:
@@ -29,9 +30,20 @@ def draw_real_pair() -> None:
             )
             with button:
                 offer_pair(pair, key=f"home:get:{pair.source.name}")
+                _offer_recorded(pair.name)
                 if pair.attribution:
                     st.caption(plain(pair.attribution))
             _draw_progress()
+
+
+def _offer_recorded(name: str) -> None:
+    """What was measured of the pair, to be looked at without the download."""
+    path = recorded_bundle(name)
+    if path is None or not st.button("See what was measured of it", icon=":material/inventory_2:"):
+        return
+    with path.open("rb") as file:
+        if done(lambda: open_bundle_file(file)):
+            st.rerun()
 
 
 def _draw_progress() -> None:
