@@ -163,7 +163,7 @@ def recorded_of(pair: tuple[ModelFacts, ModelFacts]) -> Outcome | None:
 
 
 def recorded_bundle(name: str) -> Path | None:
-    """What is recorded of a shipped pair as one file, which needs no model to be looked at; None where there is none."""
+    """What is recorded of a shipped pair as one file, to be looked at without a model; None where there is none."""
     path = DEMO / "recorded" / name / "results.retrace"
     return path if path.is_file() else None
 

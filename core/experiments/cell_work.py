@@ -120,16 +120,8 @@ class CellWork:
                     yield key, spec
 
     def _have_made(self, foreman: Foreman, want: Want, made: Collection[str]) -> dict[str, DoseCell]:
-        """Give workers what they have room for, and keep what came back. Raises what `Foreman` raises.
-
-        Each is given the next cells of the model that it holds; where there are none it changes its model.
-        """
-        for changing in (False, True):
-            for key, spec in itertools.islice(self._open(want, made), MOST_AHEAD):
-                if foreman.is_full:
-                    break
-                if key not in self._given and foreman.has_room(_model_of(spec), changing=changing):
-                    self._hand_out(foreman, key, spec, changing)
+        """Give workers what they have room for, and keep what came back. Raises what `Foreman` raises."""
+        self._share_out(foreman, want, made)
         found: dict[str, DoseCell] = {}
         for key, data in foreman.take().items():
             spec, lease = self._given.pop(key)
@@ -138,6 +130,20 @@ class CellWork:
                 assert cell.spec == spec, "a worker made another cell"
                 self._store.put(KIND, spec, cell)
         return found
+
+    def _share_out(self, foreman: Foreman, want: Want, made: Collection[str]) -> None:
+        """Give each worker the next cells of the model that it holds; where there are none it changes its model.
+
+        A model that none holds is waited for: the first worker that has nothing to do takes it.
+        """
+        for changing in (False, True):
+            for key, spec in itertools.islice(self._open(want, made), MOST_AHEAD):
+                if key in self._given:
+                    continue
+                if foreman.has_room(_model_of(spec), changing=changing):
+                    self._hand_out(foreman, key, spec, changing)
+                elif foreman.is_full or not foreman.holds(_model_of(spec)):
+                    return
 
     def _hand_out(self, foreman: Foreman, key: str, spec: DoseCellSpec, changing: bool) -> None:
         """Have a worker make the cell, unless it is there or another process is at it."""

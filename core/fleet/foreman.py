@@ -86,6 +86,10 @@ class Foreman:
         up = self._hands.up
         return bool(self._again) or all(len(w.orders) >= AT_ONCE for n, w in self._workers.items() if n in up)
 
+    def holds(self, model: str) -> bool:
+        """Whether a worker that can hold the model does, or will once it has come to its last task."""
+        return any(w.model == model and model not in w.unable for w in self._workers.values())
+
     def has_room(self, model: str, *, changing: bool = False) -> bool:
         """Whether `give` would find a worker. Raises ModelUnavailable where none can hold the model."""
         return not self._again and self._choose(model, changing) is not None
@@ -123,8 +127,8 @@ class Foreman:
         rank = {n: (worker.model != model, bool(worker.model), len(worker.orders)) for n, worker in with_room.items()}
         best = min(rank, key=lambda n: rank[n], default=None)
         if best is not None and rank[best][:2] == (True, True):
-            is_held = not changing and any(worker.model == model for worker in able.values())
-            return None if is_held or with_room[best].orders else best
+            stays = not changing and self.holds(model)
+            return None if stays or with_room[best].orders else best
         return best
 
     def _nobody(self, model: str) -> ModelUnavailable:

@@ -27,7 +27,7 @@ from core.fleet.member import Member
 from core.fleet.on_ray import ray_fleet
 from core.fleet.values import FleetSpec
 from core.jobs import Caller
-from core.runs.cells import DoseCell
+from core.runs.cells import DoseCell, DoseCellSpec
 from core.values import Window
 from tests.experiments.test_work import open_bench, pair, plan_for, run  # noqa: F401
 from tests.fleet.local_hands import LocalHands
@@ -126,6 +126,22 @@ def test_workers_make_what_one_process_makes_each_cell_once_and_are_ended(open_b
     with contextlib.ExitStack() as stack:
         leases = Leases(bench.store.root / LEASES)
         assert all(stack.enter_context(leases.taken(key)) for key in list(keys)[:3]), "a lease was left"
+
+
+def test_a_model_that_no_worker_holds_is_not_left_until_the_others_cells_are_made(open_bench, tmp_path, in_here):  # noqa: F811
+    bench, hands = open_bench(tmp_path), in_here(LocalHands(2))
+    given = []
+    give = hands.give
+
+    def noted(worker, ticket, task):
+        if task.does == "cell":
+            given.append(codec.load(DoseCellSpec, task.data).fingerprint)
+        give(worker, ticket, task)
+
+    hands.give = noted
+    outcome = run_with(bench, small_plan_for(bench), FleetSpec(workers=2))
+    base, reasoner = outcome.fingerprints
+    assert given.index(base) < given.count(reasoner) / 2
 
 
 def test_closing_the_page_changes_nothing_and_another_page_follows_it(open_bench, tmp_path, in_here, monkeypatch):  # noqa: F811

@@ -83,6 +83,7 @@ def test_an_idle_worker_changes_its_model_only_when_it_is_told_that_nothing_else
     assert [foreman.give(order(i)) for i in range(5, 8)] == [True, True, False]
     assert not foreman.is_full
     assert not foreman.has_room("a")
+    assert [foreman.holds(model) for model in "abc"] == [True, True, False]
     assert foreman.has_room("a", changing=True)
     assert foreman.give(order(8), changing=True)
     while foreman.keys:
