@@ -21,6 +21,7 @@ from core.jobs import finish
 from core.series.values import Member, SeriesPlan, member_plan
 from core.values import SamplingSpec, Window
 from core.workbench import Workbench
+from tests.bundles.filled import bundled, fill
 from tests.experiments.outcomes import outcome
 from tests.fetching.gguf_models import package
 from tests.fetching.shipped_adapter import NAME, put_adapter
@@ -32,7 +33,7 @@ from ui.figures.zoo import zoo_table
 from ui.finetuning import emergence
 from ui.finetuning.form import SLOT
 from ui.shell.pairs import picker
-from ui.shell.state import workbench
+from ui.shell.state import OPEN_BUNDLE, bundle_shelf, workbench
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,22 @@ def test_a_pair_whose_model_is_here_is_one_click_away_and_among_the_pairs(bench,
     for job in bench.engine.live():
         bench.engine.wait(job.job_id, 60)
     assert bench.pair.spec.reasoner.adapter == f"demo/adapters/{NAME}"
+
+
+def test_what_was_measured_of_the_pair_is_seen_without_the_download(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.embedded.DEMO", tmp_path / "demo")
+    app, *_ = shipped_app(tmp_path, monkeypatch)
+    see = "See what was measured of it"
+    assert see not in [b.label for b in app.run().button]
+    kept = tmp_path / "demo/recorded/tiny-gguf-pair"
+    kept.mkdir(parents=True)
+    fill(tmp_path / "other")
+    bundled(tmp_path / "other", kept / "results.retrace")
+    button(app.run(), see).click().run()
+    assert not app.exception
+    assert app.session_state[OPEN_BUNDLE]
+    assert see not in [b.label for b in app.button]
+    bundle_shelf().close_all()
 
 
 def test_nothing_of_the_pair_is_offered_where_no_adapter_is_shipped(bench, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def test_what_is_measured_here_stands_beside_the_recorded_one_and_never_replaces
 
 def test_a_recorded_experiment_of_other_weights_is_not_shown(bench, monkeypatch):
     monkeypatch.setattr("ui.home.experiment.recorded_of", recorded_of)
-    monkeypatch.setattr("core.embedded.recorded_experiment", lambda _: outcomes.outcome(finished=True))
+    monkeypatch.setattr("core.embedded.recorded_experiment", lambda *_: outcomes.outcome(finished=True))
     assert "RECORDED" not in said(home())
 
 
