@@ -13,7 +13,7 @@ from core.disk import codec
 from core.disk.leases import Leases
 from core.disk.store import Store
 from core.experiments.points import Setting, Want
-from core.fleet.foreman import Foreman, Order
+from core.fleet.foreman import Foreman, Order, model_key
 from core.fleet.hands import Task
 from core.jobs import Progress, relay, rest
 from core.models.pair import PairHolder
@@ -140,9 +140,10 @@ class CellWork:
             for key, spec in itertools.islice(self._open(want, made), MOST_AHEAD):
                 if key in self._given:
                     continue
-                if foreman.has_room(_model_of(spec), changing=changing):
+                model = model_key(spec.model, spec.fingerprint)
+                if foreman.has_room(model, changing=changing):
                     self._hand_out(foreman, key, spec, changing)
-                elif foreman.is_full or not foreman.holds(_model_of(spec)):
+                elif foreman.is_full or not foreman.holds(model):
                     return
 
     def _hand_out(self, foreman: Foreman, key: str, spec: DoseCellSpec, changing: bool) -> None:
@@ -152,7 +153,8 @@ class CellWork:
             if self._store.get(DoseCell, KIND, spec) is not None:
                 self._known.add(key)
             elif is_ours:
-                order = Order(key=key, model=_model_of(spec), task=Task(does="cell", data=codec.dump(spec)))
+                model = model_key(spec.model, spec.fingerprint)
+                order = Order(key=key, model=model, task=Task(does="cell", data=codec.dump(spec)))
                 if foreman.give(order, changing=changing):
                     self._given[key] = (spec, lease.pop_all())
 
@@ -181,8 +183,3 @@ class CellWork:
 def tokens_of(spec: DoseCellSpec) -> int:
     """New tokens of a cell at most."""
     return len(spec.prompts) * spec.sampling.max_new_tokens
-
-
-def _model_of(spec: DoseCellSpec) -> str:
-    """What a worker has to hold."""
-    return f"{spec.model.precision} {spec.fingerprint}"

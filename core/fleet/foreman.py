@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from core.errors import ModelUnavailable, UserFacingError
 from core.fleet.hands import Answer, Hands, Task
+from core.values import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,11 @@ AT_ONCE = 2
 """Tasks that a worker has: one that it is at, one that waits beside it."""
 MOST_LOST = 3
 """Times in a row that a worker may be lost before its place stays empty."""
+
+
+def model_key(spec: ModelSpec, fingerprint: str) -> str:
+    """What an order says of its model: one key for one set of weights as a worker holds them."""
+    return f"{spec.precision} {fingerprint}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from core.disk import codec
 from core.extraction.merging import Material, merged, shares
 from core.extraction.moments import Moments, MomentsSpec, is_large
 from core.extraction.shelf import MomentShelf
-from core.fleet.foreman import Foreman, Order
+from core.fleet.foreman import Foreman, Order, model_key
 from core.fleet.hands import Task
 from core.jobs import Progress, rest
 
@@ -29,7 +29,7 @@ def gather(
         return
     read, n_traces = codec.dump(material), len(material.traces)
     parts = shares(n_traces, PARTS_EACH * foreman.n_workers)
-    model, data = f"{spec.model.precision} {spec.fingerprint}", codec.dump(spec)
+    model, data = model_key(spec.model, spec.fingerprint), codec.dump(spec)
     todo = [
         Order(key=f"part {i}", model=model, task=Task(does="sums", data=data, more=(codec.dump(share), read)))
         for i, share in enumerate(parts)
