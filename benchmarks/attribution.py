@@ -16,7 +16,7 @@ from core.attribution.gradients import attribute_gradients
 from core.attribution.one_text import attribute_tokens
 from core.attribution.values import Attribution, AttributionSpec, Gradients, GradientSpec, TargetText
 from core.disk.store import Store
-from core.embedded import example_traces, recorded_directions
+from core.embedded import embedded_directions, example_traces
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
@@ -45,7 +45,7 @@ def measure(loaded: LoadedModel, tokens: int) -> None:
     reading = encode_text(replace(loaded, context_length=10**6), traces[0].prompt, traces[0].text)
     body = reading.token_ids[reading.text_start :]
     ids = (reading.token_ids + body * (tokens // len(body) + 1))[:tokens]
-    direction = recorded_directions()[0]
+    direction = embedded_directions()[0]
     spec = AttributionSpec(
         model=loaded.spec,
         fingerprint=loaded.fingerprint,

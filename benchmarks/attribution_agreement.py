@@ -23,7 +23,7 @@ from core.attribution.gradients import attribute_gradients
 from core.attribution.interventions import measure_effects
 from core.attribution.values import Gradients, GradientSpec, Interventions, InterventionSpec, TargetText
 from core.directions.direction import Direction
-from core.embedded import AGREEMENT_FILE, DEMO, Correlation, RecordedAgreement, example_traces, recorded_directions
+from core.embedded import AGREEMENT_FILE, DEMO, Correlation, RecordedAgreement, embedded_directions, example_traces
 from core.models.loaded import LoadedModel, encode_text, load_model, set_threads
 from core.models.pair import DEMO_PAIR
 from core.text.words import KEYWORDS
@@ -85,7 +85,7 @@ def report(n: int) -> RecordedAgreement:
     """The measured agreement on the embedded reasoner with the direction recorded from the base model."""
     loaded = load_model(DEMO_PAIR.reasoner)
     set_threads(loaded)
-    direction = recorded_directions()[0]
+    direction = embedded_directions()[0]
     layer, coefficient = direction.layer, direction.norm
     rows, errors, shares, used = [], [], [], 0
     for text in texts(loaded, n):

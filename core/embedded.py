@@ -21,7 +21,7 @@ from core.experiments.values import Fixed, Outcome
 from core.fetching.shipped import shipped_pairs
 from core.labelling.judge import Keep, Lookup
 from core.labelling.references import Reference, at_once, configured_judge, judged_by
-from core.models.pair import DEMO_PAIR, ModelFacts, are_of
+from core.models.pair import DEMO_PAIR, ROLES, ModelFacts, are_of
 from core.runs.questions import Example
 from core.runs.values import Generation
 from core.settings import PROJECT
@@ -135,15 +135,21 @@ def _grammar() -> tuple[re.Pattern[str], tuple[tuple[str, re.Pattern[str]], ...]
 
 
 def recorded_directions() -> tuple[Direction, ...]:
-    """Directions extracted from the embedded pair by `make record`; read once from each folder."""
-    return _directions_of(DEMO / "directions")
+    """All that come with the project, the embedded pair's and those of shipped pairs; read once from each folder."""
+    return tuple(_directions_of(DEMO / "directions").values())
+
+
+def embedded_directions() -> tuple[Direction, ...]:
+    """Those that `make record` extracted from the embedded pair: of its base model, and of its reasoner."""
+    found = _directions_of(DEMO / "directions")
+    return tuple(found[role] for role in ROLES if role in found)
 
 
 @functools.lru_cache(maxsize=2)
-def _directions_of(folder: Path) -> tuple[Direction, ...]:
-    return tuple(
-        read_direction_bytes(file.read_bytes(), name=file.stem) for file in sorted(folder.glob("*.safetensors"))
-    )
+def _directions_of(folder: Path) -> dict[str, Direction]:
+    """By the name of the file."""
+    files = sorted(folder.glob("*.safetensors"))
+    return {file.stem: read_direction_bytes(file.read_bytes(), name=file.stem) for file in files}
 
 
 def recorded_experiment(name: str = "paper") -> Outcome | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.directions.direction import DOSE
 from core.disk import codec
-from core.embedded import LOOK, LOOK_SAMPLING, example_questions, recorded_directions
+from core.embedded import LOOK, LOOK_SAMPLING, embedded_directions, example_questions
 from core.experiments.arms import three_ways
 from core.models.pair import DEMO_PAIR, ROLES
 from core.runs.values import GenerationSpec
@@ -17,7 +17,7 @@ from core.workbench import Workbench
 
 def look_specs(bench: Workbench) -> tuple[GenerationSpec, ...]:
     """What Home asks first of the embedded pair: the first example question, at the recorded dose."""
-    base, reasoner = recorded_directions()
+    base, reasoner = embedded_directions()
     dose = round(float(dict(base.provenance)[DOSE]) * reasoner.resid_norm, 1)
     facts = {role: bench.pair.facts(role) for role in ROLES}
     prompts = {role: bench.pair.encode(role, example_questions()[0].prompt) for role in ROLES}

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass, replace
 import pytest
 
 from core.directions.folder import DirectionFolder
-from core.embedded import example_questions, example_traces, recorded_directions
+from core.embedded import embedded_directions, example_questions, example_traces
 from core.errors import BadInput
 from core.experiments.command import SETTINGS, command_of, figures_of, flags_of, plan_with
 from core.experiments.presets import paper_plan
@@ -76,7 +76,7 @@ def test_the_command_makes_the_plan(name, made, questions, tmp_path):
 
 @pytest.mark.parametrize("kind", ["embedded", "none"])
 def test_saved_directions_are_named_by_their_ids(kind, made, questions, tmp_path):
-    one, two = (DirectionFolder(tmp_path).save(direction) for direction in recorded_directions()[:2])
+    one, two = (DirectionFolder(tmp_path).save(direction) for direction in embedded_directions())
     traces = made.traces if kind == "embedded" else TraceSource(kind="none")
     for saved in (SavedPair(base=one, reasoner=two), SavedPair(base=one)):
         plan = replace(made, saved=saved, traces=traces)

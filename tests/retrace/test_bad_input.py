@@ -13,7 +13,7 @@ import pytest
 from core.directions.direction import Direction
 from core.directions.folder import DirectionFolder, direction_bytes
 from core.disk import files
-from core.embedded import recorded_directions
+from core.embedded import embedded_directions
 from core.experiments.plans import plan_json, read_plan
 from retrace import results as results_module
 from retrace.commands import BAD_INPUT, DONE, main
@@ -284,7 +284,7 @@ def test_a_share_needs_the_norm_of_the_stream(shell, tmp_path, make_direction):
 
 
 def test_a_direction_of_other_weights_is_refused_unless_asked_for(shell, tmp_path):
-    found = replace(recorded_directions()[0], fingerprint="f" * 64)
+    found = replace(embedded_directions()[0], fingerprint="f" * 64)
     assert isinstance(found, Direction)
     (tmp_path / "other.safetensors").write_bytes(direction_bytes(found))
     words = ["steer", "--direction", tmp_path / "other.safetensors", "--doses", "4", "--n", "1", "--tokens", "2"]
