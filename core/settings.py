@@ -26,7 +26,8 @@ MADE = ("models", "finetunes")
 VARIABLES = {
     CACHE: "folder for results and saved directions; default `cache/`",
     STORE: "size in GB that results may take, oldest removed first; default half of what the disk has free",
-    PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`; default the embedded pair",
+    PAIR: "the pair at the start, as `base,reasoner`, either also as `id + adapter`, or a shipped one by its name; "
+    "default the embedded pair",
     PRECISION: "precision of that pair: `fp32`, `bf16` (default), `int8` or `nf4`",
     DEVICE: "device of that pair: `cpu` (default), `cuda` or `mps`",
     ONE_AT_A_TIME: "`1`: one model of a pair is on a graphics card at a time; default where both have no room there",
@@ -59,10 +60,9 @@ def store_bytes() -> int | None:
     return int(asked * 1e9) if 0 < asked < 1e6 else None
 
 
-def first_pair() -> tuple[str, str] | None:
-    """(base, reasoner) ids of the pair to load at the start, or None where none is named."""
-    base, _, reasoner = (part.strip() for part in os.environ.get(PAIR, "").partition(","))
-    return (base, reasoner) if base and reasoner else None
+def first_pair() -> str:
+    """The pair to load at the start as written, "" where none is named; the caller reads it."""
+    return os.environ.get(PAIR, "").strip()
 
 
 def first_precision() -> str:

@@ -18,8 +18,7 @@ from core.experiments.command import NONE, SETTINGS, plan_with
 from core.experiments.presets import ALL_FIGURES, NOT_FIXED, facts_unloaded, paper_plan, split
 from core.experiments.values import Plan
 from core.fetching.catalogue import SOURCES, is_here
-from core.fetching.shipped import shipped_pairs
-from core.models.naming import read_both
+from core.fetching.shipped import read_pair_name
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.questions import Example
 from core.text.typed import one_of
@@ -41,20 +40,14 @@ def pair_of(args: argparse.Namespace) -> PairSpec:
         ]
         return PairSpec(base=specs[0], reasoner=specs[1])
     usual = one_of(settings.first_precision(), get_args(Precision))
-    pair = _both(named, precision=precision or usual, device=args.device or settings.first_device())
+    pair = read_pair_name(named, precision=precision or usual, device=args.device or settings.first_device())
     return PairSpec(base=allowed(pair.base, args.cache), reasoner=allowed(pair.reasoner, args.cache))
 
 
 def pair_named(text: str, like: ModelSpec, cache: Path) -> PairSpec:
     """The pair BASE,REASONER, in the precision and on the device of another model. Raises BadInput."""
-    pair = _both(text, precision=like.precision, device=like.device)
+    pair = read_pair_name(text, precision=like.precision, device=like.device)
     return PairSpec(base=allowed(pair.base, cache), reasoner=allowed(pair.reasoner, cache))
-
-
-def _both(text: str, *, precision: Precision, device: str) -> PairSpec:
-    """The pair BASE,REASONER, or one of this project by its name."""
-    shipped = shipped_pairs().get(text.strip())
-    return shipped.spec(precision, device) if shipped else read_both(text, precision=precision, device=device)
 
 
 def is_demo(pair: PairSpec) -> bool:

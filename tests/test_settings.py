@@ -48,10 +48,10 @@ def test_folders_are_separated_and_resolved(read, variable, monkeypatch, tmp_pat
     assert read() == ((PROJECT / "demo",) if variable == settings.MODEL_ROOTS else ())
 
 
-def test_a_pair_needs_both_names(monkeypatch) -> None:
+def test_the_pair_of_the_start_is_what_is_written(monkeypatch) -> None:
     monkeypatch.setenv(settings.PAIR, " a/b , c/d ")
-    assert settings.first_pair() == ("a/b", "c/d")
-    monkeypatch.setenv(settings.PAIR, "a/b,")
-    assert settings.first_pair() is None
+    assert settings.first_pair() == "a/b , c/d"
+    monkeypatch.delenv(settings.PAIR)
+    assert settings.first_pair() == ""
     monkeypatch.delenv(settings.CACHE, raising=False)
     assert settings.cache_folder() == Path(PROJECT / "cache")

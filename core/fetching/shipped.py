@@ -12,6 +12,7 @@ from pathlib import Path
 from core.errors import UserFacingError
 from core.fetching.catalogue import SOURCES, Source, source_named
 from core.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter_names, made_for, read_config
+from core.models.naming import read_both
 from core.settings import PROJECT
 from core.values import ModelSpec, PairSpec, Precision
 
@@ -62,6 +63,12 @@ def shipped_pairs() -> Mapping[str, ShippedPair]:
         if pair is not None:
             found.setdefault(pair.name, pair)
     return found
+
+
+def read_pair_name(text: str, *, precision: Precision, device: str) -> PairSpec:
+    """A shipped pair by its name, or the pair that "BASE,REASONER" names. Raises BadInput."""
+    shipped = shipped_pairs().get(text.strip())
+    return shipped.spec(precision, device) if shipped else read_both(text, precision=precision, device=device)
 
 
 def named(name: str) -> tuple[Source, ShippedPair | None]:

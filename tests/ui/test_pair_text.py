@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from core.fetching.shipped import shipped_pairs
+from core.models.pair import DEMO_PAIR
 from core.settings import PAIR
 from core.values import ModelSpec, PairSpec
+from ui.shell.pairs.start import first_pair
 from ui.shell.pairs.text import on_device, read_pair, show_pair
-from ui.shell.state import first_pair
 
 NAMED = {"repo_id": "maker/base", "adapter": "maker/mine", "precision": "bf16"}
 
@@ -56,3 +58,17 @@ def test_the_pair_of_the_start_may_have_adapters(monkeypatch):
     monkeypatch.setenv(PAIR, "maker/base, maker/base + maker/mine")
     monkeypatch.setenv("RETRACE_PRECISION", "bf16")
     assert first_pair() == pair(ModelSpec(repo_id="maker/base", precision="bf16"), ModelSpec(**NAMED))
+
+
+def test_the_pair_of_the_start_may_be_a_shipped_one_by_its_name(monkeypatch):
+    monkeypatch.setenv(PAIR, "smollm2-135m-pair")
+    monkeypatch.setenv("RETRACE_PRECISION", "fp32")
+    assert first_pair() == shipped_pairs()["smollm2-135m-pair"].spec("fp32")
+
+
+def test_what_names_no_pair_is_told_to_the_log_once_and_the_embedded_pair_stays(monkeypatch, caplog):
+    monkeypatch.setenv(PAIR, "maker/base,")
+    assert [first_pair(), first_pair()] == [DEMO_PAIR, DEMO_PAIR]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "RETRACE_PAIR is not used, the embedded pair is"
+    ]

@@ -14,8 +14,9 @@ from typing import Any
 import streamlit as st
 
 from ui.components.safe_text import plain
+from ui.shell.pairs.start import first_pair
 from ui.shell.pairs.text import show_pair
-from ui.shell.state import first_pair, workbench
+from ui.shell.state import workbench
 
 PAIR = "pair"
 """The name that the loaded pair has in every address."""

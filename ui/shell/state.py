@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO, get_args
+from typing import BinaryIO
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
@@ -17,21 +16,19 @@ from core import settings
 from core.errors import BadInput, NotAllowed, UserFacingError
 from core.guests import as_guest, forbidden
 from core.jobs import Caller
-from core.models.naming import read_merged
-from core.models.pair import DEMO_PAIR, ModelFacts
+from core.models.pair import ModelFacts
 from core.remembered import PairFacts, has_torch
 from core.runs.values import GenerationSpec
 from core.sharing.door import COOKIE, Visit, sharing
-from core.values import PairSpec, Precision
+from core.values import PairSpec
 from core.workbench import Workbench
 from ui.shell.ending import close_at_end
 from ui.shell.opened import SERVER, BundleShelf, Opened
+from ui.shell.pairs.start import first_pair
 
 TURN_SECONDS = 0.001
 """How long one of the server's threads may hold the interpreter while others wait, a fifth of Python's own default:
 with thirty sessions the thread that answers the browsers waits behind that many pages and the engine."""
-
-log = logging.getLogger("retrace")
 
 
 LOAD_SLOT = "job:load"
@@ -198,20 +195,6 @@ def chosen_pair() -> PairSpec:
     """The pair this session asked for; until it asks, the loaded one or that of the start."""
     pair: PairSpec = st.session_state.setdefault("pair", workbench().pair.spec or first_pair())
     return pair
-
-
-def first_pair() -> PairSpec:
-    """The pair RETRACE_PAIR names as "base,reasoner" (RETRACE_PRECISION, RETRACE_DEVICE apply), else the embedded."""
-    named = settings.first_pair()
-    if named is None:
-        return DEMO_PAIR
-    known: tuple[Precision, ...] = get_args(Precision)
-    asked, device = settings.first_precision(), settings.first_device()
-    if asked not in known:
-        log.warning(settings.PRECISION + " is not one of %s; bf16 is used", known)
-    precision: Precision = next((one for one in known if one == asked), "bf16")
-    base, reasoner = (read_merged(text, precision=precision, device=device) for text in named)
-    return PairSpec(base=base, reasoner=reasoner)
 
 
 def pair_facts() -> tuple[ModelFacts, ModelFacts] | None:
