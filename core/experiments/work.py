@@ -238,15 +238,13 @@ class _Run:
         return self._outcome
 
     def points(self) -> Generator[Progress, None, None]:
-        """Every step of the protocol."""
+        """Every step of the protocol; a point is noted before it counts as done."""
         steps = Steps(self._setting.plan, self._directions, self._book).run()
-        point: Point | None = None
-        while True:
-            try:
-                want = next(steps) if point is None else steps.send(point)
-            except StopIteration:
-                return
-            point = yield from self._measure(want)
+        want = next(steps, None)
+        while want is not None:
+            point, want = (yield from self._measure(want)), None
+            with contextlib.suppress(StopIteration):
+                want = steps.send(point)
             self._outcome = self._now()
             yield self._progress("")
 

@@ -133,11 +133,25 @@ def test_a_stopped_run_shows_what_it_has_and_goes_on(measured, open_bench, tmp_p
     assert bench.engine.wait(job, 30).state == "cancelled"
     kept = bench.experiments.outcome(plan_id(plan))
     assert 5 <= kept.done < whole.done
+    assert [one.done for one in (kept, whole)] == [len(one.chosen_from + one.reported) for one in (kept, whole)]
     assert not kept.finished
     assert kept.chosen_from == whole.chosen_from[: len(kept.chosen_from)]
     ended = run(bench, plan)
     assert plan_id(ended.plan) == plan_id(whole.plan)
     assert outcome_json(replace(ended, plan=whole.plan)) == outcome_json(whole)
+
+
+def test_what_counts_as_done_is_kept(open_bench, tmp_path):
+    bench = open_bench(tmp_path)
+    plan = replace(plan_for(bench), doses=Doses(unit="unit", values=(2.0, 4.0)))
+    job = bench.run_plan(plan)
+    while (snapshot := bench.engine.snapshot(job)).progress.partial is None or snapshot.progress.partial.done < 5:
+        assert snapshot.live
+        time.sleep(0.01)
+    bench.engine.stop(job)
+    bench.engine.wait(job, 30)
+    kept = bench.experiments.outcome(plan_id(plan))
+    assert kept.done == len(kept.chosen_from + kept.reported)
 
 
 def test_other_traces_than_the_plans_are_refused(open_bench, tmp_path):
