@@ -35,6 +35,10 @@ class Progress:
     """Where the work knows it better than the share since its beginning tells; nan where it does not know it yet."""
 
 
+Work = Generator[Progress, None, T]
+"""What the engine runs: each `next` is one step."""
+
+
 class JobId(str, Generic[T]):
     """The id of a job whose result is a T; a plain text, so that links and pages can keep it."""
 

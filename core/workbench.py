@@ -5,7 +5,7 @@ Importing it costs no torch; the modules that need it are imported by the jobs, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -29,7 +29,7 @@ from core.extraction.values import DirectionSet, ExtractionSpec, check_enough
 from core.fetching.jobs import FetchJobs
 from core.finetuning.jobs import FinetuneJobs
 from core.fleet.values import FleetSpec
-from core.jobs import NOBODY, Caller, JobId, Progress
+from core.jobs import NOBODY, Caller, JobId, Progress, Work
 from core.kinds import KINDS as _KINDS
 from core.labelling.crew import CALM, Pace
 from core.labelling.judge import JudgeReport, JudgeSpec
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
 _MONTH, _HOUR = 30 * 86_400.0, 3_600.0
-Work = Generator[Progress, None, T]
 
 
 class Workbench:

@@ -31,10 +31,10 @@ from core.finetuning.template import tokenizer_files
 from core.finetuning.training import Trainer
 from core.finetuning.values import LEAST_TRACES, Course, Finetuned, FinetuneSpec, Sample
 from core.forward.acceptance import accept
-from core.jobs import Progress
+from core.jobs import Progress, Work
 from core.models.checkpoints import available_memory
 from core.models.loaded import LoadedModel, load_model, set_threads, unload
-from core.models.loading import load_tokenizer
+from core.models.loading import load_tokenizer, on_threads
 from core.tokens.encoding import Encoder
 from core.tokens.frames import ChatFrame, load_frame
 from core.tokens.vocabulary import compare_vocabularies, fitted
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 KEEP_EVERY = 60.0
 """Seconds of training that a killed process loses at most, beside the step that it was in."""
-Work = Generator[Progress, None, T]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,27 +73,9 @@ def finetune(spec: FinetuneSpec, traces: Sequence[Trace], folder: RunFolder) -> 
             return found
         ready = yield from Background("retrace-finetune").follow(partial(_prepare, spec, traces, record))
         try:
-            return (yield from _on_threads(ready.record.threads, _Run(ready, folder).work()))
+            return (yield from on_threads(_Run(ready, folder).work(), ready.record.threads))
         finally:
             unload(ready.loaded)
-
-
-def _on_threads(number: int, work: Work[T]) -> Work[T]:
-    """The work, each step of it on so many threads."""
-    try:
-        while True:
-            before = torch.get_num_threads()
-            torch.set_num_threads(number)
-            try:
-                progress = next(work)
-            except StopIteration as stop:
-                ended: T = stop.value
-                return ended
-            finally:
-                torch.set_num_threads(before)
-            yield progress
-    finally:
-        work.close()
 
 
 def _prepare(spec: FinetuneSpec, traces: Sequence[Trace], record: Record | None, errand: Errand) -> _Ready:

@@ -32,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 from core import settings
 from core.background import Tell
 from core.errors import ModelUnavailable, OutOfMemory, UserFacingError
+from core.jobs import Work
 from core.models.adapters import Adapter
 from core.models.checkpoints import Checkpoint, available_memory, estimate_folder
 from core.models.merging import load_merged
@@ -108,6 +109,26 @@ def use_threads(number: int | None) -> int:
     """
     torch.set_num_threads(number or settings.cpu_threads() or psutil.cpu_count(logical=False) or 1)
     return torch.get_num_threads()
+
+
+def on_threads(work: Work[T], number: int | None = None) -> Work[T]:
+    """The work, each step of it on its own threads: `number` at first (None: as now), then what it sets itself."""
+    own = number or torch.get_num_threads()
+    try:
+        while True:
+            before = torch.get_num_threads()
+            torch.set_num_threads(own)
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                ended: T = stop.value
+                return ended
+            finally:
+                own = torch.get_num_threads()
+                torch.set_num_threads(before)
+            yield progress
+    finally:
+        work.close()
 
 
 def free_memory() -> None:

@@ -11,11 +11,11 @@ from core.engine import Engine
 from core.experiments.check import cost_of
 from core.experiments.values import Choice, Plan
 from core.experiments.work import Lab
-from core.jobs import NOBODY, Caller, JobId
+from core.jobs import NOBODY, Caller, JobId, Work
 from core.models.pair import ROLES, PairHolder, Role
 from core.series.folder import SeriesFolder, series_id
 from core.series.values import Series, SeriesPlan, choice_of, choosing_plan, member_plan
-from core.series.work import SeriesLab, Work
+from core.series.work import SeriesLab
 
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from core.experiments.plans import plan_id
 from core.experiments.values import Choice, Outcome, Plan
 from core.experiments.work import Lab
-from core.jobs import Progress, relay
+from core.jobs import Progress, Work, relay
 from core.models.pair import PairHolder
 from core.series.agreement import agreement
 from core.series.folder import SeriesFolder, series_id
 from core.series.values import Member, Series, SeriesPlan, choice_of, choosing_plan, member_plan
-from core.values import T
-
-Work = Generator[Progress, None, T]
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,11 @@ class SeriesLab:
         return (yield from self._done(series, _Help))
 
     def _done(self, series: SeriesPlan, how: type[_Run]) -> Work[Series]:
+        from core.models.loading import on_threads
+
         holder = self.new_holder()
         try:
-            return (yield from _on_own_threads(holder.in_turn(how(self, holder, series).work())))
+            return (yield from on_threads(holder.in_turn(how(self, holder, series).work())))
         finally:
             for _ in holder.release():
                 pass
@@ -160,25 +159,3 @@ class _Help(_Run):
         while (found := self._lab.experiments.outcome(plan_id(plan))) is None or not found.finished:
             yield Progress(0, 0, "another process chooses", waiting=True)
         return found
-
-
-def _on_own_threads(work: Work[T]) -> Work[T]:
-    """The work, each step of it on as many threads as its own models take."""
-    import torch
-
-    own = torch.get_num_threads()
-    try:
-        while True:
-            before = torch.get_num_threads()
-            torch.set_num_threads(own)
-            try:
-                progress = next(work)
-            except StopIteration as stop:
-                ended: T = stop.value
-                return ended
-            finally:
-                own = torch.get_num_threads()
-                torch.set_num_threads(before)
-            yield progress
-    finally:
-        work.close()
