@@ -104,6 +104,7 @@ class Workbench:
 
     def _load(self, pair: PairSpec, caller: Caller, one_at_a_time: bool | None) -> Work[PairSpec]:
         self.pair_hold.check(caller)
+        self.fetching.check(pair)
         loaded = yield from self.pair.load(pair, one_at_a_time=one_at_a_time)
         self.remembered.keep(PairFacts(base=self.pair.facts("base"), reasoner=self.pair.facts("reasoner")))
         return loaded

@@ -17,7 +17,7 @@ from core.experiments.check import check_directions, check_plan
 from core.experiments.command import NONE, SETTINGS, plan_with
 from core.experiments.presets import ALL_FIGURES, NOT_FIXED, facts_unloaded, paper_plan, split
 from core.experiments.values import Plan
-from core.fetching.catalogue import SOURCES, is_here
+from core.fetching.catalogue import check_here
 from core.fetching.shipped import read_pair_name
 from core.models.pair import DEMO_PAIR, ModelFacts
 from core.runs.questions import Example
@@ -57,9 +57,7 @@ def is_demo(pair: PairSpec) -> bool:
 
 def allowed(spec: ModelSpec, cache: Path) -> ModelSpec:
     """The model; a folder that the user names by its path may be loaded from, and what was made in the cache folder."""
-    source = SOURCES.get(spec.repo_id)
-    if source is not None and not is_here(source, cache):
-        raise BadInput(f"{source.title} is not here yet.", f"Fetch it first: python -m retrace get {source.name}")
+    check_here(spec.repo_id, cache)
     spec = replace(spec, repo_id=_full(spec.repo_id), adapter=spec.adapter and _full(spec.adapter))
     named = [name for name in (spec.repo_id, spec.adapter) if name and name.startswith("/")]
     known = os.environ.get(settings.MODEL_ROOTS, "")

@@ -71,3 +71,13 @@ def place_of(source: Source, root: Path) -> Path:
 def is_here(source: Source, root: Path) -> bool:
     """Whether it was fetched into that cache folder."""
     return (place_of(source, root) / "config.json").exists()
+
+
+def check_here(name: str, root: Path) -> None:
+    """Raise BadInput for a model that can be fetched and was not, into that cache folder."""
+    source = SOURCES.get(name)
+    if source is not None and not is_here(source, root):
+        raise BadInput(
+            f"{source.title} is not here yet.",
+            f"Fetch it first: python -m retrace get {source.name}, or its button under Change models.",
+        )

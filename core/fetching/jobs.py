@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.engine import Engine
-from core.fetching.catalogue import Source
+from core.fetching.catalogue import Source, check_here
 from core.fetching.work import fetch
 from core.jobs import NOBODY, Caller, JobId
+from core.values import PairSpec
 
 _HOURS = 24 * 3600.0
 
@@ -17,6 +18,11 @@ class FetchJobs:
 
     def __init__(self, root: Path, engine: Engine) -> None:
         self.root, self._engine = root, engine
+
+    def check(self, pair: PairSpec) -> None:
+        """Raise BadInput where a model of the pair can be fetched and was not."""
+        for model in (pair.base, pair.reasoner):
+            check_here(model.repo_id, self.root)
 
     def get(self, source: Source, caller: Caller = NOBODY) -> JobId[Path]:
         """Job whose result is the model's folder; it goes on when its tab is closed."""

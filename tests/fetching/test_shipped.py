@@ -15,6 +15,7 @@ from core.fetching.work import fetch
 from core.jobs import finish
 from core.models.checkpoints import find_checkpoint
 from core.models.loaded import load_model
+from core.workbench import Workbench
 from tests.fetching.gguf_models import package
 from tests.fetching.shipped_adapter import NAME, put_adapter
 
@@ -60,3 +61,11 @@ def test_an_adapter_that_is_not_whole_is_not_offered(tmp_path: Path, monkeypatch
 
 def test_the_base_model_alone_is_no_pair() -> None:
     assert named(SMOLLM2.name) == (SOURCES[SMOLLM2.name], None)
+
+
+def test_a_pair_that_was_not_fetched_says_how(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path)
+    ended = bench.engine.wait(bench.load_pair(shipped_pairs()["smollm2-135m-pair"].spec()), 30)
+    assert ended.state == "error"
+    assert str(ended.error).startswith("SmolLM2-135M-Instruct is not here yet. Fetch it first")
+    bench.close()
