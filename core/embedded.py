@@ -168,9 +168,14 @@ def recorded_of(pair: tuple[ModelFacts, ModelFacts]) -> Outcome | None:
     return next((outcome for outcome in found if outcome is not None and are_of(outcome.fingerprints, pair)), None)
 
 
+def recorded_folder(name: str) -> Path:
+    """Where what was measured of a shipped pair is, if anything was."""
+    return DEMO / "recorded" / name
+
+
 def recorded_bundle(name: str) -> Path | None:
     """What is recorded of a shipped pair as one file, to be looked at without a model; None where there is none."""
-    path = DEMO / "recorded" / name / "results.retrace"
+    path = recorded_folder(name) / "results.retrace"
     return path if path.is_file() else None
 
 

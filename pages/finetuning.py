@@ -14,10 +14,11 @@ from ui.finetuning.course import draw_course
 from ui.finetuning.emergence import draw_running as draw_measured
 from ui.finetuning.form import SLOT, draw_form
 from ui.finetuning.kept import draw_kept
+from ui.finetuning.recorded import draw_recorded
 from ui.finetuning.zoo import draw_zoos
 from ui.shell.frame import PURPOSES, require_shell
 from ui.shell.jobs import is_live, take_ended
-from ui.shell.state import is_recorded, take_over
+from ui.shell.state import is_recorded, take_over, workbench
 
 
 def draw_running(snapshot: Snapshot[Any]) -> None:
@@ -31,6 +32,7 @@ st.title("Finetuning", anchor=False)
 st.write(PURPOSES["finetuning"])
 if is_recorded():
     st.info("Finetuning needs the models.", icon=":material/inventory_2:")
+    draw_recorded(is_open=True)
     st.stop()
 take_over(SLOT, KIND)
 ended = take_ended(SLOT, render=draw_running)
@@ -45,4 +47,5 @@ if not is_live(SLOT):
     done(draw_form)
     st.subheader("On this machine", anchor=False)
 done(draw_kept)
+done(lambda: draw_recorded(is_open=not workbench().finetunes.list()))
 done(draw_zoos)

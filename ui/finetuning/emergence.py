@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -21,23 +20,14 @@ from core.series.words import emergence_sentence
 from core.traces.events import BACKTRACKING, digest_of
 from core.traces.set_files import TraceSet
 from core.values import Trace
-from ui.components.fixed_chart import roomy
 from ui.components.safe_text import done, plain, seconds, size, tried
-from ui.components.theme import use_chart_theme
-from ui.figures.catalogue import csv_text
-from ui.figures.emergence import draw_emergence
-from ui.figures.pictures import png_of, stacked, svg_of
-from ui.figures.series_rows import emergence_json, series_rows
-from ui.shell.downloads import download
+from ui.finetuning.curves import MAX_SENTENCE, draw_curves, draw_files
 from ui.shell.jobs import take_ended
 from ui.shell.state import caller, guarded, guest, take_over, workbench
 
 SLOT = "job:emergence"
 LIVE_EVERY = 2.0
 """Seconds after which the curves of a running series are drawn again."""
-MAX_SENTENCE = 900
-_ROOM = 190
-"""Pixels of title, legend and axis of a panel."""
 QUICK, FULL = "Quick look", "Full"
 
 
@@ -60,7 +50,7 @@ def _draw_live(job_id: str) -> None:
     found = snapshot.progress.partial if snapshot is not None else None
     if isinstance(found, Series):
         st.caption(f"The checkpoints of {plain(found.plan.title)}. You can close the browser meanwhile.")
-        _draw_curves(found, key="live")
+        draw_curves(found, key="live")
 
 
 def draw_emergence_of(one: Finetuned, *, anything_runs: bool) -> None:
@@ -179,49 +169,16 @@ def _draw_kept(one: Finetuned, kept: Sequence[tuple[str, SeriesPlan]]) -> None:
         )
     found = workbench().series.load(plans[chosen])
     st.markdown(plain(emergence_sentence(found), MAX_SENTENCE))
-    _draw_curves(found, key=chosen)
-    _draw_files(found, chosen)
+    draw_curves(found, key=chosen)
+    with draw_files(found, key=chosen):
+        if not guest():
+            key = f"emergence:delete:{chosen}"
+            st.button("Delete", icon=":material/delete:", key=key, on_click=_delete, args=(chosen,))
 
 
 def _name(series: SeriesPlan) -> str:
     plan = series.plan
     return f"{len(series.members)} checkpoints, {len(plan.report)} questions, {plan.sampling.max_new_tokens} tokens"
-
-
-def _draw_curves(found: Series, *, key: str) -> None:
-    drawn = draw_emergence(found)
-    if not drawn:
-        st.caption("The curves appear here, checkpoint by checkpoint; layer, window and dose are chosen first.")
-        return
-    use_chart_theme()
-    for drawing in drawn:
-        st.altair_chart(
-            roomy(drawing.chart, is_wide=True, room=_ROOM),
-            width="stretch",
-            key=f"emergence:{key}:{drawing.name}",
-            alt=f"{drawing.title}; the numbers are in the CSV.",
-        )
-
-
-def _draw_files(found: Series, key: str) -> None:
-    drawn = draw_emergence(found)
-    if not drawn:
-        return
-    chart = stacked([drawing.chart for drawing in drawn])
-    place = f"emergence:file:{key}"
-    with st.container(horizontal=True, gap="small"):
-        download("PNG", partial(png_of, chart), "emergence.png", "image/png", key=place)
-        download("SVG", partial(svg_of, chart), "emergence.svg", "image/svg+xml", key=place)
-        download(
-            "CSV",
-            lambda: csv_text(series_rows(found)).encode(),
-            "emergence.csv",
-            "text/csv",
-            key=place,
-        )
-        download("JSON", partial(emergence_json, found), "emergence.json", "application/json", key=place)
-        if not guest():
-            st.button("Delete", icon=":material/delete:", key=f"emergence:delete:{key}", on_click=_delete, args=(key,))
 
 
 def _delete(series_id: str) -> None:
