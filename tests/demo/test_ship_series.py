@@ -52,5 +52,5 @@ def test_curves_are_shipped_without_the_place_of_the_finetune_and_shown(tmp_path
     app = AppTest.from_function(_page).run(timeout=30)
     assert not app.exception
     (shown,) = app.expander
-    assert "small pair" in shown.label
-    assert "recorded" in shown.label
+    assert "recorded over 4 checkpoints" in shown.label
+    assert [title.value for title in app.subheader] == ["Over the training of the small pair"]

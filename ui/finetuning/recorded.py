@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.embedded import recorded_folder
-from core.fetching.shipped import ShippedPair, shipped_pairs
+from core.fetching.shipped import shipped_pairs
 from core.series.folder import SavedSeries, SeriesFolder
 from core.series.words import emergence_sentence
 from ui.components.safe_text import plain
@@ -19,8 +19,11 @@ def draw_recorded(*, is_open: bool) -> None:
     """Nothing where none is there."""
     for pair in shipped_pairs().values():
         place = _place(recorded_folder(pair.name))
-        for one in place.list():
-            _draw(pair, place, one, is_open=is_open)
+        found = place.list()
+        if found:
+            st.subheader(f"Over the training of the {pair.title}", anchor=False)
+        for one in found:
+            _draw(place, one, is_open=is_open)
 
 
 @functools.lru_cache(maxsize=4)
@@ -29,13 +32,13 @@ def _place(folder: Path) -> SeriesFolder:
     return SeriesFolder(folder)
 
 
-def _draw(pair: ShippedPair, place: SeriesFolder, one: SavedSeries, *, is_open: bool) -> None:
+def _draw(place: SeriesFolder, one: SavedSeries, *, is_open: bool) -> None:
     with st.expander(
-        f"**When did the base model's direction begin to act in the {pair.title}?** · recorded",
+        f"**When did the base model's direction begin to act?** · recorded over {len(one.plan.members)} checkpoints",
         icon=":material/inventory_2:",
         expanded=is_open,
     ):
-        found = place.load(one.plan)
+        found, key = place.load(one.plan), f"recorded:{one.series_id}"
         st.markdown(plain(emergence_sentence(found), MAX_SENTENCE))
-        draw_curves(found, key=one.series_id)
-        draw_files(found, key=one.series_id)
+        draw_curves(found, key=key)
+        draw_files(found, key=key)
