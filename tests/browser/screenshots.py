@@ -72,10 +72,7 @@ def attribution(page: Page, server: Server) -> None:
 def finetuning(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/finetuning")
     expect(page.get_by_role("button", name="Finetune", exact=True)).to_be_visible(timeout=WAIT)
-    curves = page.get_by_text("When did the base model's direction begin to act")
-    curves.scroll_into_view_if_needed()
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=WAIT)
-    curves.evaluate("(title) => title.scrollIntoView({ block: 'center' })")
 
 
 def talk(page: Page, server: Server) -> None:
