@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from core.experiments.statistics import at_chosen, rivals
-from core.experiments.values import Figure, Outcome, Plan, Point, Unit
+from core.experiments.values import Figure, Match, Outcome, Plan, Point, Unit
 from core.extraction.values import Negatives
 from core.models.pair import ROLES, Role
 from core.runs.coherence import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR, REPORTED
@@ -282,8 +283,10 @@ def _controls(outcome: Outcome) -> str:
         return ""
     plan = outcome.plan.controls
     names = {p.name for p in outcome.reported if p.kind in made and p.kind != "random"}
-    random = len({p.name for p in outcome.reported if p.kind == "random"})
-    said = [f"{random} random directions (seed {plan.seed}), of equal norm and of equal coherence"] if random else []
+    random = {(p.match, p.name) for p in outcome.reported if p.kind == "random"}
+    counts = {match: sum(found == match for found, _ in random) for match in get_args(Match)}
+    equal = " and ".join(f"{n} of equal {match}" for match, n in counts.items() if n)
+    said = [f"random directions (seed {plan.seed}), {equal}"] if equal else []
     return f"Controls: {'; '.join([*said, *sorted(names)])}."
 
 

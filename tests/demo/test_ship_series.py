@@ -53,4 +53,5 @@ def test_curves_are_shipped_without_the_place_of_the_finetune_and_shown(tmp_path
     assert not app.exception
     (shown,) = app.expander
     assert "recorded over 4 checkpoints" in shown.label
+    assert app.caption[0].value == "Held against 2 random directions of equal norm\\, label\\, flip\\."
     assert [title.value for title in app.subheader] == ["Over the training of the small pair"]

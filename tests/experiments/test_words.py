@@ -44,13 +44,21 @@ def test_the_methods_name_every_setting():
         "up to 128 tokens",
         "temperature 0.7",
         "seeds 0 to 59",
-        "20 random directions (seed 0)",
+        "random directions (seed 0), 20 of equal norm and ",
         "overall mean",
         "Korn and Graubard",
         "Retrace 0.1.0",
     ):
         assert part in said
     assert "2026-11-26" not in said
+
+
+def test_only_controls_that_were_measured_are_named():
+    made = outcome()
+    by_norm = replace(made, reported=tuple(p for p in made.reported if p.match == "norm"))
+    assert "of equal coherence" in methods(made)
+    assert "(seed 0), 20 of equal norm; " in methods(by_norm)
+    assert "of equal coherence" not in methods(by_norm)
 
 
 def test_a_model_of_the_hub_is_named_by_its_commit():
