@@ -70,12 +70,19 @@ class Directions:
         return tuple(replace(one, provenance=(*one.provenance, *dose)) for one in found)
 
     def controls(self, plan: ControlPlan, layer: int, window: Window | None) -> tuple[list[Arm], list[str]]:
-        """The controls of the base-derived direction on the reasoning model, and a sentence for each not made."""
+        """The controls of the base-derived direction on the reasoning model, and a sentence for each not made.
+
+        A direction that is itself held against the place of other parts has no control of that kind.
+        """
         tested = self.arm("base", "reasoner", layer, window)
         direction = tested.direction
         assert direction is not None
         arms, notes = [], []
+        table = self.tables.get("base")
+        is_placed = table is not None and table.spec.negatives == "position"
         for kind in plan.kinds:
+            if kind == "position" and is_placed:
+                continue
             if kind == "random":
                 made = [(f"random {i}", d) for i, d in enumerate(random_controls(direction, plan.random, plan.seed), 1)]
                 arms += [_control(tested, "random", name, d) for name, d in made if plan.random]

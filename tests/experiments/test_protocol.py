@@ -206,6 +206,14 @@ def test_a_control_that_the_traces_do_not_give_is_named():
     assert "against the place of other parts" in notes[0]
 
 
+def test_a_direction_against_the_place_of_other_parts_is_no_control_of_itself():
+    made = table("base")
+    placed = replace(made, spec=replace(made.spec, negatives="position"))
+    arms, notes = Directions({"base": placed}, {}).controls(ControlPlan(random=1, matched=0, curves=0), 2, WINDOWS[0])
+    assert "position" not in {arm.kind for arm in arms}
+    assert notes == []
+
+
 def test_saved_directions_have_the_controls_that_need_no_traces():
     saved = Direction.from_raw(np.ones(D_MODEL, np.float32), name="mine", layer=2, resid_norm=NORM)
     arms, notes = Directions({}, {"base": saved}).controls(ControlPlan(random=2, matched=0, curves=0), 2, None)
