@@ -310,7 +310,8 @@ def test_a_program_of_two_directions_at_two_layers_runs_and_shows_its_cosine(ben
 def test_a_saved_direction_does_not_take_the_place_of_the_recorded_one_until_it_is_chosen(
     bench, make_direction, monkeypatch
 ):
-    recorded = make_direction(32, layer=1, seed=4)
+    fingerprint = bench.pair.facts("base").fingerprint
+    recorded = replace(make_direction(32, layer=1, seed=4), fingerprint=fingerprint)
     monkeypatch.setattr("ui.directions.choices.recorded_directions", lambda: (recorded,))
     other = bench.directions.save(make_direction(32, layer=1, seed=5))
     assert playground().session_state["pg_direction"] == id_of(recorded)

@@ -12,9 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 from core.directions.direction import Direction
 from core.directions.folder import id_of
 from core.embedded import recorded_directions
+from core.models.pair import ModelFacts
 from ui.components.safe_text import plain
 from ui.shell.links import put_instead, say_instead
-from ui.shell.state import workbench
+from ui.shell.state import pair_facts, workbench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,11 @@ class Choice:
 
 
 def choices(*, d_model: int | None = None) -> list[Choice]:
-    """Saved directions, newest first, then recorded ones; with `d_model`, only those that fit."""
+    """Saved directions, newest first, then recorded ones; with `d_model`, only those that fit.
+
+    A recorded one, which nobody here has chosen, fits only where it was found in a model of the loaded pair: another
+    model of the same width has other axes.
+    """
     saved = [
         Choice(direction_id=item.direction_id, direction=item.direction, origin="saved")
         for item in workbench().directions.list()
@@ -42,7 +47,13 @@ def choices(*, d_model: int | None = None) -> list[Choice]:
         Choice(direction_id=id_of(found), direction=found, origin="recorded") for found in recorded_directions()
     ]
     every = saved + [choice for choice in recorded if choice.direction_id not in known]
-    return [choice for choice in every if d_model is None or choice.direction.d_model == d_model]
+    pair = pair_facts()
+    return [choice for choice in every if d_model is None or _fits(choice, d_model, pair)]
+
+
+def _fits(choice: Choice, d_model: int, pair: tuple[ModelFacts, ModelFacts] | None) -> bool:
+    is_own = pair is None or any(facts.has_weights(choice.direction.fingerprint) for facts in pair)
+    return choice.direction.d_model == d_model and (is_own or choice.origin == "saved")
 
 
 def first_choice(found: Sequence[Choice]) -> Choice | None:
