@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from core.experiments.values import RIVALS, Half, Match, Outcome, Point
 from core.models.pair import Role
@@ -82,6 +83,15 @@ def nll(point: Point) -> Interval:
 def repetition(point: Point) -> float:
     """Mean share of repeated 4-grams."""
     return sum(point.repetition) / max(len(point.repetition), 1)
+
+
+def n_holding_half(point: Point) -> int:
+    """The least number of texts that together hold half of the keywords or more; 0 without keywords.
+
+    A few texts that say nothing but "wait" raise the rate like many that say it once more.
+    """
+    held = accumulate(sorted(point.hits, reverse=True))
+    return next((n for n, count in enumerate(held, 1) if count and 2 * count >= sum(point.hits)), 0)
 
 
 def beside(point: Point, other: Point) -> Comparison:

@@ -17,6 +17,7 @@ from core.experiments.statistics import (
     beside,
     chosen_point,
     faults,
+    n_holding_half,
     nll,
     null_of,
     rate,
@@ -215,7 +216,7 @@ def control_sentences(outcome: Outcome) -> tuple[str, ...]:
                 said.append(
                     f"The direction {control_name(point)}: {percent(rate(point))}, {test} beside unsteered{fit}."
                 )
-    return (*said, *_turns(outcome))
+    return (*said, *_turns(outcome), *_gathered(outcome))
 
 
 def _turns(outcome: Outcome) -> tuple[str, ...]:
@@ -231,6 +232,17 @@ def _turns(outcome: Outcome) -> tuple[str, ...]:
         f"Of {hits} keywords at the chosen dose, {chosen.back / hits:.0%} stand in a sentence that goes back to the "
         f"task and {chosen.remarks / hits:.0%} in one that remarks on the text itself{before}.",
     )
+
+
+def _gathered(outcome: Outcome) -> tuple[str, ...]:
+    """In how few texts half of the keywords stand."""
+    chosen = chosen_point(outcome)
+    n = n_holding_half(chosen) if chosen else 0
+    if chosen is None or not n:
+        return ()
+    baseline = baseline_of(outcome.reported, chosen)
+    before = f" (unsteered: {n_holding_half(baseline)})" if baseline and sum(baseline.hits) else ""
+    return (f"Half of these keywords stand in {n} of {chosen.n} texts{before}.",)
 
 
 def sentences(outcome: Outcome, figure: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from core.experiments.statistics import (
     chosen_point,
     effect_at,
     faults,
+    n_holding_half,
     nll,
     null_of,
     rate,
@@ -167,6 +168,20 @@ def test_readable_is_judged_beside_the_same_models_text():
 def test_the_share_of_hits_that_go_back_is_told():
     points = swapped(point("direction", 6, back=90, remarks=6))
     assert any("75% stand in a sentence that goes back" in s and "5%" in s for s in sentences(outcome(*points), "fig4"))
+
+
+@pytest.mark.parametrize(
+    ("hits", "n"), [((1, 1, 1, 1), 2), ((9, 1, 1, 1), 1), ((1, 0, 3, 2), 1), ((2, 2, 3), 2), ((0, 0), 0), ((), 0)]
+)
+def test_in_how_few_texts_half_of_the_keywords_stand(hits, n):
+    assert n_holding_half(replace(GOOD[0], hits=hits)) == n
+
+
+def test_that_a_few_texts_hold_half_of_the_keywords_is_told_beside_the_unsteered_texts():
+    looping = replace(point("direction", 6), hits=(40, *(1,) * 39))
+    even = replace(GOOD[0], hits=(1,) * 40)
+    said = sentences(outcome(*(even if one == GOOD[0] else one for one in swapped(looping))), "fig4")
+    assert f"Half of these keywords stand in 1 of {looping.n} texts (unsteered: 20)." in said
 
 
 @pytest.mark.parametrize("n", [16, 64])
