@@ -51,8 +51,13 @@ def choices(*, d_model: int | None = None) -> list[Choice]:
     return [choice for choice in every if d_model is None or _fits(choice, d_model, pair)]
 
 
+def is_of(direction: Direction, pair: tuple[ModelFacts, ModelFacts]) -> bool:
+    """Whether it was found in a model of the pair."""
+    return any(facts.has_weights(direction.fingerprint) for facts in pair)
+
+
 def _fits(choice: Choice, d_model: int, pair: tuple[ModelFacts, ModelFacts] | None) -> bool:
-    is_own = pair is None or any(facts.has_weights(choice.direction.fingerprint) for facts in pair)
+    is_own = pair is None or is_of(choice.direction, pair)
     return choice.direction.d_model == d_model and (is_own or choice.origin == "saved")
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.directions.direction import Direction
 from core.embedded import recorded_directions, recorded_of
 from core.models.pair import ModelFacts, are_of
 from core.runs.values import Generation
 from ui.components.safe_text import plain
+from ui.directions.choices import is_of
 from ui.shell.frame import page_path
 from ui.shell.state import pair_facts, workbench
 
@@ -58,15 +58,11 @@ def _traces() -> str:
 def _direction(pair: tuple[ModelFacts, ModelFacts] | None) -> str:
     """Layer and window of the newest direction of the base model, a recorded one where none was saved."""
     saved = [one.direction for one in workbench().directions.list()]
-    fitting = [one for one in (*saved, *recorded_directions()) if pair is not None and _is_of(one, pair)]
+    fitting = [one for one in (*saved, *recorded_directions()) if pair is not None and is_of(one, pair)]
     if not fitting:
         return ""
     window = dict(fitting[0].provenance).get("window", "")
     return f"layer {fitting[0].layer}" + (f", {window}" if window else "")
-
-
-def _is_of(direction: Direction, pair: tuple[ModelFacts, ModelFacts]) -> bool:
-    return any(facts.has_weights(direction.fingerprint) for facts in pair)
 
 
 def _runs() -> str:
