@@ -21,7 +21,7 @@ def draw_saved() -> None:
     if not saved:
         st.info(
             "Nothing is saved yet. Extract a direction from traces and press **Save** there, or choose **Import** "
-            "above to add a file of your own. Those recorded with the embedded pair are under **Cosines** and "
+            "above to add a file of your own. Those that come with the app are under **Cosines** and "
             "**Arithmetic**.",
             icon=":material/explore:",
         )
