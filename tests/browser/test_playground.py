@@ -206,3 +206,35 @@ def test_a14_hostile_text_is_shown_literally(server, page, faults):
     assert page.evaluate("window.pwned") is None
     assert page.locator("img[src*=beacon], img[src=x]").count() == 0
     forget_probes(faults)
+
+
+def visit(page, name):
+    page.get_by_role("link", name=name, exact=True).first.click()
+    settled(page)
+
+
+def test_settings_stay_over_a_change_of_pages(server, page, faults):
+    open_playground(page, server, prompt="What?", tokens=40, seed=7)
+    settled(page)
+    asked = page.get_by_label("Question", exact=True)
+    asked.fill("Another question?")
+    asked.blur()
+    settled(page)
+    page.get_by_text("Dose strip", exact=True).click()
+    settled(page)
+    visit(page, "Experiments")
+    title = page.get_by_label("Title (optional)")
+    title.fill("My title")
+    title.blur()
+    settled(page)
+    visit(page, "Steering playground")
+    expect(asked).to_have_value("Another question?")
+    expect(page.get_by_role("radio", name="Dose strip")).to_be_checked()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("tab", name="Length and sampling").click()
+    expect(page.get_by_role("spinbutton", name="New tokens at most")).to_have_value("40")
+    expect(page.get_by_role("spinbutton", name="Seed", exact=True)).to_have_value("7")
+    page.keyboard.press("Escape")
+    visit(page, "Experiments")
+    expect(title).to_have_value("My title")
+    forget_probes(faults)

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.directions.direction import DOSE, Direction
 from ui.directions.residual_norm import ResidualNorm
-from ui.shell.bounds import Number
+from ui.shell.bounds import Number, put
 
 COEFFICIENT: Number[float] = Number(-1e6, 1e6)
 """In unit vectors."""
@@ -89,7 +89,7 @@ def _slider(
     COEFFICIENT.hold(key)
     reach = _reach(norm.value or direction.resid_norm or 16.0, abs(st.session_state[key]), size)
     widget = f"{key}:{unit}:{reach:g}"
-    st.session_state[widget] = min(max(round(st.session_state[key] / size, 4), -reach), reach)
+    put(widget, min(max(round(st.session_state[key] / size, 4), -reach), reach))
 
     def take() -> None:
         st.session_state[key] = round(st.session_state[widget] * size, 4)

@@ -6,12 +6,14 @@ from collections.abc import Container
 
 import streamlit as st
 
+from ui.shell.bounds import put
+
 
 def kept(key: str, default: object, *, among: Container[object] | None = None) -> str:
     """The key, holding what was chosen before, or the default where that was nothing or is not among the options.
 
-    To be called just before the widget: a kept value that is not set again does not reach the browser.
+    The widget keeps it with persist_state.
     """
     value = st.session_state.get(key, default)
-    st.session_state[key] = value if among is None or value in among else default
+    put(key, value if among is None or value in among else default)
     return key

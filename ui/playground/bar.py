@@ -62,6 +62,7 @@ def draw_bar(questions: Sequence[str]) -> Bar:
         list(VIEWS),
         format_func=VIEWS.__getitem__,
         key="pg_view",
+        persist_state="session",
         required=True,
         label_visibility="collapsed",
         width="content",

@@ -18,7 +18,7 @@ from ui.directions.coefficient import COEFFICIENT
 from ui.directions.residual_norm import ResidualNorm
 from ui.playground.bar import refused_run
 from ui.playground.settings import Settings, keywords
-from ui.shell.bounds import OneOf, Text
+from ui.shell.bounds import OneOf, Text, put
 from ui.shell.jobs import follow
 from ui.shell.links import Field
 from ui.shell.state import caller, guarded, workbench
@@ -52,16 +52,16 @@ def chosen_doses(norm: ResidualNorm) -> tuple[tuple[float, ...], bool]:
 def ask_doses(norm: ResidualNorm) -> None:
     """The scale of the row, and a row of one's own."""
     scale, row = st.columns([2, 5], vertical_alignment="bottom")
-    st.session_state["pg_scale"] = st.session_state["pg_scale"] or default_scale(norm)
+    put("pg_scale", st.session_state["pg_scale"] or default_scale(norm))
     names = {"unit": "× unit", "share": "% of norm"} if norm.value else {"unit": "× unit"}
     if st.session_state["pg_scale"] not in names:
         st.session_state["pg_scale"] = "unit"
-    scale.segmented_control("Doses", list(names), format_func=names.__getitem__, required=True, key="pg_scale")
+    scale.segmented_control("Doses", list(names), format_func=names.__getitem__, required=True, key="pg_scale", persist_state="session")
     is_share = st.session_state["pg_scale"] == "share"
     doses = [100 * dose for dose in SHARE_DOSES] if is_share else UNIT_DOSES
     usual = ", ".join(f"{dose:.0f}" for dose in doses)
     row.text_input(
-        "Doses of your own", key="pg_doses", placeholder=usual, label_visibility="collapsed", max_chars=DOSES.limit
+        "Doses of your own", key="pg_doses", persist_state="session", placeholder=usual, label_visibility="collapsed", max_chars=DOSES.limit
     )
     if norm.value:
         st.caption(f"% of norm: of {norm.in_words} ({norm.value:.3g}).")

@@ -155,6 +155,7 @@ def _ask_layer(reasoner: ModelFacts) -> None:
         "Layer",
         range(reasoner.n_layers),
         key="pg_layer",
+        persist_state="session",
         help="The residual stream after this block is edited; layers count from 0.",
     )
 
@@ -196,6 +197,7 @@ def _ask_lanes(bar: Bar, *, steers: bool) -> None:
         selection_mode="multi",
         format_func=KINDS.__getitem__,
         key="pg_lanes" if steers else UNSTEERED_KEY,
+        persist_state="session",
     )
     if len(kinds) > most_lanes():
         bar.notices.warning(
@@ -206,6 +208,7 @@ def _ask_lanes(bar: Bar, *, steers: bool) -> None:
     words.text_input(
         "Keywords that are counted and marked",
         key=KEYWORDS_KEY,
+        persist_state="session",
         max_chars=COUNTED.limit,
         help="Words; the paper counts wait and hmm (Eq. 1).",
     )

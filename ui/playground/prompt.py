@@ -48,6 +48,7 @@ def ask_prompt(place: DeltaGenerator, questions: Sequence[str]) -> None:
     place.text_area(
         "Question",
         key="pg_prompt",
+        persist_state="session",
         height=68,
         max_chars=QUESTION.limit,
         placeholder="Ask something",
@@ -93,6 +94,7 @@ def ask_frame(question: str) -> None:
         format_func=MODES.__getitem__,
         required=True,
         key="pg_mode",
+        persist_state="session",
         help="The base model always reads the same text without the special tokens that it never saw. Raw text is "
         "the fair way to ask a base model to go on with a text: no chat tokens for either model.",
     )
@@ -104,6 +106,7 @@ def ask_frame(question: str) -> None:
         st.text_area(
             "Think prefix: the first words of every answer",
             key="pg_think",
+            persist_state="session",
             height=70,
             max_chars=FRAME.limit,
             placeholder="for example: Okay, let me see",
@@ -118,8 +121,8 @@ def _ask_own() -> None:
     if not st.session_state["pg_before"] and not st.session_state["pg_after"]:
         st.session_state["pg_before"], st.session_state["pg_after"] = own.prefix, own.suffix
     before, after = st.columns(2)
-    before.text_area("Before the question", key="pg_before", height=90, max_chars=FRAME.limit)
-    after.text_area("After the question", key="pg_after", height=90, max_chars=FRAME.limit)
+    before.text_area("Before the question", key="pg_before", persist_state="session", height=90, max_chars=FRAME.limit)
+    after.text_area("After the question", key="pg_after", persist_state="session", height=90, max_chars=FRAME.limit)
     st.caption("Special tokens such as the user mark work here, but not inside the question.")
 
 

@@ -18,6 +18,12 @@ _REAL = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,3})?", re.IG
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
+def put(key: str, value: object) -> None:
+    """Set session_state[key] where it is another: what is set goes to the browser, over what is typed there meanwhile."""
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+
 @dataclass(frozen=True)
 class Number(Generic[N]):
     """Numbers from `low` to `high`, both allowed; with a `step`, only those that lie whole steps above `low`."""
@@ -46,17 +52,19 @@ class Number(Generic[N]):
 
     def hold(self, key: str) -> None:
         """Bring a kept number that is outside back to the nearest that is allowed."""
-        st.session_state[key] = min(max(st.session_state[key], self.low), self.high)
+        put(key, min(max(st.session_state[key], self.low), self.high))
 
     def slider(self, place: DeltaGenerator, label: str, *, key: str, help: str | None = None) -> N:
         """A slider over these numbers; its value is that of session_state[key]."""
         self.hold(key)
-        return place.slider(label, self.low, self.high, step=self.step, key=key, help=help)
+        return place.slider(label, self.low, self.high, step=self.step, key=key, help=help, persist_state="session")
 
     def field(self, place: DeltaGenerator, label: str, *, key: str, help: str | None = None) -> N:
         """A field to type one of these numbers; its value is that of session_state[key]."""
         self.hold(key)
-        return place.number_input(label, self.low, self.high, step=self.step, key=key, help=help)
+        return place.number_input(
+            label, self.low, self.high, step=self.step, key=key, help=help, persist_state="session"
+        )
 
 
 @dataclass(frozen=True)

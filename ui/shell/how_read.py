@@ -16,6 +16,7 @@ from core.tokens.frames import TEMPLATE_DATE, Arguments, ChatFrame, Template, Te
 from core.tokens.readers import FirstTokens, Readers
 from ui.components.roles import NAMES, TITLES
 from ui.components.safe_text import plain, tried, visible
+from ui.shell.bounds import put
 from ui.shell.links import Field
 from ui.shell.state import can_run, workbench
 
@@ -82,7 +83,7 @@ def _ask_argument(argument: TemplateArgument) -> None:
     default = _AS_IT_IS if argument.default is None else _shown(argument.default)
     options = list(dict.fromkeys([*([default] if argument.default is None else []), *map(_shown, argument.values)]))
     told = dict(st.session_state.get(TOLD_KEY, {}))
-    st.session_state[key] = told.get(argument.name) if told.get(argument.name) in options else default
+    put(key, told.get(argument.name) if told.get(argument.name) in options else default)
 
     def take() -> None:
         now = {name: value for name, value in told.items() if name != argument.name}

@@ -55,8 +55,6 @@ def read_link(fields: Mapping[str, Field], page: str) -> None:
                 ignored.append(f"{plain(f'{field.name} = {given[-1]}', SHOWN)} ({plain(str(error))})")
         if field.key not in st.session_state:
             st.session_state[field.key] = copy(field.default)
-        else:
-            st.session_state[field.key] = st.session_state[field.key]
     if ignored:
         st.warning(
             f"The link held values that do not exist here and were ignored: {'; '.join(ignored)}. "

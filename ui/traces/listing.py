@@ -9,6 +9,7 @@ import streamlit as st
 from core.traces.queries import TraceFilter, filter_rows
 from core.traces.set_files import TraceRow, TraceSet
 from ui.components.first_screen import foldable
+from ui.shell.bounds import put
 from ui.shell.handoff import INDEX_KEY
 from ui.shell.links import put_instead, say_instead
 from ui.shell.state import workbench
@@ -51,11 +52,12 @@ def _ask_filter(shown: TraceSet) -> TraceFilter:
     text = st.text_input(
         "Search", key=TEXT_KEY, persist_state="session", placeholder="In question and text", icon=":material/search:"
     )
-    st.session_state[LABELS_KEY] = [name for name in st.session_state.get(LABELS_KEY, []) if name in shown.counts]
+    put(LABELS_KEY, [name for name in st.session_state.get(LABELS_KEY, []) if name in shown.counts])
     labels = st.multiselect(
         "With parts labelled",
         list(shown.counts),
         key=LABELS_KEY,
+        persist_state="session",
         placeholder="Any label",
         help="Traces that have at least one part of each. Choose backtracking to see those with such events.",
     )

@@ -22,7 +22,7 @@ from ui.components.first_screen import foldable
 from ui.components.roles import REASONER_FIRST, TITLES
 from ui.components.safe_text import done, literal, plain
 from ui.components.token_strip import Strip, select_token, selected_token, token_strip
-from ui.shell.bounds import Number, OneOf, Text
+from ui.shell.bounds import Number, OneOf, Text, put
 from ui.shell.handoff import INDEX_KEY, SET_KEY
 from ui.shell.jobs import Offer, obtain
 from ui.shell.links import Field, put_instead, say_instead, write_link
@@ -115,6 +115,7 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
         "Label of the events",
         labels,
         key=EVENT_LABEL_KEY,
+        persist_state="session",
         help="An event is the first token of a part with this label; the window is placed around it.",
     )
     role: Role = right.selectbox(
@@ -122,6 +123,7 @@ def _ask_events(shown: TraceSet, trace: Trace) -> tuple[str, Role]:
         REASONER_FIRST,
         format_func=TITLES.__getitem__,
         key=ROLE_KEY,
+        persist_state="session",
         disabled=not can_run(),
         help="Both models' tokenizers can cut the text; offsets of the window count tokens.",
     )
@@ -147,7 +149,7 @@ def _ask_window() -> Window:
     first, last = st.session_state[FIRST_KEY], st.session_state[LAST_KEY]
     if first > last:
         first, last = st.session_state[FIRST_KEY], st.session_state[LAST_KEY] = last, first
-    st.session_state[RANGE_KEY] = (first, last)
+    put(RANGE_KEY, (first, last))
     with foldable(FOLDED, "window"):
         slide, left, right, paper = st.columns([5, 2, 2, 2], vertical_alignment="bottom")
     slide.slider(

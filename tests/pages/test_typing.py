@@ -1,0 +1,70 @@
+"""What somebody types while a page is drawn anew stays: a widget is set only where its value changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block, Node
+
+from tests.page_helpers import app_test, save_tiny_pair, start_workbench
+
+PAGES = (
+    "home",
+    "traces",
+    "labelling",
+    "finetuning",
+    "extraction",
+    "directions",
+    "playground",
+    "experiments",
+    "attribution",
+    "bundles",
+)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def bench(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.home.live.answers_at_once", lambda *_: False)
+    bench = start_workbench(tmp_path / "cache", pair, monkeypatch)
+    yield bench
+    bench.engine.halt()
+    bench.store.close()
+
+
+def nodes(block: Block) -> Iterator[Node]:
+    for child in block.children.values():
+        yield child
+        if isinstance(child, Block):
+            yield from nodes(child)
+
+
+def set_anew(app: AppTest) -> list[str]:
+    """The labels of the widgets whose value this run sends to the browser."""
+    found = [getattr(node, "proto", None) for block in (app.main, app.sidebar) for node in nodes(block)]
+    return [proto.label for proto in found if getattr(proto, "set_value", False)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_that_changes_nothing_sets_no_widget(bench, make_direction, page):
+    bench.directions.save(make_direction(32, layer=1))
+    app = app_test(page).run()
+    for _ in range(2):
+        app.run()
+        assert not app.exception
+    assert set_anew(app) == []
+
+
+def test_a_question_that_the_page_changes_itself_is_set(bench, make_direction):
+    bench.directions.save(make_direction(32, layer=1))
+    app = app_test("playground").run().run()
+    example = app.selectbox(key="pg_example")
+    example.select(example.options[-1]).run()
+    assert set_anew(app) == ["Question"]
+    assert app.text_area(key="pg_prompt").value == example.options[-1]
