@@ -9,7 +9,7 @@ from typing import get_args
 
 from core.embedded import FRESH
 from core.experiments.command import NONE, SET
-from core.experiments.presets import ALL_FIGURES
+from core.experiments.presets import ALL_FIGURES, BEYOND
 from core.experiments.values import CONTROLS, Unit
 from core.extraction.values import Negatives, Weighting
 from core.runs.cells import Counted
@@ -17,7 +17,10 @@ from core.values import Precision, Region
 
 HELP: dict[str, dict[str, tuple[str, str]]] = {
     "what is measured": {
-        "--figures": ("LIST", f"figures of the paper, with commas: {', '.join(ALL_FIGURES)}; or all"),
+        "--figures": (
+            "LIST",
+            f"figures, with commas: {', '.join(ALL_FIGURES)}; all: these; {BEYOND[0]}: Fig. 2 at every layer",
+        ),
         "--layers": ("LIST", "layers that are compared, as 0-3,7"),
         "--windows": ("LIST", "windows that are compared, as --windows=-13..-8,-7..-2: offsets from an event"),
         "--unit": ("UNIT", f"of the doses: {', '.join(get_args(Unit))}"),

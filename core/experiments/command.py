@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar, get_args
 
 from core.errors import BadInput
-from core.experiments.presets import ALL_FIGURES, split
+from core.experiments.presets import ALL_FIGURES, BEYOND, split
 from core.experiments.values import CONTROLS, ControlPlan, Figure, Kind, Plan, SavedPair, Unit
 from core.extraction.values import Negatives, Weighting
 from core.models.naming import show_both
@@ -113,15 +113,14 @@ def _is_split(plan: Plan, questions: Sequence[Example]) -> bool:
 
 
 def figures_of(text: str) -> tuple[Figure, ...]:
-    """Figures by the names "fig3", "3", "B.1" or "figB1", with commas; or "all". Raises BadInput."""
-    if text == "all":
-        return ALL_FIGURES
-    names = {name.lower().removeprefix("fig"): name for name in ALL_FIGURES}
+    """Figures by the names "fig3", "3", "B.1" or "figB1", with commas; "all" is the paper's. Raises BadInput."""
+    text = ",".join(",".join(ALL_FIGURES) if item == "all" else item for item in items(text))
+    names = {name.lower().removeprefix("fig"): name for name in (*ALL_FIGURES, *BEYOND)}
     asked = {item: item.lower().removeprefix("fig").replace(".", "").strip() for item in items(text)}
     for item, name in asked.items():
         if name not in names:
             raise BadInput(
-                f"{item[:40]!r} is not a figure of the paper.", f"Choose of: {', '.join(ALL_FIGURES)}; or all."
+                f"{item[:40]!r} is not a figure of the paper.", f"Choose of: {', '.join(names.values())}; or all."
             )
     return tuple(dict.fromkeys(names[name] for name in asked.values()))
 

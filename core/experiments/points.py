@@ -32,6 +32,12 @@ class Want:
     ahead: tuple[Want, ...] = ()
     """What will be asked for next, whatever comes out: for whoever has nothing to do in the meantime."""
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two points of an experiment one."""
+        arm = self.arm
+        return arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, self.coefficient, self.half
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:

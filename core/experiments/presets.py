@@ -13,6 +13,8 @@ from core.runs.questions import Example
 from core.values import PAPER_WINDOW, ModelSpec, PairSpec, SamplingSpec, Window
 
 ALL_FIGURES: tuple[Figure, ...] = ("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1")
+BEYOND: tuple[Figure, ...] = ("map",)
+"""Figures that a plan has only where they are named: they take long, and the paper has none of them."""
 WINDOWS = (
     PAPER_WINDOW,
     Window(start=-19, stop=-13),

@@ -24,7 +24,7 @@ Place = tuple[int, Window | None]
 """Layer and window."""
 Asked = tuple[Arm, float, Arm | None]
 """An arm, its dose, and what its cosine is taken with."""
-STEERED = {"fig2", "fig3", "fig4", "figB1", "figC1"}
+STEERED = {"fig2", "fig3", "fig4", "figB1", "figC1", "map"}
 """Figures that need steered text; the others only read."""
 START_SHARE = 0.2
 """Of the residual norm, where the search for the first layer's edge begins; where that is not known, START_DOSE."""
@@ -81,7 +81,7 @@ class Steps:
         saved = self.directions.saved.get("base")
         windows = (None,) if saved else (fixed.window,) if fixed.window else plan.windows
         layers = (saved.layer,) if saved else (fixed.layer,) if fixed.layer is not None else plan.layers
-        is_compared = not saved and bool({"fig2", "figB1"} & set(plan.figures))
+        is_compared = not saved and bool({"fig2", "figB1", "map"} & set(plan.figures))
         place = (layers[0], windows[0])
         if len(windows) == len(layers) == 1 and not STEERED & set(plan.figures):
             self.book.choice = _given(place, 0.0)
@@ -99,17 +99,24 @@ class Steps:
             yield from self._compare_windows(layers, windows)
 
     def _compare_windows(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Protocol:
-        """Every window at the best layer, every layer once more where another window is best; then Fig. B.1's rest."""
+        """All windows at all layers where the map is asked for, else a cross; then Fig. B.1's rest."""
+        plan = self.plan
+        if "map" in plan.figures:
+            yield from self._curves("base", [(layer, window) for window in plan.windows for layer in plan.layers])
+        else:
+            yield from self._cross(layers, windows)
+        self.book.choice = best = self._best(layers, windows)
+        if "figB1" in plan.figures and "reasoner" in self.directions.sources:
+            yield from self._curves("reasoner", [(layer, best.window) for layer in plan.layers])
+
+    def _cross(self, layers: Sequence[int], windows: Sequence[Window | None]) -> Protocol:
+        """Every window at the best layer, and every layer once more where another window is best."""
         plan, best = self.plan, self._best(layers, windows[:1])
         compared = plan.windows if "fig2" in plan.figures else windows
         yield from self._curves("base", [(best.layer, window) for window in compared])
         best = self._best(layers, windows)
         if best.window != windows[0] and len(layers) > 1:
             yield from self._curves("base", [(layer, best.window) for layer in plan.layers])
-            best = self._best(layers, windows)
-        self.book.choice = best
-        if "figB1" in plan.figures and "reasoner" in self.directions.sources:
-            yield from self._curves("reasoner", [(layer, best.window) for layer in plan.layers])
 
     def _curves(self, source: Role, places: Sequence[Place]) -> Protocol:
         """The directions of these places into the reasoning model at every dose, on the choosing half."""
@@ -215,15 +222,15 @@ class Steps:
     ) -> Generator[Want, Point, Point]:
         """Ask for a point once and note it."""
         want = Want(arm=arm, coefficient=dose, half="choose" if half == "choose" else "report", ahead=self._ahead())
-        if _key(want) not in self._asked:
+        if want.key not in self._asked:
             point = yield want
             point = replace(point, cosine=_cosine(arm.direction, tested.direction if tested else None))
-            self._asked[_key(want)] = point
+            self._asked[want.key] = point
             into.append(point)
-        return self._asked[_key(want)]
+        return self._asked[want.key]
 
     def _ahead(self) -> tuple[Want, ...]:
-        self._later = [want for want in self._later if _key(want) not in self._asked]
+        self._later = [want for want in self._later if want.key not in self._asked]
         return tuple(self._later)
 
     def _find_doses(self, place: Place) -> Protocol:
@@ -275,12 +282,6 @@ class Steps:
         point = yield Want(arm=arm, coefficient=dose, half="choose", short=True, ahead=self._ahead())
         cost = nll(point).mean - nll(baseline).mean
         return cost if cost == cost else float("inf")
-
-
-def _key(want: Want) -> tuple[object, ...]:
-    """What makes two points one."""
-    arm = want.arm
-    return arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, want.coefficient, want.half
 
 
 def _given(place: Place, dose: float) -> Choice:

@@ -21,8 +21,8 @@ from core.tokens.frames import ChatFrame
 from core.traces.events import BACKTRACKING
 from core.values import PAPER_WINDOW, PairSpec, Positions, SamplingSpec, Window
 
-Figure = Literal["fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1"]
-"""Figures and tables of the paper, by their numbers there."""
+Figure = Literal["fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1", "map"]
+"""Figures and tables of the paper, by their numbers there; "map" is Fig. 2 at every layer, which the paper lacks."""
 Half = Literal["choose", "report"]
 """The half of the questions that chooses layer, window and dose, or the one that is reported."""
 Unit = Literal["auto", "unit", "share"]

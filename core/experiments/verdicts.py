@@ -251,7 +251,7 @@ def sentences(outcome: Outcome, figure: str) -> tuple[str, ...]:
         return (dose_sentence(outcome), *line_sentences(outcome))
     if figure == "fig4":
         return control_sentences(outcome)
-    if figure in ("fig2", "figB1"):
+    if figure in ("fig2", "figB1", "map"):
         return (dose_sentence(outcome),)
     return ()
 

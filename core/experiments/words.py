@@ -13,26 +13,20 @@ from core.runs.coherence import MAX_NLL_ABOVE_BASELINE, MAX_REPETITION_FACTOR, R
 from core.values import ModelSpec, Positions
 from core.weights import adapter_commit_of, commit_of
 
-TITLES: dict[Figure, str] = {
-    "fig3": "Both directions in both models (Fig. 3)",
-    "fig4": "The direction and its controls (Fig. 4)",
-    "fig2": "Where the direction is read: windows and doses (Fig. 2)",
-    "figB1": "Layers and doses (Fig. B.1)",
-    "fig5": "The direction read as words (Fig. 5)",
-    "fig6": "The direction along texts (Fig. 6)",
-    "figC1": "Keywords against labels (Table C.1)",
+_FIGURES: dict[Figure, tuple[str, str]] = {
+    "fig3": ("Fig. 3", "Both directions in both models"),
+    "fig4": ("Fig. 4", "The direction and its controls"),
+    "fig2": ("Fig. 2", "Where the direction is read: windows and doses"),
+    "map": ("Fig. 2 at every layer", "All windows at all layers"),
+    "figB1": ("Fig. B.1", "Layers and doses"),
+    "fig5": ("Fig. 5", "The direction read as words"),
+    "fig6": ("Fig. 6", "The direction along texts"),
+    "figC1": ("Table C.1", "Keywords against labels"),
 }
-"""In the order in which a report tells them; the numbers are the paper's."""
-NUMBERS: dict[Figure, str] = {
-    "fig2": "Fig. 2",
-    "fig3": "Fig. 3",
-    "fig4": "Fig. 4",
-    "fig5": "Fig. 5",
-    "fig6": "Fig. 6",
-    "figB1": "Fig. B.1",
-    "figC1": "Table C.1",
-}
-"""Their numbers in the paper."""
+TITLES: dict[Figure, str] = {figure: f"{what} ({number})" for figure, (number, what) in _FIGURES.items()}
+"""In the order in which a report tells them."""
+NUMBERS: dict[Figure, str] = {figure: number for figure, (number, _) in _FIGURES.items()}
+"""Of the paper, but for the map of all places, which it lacks."""
 UNITS: dict[Unit, str] = {
     "auto": "fractions of the dose at which the text becomes 0.5 nats per token less likely",
     "unit": "multiples of a unit vector",
@@ -115,6 +109,11 @@ def _fig2(outcome: Outcome) -> str:
     return f"{what} This is what steering does; the map on Extraction shows how far apart the activations lie."
 
 
+def _map(outcome: Outcome) -> str:
+    what = "windows × layers of the base-derived direction in the reasoning model, each at its best readable dose"
+    return f"{_choosing(outcome, what)} A cell is the largest of several doses: for a test of one, see Fig. 3 and 4."
+
+
 def _fig_b1(outcome: Outcome) -> str:
     unit = UNITS[outcome.plan.doses.unit]
     return _choosing(outcome, f"layers × doses in the reasoning model, a map per source; doses are {unit}")
@@ -149,6 +148,7 @@ def _fig_c1(outcome: Outcome) -> str:
 
 _CAPTIONS = {
     "fig2": _fig2,
+    "map": _map,
     "fig3": _fig3,
     "fig4": _fig4,
     "fig5": _fig5,

@@ -48,7 +48,7 @@ def plan(*, n_choose: int = 24, n_report: int = 60, **changes: Any) -> Plan:
         title="Does it backtrack?",
         pair=PairSpec(base=BASE, reasoner=REASONER),
         fingerprints=("base-fingerprint", "reasoner-fingerprint"),
-        figures=("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1"),
+        figures=("fig2", "fig3", "fig4", "fig5", "fig6", "figB1", "figC1", "map"),
         traces=TraceSource(kind="embedded", digest="0123456789abcdef"),
         windows=WINDOWS,
         layers=LAYERS,

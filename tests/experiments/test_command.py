@@ -161,6 +161,8 @@ def test_every_field_of_a_plan_has_a_flag(made):
 def test_figures_have_the_names_of_the_paper(text):
     assert figures_of(text) == ("fig3", "fig4")
     assert figures_of("B.1,c1") == ("figB1", "figC1")
+    assert figures_of("all,map") == (*figures_of("all"), "map")
+    assert "map" not in figures_of("all")
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,40 @@ def test_the_best_place_and_dose_are_found(layer, window):
         assert edge.coefficient == pytest.approx(EDGE[edge.layer], rel=0.1)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_map_measures_every_window_at_every_layer_at_every_dose(layer, window):
+    one = replace(plan(), figures=("fig2", "fig3", "map"))
+    outcome, wants = play(one, best_at(layer, window, 0.7))
+    found = [(p.layer, p.window) for p in outcome.chosen_from if p.kind == "direction"]
+    every = {(layer, window) for layer in LAYERS for window in WINDOWS}
+    assert {place: found.count(place) for place in found} == dict.fromkeys(every, len(one.doses.values))
+    assert (outcome.choice.layer, outcome.choice.window) == (layer, window)
+    assert outcome.choice.n_compared == len(every) * len(one.doses.values)
+    assert cost_of(one, n_labels=2).points == len([want for want in wants if not want.short])
+
+
+def test_a_place_that_only_the_map_finds_is_chosen():
+    def hidden(want: Want) -> float:
+        at = (want.arm.layer, want.arm.window)
+        return {(1, WINDOWS[0]): 12, (3, WINDOWS[1]): 30}.get(at, 2) if want.arm.kind == "direction" else 2
+
+    chosen = {}
+    for figures in (("fig2", "fig3"), ("map", "fig3")):
+        choice = play(replace(plan(), figures=figures), hidden)[0].choice
+        chosen[figures[0]] = (choice.layer, choice.window)
+    assert chosen == {"fig2": (1, WINDOWS[0]), "map": (3, WINDOWS[1])}
+
+
+def test_what_is_fixed_holds_beside_the_map():
+    one = replace(plan(), figures=("fig3", "map"), fixed=Fixed(layer=2))
+    outcome, _ = play(one, best_at(3, WINDOWS[1], 0.7))
+    found = {(p.layer, p.window) for p in outcome.chosen_from if p.kind == "direction"}
+    assert found == {(layer, window) for layer in LAYERS for window in WINDOWS}
+    assert outcome.choice.layer == 2
+    assert outcome.choice.n_compared == len(WINDOWS) * len(one.doses.values)
+
+
 def test_an_unreadable_dose_is_never_chosen():
     outcome, _ = play(plan(), best_at(2, WINDOWS[1], 2.5))
     assert outcome.choice.coefficient < EDGE[2]

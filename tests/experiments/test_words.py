@@ -21,12 +21,18 @@ def test_a_dose_has_three_units_where_they_are_known():
 
 @pytest.mark.parametrize("figure", TITLES)
 def test_a_caption_says_of_how_many(figure):
-    n = {"fig2": "24 questions", "figB1": "24 questions", "fig5": "32 readings", "fig6": "40 events"}
+    n = {
+        "fig2": "24 questions",
+        "map": "24 questions",
+        "figB1": "24 questions",
+        "fig5": "32 readings",
+        "fig6": "40 events",
+    }
     assert n.get(figure, "60 ") in caption(outcome(), figure)
     assert caption(Outcome(plan=plan()), figure)
 
 
-@pytest.mark.parametrize("figure", ["fig2", "figB1"])
+@pytest.mark.parametrize("figure", ["fig2", "map", "figB1"])
 def test_what_chose_is_said_not_to_be_reported(figure):
     assert "choosing half" in caption(outcome(), figure)
     assert "reported half" in caption(outcome(), "fig3")

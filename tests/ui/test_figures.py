@@ -47,7 +47,7 @@ def named(figure: Figure, name: str, of: Outcome = WHOLE) -> Drawing:
 def test_every_figure_is_drawn_of_plain_values_without_streamlit():
     code = (
         "import sys; from tests.experiments.outcomes import outcome; from ui.figures.catalogue import measured\n"
-        "from ui.figures.report import report_html; assert len(measured(outcome())) == 7\n"
+        "from ui.figures.report import report_html; assert len(measured(outcome())) == 8\n"
         "sys.exit('streamlit' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
@@ -141,7 +141,39 @@ def test_maps_are_of_the_choosing_half_and_a_cell_is_steered_minus_unsteered():
         assert {row["column"] for row in layers} == {f"{value:.3g}" for value in plan().doses.values}
 
 
-@pytest.mark.parametrize("figure", ["fig2", "fig3", "fig4", "figB1"])
+def test_a_place_of_the_map_has_its_largest_readable_effect():
+    loud = [replace(p, hits=(50,) * p.n) if p.coefficient == DOSES[-1] else p for p in WHOLE.chosen_from]
+    whole = replace(WHOLE, chosen_from=tuple(loud))
+    unsteered = only(whole.chosen_from, kind="unsteered")[0]
+    rows = data_of(named("map", "map", whole))
+    points = only(whole.chosen_from, source="base")
+    assert not any(readable(p, unsteered) for p in only(points, coefficient=DOSES[-1]))
+    assert {(row["row"], row["column"]) for row in rows} == {(p.window.label, str(p.layer)) for p in points if p.window}
+    assert len(rows) == len({(p.window, p.layer) for p in points})
+    for row in rows:
+        mine = [p for p in points if p.window and (p.window.label, p.layer) == (row["window"], row["layer"])]
+        effects = [beside(p, unsteered).difference.mean for p in mine if readable(p, unsteered)]
+        assert effects
+        assert row["chosen"] or row["difference"] == max(effects)
+    assert [(row["row"], row["column"], row["dose_unit_vectors"]) for row in rows if row["chosen"]] == [
+        ("-7..-2", "4", DOSE)
+    ]
+
+
+def test_a_plan_without_the_map_has_none():
+    without = replace(WHOLE, plan=plan(figures=("fig2", "fig3")))
+    assert "fig2" in measured(without)
+    assert "map" not in measured(without)
+
+
+def test_a_place_without_readable_text_is_crossed_out():
+    silent = replace(
+        WHOLE, chosen_from=tuple(replace(p, no_evidence=p.n) if p.layer == 6 else p for p in WHOLE.chosen_from)
+    )
+    assert {row["shown"] for row in data_of(named("map", "map", silent)) if row["column"] == "6"} == {"×"}
+
+
+@pytest.mark.parametrize("figure", ["fig2", "fig3", "fig4", "figB1", "map"])
 def test_the_rate_of_the_csv_is_hits_over_words(figure):
     rows = table_of(figure)
     assert len(rows) == len({tuple(row.values()) for row in rows})

@@ -13,7 +13,7 @@ from core.errors import UserFacingError
 from core.experiments.check import Cost, check_directions, check_plan, check_prompts
 from core.experiments.folder import MAX_TITLE
 from core.experiments.plans import plan_id
-from core.experiments.presets import ALL_FIGURES, NOT_FIXED, paper_plan
+from core.experiments.presets import ALL_FIGURES, BEYOND, NOT_FIXED, paper_plan
 from core.experiments.values import Figure, Plan, TraceSource
 from core.experiments.words import TITLES
 from core.models.pair import DEMO_PAIR, Role
@@ -126,7 +126,8 @@ def _base_of(start: str, given: Plan | None, source: Source, facts: Pair) -> Pla
 
 
 def _ask_figures(base: Plan, key: str, *, from_traces: bool) -> tuple[Figure, ...]:
-    offered = [figure for figure in ALL_FIGURES if from_traces or figure in ("fig3", "fig4", "fig5")]
+    known = (*ALL_FIGURES, *BEYOND)
+    offered = [figure for figure in known if from_traces or figure in ("fig3", "fig4", "fig5")]
     picked: Sequence[Figure] = st.pills(
         "Figures",
         offered,
@@ -135,7 +136,7 @@ def _ask_figures(base: Plan, key: str, *, from_traces: bool) -> tuple[Figure, ..
         key=kept(f"{key}figures:{from_traces}", [figure for figure in base.figures if figure in offered]),
         persist_state="session",
     )
-    return tuple(figure for figure in ALL_FIGURES if figure in picked)
+    return tuple(figure for figure in known if figure in picked)
 
 
 def look_at(plan: Plan, traces: Sequence[Trace], facts: Pair) -> Cost:

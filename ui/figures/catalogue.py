@@ -11,7 +11,7 @@ from core.experiments.values import Figure, Outcome
 from core.experiments.words import TITLES
 from ui.figures.controls import draw_controls
 from ui.figures.dose_response import draw_dose_response
-from ui.figures.maps import draw_layers, draw_windows
+from ui.figures.maps import draw_layers, draw_places, draw_windows
 from ui.figures.marks import Drawing
 from ui.figures.readings import draw_labels, draw_leads, draw_lens
 from ui.figures.rows import Cell, Row, rows_of
@@ -23,6 +23,7 @@ _DRAW: dict[Figure, Callable[[Outcome], tuple[Drawing, ...]]] = {
     "fig5": draw_lens,
     "fig6": draw_leads,
     "figB1": draw_layers,
+    "map": draw_places,
     "figC1": draw_labels,
 }
 _LIKE_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")

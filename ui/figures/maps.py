@@ -1,4 +1,4 @@
-"""Fig. 2 and B.1: the steering effect over windows or layers × doses, of the half that chooses."""
+"""Fig. 2, B.1 and the map of all places: the steering effect, of the half that chooses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ui.components.colours import GRAY
 from ui.components.roles import NAMES
 from ui.components.theme import diverging_scale
 from ui.figures.marks import Drawing, table, tooltips
-from ui.figures.rows import Row, rows_of
+from ui.figures.rows import Cell, Row, rows_of
 
 CELL, INK = 34, "#101820"
 """Of a cell: its height, and the colour of what stands in it in both themes."""
@@ -33,6 +33,26 @@ def draw_windows(outcome: Outcome) -> tuple[Drawing, ...]:
     order = [w.label for w in sorted(outcome.plan.windows)]
     chart = _map(shown, rows_title="window", columns_title=AXES[outcome.plan.doses.unit], order=order)
     return (Drawing("fig2", f"Windows and doses at layer {layer}", _titled(chart, f"Layer {layer}", rows)),)
+
+
+def draw_places(outcome: Outcome) -> tuple[Drawing, ...]:
+    """All windows × layers, each at the dose with the largest effect among its readable ones."""
+    places: dict[tuple[Cell, Cell], Row] = {}
+    for row in rows_of(outcome, "map"):
+        place = (row["window"], row["layer"])
+        if row["kind"] == "direction" and (place not in places or _worth(row) > _worth(places[place])):
+            places[place] = row
+    if not places:
+        return ()
+    shown = [row | {"row": row["window"] or "none", "column": str(row["layer"])} for row in places.values()]
+    order = [w.label for w in sorted(outcome.plan.windows)]
+    chart = _map(shown, rows_title="window", columns_title="layer", order=order)
+    return (Drawing("map", "Windows and layers", _titled(chart, "Best readable dose of each place", shown)),)
+
+
+def _worth(row: Row) -> tuple[bool, bool, float]:
+    """What a place is shown by: what was chosen, then readable text, then the effect."""
+    return bool(row["chosen"]), bool(row["readable"]), float(row["difference"] or 0)
 
 
 def draw_layers(outcome: Outcome) -> tuple[Drawing, ...]:

@@ -104,6 +104,8 @@ def points_of(outcome: Outcome, figure: Figure) -> tuple[Point, ...]:
         return _map(outcome.chosen_from, _place_of_windows(outcome))
     if figure == "figB1":
         return _by_layer(outcome)
+    if figure == "map" and figure in outcome.plan.figures:
+        return tuple(p for p in outcome.chosen_from if p.kind == "unsteered" or p.source == "base")
     return ()
 
 

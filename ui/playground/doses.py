@@ -56,12 +56,19 @@ def ask_doses(norm: ResidualNorm) -> None:
     names = {"unit": "× unit", "share": "% of norm"} if norm.value else {"unit": "× unit"}
     if st.session_state["pg_scale"] not in names:
         st.session_state["pg_scale"] = "unit"
-    scale.segmented_control("Doses", list(names), format_func=names.__getitem__, required=True, key="pg_scale", persist_state="session")
+    scale.segmented_control(
+        "Doses", list(names), format_func=names.__getitem__, required=True, key="pg_scale", persist_state="session"
+    )
     is_share = st.session_state["pg_scale"] == "share"
     doses = [100 * dose for dose in SHARE_DOSES] if is_share else UNIT_DOSES
     usual = ", ".join(f"{dose:.0f}" for dose in doses)
     row.text_input(
-        "Doses of your own", key="pg_doses", persist_state="session", placeholder=usual, label_visibility="collapsed", max_chars=DOSES.limit
+        "Doses of your own",
+        key="pg_doses",
+        persist_state="session",
+        placeholder=usual,
+        label_visibility="collapsed",
+        max_chars=DOSES.limit,
     )
     if norm.value:
         st.caption(f"% of norm: of {norm.in_words} ({norm.value:.3g}).")

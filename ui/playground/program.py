@@ -117,7 +117,9 @@ def _in_words(operator: Operator) -> str:
 
 def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
     how, where = st.columns(2)
-    operator: Operator = how.selectbox("What to do with it", list(OPERATORS), format_func=_in_words, key="pg_operator", persist_state="session")
+    operator: Operator = how.selectbox(
+        "What to do with it", list(OPERATORS), format_func=_in_words, key="pg_operator", persist_state="session"
+    )
     asked = st.session_state["pg_layers"]
     there = [i for i in asked if i < facts.n_layers]
     if len(there) < len(asked):
@@ -135,7 +137,9 @@ def _ask_operator(layer: int, facts: ModelFacts) -> tuple[Operator, list[int]]:
 
 def _ask_positions() -> tuple[Positions, int]:
     where, ending = st.columns([2, 3])
-    region: Region = where.selectbox("Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region", persist_state="session")
+    region: Region = where.selectbox(
+        "Where", list(REGIONS), format_func=REGIONS.__getitem__, key="pg_region", persist_state="session"
+    )
     words = ending.text_input(
         "Until one of these words is written",
         key="pg_until",

@@ -19,7 +19,7 @@ _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def put(key: str, value: object) -> None:
-    """Set session_state[key] where it is another: what is set goes to the browser, over what is typed there meanwhile."""
+    """Set session_state[key] where it is another: what is set goes to the browser, over what is typed meanwhile."""
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
 
