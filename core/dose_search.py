@@ -7,7 +7,7 @@ dose is 12 unit vectors at a layer whose stream has its own norm. So no range is
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 TRIES, TOLERANCE = 9, 0.15
@@ -17,7 +17,9 @@ MAX_STEP, MIN_STEP, POWER = 4.0, 1.3, 2.0
 NARROW = 1.1
 """Ratio of two doses between which nothing more is tried."""
 
-Search = Generator[float, float, tuple[float, bool]]
+Found = tuple[float, bool]
+"""A dose, and whether it is the one that was searched for."""
+Search = Generator[float, float, Found]
 """Yields a dose, takes how much less likely its text is (nats per token; infinite where it says nothing)."""
 
 
@@ -48,6 +50,25 @@ def find_dose(start: float, target: float, *, tries: int = TRIES) -> Search:
     if below.dose and above.dose < math.inf:
         return rounded(math.sqrt(below.dose * above.dose)), True
     return (below.dose or above.dose), False
+
+
+def together(searches: Sequence[Search]) -> Generator[tuple[int, Mapping[int, float]], float, list[Found]]:
+    """Several searches, a dose of each in turn: each finds what it finds alone.
+
+    Yields the number of a search and the doses that are asked for, by the numbers of those that have not ended; takes
+    the cost of that search's dose.
+    """
+    found: dict[int, Found] = {}
+    asked = {i: next(search) for i, search in enumerate(searches)}
+    while asked:
+        for i in list(asked):
+            cost = yield i, asked
+            try:
+                asked[i] = searches[i].send(cost)
+            except StopIteration as stop:
+                found[i] = stop.value
+                del asked[i]
+    return [found[i] for i in range(len(searches))]
 
 
 def _next(below: _Tried, above: _Tried, target: float) -> float:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dose_search import NARROW, TOLERANCE, TRIES, find_dose
+from core.dose_search import NARROW, TOLERANCE, TRIES, find_dose, together
 
 
 def search(curve, start, target):
@@ -49,3 +49,25 @@ def test_a_curve_that_never_crosses_is_said_to_be_so(curve, side):
     assert not found
     assert dose in tried
     assert (dose > 4.0) == (side == "above")
+
+
+EDGES = (2.0, 9.0, 70.0)
+
+
+def test_searches_in_turn_find_what_each_finds_alone():
+    steps, tried, others, found = together([find_dose(10.0, 0.5) for _ in EDGES]), [], [], None
+    try:
+        i, asked = next(steps)
+        while True:
+            tried.append((i, asked[i]))
+            others.append(len(asked))
+            i, asked = steps.send(0.5 * (asked[i] / EDGES[i]) ** 2)
+    except StopIteration as stop:
+        found = stop.value
+    alone = [search(lambda dose, edge=edge: 0.5 * (dose / edge) ** 2, 10.0, 0.5) for edge in EDGES]
+    assert found == [(dose, is_found) for dose, is_found, _ in alone]
+    for i, (_, _, doses) in enumerate(alone):
+        assert [dose for j, dose in tried if j == i] == doses
+    assert [j for j, _ in tried[:3]] == [0, 1, 2]
+    assert others[:3] == [3, 3, 3]
+    assert list(together([])) == []

@@ -39,6 +39,11 @@ class Want:
         return arm.target, arm.kind, arm.name, arm.match, arm.layer, arm.window, self.coefficient, self.half
 
 
+def short_want(arm: Arm, dose: float, ahead: tuple[Want, ...] = ()) -> Want:
+    """What a search for a dose asks for."""
+    return Want(arm=arm, coefficient=dose, half="choose", short=True, ahead=ahead)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What a plan's cells have in common: the models, and the questions as each of them reads them."""

@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.directions.direction import Direction
-from core.dose_search import find_dose, rounded
+from core.dose_search import Found, Search, find_dose, rounded, together
 from core.errors import UserFacingError
 from core.experiments.arms import Directions, at_coherence, unsteered_arm
-from core.experiments.points import Want
+from core.experiments.points import Want, short_want
 from core.experiments.statistics import nll, rate, readable, unsteered
 from core.experiments.values import EDGE_NLL, Arm, Choice, ControlPlan, Edge, Outcome, Plan, Point
 from core.models.pair import ROLES, Role
@@ -70,6 +70,8 @@ class Steps:
         self._asked: dict[tuple[object, ...], Point] = {}
         self._later: list[Want] = []
         """What will be asked for whatever comes out; it may have been asked for since."""
+        self._sought: list[Want] = []
+        """What the searches for doses ask for now."""
 
     def run(self) -> Protocol:
         """Choose, then report."""
@@ -205,9 +207,9 @@ class Steps:
         if not random:
             return
         cost = yield from self._cost(tested, choice.coefficient)
-        for arm in random:
-            search = find_dose(abs(choice.coefficient), max(cost, MIN_COHERENCE), tries=COHERENCE_TRIES)
-            dose, found = yield from self._search(arm, search)
+        start, level = abs(choice.coefficient), max(cost, MIN_COHERENCE)
+        doses = yield from self._search(random, [find_dose(start, level, tries=COHERENCE_TRIES) for _ in random])
+        for arm, (dose, found) in zip(random, doses, strict=True):
             if found:
                 yield from self._measure(at_coherence(arm), dose, "report", self.book.reported, tested)
             else:
@@ -231,7 +233,7 @@ class Steps:
 
     def _ahead(self) -> tuple[Want, ...]:
         self._later = [want for want in self._later if want.key not in self._asked]
-        return tuple(self._later)
+        return (*self._sought, *self._later)
 
     def _find_doses(self, place: Place) -> Protocol:
         """The doses of a place, by the plan's unit; once a place. Raises BadInput where it has no direction."""
@@ -239,7 +241,7 @@ class Steps:
             return
         if self.plan.doses.unit == "auto":
             arm = self.directions.arm("base", "reasoner", *place)
-            edge, found = yield from self._search(arm, find_dose(self._start(place[0]), EDGE_NLL))
+            ((edge, found),) = yield from self._search([arm], [find_dose(self._start(place[0]), EDGE_NLL)])
             self.book.edges.append(Edge(layer=place[0], window=place[1], coefficient=edge, found=found))
         values = sorted({value for value in (*self.plan.doses.values, self.plan.fixed.dose) if value})
         self._doses[place] = tuple(self._scaled(place, values))
@@ -262,24 +264,23 @@ class Steps:
         share = last.coefficient / self.directions.resid_norm(last.layer) if last else START_SHARE
         return share * norm
 
-    def _search(
-        self, arm: Arm, search: Generator[float, float, tuple[float, bool]]
-    ) -> Generator[Want, Point, tuple[float, bool]]:
-        """Answer a search with the cost of each dose that it asks for."""
+    def _search(self, arms: Sequence[Arm], searches: Sequence[Search]) -> Generator[Want, Point, list[Found]]:
+        """Answer the searches of these arms with the cost of each dose that they ask for."""
+        steps = together(searches)
         try:
-            dose = next(search)
+            i, asked = next(steps)
             while True:
-                cost = yield from self._cost(arm, dose)
-                dose = search.send(cost)
+                self._sought = [short_want(arms[j], dose) for j, dose in asked.items()]
+                cost = yield from self._cost(arms[i], asked[i])
+                i, asked = steps.send(cost)
         except StopIteration as stop:
-            found: tuple[float, bool] = stop.value
-            return found
+            self._sought, found = [], stop.value
+            return list(found)
 
     def _cost(self, arm: Arm, dose: float) -> Generator[Want, Point, float]:
         """How much less likely the short texts of a dose are than the unsteered ones; infinite without evidence."""
-        without = unsteered_arm(arm.target)
-        baseline = yield Want(arm=without, coefficient=0.0, half="choose", short=True, ahead=self._ahead())
-        point = yield Want(arm=arm, coefficient=dose, half="choose", short=True, ahead=self._ahead())
+        baseline = yield short_want(unsteered_arm(arm.target), 0.0, self._ahead())
+        point = yield short_want(arm, dose, self._ahead())
         cost = nll(point).mean - nll(baseline).mean
         return cost if cost == cost else float("inf")
 

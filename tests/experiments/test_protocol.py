@@ -198,6 +198,14 @@ def test_a_random_direction_of_equal_coherence_costs_what_the_direction_costs():
         assert point.coefficient == pytest.approx(outcome.choice.coefficient, rel=0.1)
 
 
+def test_whoever_else_measures_may_go_on_with_another_search():
+    _, wants = play(plan(), best_at(2, WINDOWS[1], 0.8))
+    first = next(want for want in wants if want.short and want.arm.name == "random 1")
+    assert {one.arm.name for one in first.ahead if one.short} == {"random 1", "random 2"}
+    asked = [want for want in wants if not want.short]
+    assert not any(one.short for want in asked for one in want.ahead)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
