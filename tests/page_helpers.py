@@ -15,6 +15,7 @@ from ui.shell.frame import _MARK
 from ui.shell.state import workbench
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = tuple(sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
 
 
 def save_tiny_pair(root: Path, *, d_model: int = 32) -> PairSpec:

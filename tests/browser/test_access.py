@@ -8,24 +8,12 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Screen, settled
 from tests.browser.presses import CONTROLS, open_own_text
 from tests.browser.test_shell import forget_probes
+from tests.page_helpers import PAGES
 from ui.shell.frame import PURPOSES
 
 WAIT = 120_000
 ENOUGH = 4.5
 """WCAG 2.2, 1.4.3, for texts of any size."""
-PAGES = (
-    "home",
-    "traces",
-    "labelling",
-    "finetuning",
-    "extraction",
-    "directions",
-    "playground",
-    "experiments",
-    "attribution",
-    "bundles",
-    "talk",
-)
 
 FAINT = """(enough) => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -12,20 +12,8 @@ import pytest
 
 from core.settings import BUNDLE, CACHE, PROJECT
 from tests.bundles.filled import bundled, fill
+from tests.page_helpers import PAGES
 
-PAGES = (
-    "home",
-    "traces",
-    "labelling",
-    "finetuning",
-    "extraction",
-    "directions",
-    "playground",
-    "experiments",
-    "attribution",
-    "bundles",
-    "talk",
-)
 VISIT = """
 import json, sys
 sys.modules["torch"] = None

@@ -8,20 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Node
 
-from tests.page_helpers import app_test, save_tiny_pair, start_workbench
-
-PAGES = (
-    "home",
-    "traces",
-    "labelling",
-    "finetuning",
-    "extraction",
-    "directions",
-    "playground",
-    "experiments",
-    "attribution",
-    "bundles",
-)
+from tests.page_helpers import PAGES, app_test, save_tiny_pair, start_workbench
 
 
 @pytest.fixture(scope="module")
