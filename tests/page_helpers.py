@@ -15,7 +15,8 @@ from ui.shell.frame import _MARK
 from ui.shell.state import workbench
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
+PAGES = ("home", *sorted({path.stem for path in (ROOT / "pages").glob("*.py")} - {"home"}))
+"""Home first, as a visitor meets them."""
 
 
 def save_tiny_pair(root: Path, *, d_model: int = 32) -> PairSpec:
