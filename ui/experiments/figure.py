@@ -34,7 +34,7 @@ def draw_charts(outcome: Outcome, figure: Figure) -> None:
     """The charts alone, for a figure that is still filling in."""
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
-        column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2), width="stretch")
+        column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room), width="stretch")
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
@@ -45,14 +45,14 @@ def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
     for column, drawing in zip(_columns(len(made)), made, strict=True):
         if points:
             event = column.altair_chart(
-                _clickable(roomy(drawing.chart, is_wide=len(made) != 2)),
+                _clickable(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room)),
                 width="stretch",
                 key=f"exp:{key}:{drawing.name}",
                 on_select="rerun",
             )
             picked = _clicked(event, outcome, points) or picked
         else:
-            column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2), width="stretch")
+            column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room), width="stretch")
     st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
         st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")

@@ -14,8 +14,8 @@ from ui.components.theme import diverging_scale
 from ui.figures.marks import Drawing, table, tooltips
 from ui.figures.rows import Cell, Row, rows_of
 
-CELL, INK = 34, "#101820"
-"""Of a cell: its height, and the colour of what stands in it in both themes."""
+CELL, INK, ROOM = 34, "#101820", 200
+"""Of a cell: its height, and the colour of what stands in it in both themes; and pixels around the cells."""
 AXES: dict[Unit, str] = {
     "auto": "dose (× the edge of readable text there)",
     "unit": "dose (× unit vector)",
@@ -32,7 +32,7 @@ def draw_windows(outcome: Outcome) -> tuple[Drawing, ...]:
     shown = [row | {"row": row["window"] or "none", "column": _planned(outcome, row)} for row in rows]
     order = [w.label for w in sorted(outcome.plan.windows)]
     chart = _map(shown, rows_title="window", columns_title=AXES[outcome.plan.doses.unit], order=order)
-    return (Drawing("fig2", f"Windows and doses at layer {layer}", _titled(chart, f"Layer {layer}", rows)),)
+    return (Drawing("fig2", f"Windows and doses at layer {layer}", _titled(chart, f"Layer {layer}", rows), ROOM),)
 
 
 def draw_places(outcome: Outcome) -> tuple[Drawing, ...]:
@@ -47,7 +47,7 @@ def draw_places(outcome: Outcome) -> tuple[Drawing, ...]:
     shown = [row | {"row": row["window"] or "none", "column": str(row["layer"])} for row in places.values()]
     order = [w.label for w in sorted(outcome.plan.windows)]
     chart = _map(shown, rows_title="window", columns_title="layer", order=order)
-    return (Drawing("map", "Windows and layers", _titled(chart, "Best readable dose of each place", shown)),)
+    return (Drawing("map", "Windows and layers", _titled(chart, "Best readable dose of each place", shown), ROOM),)
 
 
 def _worth(row: Row) -> tuple[bool, bool, float]:
@@ -69,7 +69,7 @@ def draw_layers(outcome: Outcome) -> tuple[Drawing, ...]:
             order = sorted({str(row["layer"]) for row in mine}, key=int)
             chart = _map(mine, rows_title="layer", columns_title=AXES[outcome.plan.doses.unit], order=order)
             name = f"Direction from the {NAMES[source]}"
-            drawn.append(Drawing(f"figB1-{source}", name, _titled(chart, name, mine)))
+            drawn.append(Drawing(f"figB1-{source}", name, _titled(chart, name, mine), ROOM))
     return tuple(drawn)
 
 
@@ -114,7 +114,7 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
             title=columns_title,
             axis=alt.Axis(grid=False, labelAngle=0, labelOverlap=True, titleLimit=320, titleFontSize=12),
         ),
-        y=alt.Y("row:N", sort=list(order), title=rows_title, axis=alt.Axis(grid=False)),
+        y=alt.Y("row:N", sort=list(order), title=rows_title, axis=alt.Axis(grid=False, labelFlush=False)),
     )
     legend = alt.Legend(
         orient="top", title="steered minus unsteered", titleLimit=300, format="+.1~%", gradientLength=200, tickCount=3
@@ -131,4 +131,6 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
 def _said(row: Row) -> str:
     """Points above unsteered; × where the text is not readable."""
     gain = row["difference"]
-    return "×" if not row["readable"] else "" if gain is None else f"{100 * float(gain):+.1f}".replace("-", "−")
+    if not row["readable"] or gain is None:
+        return "" if row["readable"] else "×"
+    return f"{100 * float(gain):+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
