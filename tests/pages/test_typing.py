@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Node
 
-from tests.page_helpers import PAGES, app_test, save_tiny_pair, start_workbench
+from tests.page_helpers import PAGES, ROOT, app_test, save_tiny_pair, start_workbench
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,15 @@ def test_a_question_that_the_page_changes_itself_is_set(bench, make_direction):
     example.select(example.options[-1]).run()
     assert set_anew(app) == ["Question"]
     assert app.text_area(key="pg_prompt").value == example.options[-1]
+
+
+def test_a_widget_that_keeps_its_value_keeps_it_over_a_change_of_pages():
+    calls = [
+        {keyword.arg: keyword.value for keyword in call.keywords}
+        for path in (ROOT / "ui").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+    ]
+    keeping = [given for given in calls if ast.unparse(given.get("key", ast.Pass())).startswith("kept(")]
+    assert len(keeping) > 20
+    assert [ast.unparse(given["key"]) for given in keeping if "persist_state" not in given] == []

@@ -18,7 +18,12 @@ def ask_cluster() -> None:
         return
     with st.expander("Where it is measured", icon=":material/dns:"):
         st.segmented_control(
-            "Measured", (HERE, CLUSTER), key=kept(WHERE, HERE), required=True, label_visibility="collapsed"
+            "Measured",
+            (HERE, CLUSTER),
+            key=kept(WHERE, HERE),
+            persist_state="session",
+            required=True,
+            label_visibility="collapsed",
         )
         if st.session_state[WHERE] == HERE:
             st.caption("By the pair that is loaded here.")
@@ -27,12 +32,21 @@ def ask_cluster() -> None:
         address.text_input(
             "Address",
             key=kept(ADDRESS, AUTO),
+            persist_state="session",
             max_chars=200,
             help="HOST:PORT of the cluster; auto: this machine's, or one that is begun on it.",
         )
-        workers.number_input("Workers", 1, MOST, key=kept(WORKERS, 1), help="Each holds one model.")
+        workers.number_input(
+            "Workers", 1, MOST, key=kept(WORKERS, 1), persist_state="session", help="Each holds one model."
+        )
         cards.number_input(
-            "Cards of each", 0.0, 1.0, step=0.25, key=kept(CARDS, 0.0), help="A part where several workers share one."
+            "Cards of each",
+            0.0,
+            1.0,
+            step=0.25,
+            key=kept(CARDS, 0.0),
+            persist_state="session",
+            help="A part where several workers share one.",
         )
         st.caption(
             "Workers make the cells; this app alone writes them, where all else is kept. Closing the page changes "

@@ -11,7 +11,7 @@ import streamlit as st
 from core.experiments.values import Figure, Outcome, Point
 from core.experiments.verdicts import sentences
 from core.experiments.words import TITLES, caption, methods
-from ui.components.fixed_chart import roomy
+from ui.components.fixed_chart import LEGEND_ROOM, roomy
 from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
 from ui.figures.pictures import png_of, svg_of
@@ -34,7 +34,9 @@ def draw_charts(outcome: Outcome, figure: Figure) -> None:
     """The charts alone, for a figure that is still filling in."""
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
-        column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room), width="stretch")
+        column.altair_chart(
+            roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room), width="stretch"
+        )
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
@@ -45,14 +47,16 @@ def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
     for column, drawing in zip(_columns(len(made)), made, strict=True):
         if points:
             event = column.altair_chart(
-                _clickable(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room)),
+                _clickable(roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room)),
                 width="stretch",
                 key=f"exp:{key}:{drawing.name}",
                 on_select="rerun",
             )
             picked = _clicked(event, outcome, points) or picked
         else:
-            column.altair_chart(roomy(drawing.chart, is_wide=len(made) != 2, room=drawing.room), width="stretch")
+            column.altair_chart(
+                roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room), width="stretch"
+            )
     st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
         st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")

@@ -40,7 +40,10 @@ def draw_texts(outcome: Outcome, figure: Figure, picked: Point | None, *, key: s
         st.session_state[f"{place}:point"] = labels[points.index(picked)]
     which, number = st.columns([3, 1], vertical_alignment="bottom")
     label = which.selectbox(
-        "Point (or click one in the chart)", labels, key=kept(f"{place}:point", labels[_first(points)], among=labels)
+        "Point (or click one in the chart)",
+        labels,
+        key=kept(f"{place}:point", labels[_first(points)], among=labels),
+        persist_state="session",
     )
     point = points[names[label]]
     asked = outcome.plan.questions(point.half)[: point.n]
@@ -50,6 +53,7 @@ def draw_texts(outcome: Outcome, figure: Figure, picked: Point | None, *, key: s
         order,
         format_func=lambda i: f"{i + 1} of {len(asked)} · {point.hits[i]} hit{'' if point.hits[i] == 1 else 's'}",
         key=kept(f"{place}:question", order[0], among=order),
+        persist_state="session",
     )
     _draw_pair(outcome, point, i, key=place)
 

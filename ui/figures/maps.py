@@ -14,8 +14,8 @@ from ui.components.theme import diverging_scale
 from ui.figures.marks import Drawing, table, tooltips
 from ui.figures.rows import Cell, Row, rows_of
 
-CELL, INK, ROOM = 34, "#101820", 200
-"""Of a cell: its height, and the colour of what stands in it in both themes; and pixels around the cells."""
+CELL, INK, ROOM = 34, "#101820", 80
+"""Of a cell: its height, and the colour of what stands in it in both themes; and what titles take."""
 AXES: dict[Unit, str] = {
     "auto": "dose (× the edge of readable text there)",
     "unit": "dose (× unit vector)",
@@ -121,7 +121,7 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
     )
     cells = chart.mark_rect(stroke=GRAY, strokeWidth=0.5).encode(
         color=alt.Color("difference:Q", scale=diverging_scale(limit), legend=legend),
-        tooltip=tooltips("row", "name"),
+        tooltip=tooltips("window", "layer", "name"),
     )
     chosen = chart.transform_filter(alt.datum.chosen).mark_rect(fillOpacity=0, strokeWidth=3, stroke=INK)
     numbers = chart.mark_text(fontSize=12, fontWeight=600, color=INK).encode(text="shown:N")

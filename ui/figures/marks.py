@@ -16,7 +16,6 @@ from core.experiments.values import Outcome
 from core.experiments.words import keyword_words
 from core.models.pair import ROLES, Role
 from ui.components.colours import GRAY
-from ui.components.fixed_chart import LEGEND_ROOM
 from ui.components.roles import COLOURS, NAMES
 from ui.figures.rows import READABLE, UNREADABLE, Row
 
@@ -36,8 +35,8 @@ class Drawing:
     """Of its files: "fig3-reasoner"."""
     title: str
     chart: alt.LayerChart | alt.Chart
-    room: int = LEGEND_ROOM
-    """Pixels that title, legend and axis take of its height on a page."""
+    room: int = 0
+    """Pixels that title and axes take of its height on a page, where that is too much."""
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
