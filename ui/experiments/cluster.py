@@ -28,31 +28,36 @@ def ask_cluster() -> None:
         if st.session_state[WHERE] == HERE:
             st.caption("By the pair that is loaded here.")
             return
-        address, workers, cards = st.columns([2, 1, 1])
-        address.text_input(
-            "Address",
-            key=kept(ADDRESS, AUTO),
-            persist_state="session",
-            max_chars=200,
-            help="HOST:PORT of the cluster; auto: this machine's, or one that is begun on it.",
-        )
-        workers.number_input(
-            "Workers", 1, MOST, key=kept(WORKERS, 1), persist_state="session", help="Each holds one model."
-        )
-        cards.number_input(
-            "Cards of each",
-            0.0,
-            1.0,
-            step=0.25,
-            key=kept(CARDS, 0.0),
-            persist_state="session",
-            help="A part where several workers share one.",
-        )
+        _ask_workers()
         st.caption(
             "Workers make the cells; this app alone writes them, where all else is kept. Closing the page changes "
             "nothing; Stop ends the workers."
         )
         chosen_fleet()
+
+
+def _ask_workers() -> None:
+    """Where the cluster is, how many there are to be, and how much of a card each has."""
+    address, workers, cards = st.columns([2, 1, 1])
+    address.text_input(
+        "Address",
+        key=kept(ADDRESS, AUTO),
+        persist_state="session",
+        max_chars=200,
+        help="HOST:PORT of the cluster; auto: this machine's, or one that is begun on it.",
+    )
+    workers.number_input(
+        "Workers", 1, MOST, key=kept(WORKERS, 1), persist_state="session", help="Each holds one model."
+    )
+    cards.number_input(
+        "Cards of each",
+        0.0,
+        1.0,
+        step=0.25,
+        key=kept(CARDS, 0.0),
+        persist_state="session",
+        help="A part where several workers share one.",
+    )
 
 
 def chosen_fleet() -> FleetSpec | None:

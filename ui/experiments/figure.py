@@ -14,6 +14,7 @@ from core.experiments.words import TITLES, caption, methods
 from ui.components.fixed_chart import LEGEND_ROOM, roomy
 from ui.components.safe_text import plain
 from ui.figures.catalogue import csv_of, drawings
+from ui.figures.marks import Drawing
 from ui.figures.pictures import png_of, svg_of
 from ui.figures.rows import point_row, points_of, rows_of
 from ui.shell.downloads import download
@@ -34,9 +35,7 @@ def draw_charts(outcome: Outcome, figure: Figure) -> None:
     """The charts alone, for a figure that is still filling in."""
     made = drawings(outcome, figure)
     for column, drawing in zip(_columns(len(made)), made, strict=True):
-        column.altair_chart(
-            roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room), width="stretch"
-        )
+        column.altair_chart(_on_page(drawing, len(made)), width="stretch")
 
 
 def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
@@ -47,16 +46,14 @@ def draw_figure(outcome: Outcome, figure: Figure, *, key: str) -> Point | None:
     for column, drawing in zip(_columns(len(made)), made, strict=True):
         if points:
             event = column.altair_chart(
-                _clickable(roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room)),
+                _clickable(_on_page(drawing, len(made))),
                 width="stretch",
                 key=f"exp:{key}:{drawing.name}",
                 on_select="rerun",
             )
             picked = _clicked(event, outcome, points) or picked
         else:
-            column.altair_chart(
-                roomy(drawing.chart, is_wide=len(made) != 2, room=LEGEND_ROOM + drawing.room), width="stretch"
-            )
+            column.altair_chart(_on_page(drawing, len(made)), width="stretch")
     st.caption(plain(caption(outcome, figure), MAX_SENTENCE))
     for sentence in sentences(outcome, figure):
         st.markdown(f"- {plain(sentence, MAX_SENTENCE)}")
@@ -72,6 +69,11 @@ def draw_numbers(outcome: Outcome, figure: Figure, *, key: str) -> None:
         st.dataframe(rows_of(outcome, figure), hide_index=True)
     with st.expander("Methods, to copy", icon=":material/format_quote:"):
         st.code(methods(outcome), language=None, wrap_lines=True)
+
+
+def _on_page(drawing: Drawing, n: int) -> alt.Chart | alt.LayerChart:
+    """One of `n` charts of a figure, with room for its titles and its legend."""
+    return roomy(drawing.chart, is_wide=n != 2, room=LEGEND_ROOM + drawing.room)
 
 
 def _columns(n: int) -> Sequence[st.delta_generator.DeltaGenerator]:
