@@ -270,7 +270,8 @@ class _Run:
         self._appendix = yield from relay(work, lambda progress: self._progress(progress.message))
 
     def _now(self, *, finished: bool = False) -> Outcome:
-        outcome = self._book.outcome(done=self._done, total=self._total, finished=finished)
+        total = self._done if finished else self._total
+        outcome = self._book.outcome(done=self._done, total=total, finished=finished)
         more = vars(self._appendix) | {"notes": outcome.notes + self._appendix.notes}
         return replace(outcome, **more, provenance=self._provenance)
 
