@@ -99,7 +99,7 @@ def test_fig_3_of_the_first_study():
 def bench(tmp_path, monkeypatch):
     made = Workbench(tmp_path)
     assert made.engine.wait(made.load_pair(DEMO_PAIR)).state == "done"
-    for place in ("ui.home.live", "ui.directions.choices"):
+    for place in ("ui.home.live", "ui.directions.choices", "ui.shell.state"):
         monkeypatch.setattr(f"{place}.workbench", lambda: made)
     yield made
     made.close()
