@@ -7,6 +7,7 @@ made and kept in it; it is part of no value, message or log line, and no redirec
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 import logging
@@ -158,9 +159,7 @@ class JudgeClient:
             follow_redirects=False,
             trust_env=not endpoint.is_local,
         )
-        self._filter = _hiding(self._secret)
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self._filter)
+        _keep_out_of_logs(self._secret.reveal())
 
     def __repr__(self) -> str:
         return f"JudgeClient({self._endpoint!r}, key={_HIDDEN})"
@@ -168,8 +167,6 @@ class JudgeClient:
     def close(self) -> None:
         """Give the connections back; questions on their way end unanswered."""
         self._http.close()
-        for name in _LOGGERS:
-            logging.getLogger(name).removeFilter(self._filter)
 
     def ask(self, messages: Sequence[Message]) -> str:
         """The text of the answer, at temperature 0 where the model takes one. Raises Unanswered."""
@@ -269,8 +266,12 @@ def _key_for(endpoint: Endpoint, environment: Mapping[str, str]) -> Secret:
     return Secret(key)
 
 
-def _hiding(secret: Secret) -> logging.Filter:
-    """A filter that lets every record pass, without the key."""
+@functools.cache
+def _keep_out_of_logs(key: str) -> None:
+    """From now on every record of the client's libraries passes without the key: a question on its way may write some
+    after its client was closed.
+    """
+    secret = Secret(key)
 
     class Hiding(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
@@ -279,7 +280,8 @@ def _hiding(secret: Secret) -> logging.Filter:
                 record.msg, record.args = secret.hide(message), ()
             return True
 
-    return Hiding()
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(Hiding())
 
 
 def _retry_after(value: str) -> float | None:

@@ -334,6 +334,22 @@ def test_the_key_shows_itself_nowhere():
     client.close()
 
 
+def test_a_question_on_its_way_writes_no_key_after_its_client_was_closed(caplog):
+    with running(always(Reply(content="{}"))) as stub:
+        endpoint = spec_for(stub).endpoint
+        loggers, filters = [logging.getLogger(name) for name in ("httpx2", "httpcore2.http11")], []
+        for _ in range(2):
+            JudgeClient(endpoint).close()
+            filters.append([len(logger.filters) for logger in loggers])
+    with caplog.at_level(logging.DEBUG):
+        for logger in loggers:
+            logger.debug("receive_response_headers.complete %s", f"location {KEY}")
+    assert [record.getMessage() for record in caplog.records if "location" in record.getMessage()] == [
+        "receive_response_headers.complete location ***"
+    ] * len(loggers)
+    assert filters[0] == filters[1]
+
+
 def test_no_key_in_store_log_or_export_whatever_happens(store, tmp_path, monkeypatch):
     """The canary goes through success, refusals that send it back, a time-out, bad answers and a fault of ours."""
     log = io.StringIO()
