@@ -138,7 +138,7 @@ COVERED = """() => {
     const isMine = hit && (control.contains(hit) || hit.contains(control) || label?.contains(hit));
     if (!isMine) found.push(`${name.slice(0, 40)} under ${hit?.className}`);
   }
-  main.scrollTop = 0;
+  main.scrollTo(0, 0);
   return found;
 }"""
 """Controls that another element lies on, or that cannot be scrolled into sight."""
