@@ -131,6 +131,7 @@ def _map(rows: Sequence[Row], *, rows_title: str, columns_title: str, order: Seq
 def _said(row: Row) -> str:
     """Points above unsteered; × where the text is not readable."""
     gain = row["difference"]
-    if not row["readable"] or gain is None:
-        return "" if row["readable"] else "×"
-    return f"{100 * float(gain):+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
+    if not row["readable"]:
+        return "×"
+    points = round(100 * float(gain), 1) if gain is not None else None
+    return "" if points is None else f"{points:+.1f}".replace("-", "−") if points else "0.0"
